@@ -1,0 +1,20 @@
+"""distillkit: a small language model out of a large one, driven by YAML.
+
+Every stage turns artifacts into an artifact, and an artifact's name is the hash of all that
+decides its content; so resuming, reusing and refusing a mismatch are one mechanism.
+
+    conf/ + recipes/ --Hydra--> commands --> stages --> artifacts --> report
+                                               |
+    data -> task (features, labels) -> teacher -> targets -> engine(student, loss) -> metrics
+
+A module imports lower floors, and its own package:
+
+    5  cli  usage             argv -> command, help, clean errors, completion
+    4  commands               config -> objects -> stages, one file each; `road` holds the artifacts
+    3  config  stages         hydra is imported in config, commands and cli only
+    2  engine  tasks  teachers  students  targets  data
+    1  losses  metrics  artifacts  progress
+    0  records  constraints  errors
+"""
+
+__all__: list[str] = []

@@ -1,0 +1,195 @@
+"""`distillkit COMMAND …`: from words to a command; errors in one line each, exit code 2.
+
+Nothing heavy is imported here: help and completion cost Python alone, a config error Hydra and no
+torch.
+"""
+
+import difflib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distillkit import usage
+from distillkit.errors import ConfigError, DistillkitError
+
+RUNS = {  # commands that are Hydra applications over the same run config
+    "train": "distillkit.commands.train:train",
+    "generate-targets": "distillkit.commands.generate_targets:generate_targets",
+    "train-student": "distillkit.commands.train_student:train_student",
+    "evaluate": "distillkit.commands.evaluate:evaluate",
+}
+TOOLS = {  # commands with arguments of their own
+    "recipes": "distillkit.commands.recipes:main",
+    "targets": "distillkit.commands.targets:main",
+    "report": "distillkit.commands.report:main",
+}
+HYDRA_OPTIONS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        sys.exit(_run(sys.argv[1:]))
+    except DistillkitError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ndistillkit: interrupted; the same command goes on from here\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _run(words: list[str]) -> int:
+    if words[:1] == ["-sc"]:
+        return _complete(words)
+    command = words[0] if words else "--help"
+    if command in ("--help", "-h", "help"):
+        sys.stdout.write(usage.overview())
+    elif command in ("--version", "-V"):
+        sys.stdout.write(f"distillkit {version('distillkit')}\n")
+    elif command == "completion":
+        sys.stdout.write(usage.completion(words[1:]))
+    elif command in TOOLS:
+        _load(TOOLS[command])(words[1:])
+    elif command not in RUNS:
+        every = [*RUNS, *TOOLS, "completion"]
+        near = difflib.get_close_matches(command, every, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(every)}"
+        raise ConfigError(f"{command}: no such command; {hint}")
+    elif "--help" in words or "-h" in words:
+        sys.stdout.write(usage.command(command))
+    else:
+        _run_with_hydra(command, words[1:])
+    return 0
+
+
+def _run_with_hydra(command: str, words: list[str]) -> None:
+    """Check the whole config, then hand the cleaned words to Hydra."""
+    from distillkit.config import overrides
+    from distillkit.config.compose import register_recipes
+
+    options, given, folder = usage.split_options(words)
+    if any(option.split("=")[0] in HYDRA_OPTIONS for option in options):
+        register_recipes(folder)
+        given = [f"+{word}" if word.startswith("recipe=") else word for word in given]
+        _hydra(command, [*options, *given])
+        return
+    checked = overrides.check(given, user_folder=folder)
+    sweeps = "-m" in options or "--multirun" in options
+    settled = [*checked.overrides]
+    sweep_folder = None
+    if sweeps:
+        sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))
+    elif os.environ.get("RANK", "0") != "0":
+        # the first process of a distributed run writes for all; the others' folders are thrown away
+        settled.append(f"hydra.run.dir={tempfile.mkdtemp(prefix='distillkit-')}")
+    _hydra(command, [*options, *settled])
+    if sweep_folder is not None and command == "train":
+        _load("distillkit.commands.report:report")(sweep_folder)
+
+
+def _sweep_folder(settled: list[str], run_name: str) -> Path:
+    """The sweep's folder, fixed before Hydra starts so that the leaderboard can be made after."""
+    for word in settled:
+        if word.startswith("hydra.sweep.dir="):
+            return Path(word.partition("=")[2])
+    stamp = time.strftime("%Y%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1_000_000:06d}"
+    folder = Path("outputs") / run_name / f"{stamp}-sweep"
+    settled.append(f"hydra.sweep.dir={folder}")
+    return folder
+
+
+def _hydra(command: str, words: list[str]) -> None:
+    import hydra
+    from omegaconf import DictConfig
+
+    from distillkit.config.paths import CONF
+
+    # our own errors pass through Hydra as they are, and are printed in one line by main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    sys.argv = [f"distillkit {command}", *words]
+
+    failed: list[DistillkitError] = []
+
+    def run(cfg: DictConfig) -> float:
+        try:
+            metric: float = _load(RUNS[command])(cfg)
+            return metric
+        except DistillkitError as error:
+            _remove_empty_output()
+            if not _runs_in_this_process():
+                raise
+            # kept for the end: Hydra would print its own words, and the rest of a sweep goes on
+            failed.append(error)
+            return float("nan")
+
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")(run)()
+    if failed:
+        raise ConfigError([line for error in failed for line in _lines(error)])
+
+
+def _runs_in_this_process() -> bool:
+    """Whether this is a single run, or a job of Hydra's own launcher."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    settings = HydraConfig.get()
+    return settings.mode != RunMode.MULTIRUN or "BasicLauncher" in settings.launcher["_target_"]
+
+
+def _remove_empty_output() -> None:
+    """A run that was refused leaves no empty folder behind."""
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    for path in (folder, folder.parent, folder.parent.parent):
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
+def _complete(words: list[str]) -> int:
+    """Hydra's shell completion, with the command taken out of the line that it sees."""
+    from distillkit.config.compose import register_recipes
+
+    program, *typed = os.environ.get("COMP_LINE", "distillkit ").split(" ")
+    every = [*RUNS, *TOOLS, "completion", "--help", "--version"]
+    if len(typed) <= 1 and "query=bash" in words:
+        sys.stdout.write(" ".join(every) + "\n")
+        return 0
+    if typed and typed[0] in RUNS:
+        line = " ".join([program, *typed[1:]])
+        os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
+        register_recipes()
+        _hydra(typed[0], words)
+    return 0
+
+
+def _load(where: str) -> Callable[..., Any]:
+    module, name = where.split(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def _lines(error: DistillkitError) -> list[str]:
+    return error.problems if isinstance(error, ConfigError) else [str(error)]
+
+
+def _fail(error: DistillkitError) -> None:
+    lines = _lines(error)
+    if len(lines) == 1:
+        sys.stderr.write(f"distillkit: {lines[0]}\n")
+    else:
+        listed = "".join(f"  - {line}\n" for line in lines)
+        sys.stderr.write(f"distillkit: {len(lines)} problems:\n{listed}")
+    sys.exit(2)

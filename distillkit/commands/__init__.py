@@ -1,0 +1,1 @@
+"""Commands: config -> objects -> stages, one file each."""

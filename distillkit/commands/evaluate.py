@@ -1,0 +1,46 @@
+"""`distillkit evaluate`: a student against its teacher on the held-out split."""
+
+from omegaconf import DictConfig
+
+from distillkit.commands import output
+from distillkit.commands.road import Road
+from distillkit.data.folders import model_folder
+from distillkit.data.sources import identity
+from distillkit.progress import rank, say, stdout
+from distillkit.stages.evaluation import PREDICTIONS
+from distillkit.stages.report import write_report
+from distillkit.students import PretrainedStudent
+from distillkit.tasks.models import SavedModel
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Evaluate `student.path`, or the student of this config; return its headline metric."""
+    road = Road(cfg, makes=())
+    path = cfg.student.get("path")
+    # `path` of a pretrained student is where it starts from: its trained copy comes first
+    is_start = isinstance(road.student, PretrainedStudent) and road.find(road.student_role)
+
+    if path and not is_start:
+        folder = model_folder(path, key="student.path", cache=road.workspace.assets)
+        saved = SavedModel(folder, "student.path", None, road.trust)
+        rows = road.rows(student=saved, digest=identity(path, key="student.path"))
+    else:
+        rows = road.rows()
+    if "teacher" not in rows:
+        say("evaluate: no fitted teacher of this config in the workspace; its row is left out")
+    evaluation = road.evaluated(rows)
+
+    results = evaluation.facts() | {"recipe": cfg.run_name, "overrides": output.overrides()}
+    if rank() == 0:
+        folder_out = output.write_run(cfg)
+        write_report(
+            results,
+            title=f"{cfg.run_name}: evaluation",
+            metrics={},
+            predictions=evaluation.path / PREDICTIONS,
+            teacher_validation=None,
+            out=folder_out,
+        )
+        output.show(results, f"{cfg.run_name}: evaluation")
+        stdout().print(f"report: {output.relative(folder_out / 'report.md')}", soft_wrap=True)
+    return float(results["rows"]["student"][results["headline"]])

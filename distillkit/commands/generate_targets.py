@@ -1,0 +1,17 @@
+"""`distillkit generate-targets`: the teacher, fitted if need be, answers for every example."""
+
+from omegaconf import DictConfig
+
+from distillkit.commands import output
+from distillkit.commands.road import Road
+from distillkit.progress import stdout
+
+
+def generate_targets(cfg: DictConfig) -> float:
+    """Make the target store, or find it; return the number of its examples."""
+    road = Road(cfg, makes=("teacher", "targets"))
+
+    store = road.open_store()
+
+    stdout().print(f"targets: {output.relative(store.folder)}", soft_wrap=True)
+    return float(store.manifest.examples)

@@ -1,0 +1,25 @@
+"""`distillkit report DIR`: the leaderboard of a sweep, or of any folder of runs."""
+
+import argparse
+from pathlib import Path
+
+from distillkit.progress import stdout
+from distillkit.stages.leaderboard import collect, terminal_table, write_leaderboard
+
+
+def main(words: list[str]) -> None:
+    """Print the leaderboard and write it beside the runs."""
+    parser = argparse.ArgumentParser(prog="distillkit report", description=__doc__)
+    parser.add_argument("folder", type=Path, help="the folder that a sweep wrote")
+    report(parser.parse_args(words).folder)
+
+
+def report(folder: Path) -> None:
+    """Print the leaderboard of `folder`; write leaderboard.csv and leaderboard.png into it."""
+    runs = collect(folder)
+    write_leaderboard(runs, folder)
+    console = stdout()
+    console.print(
+        terminal_table(runs, f"{len(runs)} runs, by student {runs[0].results['headline']}")
+    )
+    console.print(f"written: {folder / 'leaderboard.csv'} and leaderboard.png", soft_wrap=True)

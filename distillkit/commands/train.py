@@ -1,0 +1,87 @@
+"""`distillkit train`: teacher -> targets -> student (and control) -> evaluation -> report."""
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from distillkit.artifacts import Artifact
+from distillkit.commands import output
+from distillkit.commands.road import Road
+from distillkit.progress import rank, stdout
+from distillkit.stages.evaluation import PREDICTIONS
+from distillkit.stages.learning import MODEL, read_metrics
+from distillkit.stages.report import model_card, write_report
+
+MAKES = ("teacher", "targets", "student", "control")
+
+
+def train(cfg: DictConfig) -> float:
+    """Run the whole road; return the student's headline metric."""
+    needs_teacher = cfg.loss["_target_"] != "distillkit.losses.HardLabelLoss"
+    road = Road(cfg, makes=MAKES if needs_teacher else ("student",))
+
+    student = road.trained(road.student_role)
+    control = road.trained(road.control_role) if road.control_role else None
+    evaluation = road.evaluated(road.rows())
+
+    results = evaluation.facts() | {
+        "recipe": cfg.run_name,
+        "overrides": output.overrides(),
+        "run": _run(road, student, control),
+    }
+    if rank() == 0:
+        _report(cfg, road, results, student, control, evaluation)
+    return float(results["rows"]["student"][results["headline"]])
+
+
+def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, Any]:
+    """The facts of the run that a reader of the report asks for."""
+    facts = student.facts()
+    counts = dict(road.labelled.facts()["counts"])
+    if road.transfer:
+        counts |= road.transfer.facts()["counts"]
+    run: dict[str, Any] = {
+        "data": ", ".join(f"{n:,} {name}" for name, n in counts.items()),
+        "seed": road.seed,
+        "student steps": facts["fit"]["steps"],
+        "student training seconds": round(facts["fit"]["seconds"], 1),
+        "student weights sha256": facts["weights_sha256"],
+    }
+    if control:
+        run["control"] = (
+            f"the same student and seed, {control.facts()['fit']['steps']:,} steps over the "
+            f"{counts['train']:,} labelled examples, hard labels only"
+        )
+    return run
+
+
+def _report(
+    cfg: DictConfig,
+    road: Road,
+    results: dict[str, Any],
+    student: Artifact,
+    control: Artifact | None,
+    evaluation: Artifact,
+) -> None:
+    folder = output.write_run(cfg)
+    metrics = {"student": read_metrics(student.path)}
+    if control:
+        metrics["control"] = read_metrics(control.path)
+    teacher = road.find_teacher()
+    output.write_metrics(
+        folder, metrics | ({"teacher": read_metrics(teacher.path)} if teacher else {})
+    )
+    title = f"{cfg.run_name}: {road.teacher.source_name} -> student"
+    write_report(
+        results,
+        title=title,
+        metrics=metrics,
+        predictions=evaluation.path / PREDICTIONS,
+        teacher_validation=teacher.facts()["fit"]["best_score"] if teacher else None,
+        out=folder,
+    )
+    card = model_card(results, name=f"{cfg.run_name}-student", recipe=str(cfg.run_name))
+    output.copy_model(student.path / MODEL, folder / "student", card)
+    output.show(results, title)
+    stdout().print(f"report: {output.relative(folder / 'report.md')}", soft_wrap=True)
+    stdout().print(f"student: {output.relative(folder / 'student')}", soft_wrap=True)

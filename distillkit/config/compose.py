@@ -1,0 +1,70 @@
+"""Hydra's composition for a check: what groups there are, what overrides make of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from omegaconf import DictConfig, OmegaConf
+
+from distillkit.config import paths
+from distillkit.errors import ConfigError
+
+
+def register_recipes(user_folder: Path | None = None) -> None:
+    """Make every flat recipe file a choice of the group `recipe`, at the root of the config."""
+    store = ConfigStore.instance()
+    for name, path in paths.recipe_files(user_folder).items():
+        node = load_yaml(path)
+        node.setdefault("run_name", name)
+        store.store(group="recipe", name=name, node=node, package="_global_", provider=str(path))
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as plain data; raises `ConfigError` that names the place of a syntax error."""
+    from yaml import YAMLError
+
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys")
+    return {str(key): value for key, value in loaded.items()}
+
+
+@contextmanager
+def composing(user_folder: Path | None) -> Iterator["Composer"]:
+    """A composer over our conf folder and the user's own."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(paths.CONF), version_base="1.3"):
+        yield Composer(user_folder)
+
+
+class Composer:
+    """Composes run configs, and knows the groups and their choices."""
+
+    def __init__(self, user_folder: Path | None) -> None:
+        self._search = [f"hydra.searchpath=[file://{user_folder}]"] if user_folder else []
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoader)
+        self._loader = loader
+        self._user_folder = user_folder
+
+    def groups(self) -> dict[str, list[str]]:
+        """Every group and its choices, recipes included."""
+        found = paths.groups()
+        if self._user_folder is not None:
+            for group, choices in paths.groups(self._user_folder).items():
+                found[group] = sorted({*found.get(group, []), *choices})
+        recipes = self._loader.get_group_options("recipe", results_filter=ObjectType.CONFIG)
+        return found | {"recipe": sorted(recipes)}
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """The run config that these overrides make."""
+        return compose(config_name="run", overrides=[*self._search, *overrides])

@@ -1,0 +1,293 @@
+"""The overrides of a command line, read one by one so that every fault is found at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from distillkit.config.compose import Composer, composing, load_yaml, register_recipes
+from distillkit.config.paths import CONF, recipe_files
+from distillkit.config.schema import RUNTIME, mismatch, nearest, problems, shown
+from distillkit.config.settings import COMMAND_LINE_ONLY
+from distillkit.config.signatures import NotFound, Signature, signature
+from distillkit.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Overrides that Hydra will take as they stand, and the run's first config."""
+
+    overrides: list[str]
+    cfg: DictConfig
+
+
+def check(words: list[str], *, user_folder: Path | None = None) -> Checked:
+    """Find every fault that overrides and files show; raises `ConfigError` with all of them.
+
+    Of a sweep, each choice of each swept key is checked beside the first choices of the others.
+    """
+    register_recipes(user_folder)
+    with composing(user_folder) as composer:
+        return _Check(composer, words, user_folder).run()
+
+
+class _Check:
+    """One check: overrides sorted into groups and values, the faults found so far."""
+
+    def __init__(self, composer: Composer, words: list[str], user_folder: Path | None) -> None:
+        self.composer, self.user_folder = composer, user_folder
+        self.groups = composer.groups()
+        self.faults: dict[str, str] = {}
+        self.parsed = [p for p in map(self._parse, words) if p is not None]
+
+    def run(self) -> Checked:
+        choices = [o for o in self.parsed if self._is_group(o) and self._choice_exists(o)]
+        values = [o for o in self.parsed if not self._is_group(o)]
+        # what a group's target takes is known once the target is
+        targets = [o for o in values if self._sets_target(o)]
+        base = self._compose([self._first(o) for o in (*choices, *targets)])
+        if base is None:
+            raise ConfigError(self._lines())
+        kept = []
+        for override in values:
+            usable = self._known(override, base)
+            if usable is not None:
+                kept.append(usable)
+        self._check_command_line_only(base)
+        every = [*choices, *kept]
+        first = [self._first(o) for o in every]
+        cfg = self._checked(first)
+        for override in every:
+            for alternative in self._alternatives(override)[1:]:
+                others = [self._first(o) for o in every if o is not override]
+                self._checked([*others, alternative])
+        if self.faults or cfg is None:
+            raise ConfigError(self._lines())
+        return Checked([str(o.input_line) for o in every], cfg)
+
+    def _lines(self) -> list[str]:
+        return [f"{key}: {fault}" for key, fault in self.faults.items()]
+
+    def _fault(self, key: str, text: str) -> None:
+        self.faults.setdefault(key, text)
+
+    def _parse(self, word: str) -> Override | None:
+        parser = OverridesParser.create()
+        # `recipe` is in no defaults list, so Hydra wants `+recipe=`; both spellings are taken
+        word = f"+{word}" if word.startswith("recipe=") else word
+        key, equals, value = word.partition("=")
+        attempts = [word]
+        if equals:
+            # pypi://a==1/b#sha256=… and C:\text.csv are no values in Hydra's grammar unless quoted
+            attempts.append(f"{key}='{value}'" if "'" not in value else f'{key}="{value}"')
+        else:
+            self._fault(word, "not an override; write key=value, group=choice or an option with --")
+            return None
+        for attempt in attempts:
+            try:
+                return parser.parse_override(attempt)
+            except HydraException:
+                continue
+        self._fault(word, "cannot be read; quote the value: 'key=\"value\"'")
+        return None
+
+    def _is_group(self, override: Override) -> bool:
+        key = override.key_or_group
+        return key in self.groups or key.startswith("hydra/")
+
+    def _sets_target(self, override: Override) -> bool:
+        key = override.key_or_group
+        return key.endswith("._target_") and key.removesuffix("._target_") in self.groups
+
+    def _choice_exists(self, override: Override) -> bool:
+        group = override.key_or_group
+        if group.startswith("hydra/") or override.type == OverrideType.DEL:
+            return True
+        if group == "recipe" and override.type == OverrideType.CHANGE:
+            return True
+        known = self.groups[group]
+        good = True
+        for choice in _choices(override):
+            if str(choice) not in known:
+                self._fault(
+                    f"{group} = {choice}", f"no such {group}; {nearest(str(choice), known)}"
+                )
+                good = False
+        return good
+
+    def _known(self, override: Override, base: DictConfig) -> Override | None:
+        """The override, made to add its key where the target takes it; None if it is unknown."""
+        key = override.key_or_group
+        if key.split(".")[0] == "hydra" or override.type != OverrideType.CHANGE:
+            return override
+        if _exists(base, key):
+            return override
+        if "/" in key or "@" in key:
+            self._fault(key, f"no such group; {nearest(key, self.groups)}")
+            return None
+        if _takes(base, key):
+            return OverridesParser.create().parse_override(f"++{override.input_line}")
+        keys = list(_keys(base))
+        group, _, name = key.rpartition(".")
+        near = [k for k in keys if k.rpartition(".")[2] == name and name]
+        inside = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == group]
+        takes = _signature(base, group)
+        inside += [n for n in takes.parameters if n not in RUNTIME.get(group, ())] if takes else []
+        if near:
+            self._fault(key, f"no such key; did you mean {near[0]}?")
+        elif group and inside:
+            better = nearest(name, inside)
+            better = better.replace("did you mean ", f"did you mean {group}.")
+            self._fault(key, f"no such key; {better}")
+        else:
+            tops = [str(k) for k in base if k != "hydra"]
+            top = key.partition(".")[0]
+            self._fault(key, f"no such key; {nearest(top, [*tops, *self.groups])}")
+        return None
+
+    def _compose(self, overrides: list[str]) -> DictConfig | None:
+        try:
+            return self.composer.compose(overrides)
+        except ConfigError as error:
+            self.faults |= dict.fromkeys(error.problems, "")
+        except HydraException as error:
+            self._fault("config", " ".join(str(error).split()))
+        except Exception as error:  # omegaconf's errors, and yaml's, have no common base
+            self._fault("config", " ".join(str(error).split()))
+        return None
+
+    def _checked(self, overrides: list[str]) -> DictConfig | None:
+        cfg = self._compose(overrides)
+        if cfg is None:
+            return None
+        trusted = cfg.get("trusted") or []
+        try:
+            found = list(problems(cfg, trusted=[str(t) for t in trusted]))
+        except Exception as error:  # an interpolation that leads nowhere
+            self._fault("config", " ".join(str(error).split()))
+            return None
+        given = {o.key_or_group for o in self.parsed}
+        for key, fault in found:
+            name = key.split(" = ")[0]
+            where = "" if name in given else self._file_of(name, overrides)
+            self._fault(key, f"{fault}{where}")
+        return cfg
+
+    def _check_command_line_only(self, base: DictConfig) -> None:
+        for key in COMMAND_LINE_ONLY:
+            if base.get(key):
+                self._fault(
+                    f"{key} = {shown(base[key])}",
+                    "a file cannot grant itself trust; give it on the command line",
+                )
+
+    def _file_of(self, key: str, overrides: list[str]) -> str:
+        """ " (in FILE)" for a key that a recipe or a group file of the user's wrote."""
+        chosen = {k.lstrip("+"): v for k, _, v in (o.partition("=") for o in overrides)}
+        recipes = recipe_files(self.user_folder)
+        recipe = recipes.get(chosen.get("recipe", ""))
+        if recipe and _inside(load_yaml(recipe), key.split(".")):
+            return f" (in {recipe.parent.name}/{recipe.name})"
+        group, _, rest = key.partition(".")
+        for folder in (self.user_folder, CONF):
+            path = folder and folder / group / f"{chosen.get(group, '')}.yaml"
+            if path and path.is_file() and _inside(load_yaml(path), rest.split(".")):
+                return f" (in {group}/{path.name})"
+        return ""
+
+    @staticmethod
+    def _first(override: Override) -> str:
+        return _Check._alternatives(override)[0]
+
+    @staticmethod
+    def _alternatives(override: Override) -> list[str]:
+        """The single overrides that a sweep runs through; the override itself if it is none."""
+        line = str(override.input_line)
+        if not override.is_sweep_override():
+            return [line]
+        key = line.partition("=")[0]
+        try:
+            return [f"{key}={_written(choice)}" for choice in _choices(override)]
+        except ValueError:
+            return [line]
+
+
+def _choices(override: Override) -> list[Any]:
+    if not override.is_sweep_override():
+        value = override.value()
+        return list(value) if isinstance(value, list) else [value]
+    try:
+        return list(override.sweep_string_iterator())
+    except (HydraException, NotImplementedError, ValueError):
+        return []  # an interval of an optimising sweeper: nothing to enumerate
+
+
+def _written(choice: Any) -> str:
+    return str(choice.with_quotes() if isinstance(choice, QuotedString) else choice)
+
+
+def _exists(cfg: DictConfig, key: str) -> bool:
+    node: Any = cfg
+    for part in key.split("."):
+        # keys(): `in` denies a key whose value is yet missing (???)
+        if isinstance(node, DictConfig) and part in node.keys():  # noqa: SIM118
+            node = node._get_node(part)
+        elif isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node._get_node(int(part))
+        else:
+            return False
+    return True
+
+
+def _takes(cfg: DictConfig, key: str) -> bool:
+    """Whether the group's target has a setting of this name, though its file does not write it."""
+    group, _, rest = key.partition(".")
+    takes = _signature(cfg, group)
+    if not rest or takes is None:
+        return False
+    name, _, deeper = rest.partition(".")
+    parameter = takes.parameters.get(name)
+    if parameter is None:
+        return takes.open
+    # below a setting that is a mapping any key may stand
+    return not deeper or mismatch({"a": 1}, parameter.type) is None
+
+
+def _signature(cfg: DictConfig, group: str) -> Signature | None:
+    """The signature of a group's target, if it can be told."""
+    node = cfg.get(group) if group and "." not in group else None
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return None
+    try:
+        return signature(str(node["_target_"]))
+    except NotFound:
+        return None
+
+
+def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
+    found = []
+    for name in map(str, cfg):
+        node = cfg._get_node(name)
+        found.append(f"{prefix}{name}")
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            found += _keys(node, f"{prefix}{name}.")
+    return [key for key in found if "_target_" not in key]
+
+
+def _inside(record: Any, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(record, dict) or part not in record:
+            return False
+        record = record[part]
+    return True
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A config, or a part of it, as plain data with all interpolations resolved."""
+    found = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}

@@ -1,0 +1,117 @@
+"""All that a composed run config shows to be wrong: one line for each fault, nothing imported."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from distillkit.config.settings import GROUPS
+from distillkit.config.signatures import NotFound, Signature, signature
+
+TRUSTED = ("distillkit.", "torch.optim.", "torch.nn.", "transformers.")
+SETTINGS = "distillkit.config.settings.RunSettings"
+RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
+MISSING = "???"
+
+
+def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong and what to do) for each fault in a composed config."""
+    prefixes = (*TRUSTED, *trusted)
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+    assert isinstance(plain, dict)
+    root = {str(k): v for k, v in plain.items() if k not in GROUPS and k != "hydra"}
+    yield from _settings(root, signature(SETTINGS), "", known=[*GROUPS])
+    for group in GROUPS:
+        node = plain.get(group)
+        if node is None:
+            yield group, f"no {group} is chosen; choose one with {group}=NAME"
+        elif not isinstance(node, Mapping) or "_target_" not in node:
+            yield f"{group}._target_", "missing; a group entry names the class that it sets up"
+        else:
+            yield from _target(node, group, prefixes)
+
+
+def _target(
+    node: Mapping[str, Any], key: str, prefixes: tuple[str, ...]
+) -> Iterator[tuple[str, str]]:
+    target = node["_target_"]
+    if target == MISSING:
+        yield f"{key}._target_", f"required, but not set; add {key}._target_=package.module.Name"
+        return
+    if not isinstance(target, str) or not target.startswith(prefixes):
+        yield (
+            f"{key}._target_",
+            f"{target} is outside the trusted packages ({', '.join(prefixes)}); add "
+            f"'trusted=[{str(target).split('.')[0]}.]' on the command line if you trust it",
+        )
+        return
+    try:
+        takes = signature(target)
+    except NotFound as error:
+        yield f"{key}._target_", f"{target} does not exist ({error})"
+        return
+    given = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", "_convert_")}
+    yield from _settings(given, takes, key, runtime=RUNTIME.get(key, set()), target=target)
+    for name, value in given.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            yield from _target(value, f"{key}.{name}", prefixes)
+
+
+def _settings(
+    given: Mapping[str, Any],
+    takes: Signature,
+    key: str,
+    *,
+    known: Iterable[str] = (),
+    runtime: Iterable[str] = (),
+    target: str = "",
+) -> Iterator[tuple[str, str]]:
+    """Check names, presence and types of settings against a signature."""
+    of = f" of {target}" if target else ""
+    names = [name for name in takes.parameters if name not in runtime]
+    for name, value in given.items():
+        at = f"{key}.{name}" if key else name
+        if name not in names:
+            if not takes.open:
+                yield at, f"no such setting{of}; {nearest(name, [*names, *known])}"
+        elif value == MISSING:
+            yield at, f"required, but not set; add {at}=…"
+        else:
+            fault = mismatch(value, takes.parameters[name].type)
+            if fault:
+                yield f"{at} = {shown(value)}", fault
+    for name in names:
+        if takes.parameters[name].required and name not in given:
+            at = f"{key}.{name}" if key else name
+            yield at, f"required, but not set; add {at}=…"
+
+
+def mismatch(value: Any, kind: Any) -> str | None:
+    """Why `value` is not of the type `kind`, or None if it is."""
+    if kind is Any or (isinstance(value, Mapping) and "_target_" in value):
+        return None
+    try:
+        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError as error:
+        reasons = dict.fromkeys(
+            e["msg"].replace("Input should be", "must be").replace("a valid ", "a ")
+            for e in error.errors()
+        )
+        text = " or ".join(reasons).replace(" or must be", " or")
+        return text.replace("a dictionary", "a mapping").replace("a integer", "an integer")
+    return None
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """ "did you mean …?", or all the names there are."""
+    every = list(dict.fromkeys(names))
+    close = difflib.get_close_matches(word, every, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"it takes {', '.join(every)}"
+
+
+def shown(value: Any) -> str:
+    """A value as a user writes it."""
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,39 @@
+"""The keys at the root of a run config, beside its groups."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from distillkit.constraints import NonNegativeInt
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """`control`: also train the same student on hard labels alone, for as many steps.
+
+    `trusted` adds prefixes that `_target_` may be built from, and `trust_remote_code` lets
+    transformers run a model's own code; both are taken from the command line only. `about` is what
+    a recipe says of itself.
+    """
+
+    workspace: str
+    run_name: str
+    seed: NonNegativeInt = 0
+    control: bool = True
+    trusted: list[str] | None = None
+    trust_remote_code: bool = False
+    about: dict[str, Any] | None = None
+
+
+GROUPS = (
+    "teacher",
+    "student",
+    "loss",
+    "data",
+    "optimizer",
+    "scheduler",
+    "task",
+    "targets",
+    "trainer",
+    "evaluation",
+)
+COMMAND_LINE_ONLY = ("trusted", "trust_remote_code")

@@ -1,0 +1,233 @@
+"""What a `_target_` takes, read from its source: nothing is imported, so a check costs no torch.
+
+The parameters of a class are those of its `__init__`, or its fields if it is a dataclass; of a
+function, its own. Annotations are understood as far as settings need them; the rest is unchecked.
+"""
+
+import ast
+import functools
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from distillkit import constraints
+
+_SIMPLE: dict[str, Any] = {
+    "Any": Any,
+    "None": None,
+    "bool": bool,
+    "dict": dict,
+    "float": float,
+    "int": int,
+    "list": list,
+    "str": str,
+    "Tuple": list,
+    "tuple": list,
+} | {name: value for name, value in vars(constraints).items() if name[0].isupper()}
+_NESTING = 12  # imports followed from one name
+
+
+class NotFound(LookupError):
+    """There is no such module or name."""
+
+
+class _Unknown:
+    """An annotation that settings do not need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One setting: `type` is Any where the annotation says nothing that can be checked."""
+
+    name: str
+    type: Any
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The settings of a target, in order; `open` if it takes others too (**kwargs)."""
+
+    parameters: dict[str, Parameter]
+    open: bool = False
+
+
+@functools.cache
+def signature(target: str) -> Signature:
+    """The settings of `package.module.Name`; raises `NotFound` that says what is missing."""
+    parts = target.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        path = _module(".".join(parts[:cut]))
+        if path is not None:
+            if cut != len(parts) - 1:
+                raise NotFound(f"no module {'.'.join(parts[: cut + 1])}")
+            return _signature(*_definition(path, parts[-1]))
+    raise NotFound(f"no module {parts[0]}")
+
+
+def _module(dotted: str) -> Path | None:
+    """The source file of a module, found without importing any package."""
+    top, *rest = dotted.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not spec.submodule_search_locations:
+        path = Path(spec.origin or "")
+        return path if path.is_file() and not rest else None
+    for folder in spec.submodule_search_locations:
+        base = Path(folder).joinpath(*rest)
+        for path in (base / "__init__.py", base.with_suffix(".py")):
+            if path.is_file():
+                return path
+    return None
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _definition(path: Path, name: str, depth: int = 0) -> tuple[Path, ast.stmt]:
+    """The class, function or assignment behind a name, followed through imports."""
+    if depth > _NESTING:
+        raise NotFound(f"{name} cannot be traced")
+    found: tuple[Path, ast.stmt] | None = None
+    for node in _statements(_tree(path).body):
+        match node:
+            case ast.ClassDef(name=defined) | ast.FunctionDef(name=defined) if defined == name:
+                found = (path, node)
+            case ast.Assign(targets=[ast.Name(id=defined)]) if defined == name:
+                found = (path, node)
+            case ast.ImportFrom():
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        source = _imported(path, node)
+                        if source is not None:
+                            return _definition(source, alias.name, depth + 1)
+    if found is None:
+        raise NotFound(f"no {name} in {path.stem if path.stem != '__init__' else path.parent.name}")
+    return found
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        yield node
+        if isinstance(node, (ast.If, ast.Try)):
+            yield from _statements(node.body)
+
+
+def _imported(path: Path, node: ast.ImportFrom) -> Path | None:
+    if not node.level:
+        return _module(node.module or "")
+    base = path.parent
+    for _ in range(node.level - 1):
+        base = base.parent
+    if node.module:
+        base = base.joinpath(*node.module.split("."))
+    for candidate in (base / "__init__.py", base.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _signature(path: Path, node: ast.stmt) -> Signature:
+    if isinstance(node, ast.FunctionDef):
+        return _arguments(path, node.args, skip=0)
+    if not isinstance(node, ast.ClassDef):
+        raise NotFound("it is neither a class nor a function")
+    if any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+        fields = [
+            s
+            for s in node.body
+            if isinstance(s, ast.AnnAssign)
+            and isinstance(s.target, ast.Name)
+            and "ClassVar" not in ast.unparse(s.annotation)
+        ]
+        return Signature(
+            {
+                s.target.id: Parameter(s.target.id, _type(path, s.annotation), s.value is None)
+                for s in fields
+                if isinstance(s.target, ast.Name)
+            }
+        )
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return _arguments(path, statement.args, skip=1)
+    for base in node.bases:
+        name = ast.unparse(base)
+        if name.isidentifier():
+            return _signature(*_definition(path, name))
+    return Signature({}, open=True)
+
+
+def _arguments(path: Path, arguments: ast.arguments, *, skip: int) -> Signature:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    first_default = len(positional) - len(arguments.defaults)
+    found = [(a, i < first_default) for i, a in enumerate(positional)][skip:]
+    found += [
+        (a, d is None) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
+    return Signature(
+        {a.arg: Parameter(a.arg, _type(path, a.annotation), required) for a, required in found},
+        open=arguments.kwarg is not None,
+    )
+
+
+def _type(path: Path, node: ast.expr | None) -> Any:
+    """The annotation as a type, Any where it cannot be told."""
+    found = _Unknown if node is None else _read(path, node)
+    return Any if found is _Unknown else found
+
+
+def _read(path: Path, node: ast.expr, depth: int = 0) -> Any:
+    match node:
+        case ast.Constant(value=None):
+            return None
+        case ast.Constant(value=str(text)):
+            return _read(path, ast.parse(text, mode="eval").body, depth)
+        case ast.Name(id=name) if name in _SIMPLE:
+            return _SIMPLE[name]
+        case ast.Name(id=name) if depth < _NESTING:
+            return _alias(path, name, depth)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _union([_read(path, left, depth), _read(path, right, depth)])
+        case ast.Subscript(value=ast.Name(id=name), slice=inside):
+            return _subscript(path, name, inside, depth)
+    return _Unknown
+
+
+def _alias(path: Path, name: str, depth: int) -> Any:
+    try:
+        where, node = _definition(path, name)
+    except NotFound:
+        return _Unknown
+    return _read(where, node.value, depth + 1) if isinstance(node, ast.Assign) else _Unknown
+
+
+def _subscript(path: Path, name: str, inside: ast.expr, depth: int) -> Any:
+    items = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+    if name == "Literal":
+        return Literal[tuple(ast.literal_eval(item) for item in items)]
+    parts = [_read(path, item, depth) for item in items]
+    if name == "Union":
+        return _union(parts)
+    if name == "Optional":
+        return _union([*parts, None])
+    known = [Any if part is _Unknown else part for part in parts]
+    if name in ("list", "List", "Sequence"):
+        return list[known[0]]  # type: ignore[valid-type]
+    if name in ("dict", "Dict", "Mapping"):
+        return dict[known[0], known[1]]  # type: ignore[valid-type]
+    if name in ("tuple", "Tuple"):
+        return list
+    return _Unknown
+
+
+def _union(parts: list[Any]) -> Any:
+    known = [part for part in parts if part is not _Unknown]
+    return Union[tuple(known)] if known and known != [None] else _Unknown  # noqa: UP007

@@ -1,0 +1,331 @@
+"""The text of a run: rows of a source, cleaned, labelled, split and given keys."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from distillkit.artifacts import read_json, write_json
+from distillkit.constraints import Fraction, NonNegativeInt
+from distillkit.data.sources import identity
+from distillkit.data.splits import assign, example_key, normalise
+from distillkit.data.tables import check_columns, keep_rows, read_table
+from distillkit.data.transfer import choose
+from distillkit.errors import ConfigError, DataError
+from distillkit.progress import Track, say, track
+from distillkit.records import KEY_BYTES, LabelSpace
+
+LABELLED = ("train", "validation", "test")
+ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class TextData:
+    """Where the text comes from, and how it is cut. A source is a file, pypi:// or a hub id.
+
+    Without `validation` or `test`, shares of `train` are held out by the hash of the normalised
+    text. `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
+    """
+
+    train: str
+    text: str
+    label: str
+    text_pair: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    where: dict[str, Any] | None = None
+    label_names: list[str] | None = None
+    validation_fraction: Fraction = 0.1
+    test_fraction: Fraction = 0.15
+    drop_empty: bool = False
+    transfer: str | None = None
+    transfer_text: str | None = None
+    transfer_where: dict[str, Any] | None = None
+    transfer_unit: Literal["sentence", "row"] = "sentence"
+    transfer_words: list[int] | None = None
+    transfer_lowercase: bool = False
+    transfer_size: NonNegativeInt | None = 40_000
+
+    def __post_init__(self) -> None:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ConfigError(
+                f"data.validation_fraction + data.test_fraction = "
+                f"{self.validation_fraction + self.test_fraction}: must leave something to train on"
+            )
+        if self.transfer and self.text_pair:
+            raise ConfigError(
+                "data.transfer: a transfer set of pairs is not supported; set it to null"
+            )
+
+    @property
+    def has_transfer(self) -> bool:
+        """Whether there is a transfer set."""
+        return bool(self.transfer) and self.transfer_size != 0
+
+    def labelled_inputs(self) -> dict[str, Any]:
+        """All that decides the labelled splits: sources by content, and how they are cut."""
+        specs = {"train": self.train, "validation": self.validation, "test": self.test}
+        sources = {r: identity(s, key=f"data.{r}") for r, s in specs.items() if s}
+        fields = asdict(self)
+        how = {k: fields[k] for k in fields if not k.startswith("transfer") and k not in specs}
+        return {"sources": sources, **how}
+
+    def transfer_inputs(self) -> dict[str, Any]:
+        """All that decides the transfer set, beside the labelled text that it must not hold."""
+        fields = asdict(self)
+        how = {k: fields[k] for k in fields if k.startswith("transfer_")}
+        how["transfer_text"] = self.transfer_text or self.text
+        return {"source": identity(self.transfer or "", key="data.transfer"), **how}
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split: `keys` [examples] of 16 bytes, texts, `labels` [examples] (None: unlabelled)."""
+
+    keys: np.ndarray
+    texts: list[str]
+    pairs: list[str] | None
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A prepared corpus: labelled splits in one folder, the transfer set (or none) in another."""
+
+    path: Path
+    transfer: Path | None
+    labels: LabelSpace
+
+    @classmethod
+    def open(cls, path: Path, transfer: Path | None) -> "Corpus":
+        """Open what `prepare_labelled` and `prepare_transfer` wrote."""
+        labels = read_json(path / "labels.json")
+        return cls(path, transfer, LabelSpace(tuple(labels["names"]), labels["numeric"]))
+
+    def split(self, name: str) -> Split:
+        """One split: train, validation, test or transfer."""
+        from datasets import load_from_disk
+
+        folder = self.transfer if name == "transfer" else self.path
+        if folder is None:
+            return Split(np.zeros(0, f"S{KEY_BYTES}"), [], None, None)
+        table = load_from_disk(str(folder / name))
+        columns = table.column_names
+        return Split(
+            np.array(table["key"][:], dtype=f"S{KEY_BYTES}"),
+            table["text"][:],
+            table["pair"][:] if "pair" in columns else None,
+            np.array(table["label"][:]) if "label" in columns else None,
+        )
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Labelled rows while they are being cleaned."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    labels: list[Any]
+
+    def normalised(self) -> list[str]:
+        pairs: Sequence[str | None] = self.pairs or [None] * len(self.texts)
+        return [normalise(text, pair) for text, pair in zip(self.texts, pairs, strict=True)]
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "_Rows":
+        return _Rows(
+            [self.texts[i] for i in rows],
+            None if self.pairs is None else [self.pairs[i] for i in rows],
+            [self.labels[i] for i in rows],
+        )
+
+
+def prepare_labelled(
+    data: TextData, read_labels: ReadLabels, *, cache: Path, out: Path
+) -> dict[str, Any]:
+    """Write the labelled splits into `out`; return their counts, and say what was dropped.
+
+    `read_labels` is the task's: label values -> the label space and the encoded labels [rows].
+    """
+    splits, dropped = _labelled_splits(data, cache)
+    everything = [label for rows in splits.values() for label in rows.labels]
+    space, encoded = read_labels(everything, data.label_names)
+    _check_train_has_all(splits, space, encoded)
+    begun = 0
+    for name, rows in splits.items():
+        _write(out / name, rows.texts, rows.pairs, encoded[begun : begun + len(rows.texts)])
+        begun += len(rows.texts)
+    write_json(out / "labels.json", asdict(space))
+    counts = {name: len(rows.texts) for name, rows in splits.items()}
+    say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + " examples")
+    _say_dropped("labelled rows", dropped)
+    return {"counts": counts, "dropped": dropped}
+
+
+def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:
+    """Write the transfer set into `out`, free of every labelled text; return its counts."""
+    if not data.transfer:
+        raise ConfigError("data.transfer: not set; there is no transfer set to prepare")
+    known = {normalise(t) for name in LABELLED for t in labelled.split(name).texts}
+    table = read_table(data.transfer, key="data.transfer", split="train", cache=cache)
+    column = data.transfer_text or data.text
+    check_columns(table, {"data.transfer_text": column}, spec=data.transfer)
+    table = keep_rows(table, data.transfer_where, key="data.transfer_where", spec=data.transfer)
+    low, high = data.transfer_words or (1, 10**9)
+    with track("transfer set", len(table), unit="characters") as progress:
+        chosen = choose(
+            _counted(table[column], progress),
+            known=known,
+            size=data.transfer_size,
+            words=(low, high),
+            by_sentence=data.transfer_unit == "sentence",
+            lowercase=data.transfer_lowercase,
+        )
+    if not chosen.texts:
+        raise DataError(f"data.transfer = {data.transfer}: no text in it was left to use")
+    _write(out / "transfer", chosen.texts, None, None)
+    say(f"data: {len(chosen.texts):,} transfer texts")
+    _say_dropped("transfer texts", chosen.dropped)
+    return {"counts": {"transfer": len(chosen.texts)}, "dropped": chosen.dropped}
+
+
+def _counted(column: Iterable[Any], progress: Track) -> Iterator[str]:
+    for value in column:
+        text = value if isinstance(value, str) else ""
+        progress.advance(1, len(text))
+        if text:
+            yield text
+
+
+def _say_dropped(what: str, reasons: dict[str, int]) -> None:
+    if reasons:
+        said = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
+        say(f"data: dropped from the {what}: {said}")
+
+
+def _labelled_splits(data: TextData, cache: Path) -> tuple[dict[str, _Rows], dict[str, int]]:
+    dropped: dict[str, int] = {}
+    rows, again = _unique(_read(data, "train", cache, dropped))
+    if again:
+        dropped["duplicate"] = again
+    held = {
+        role: _read(data, role, cache, dropped)
+        for role in ("validation", "test")
+        if getattr(data, role)
+    }
+    for name, other in held.items():
+        held[name], again = _unique(other)
+        if again:
+            dropped[f"duplicate ({name})"] = again
+    # whoever stands in a held-out split stands in no other: test before validation before train
+    taken: set[str] = set()
+    for name in ("test", "validation"):
+        if name in held:
+            held[name], gone = _without(held[name], taken)
+            if gone:
+                dropped[f"{name} rows also in test"] = gone
+            taken |= set(held[name].normalised())
+    rows, gone = _without(rows, taken)
+    if gone:
+        dropped["train rows also held out"] = gone
+    places = assign(
+        rows.normalised(),
+        validation_fraction=0.0 if "validation" in held else data.validation_fraction,
+        test_fraction=0.0 if "test" in held else data.test_fraction,
+    )
+    splits = {
+        n: held[n] if n in held else rows.take(places[n]) for n in ("train", "validation", "test")
+    }
+    for name, part in splits.items():
+        if not part.texts:
+            raise DataError(
+                f"data: the {name} split is empty ({len(rows.texts)} rows of {data.train} were "
+                "to be "
+                f"shared out); give data.{name}, other fractions, or more rows"
+            )
+    return splits, dropped
+
+
+def _read(data: TextData, role: str, cache: Path, dropped: dict[str, int]) -> _Rows:
+    spec = getattr(data, role)
+    key = f"data.{role}"
+    table = read_table(spec, key=key, split=role, cache=cache)
+    columns = {"data.text": data.text, "data.text_pair": data.text_pair, "data.label": data.label}
+    check_columns(table, columns, spec=spec)
+    table = keep_rows(table, data.where if role == "train" else None, key="data.where", spec=spec)
+    columns = {key: name for key, name in columns.items() if name}
+    values = {key: list(table[name][:]) for key, name in columns.items()}
+    bad = [i for i in range(len(table)) if any(_is_empty(column[i]) for column in values.values())]
+    if bad and not data.drop_empty:
+        key = next(k for k, column in values.items() if _is_empty(column[bad[0]]))
+        raise DataError(
+            f"{key} = {columns[key]}: {len(bad):,} of the {len(table):,} rows of {spec} have "
+            "nothing "
+            f"in a column that is needed (the first is row {bad[0] + 1}); mend them, or set "
+            "data.drop_empty=true"
+        )
+    if bad:
+        dropped[f"empty ({role})"] = len(bad)
+    feature = table.features[data.label]
+    labels = values["data.label"]
+    if getattr(feature, "names", None):  # a ClassLabel knows its names
+        labels = [None if v is None else feature.names[v] for v in labels]
+    rows = _Rows(values["data.text"], values.get("data.text_pair"), labels)
+    for key, column in (("data.text", rows.texts), ("data.text_pair", rows.pairs or [])):
+        wrong = next((v for v in column if v is not None and not isinstance(v, str)), None)
+        if wrong is not None:
+            raise DataError(f"{key} = {columns[key]}: holds {wrong!r}, which is not text")
+    return rows.take(sorted(set(range(len(table))) - set(bad))) if bad else rows
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _unique(rows: _Rows) -> tuple[_Rows, int]:
+    first: dict[str, int] = {}
+    for i, text in enumerate(rows.normalised()):
+        first.setdefault(text, i)
+    kept = sorted(first.values())
+    return rows.take(kept), len(rows.texts) - len(kept)
+
+
+def _without(rows: _Rows, taken: set[str]) -> tuple[_Rows, int]:
+    kept = [i for i, text in enumerate(rows.normalised()) if text not in taken]
+    return rows.take(kept), len(rows.texts) - len(kept)
+
+
+def _check_train_has_all(splits: dict[str, _Rows], space: LabelSpace, encoded: np.ndarray) -> None:
+    if not space.names:
+        return
+    trained = set(encoded[: len(splits["train"].texts)].tolist())
+    unseen = [name for i, name in enumerate(space.names) if i not in trained]
+    if unseen:
+        seen = [name for i, name in enumerate(space.names) if i in trained]
+        raise DataError(
+            f"data.label: {', '.join(unseen[:8])} stand in no training row; training has "
+            f"{', '.join(seen[:8])}. Give more rows, or other splits"
+        )
+
+
+def _write(
+    folder: Path, texts: list[str], pairs: list[str] | None, labels: np.ndarray | None
+) -> None:
+    from datasets import Dataset, Features, Value
+
+    paired: Sequence[str | None] = pairs or [None] * len(texts)
+    columns: dict[str, Any] = {
+        "key": [example_key(text, pair) for text, pair in zip(texts, paired, strict=True)],
+        "text": texts,
+    }
+    kinds = {"key": Value("binary"), "text": Value("string")}
+    if pairs is not None:
+        columns["pair"], kinds["pair"] = pairs, Value("string")
+    if labels is not None:
+        columns["label"] = labels.tolist()
+        kinds["label"] = Value("float64" if labels.dtype.kind == "f" else "int64")
+    Dataset.from_dict(columns, features=Features(kinds)).save_to_disk(str(folder))

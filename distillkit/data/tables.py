@@ -1,0 +1,107 @@
+"""Rows with named columns, from local files, wheels and the hub, read by `datasets`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distillkit.data import wheels
+from distillkit.data.sources import SUFFIXES, HubSource, LocalSource, WheelSource, parse
+from distillkit.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def read_table(spec: str, *, key: str, split: str, cache: Path) -> "Dataset":
+    """All rows of a source. `split` is the hub split taken when the source names none."""
+    source = parse(spec, key=key)
+    if isinstance(source, HubSource):
+        return _from_hub(source, split, key, cache)
+    if isinstance(source, WheelSource):
+        path = wheels.take(source, cache=cache, key=key)
+    else:
+        path = source.path
+    if path.is_dir():
+        return _from_hub(HubSource(str(path)), split, key, cache)
+    return _from_file(LocalSource(path).path, spec, key, cache)
+
+
+def check_columns(table: "Dataset", wanted: dict[str, str | None], *, spec: str) -> None:
+    """Raise `DataError` that names every missing column, and those that there are."""
+    missing = [(key, name) for key, name in wanted.items() if name and name not in table.features]
+    if missing:
+        names = ", ".join(f"{key} = {name}" for key, name in missing)
+        raise DataError(
+            f"{names}: no such column in {spec}; its columns are {', '.join(table.features)}"
+        )
+
+
+def keep_rows(table: "Dataset", where: dict[str, Any] | None, *, key: str, spec: str) -> "Dataset":
+    """The rows whose columns have the values (or one of the values) that `where` names."""
+    if not where:
+        return table
+    check_columns(table, {f"{key}.{name}": name for name in where}, spec=spec)
+    frame = table.to_pandas()
+    for name, value in where.items():
+        allowed = value if isinstance(value, list) else [value]
+        kept = frame[frame[name].astype(str).isin([str(a) for a in allowed])]
+        if kept.empty:
+            seen = ", ".join(sorted(map(str, frame[name].unique()))[:8])
+            raise DataError(f"{key}.{name} = {value}: no row of {spec} has it; it holds {seen}")
+        frame = kept
+    return table.select(frame.index)
+
+
+def _from_file(path: Path, spec: str, key: str, cache: Path) -> "Dataset":
+    from datasets import disable_progress_bars, load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    disable_progress_bars()
+    builder = SUFFIXES.get(path.suffix.lower())
+    if builder is None:
+        raise DataError(f"{key} = {spec}: not one of {', '.join(SUFFIXES)}, nor a folder")
+    if not path.stat().st_size:
+        raise DataError(f"{key} = {spec}: the file is empty")
+    options: dict[str, Any] = {}
+    if builder == "csv":
+        # "null" and "NA" are words; only an empty field is empty
+        options = {"keep_default_na": False, "na_values": [""]}
+        options["sep"] = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        table = load_dataset(
+            builder, data_files=str(path), split="train", cache_dir=str(cache / "tables"), **options
+        )
+    except DatasetGenerationError as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno:
+            raise cause from error
+        raise DataError(f"{key} = {spec}: cannot be read ({_first_line(cause)})") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{key} = {spec}: cannot be read ({_first_line(error)})") from error
+    if not len(table):
+        raise DataError(f"{key} = {spec}: the file has no rows")
+    return table
+
+
+def _from_hub(source: HubSource, split: str, key: str, cache: Path) -> "Dataset":
+    from datasets import load_dataset
+
+    wanted = source.split or split
+    try:
+        return load_dataset(
+            source.repo,
+            source.config,
+            split=wanted,
+            revision=source.revision,
+            cache_dir=str(cache / "tables"),
+        )
+    except Exception as error:  # hub, network and builder errors have no common base
+        raise DataError(
+            f"{key} = {source.repo}: neither a file here nor a data set of the hub that can be "
+            "read "
+            f"(split {wanted}: {_first_line(error)})"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

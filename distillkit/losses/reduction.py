@@ -1,0 +1,37 @@
+"""The one place where a loss becomes a number.
+
+A loss is normalised by the number of positions counted in the whole optimizer step, over all
+micro-batches and processes, so that it does not depend on how a step is cut up.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distillkit.records import LossTerms
+
+Reduction = Literal["batchmean", "mean"]
+
+
+def per_position(
+    values: Float[Tensor, "*batch classes"], *, reduction: Reduction
+) -> Float[Tensor, "*batch"]:
+    """Sum ("batchmean") or average ("mean") a divergence's values over the classes.
+
+    PyTorch's names. Most papers mean "batchmean"; the official code of PKD and TinyBERT takes
+    "mean", which divides the loss by the number of classes as well.
+    """
+    return values.sum(dim=-1) if reduction == "batchmean" else values.mean(dim=-1)
+
+
+def reduce_terms(terms: LossTerms, *, count: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """The weighted sum of all terms over `count` positions, and each term's own share.
+
+    `count` is the number of counted positions of the whole optimizer step, not of this
+    micro-batch: the shares of its micro-batches then add up to the loss of the step.
+    """
+    shares = {name: values.sum() / count for name, values in terms.values.items()}
+    total = torch.stack([terms.weights[name] * share for name, share in shares.items()]).sum()
+    return total, {name: share.detach() for name, share in shares.items()}

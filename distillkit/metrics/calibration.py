@@ -1,0 +1,49 @@
+"""Whether a confidence of 0.8 is right eight times in ten."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import softmax
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Confidence against accuracy in equal-width bins; an empty bin has count 0 and nan values."""
+
+    edges: Float[np.ndarray, " edges"]
+    confidence: Float[np.ndarray, " bins"]
+    accuracy: Float[np.ndarray, " bins"]
+    count: Int[np.ndarray, " bins"]
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """The mean gap between confidence and accuracy, weighted by the bins' counts.
+
+        Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3.
+        """
+        filled = self.count > 0
+        gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
+        return float((gaps * self.count[filled]).sum() / self.count.sum())
+
+
+def reliability(
+    logits: Float[np.ndarray, "examples classes"],
+    labels: Int[np.ndarray, " examples"],
+    *,
+    bins: int,
+) -> Reliability:
+    """Bin the examples by the probability of their predicted class."""
+    confidence = softmax(logits.astype(np.float64), axis=-1).max(axis=-1)
+    correct = (logits.argmax(axis=-1) == labels).astype(np.float64)
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    # right-closed bins, so that a confidence of exactly 1 falls into the last
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return Reliability(
+            edges=edges,
+            confidence=np.bincount(place, weights=confidence, minlength=bins) / count,
+            accuracy=np.bincount(place, weights=correct, minlength=bins) / count,
+            count=count,
+        )

@@ -1,0 +1,32 @@
+"""What a model costs to hold and to run."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+WEIGHTS = (".safetensors", ".gguf", ".bin")
+
+
+def megabytes(folder: Path) -> float:
+    """The size of a model folder's weights, in MB (10^6 bytes)."""
+    return sum(p.stat().st_size for p in folder.iterdir() if p.suffix in WEIGHTS) / 1e6
+
+
+def seconds_each(
+    calls: Sequence[Callable[[int], object]], *, rounds: int, warm_up: int = 3
+) -> np.ndarray:
+    """Seconds of `call(round)` for each call, [rounds, calls], the calls in turn in every round.
+
+    Taking them in turn spreads a slow moment of the machine over all of them, so that the ratios
+    hold even where the absolute times do not. The warm-up rounds are not counted.
+    """
+    spent = np.empty((rounds, len(calls)))
+    for i in range(-warm_up, rounds):
+        for j, call in enumerate(calls):
+            begun = time.perf_counter()
+            call(max(0, i))
+            if i >= 0:
+                spent[i, j] = time.perf_counter() - begun
+    return spent

@@ -1,0 +1,27 @@
+"""How close the student stays to its teacher."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import log_softmax
+
+
+def agreement(
+    student: Float[np.ndarray, "examples classes"], teacher: Float[np.ndarray, "examples classes"]
+) -> float:
+    """The share of examples on which both put the same class first.
+
+    Stanton et al. 2021, https://arxiv.org/abs/2106.05945, section 3 (top-1 agreement).
+    """
+    return float(np.mean(student.argmax(axis=-1) == teacher.argmax(axis=-1)))
+
+
+def mean_kl(
+    student: Float[np.ndarray, "examples classes"], teacher: Float[np.ndarray, "examples classes"]
+) -> float:
+    """Mean KL(teacher || student) at temperature 1, in nats.
+
+    Stanton et al. 2021, https://arxiv.org/abs/2106.05945, section 3 (average predictive KL).
+    """
+    log_p = log_softmax(teacher.astype(np.float64), axis=-1)
+    log_q = log_softmax(student.astype(np.float64), axis=-1)
+    return float((np.exp(log_p) * (log_p - log_q)).sum(axis=-1).mean())

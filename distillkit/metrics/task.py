@@ -1,0 +1,32 @@
+"""How well predictions fit the labels."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import log_softmax
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score
+
+
+def classification_scores(
+    logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, " examples"]
+) -> dict[str, float]:
+    """Accuracy, macro-averaged F1 over the classes that occur, and NLL in nats."""
+    predicted = logits.argmax(axis=-1)
+    log_p = log_softmax(logits.astype(np.float64), axis=-1)
+    return {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
+        "nll": float(-log_p[np.arange(len(labels)), labels].mean()),
+    }
+
+
+def regression_scores(
+    predictions: Float[np.ndarray, " examples"], values: Float[np.ndarray, " examples"]
+) -> dict[str, float]:
+    """Pearson and Spearman correlation (0 where a side is constant) and root mean squared error."""
+    constant = np.ptp(predictions) == 0 or np.ptp(values) == 0
+    return {
+        "pearson": 0.0 if constant else float(pearsonr(predictions, values).statistic),
+        "spearman": 0.0 if constant else float(spearmanr(predictions, values).statistic),
+        "rmse": float(np.sqrt(np.mean((predictions - values) ** 2))),
+    }

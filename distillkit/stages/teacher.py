@@ -1,0 +1,98 @@
+"""Stage: a pretrained body and labelled text -> a fitted teacher."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distillkit.data.tokens import TokenTable
+from distillkit.engine.schedules import Linear
+from distillkit.engine.settings import TrainSettings
+from distillkit.losses import HardLabelLoss
+from distillkit.records import LabelSpace
+from distillkit.stages.learning import Recipe, learn
+from distillkit.tasks import Task
+from distillkit.tasks.models import SavedModel, load_classifier, load_tokenizer
+from distillkit.teachers import LocalTeacher
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherModel:
+    """A teacher that is ready to be asked; `origin` is what a target store remembers of it."""
+
+    saved: SavedModel
+    origin: dict[str, Any]
+
+    def load(self, task: Task, space: LabelSpace) -> tuple[Any, Any, np.ndarray]:
+        """(model in eval mode, tokenizer, where each of the data's labels stands in its output)."""
+        return self.saved.load(space, problem_type=task.problem_type)
+
+
+def fitted_inputs(
+    teacher: LocalTeacher, task: Task, *, body: str, labelled: str, seed: int
+) -> dict[str, Any]:
+    """What decides a fitted teacher: its body, the labelled text, and how it is fitted."""
+    how = ("epochs", "batch_size", "lr", "weight_decay", "warmup")
+    return {
+        "version": 1,
+        "body": body,
+        "data": labelled,
+        "task": type(task).__name__,
+        "max_length": task.max_length,
+        "seed": seed,
+        **{name: getattr(teacher, name) for name in how},
+    }
+
+
+def ready_inputs(teacher: LocalTeacher, *, source: str) -> dict[str, Any]:
+    """What decides a ready teacher's answers: its files, and how its outputs are named."""
+    return {"version": 1, "ready": source, "labels": teacher.labels}
+
+
+def fit_teacher(
+    teacher: LocalTeacher,
+    task: Task,
+    space: LabelSpace,
+    examples: TokenTable,
+    validation: TokenTable,
+    *,
+    folder: str,
+    seed: int,
+    trust_remote_code: bool,
+    out: Path,
+) -> dict[str, Any]:
+    """Fine-tune the body in `folder` on hard labels; save the best by validation under `out`."""
+    torch.manual_seed(seed)  # the new head
+    model = load_classifier(
+        folder,
+        space,
+        key=teacher.key,
+        problem_type=task.problem_type,
+        fresh_head=True,
+        trust_remote_code=trust_remote_code,
+    )
+    tokenizer = load_tokenizer(folder, key=teacher.key, trust_remote_code=trust_remote_code)
+    steps_per_epoch = -(-len(examples) // teacher.batch_size)
+    recipe = Recipe(
+        task=task,
+        loss=HardLabelLoss(),
+        examples=examples,
+        validation=validation,
+        store=None,
+        make_optimizer=partial(
+            torch.optim.AdamW, lr=teacher.lr, weight_decay=teacher.weight_decay, fused=True
+        ),
+        schedule=Linear(warmup=teacher.warmup),
+        settings=TrainSettings(
+            epochs=teacher.epochs,
+            batch_size=teacher.batch_size,
+            precision="auto",
+            eval_every=max(1, steps_per_epoch // 2),
+        ),
+        seed=seed,
+        batch_key="teacher.batch_size",
+    )
+    return learn(model, tokenizer, recipe, out=out, label="teacher")

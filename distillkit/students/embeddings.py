@@ -1,0 +1,41 @@
+"""Word embeddings for a narrow student out of a wide teacher's."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distillkit.errors import ModelError
+
+
+def principal_components(table: Tensor, width: int) -> Tensor:
+    """The table [vocabulary, hidden] on its first principal components, [vocabulary, width].
+
+    Pearson 1901; the centred table is projected in float64 and each column's sign fixed, so that
+    the result is the same on every machine up to rounding.
+    """
+    wide = table.to(torch.float64)
+    wide = wide - wide.mean(dim=0)
+    _, vectors = torch.linalg.eigh(wide.T @ wide)  # ascending
+    axes = vectors.flip(-1)[:, :width]
+    axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
+    return wide @ axes
+
+
+def start_from_teacher(student: Any, teacher_embeddings: Tensor, *, tokens: int) -> None:
+    """Overwrite the student's first `tokens` word embeddings with the teacher's, reduced by PCA.
+
+    They are scaled to the spread that the student's own initialiser gives, which its layer norm
+    and learning rate are made for.
+    """
+    table = student.get_input_embeddings().weight
+    rows, width = min(tokens, table.shape[0], teacher_embeddings.shape[0]), table.shape[1]
+    if width > teacher_embeddings.shape[1]:
+        raise ModelError(
+            f"student.embeddings = pca: the student is wider ({width}) than the teacher "
+            f"({teacher_embeddings.shape[1]}); set student.embeddings=random"
+        )
+    reduced = principal_components(teacher_embeddings[:rows], width)
+    spread = float(getattr(student.config, "initializer_range", 0.02))
+    with torch.no_grad():
+        table[:rows] = (reduced / reduced.std() * spread).to(table.dtype)

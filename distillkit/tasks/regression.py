@@ -1,0 +1,59 @@
+"""Regression: one real label a text or a pair."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from distillkit.constraints import PositiveInt
+from distillkit.errors import DataError
+from distillkit.metrics import task as scores
+from distillkit.records import LabelSpace
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One real value; `max_length` is in tokens, longer text is cut."""
+
+    max_length: PositiveInt = 128
+
+    headline = "pearson"
+    problem_type = "regression"
+    is_classification = False
+
+    @staticmethod
+    def read_labels(
+        values: Sequence[Any], names: list[str] | None = None
+    ) -> tuple[LabelSpace, np.ndarray]:
+        """An empty label space, and the values as float64 [rows]; raises `DataError` for words."""
+        if names:
+            raise DataError("data.label_names: a real-valued label has no names; set it to null")
+        wrong = next((v for v in values if isinstance(v, str)), None)
+        if wrong is not None:
+            raise DataError(
+                f"data.label: holds {wrong!r}, which is no number; for classes choose "
+                "task=classification"
+            )
+        numbers = np.array([float(v) for v in values])
+        if len(numbers) and np.ptp(numbers) == 0:
+            raise DataError(
+                f"data.label: every row has the value {numbers[0]}; nothing can be learnt"
+            )
+        return LabelSpace(()), numbers
+
+    @staticmethod
+    def per_example(logits: Tensor, labels: Tensor) -> Tensor:
+        """Squared error, [batch]; float32 inside."""
+        return (logits.float().squeeze(-1) - labels.float()).square()
+
+    @staticmethod
+    def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """The task's metrics of predictions [examples, 1] against values [examples]."""
+        return scores.regression_scores(logits[:, 0].astype(np.float64), labels)
+
+    @staticmethod
+    def headline_score(logits: np.ndarray, labels: np.ndarray) -> float:
+        """Pearson correlation; 0 for constant predictions."""
+        return scores.regression_scores(logits[:, 0].astype(np.float64), labels)["pearson"]

@@ -1,0 +1,5 @@
+"""Teachers: where soft targets come from."""
+
+from distillkit.teachers.local import LocalTeacher
+
+__all__ = ["LocalTeacher"]

@@ -1,0 +1,50 @@
+"""A teacher on this machine: a ready model, or a body that is first fitted on the labelled text."""
+
+from dataclasses import dataclass
+
+from distillkit.constraints import Fraction, NonNegative, Positive, PositiveInt
+from distillkit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LocalTeacher:
+    """Where the teacher comes from, and how it is fitted on the task.
+
+    `path` is a ready teacher (folder, hub id or pypi://) and wins; `body` is a pretrained encoder
+    that is fine-tuned with AdamW. `labels` names a ready teacher's outputs, in their order, where
+    its config does not.
+    """
+
+    body: str | None = None
+    path: str | None = None
+    labels: list[str] | None = None
+    epochs: Positive = 3
+    batch_size: PositiveInt = 32
+    lr: Positive = 5e-5
+    weight_decay: NonNegative = 0.01
+    warmup: Fraction = 0.06
+
+    def __post_init__(self) -> None:
+        if not (self.body or self.path):
+            raise ConfigError(
+                "teacher: neither teacher.path (a ready teacher) nor teacher.body (a model to "
+                "fit) is set"
+            )
+
+    @property
+    def source(self) -> str:
+        """The source in use, ready or not."""
+        return self.path or self.body or ""
+
+    @property
+    def key(self) -> str:
+        """The setting that `source` came from."""
+        return "teacher.path" if self.path else "teacher.body"
+
+    @property
+    def source_name(self) -> str:
+        """A short name of the source, for titles."""
+        plain = self.source.split("#")[0].rstrip("/")
+        if plain.startswith("pypi://"):
+            return plain.removeprefix("pypi://").split("==")[0]
+        return plain.split("/")[-1]

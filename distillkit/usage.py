@@ -1,0 +1,164 @@
+"""Help texts and the bash completion script; imports nothing heavy."""
+
+from pathlib import Path
+
+from distillkit.errors import ConfigError
+
+OVERVIEW = """\
+distillkit: a small language model out of a large one, from YAML
+
+usage: distillkit COMMAND [+recipe=NAME] [group=choice] [key=value] [-m]
+
+the road of a run
+  train              all of it: teacher -> targets -> student and control -> evaluation -> report
+  generate-targets   the teacher, fitted if need be, answers for every example
+  train-student      a student from targets that are there
+  evaluate           a student against its teacher on the held-out split
+
+look before, look after
+  recipes            what there is to choose from, and what it expects
+  targets            inspect or verify a target store
+  report             the leaderboard of a sweep
+
+  completion bash    shell completion: eval "$(distillkit completion bash)"
+  COMMAND --help     groups, options and examples
+
+begin with
+  distillkit train +recipe=bert-tiny
+"""
+
+ABOUT = {
+    "train": "Run the whole road; what is there already is not made again.",
+    "generate-targets": "Ask the teacher (fitted first, if need be) about every example, once.",
+    "train-student": "Train a student from targets that are there.",
+    "evaluate": "Hold a student against its teacher, and its control, on the held-out split.",
+}
+EXAMPLES = {
+    "train": (
+        ("the first run", "distillkit train +recipe=bert-tiny"),
+        (
+            "your own file",
+            "distillkit train +recipe=bert-tiny data=files data.train=my.csv data.text=text "
+            "data.label=category",
+        ),
+        (
+            "a ready teacher",
+            "distillkit train +recipe=bert-tiny teacher=local teacher.path=./my-teacher",
+        ),
+        (
+            "a sweep; the teacher runs once",
+            "distillkit train -m +recipe=bert-tiny loss.temperature=1,2,4 optimizer.lr=3e-4,5e-4",
+        ),
+        ("look at the config, run nothing", "distillkit train +recipe=bert-tiny --cfg job"),
+    ),
+    "generate-targets": (
+        ("the targets of a recipe", "distillkit generate-targets +recipe=bert-tiny"),
+        (
+            "in a shared workspace",
+            "distillkit generate-targets +recipe=bert-tiny workspace=/shared/distillkit",
+        ),
+    ),
+    "train-student": (
+        ("from the targets of a recipe", "distillkit train-student +recipe=bert-tiny"),
+        (
+            "another loss on the same targets",
+            "distillkit train-student +recipe=bert-tiny loss.temperature=4",
+        ),
+        ("several processes", "accelerate launch -m distillkit train-student +recipe=bert-tiny"),
+    ),
+    "evaluate": (
+        ("the student of a recipe", "distillkit evaluate +recipe=bert-tiny"),
+        (
+            "any Hugging Face folder",
+            "distillkit evaluate +recipe=bert-tiny student.path=./my-student",
+        ),
+    ),
+}
+OPTIONS = """\
+options
+  key=value          override a setting; `distillkit COMMAND --cfg job` shows them all
+  group=choice       choose a group's entry
+  +recipe=NAME       take a recipe (recipe=NAME does the same)
+  -m, --multirun     sweep: every combination of the comma-separated values
+  --config-dir DIR   your own conf groups (DIR/loss/mine.yaml) and recipes (DIR/recipes/mine.yaml)
+  --cfg job          print the composed config and stop
+  workspace=DIR      where artifacts live (default .distillkit, or DISTILLKIT_WORKSPACE)
+"""
+WITH_VALUE: tuple[str, ...] = (
+    "--config-dir",
+    "-cd",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--cfg",
+    "-c",
+)
+WITH_VALUE += ("--package", "-p", "--experimental-rerun")
+SCRIPT = """\
+_distillkit() {
+    local words
+    words=$(COMP_LINE="${COMP_LINE:0:$COMP_POINT}" COMP_POINT="$COMP_POINT" \\
+        "${COMP_WORDS[0]}" -sc query=bash 2>/dev/null)
+    # bash cuts words at "=" and ":"; what it has of the word is cut off the answers too
+    local typed="${COMP_LINE:0:$COMP_POINT}"
+    typed="${typed##* }"
+    local known="${typed%"${COMP_WORDS[COMP_CWORD]}"}"
+    [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]] && known="$typed"
+    local word
+    COMPREPLY=()
+    for word in $words; do
+        [[ "$word" == "$typed"* ]] && COMPREPLY+=("${word#"$known"}")
+    done
+    [[ "${COMPREPLY[0]}" == *[=./] ]] && compopt -o nospace
+    return 0
+}
+complete -o default -F _distillkit distillkit
+"""
+
+
+def overview() -> str:
+    """The text of `distillkit --help`."""
+    return OVERVIEW
+
+
+def command(name: str) -> str:
+    """The text of `distillkit COMMAND --help`: groups with their choices, options, examples."""
+    from distillkit.config.paths import groups, recipe_files
+
+    lines = [f"usage: distillkit {name} [+recipe=NAME] [group=choice] [key=value] [-m]", ""]
+    lines += [ABOUT[name], "", "groups"]
+    lines += [f"  {group:<18} {', '.join(choices)}" for group, choices in groups().items()]
+    lines += ["", "recipes", f"  {', '.join(recipe_files())}", "", OPTIONS, "examples"]
+    for what, words in EXAMPLES[name]:
+        lines += [f"  # {what}", f"  {words}"]
+    return "\n".join(lines) + "\n"
+
+
+def completion(words: list[str]) -> str:
+    """The script of `distillkit completion bash`."""
+    if words not in ([], ["bash"]):
+        raise ConfigError(f"completion {' '.join(words)}: only bash is supported")
+    return SCRIPT
+
+
+def split_options(words: list[str]) -> tuple[list[str], list[str], Path | None]:
+    """(options with their values, overrides, the folder of --config-dir) of a command line."""
+    options: list[str] = []
+    overrides: list[str] = []
+    folder: Path | None = None
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        options.append(word)
+        if name in WITH_VALUE and not equals:
+            value = next(rest, "")
+            options.append(value)
+        if name in ("--config-dir", "-cd"):
+            folder = Path(value).expanduser().absolute()
+            if not folder.is_dir():
+                raise ConfigError(f"--config-dir {value}: no such folder")
+    return options, overrides, folder

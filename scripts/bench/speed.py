@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""What distillkit adds to the bare work, as ratios within one run.
+
+    student step   a KD step from the store  /  a hard-label step of the same student on the same
+                   batches in a plain PyTorch loop with fused AdamW            (wanted: at most 1.10)
+    teacher pass   tokens a second of generate-targets, writing included  /  those of the bare
+                   forward on the same buckets                                 (wanted: at least 0.90)
+    padding        the share of padding in the teacher's batches               (wanted: at most 5 %)
+
+Both sides take turns in every round, so that a slow moment of the machine falls on both; the
+median of the rounds' ratios counts. Weights and texts are random: speed does not depend on them.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+)
+
+from distillkit.data.tokens import TokenTable
+from distillkit.engine.batching import EpochPlan, length_buckets, padding_waste
+from distillkit.engine.collation import Collator
+from distillkit.engine.loop import fit
+from distillkit.engine.precision import autocast, resolve
+from distillkit.engine.schedules import Linear
+from distillkit.engine.settings import TrainSettings
+from distillkit.losses import ForwardKL
+from distillkit.records import LabelSpace
+from distillkit.stages.learning import Recipe, collator, objective
+from distillkit.stages.targets import generate_targets
+from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
+from distillkit.tasks import Classification
+
+VOCABULARY = 30522
+SPACE = LabelSpace(("negative", "positive"))
+
+
+class Tokenizer:
+    """The one thing that batching asks of a tokenizer."""
+
+    pad_token_id = 0
+
+
+class RandomTeacher:
+    """A teacher of MiniLM-L6's shape."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        shape = BertConfig(
+            hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+        )
+        self.model = BertForSequenceClassification(shape).eval()
+
+    def load(self, task: Any, space: LabelSpace) -> tuple[Any, Any, np.ndarray]:
+        return self.model, Tokenizer(), np.arange(2)
+
+
+def texts(count: int, seed: int = 0) -> TokenTable:
+    """Random token ids with the lengths of review sentences (mean about 25, at most 64)."""
+    rng = np.random.default_rng(seed)
+    lengths = np.clip(rng.lognormal(3.1, 0.45, count), 7, 64).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return TokenTable(
+        ids=rng.integers(1000, VOCABULARY, offsets[-1]).astype(np.int32),
+        offsets=offsets,
+        segments=None,
+        keys=np.array([rng.bytes(15) + b"\1" for _ in range(count)], dtype="S16"),
+        labels=rng.integers(0, 2, count),
+        labelled=np.ones(count, bool),
+    )
+
+
+def student() -> Any:
+    torch.manual_seed(0)
+    shape = BertConfig(
+        hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512
+    )
+    return AutoModelForSequenceClassification.from_config(shape)
+
+
+def bare_steps(batches: list[dict[str, torch.Tensor]], labels: list[torch.Tensor]) -> float:
+    """Seconds of a plain loop over ready batches."""
+    model = student().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
+    begun = time.perf_counter()
+    for batch, wanted in zip(batches, labels, strict=True):
+        loss = F.cross_entropy(model(**batch).logits, wanted)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - begun
+
+
+def our_steps(recipe: Recipe, plan: EpochPlan, collate: Collator, steps: int, out: Path) -> float:
+    """Seconds of the engine over the same batches, cut, padded and looked up as it goes."""
+    model = student()
+    begun = time.perf_counter()
+    fit(
+        model,
+        objective(recipe, torch.device("cpu")),
+        plan,
+        collate,
+        make_optimizer=recipe.make_optimizer,
+        schedule=recipe.schedule,
+        settings=recipe.settings,
+        steps=steps,
+        evaluate=lambda model: {"score": 0.0},
+        out=out,
+        label="bench",
+    )
+    return time.perf_counter() - begun
+
+
+def student_ratio(rounds: int, steps: int, folder: Path) -> dict[str, float]:
+    table = texts(20_000)
+    writer = TargetWriter(folder, Dense(), 2)
+    logits = np.random.default_rng(1).normal(size=(len(table), 2)).astype(np.float32)
+    writer.write(0, table.keys, logits)
+    writer.finish([len(table)], tokens=len(table.ids), labels=[], origin={})
+    recipe = Recipe(
+        task=Classification(max_length=64),
+        loss=ForwardKL(temperature=2.0, hard_weight=0.5),
+        examples=table,
+        validation=table,
+        store=TargetStore.open(folder),
+        make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
+        schedule=Linear(),
+        settings=TrainSettings(steps=steps, batch_size=64, keep="last", eval_every=10**9),
+        seed=0,
+        batch_key="",
+    )
+    plan = EpochPlan(table.lengths, size=64, seed=0)
+    collate = collator(table, Tokenizer(), torch.device("cpu"))
+    ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
+    batches, labels = [dict(b.inputs) for b in ready], [b.labels for b in ready]
+    ours, bare = [], []
+    for i in range(rounds + 1):
+        bare.append(bare_steps(batches, labels))
+        ours.append(our_steps(recipe, plan, collate, steps, folder / f"run-{i}"))
+    return _ratio(ours[1:], bare[1:]) | {
+        "bare_ms": 1e3 * statistics.median(bare[1:]) / steps,
+        "ours_ms": 1e3 * statistics.median(ours[1:]) / steps,
+    }
+
+
+def teacher_ratio(rounds: int, examples: int, folder: Path) -> dict[str, float]:
+    table, teacher, settings = texts(examples), RandomTeacher(), StoredTargets()
+    buckets = length_buckets(table.lengths, tokens=settings.batch_tokens)
+    collate = collator(table, Tokenizer(), torch.device("cpu"))
+    inputs = [collate(bucket).inputs for bucket in buckets]
+    dtype = resolve("auto", torch.device("cpu"))
+
+    def bare() -> None:
+        for batch in inputs:
+            with torch.inference_mode(), autocast(dtype, torch.device("cpu")):
+                teacher.model(**batch)
+
+    def ours(number: int) -> None:
+        out = folder / f"pass-{number}"
+        out.mkdir()
+        generate_targets(
+            teacher,  # type: ignore[arg-type]
+            Classification(max_length=64),
+            SPACE,
+            table,
+            settings=settings,
+            origin={},
+            out=out,
+        )
+
+    spent: tuple[list[float], list[float]] = ([], [])
+    for i in range(rounds + 1):
+        for times, call in zip(spent, (bare, partial(ours, i)), strict=True):
+            times.append(_seconds(call))
+    tokens = len(table.ids)
+    return _ratio(spent[0][1:], spent[1][1:]) | {
+        "bare_tokens_per_second": tokens / statistics.median(spent[0][1:]),
+        "ours_tokens_per_second": tokens / statistics.median(spent[1][1:]),
+        "padding": padding_waste(table.lengths, buckets),
+    }
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def _ratio(above: list[float], below: list[float]) -> dict[str, float]:
+    ratios = [a / b for a, b in zip(above, below, strict=True)]
+    return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--examples", type=int, default=6000)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = {
+            "student step": student_ratio(chosen.rounds, chosen.steps, Path(folder)),
+            "teacher pass": teacher_ratio(chosen.rounds, chosen.examples, Path(folder)),
+            "machine": {
+                "processor": platform.processor() or platform.machine(),
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            },
+        }
+    step, teacher = figures["student step"], figures["teacher pass"]
+    print(f"student step  {step['ours_ms']:.1f} ms / {step['bare_ms']:.1f} ms = {_shown(step)}")
+    print(
+        f"teacher pass  {teacher['ours_tokens_per_second']:,.0f} / "
+        f"{teacher['bare_tokens_per_second']:,.0f} tokens/s = {_shown(teacher)}"
+    )
+    print(f"padding       {teacher['padding']:.1%}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _shown(figures: dict[str, float]) -> str:
+    return f"{figures['ratio']:.3f} [{figures['lowest']:.3f}, {figures['highest']:.3f}]"
+
+
+if __name__ == "__main__":
+    main()

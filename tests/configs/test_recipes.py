@@ -1,0 +1,75 @@
+"""Every recipe: it composes, passes the check, builds, and says what it is."""
+
+import pytest
+
+from distillkit.commands.recipes import FIELDS
+from distillkit.config import overrides
+from distillkit.config.build import build
+from distillkit.config.compose import load_yaml
+from distillkit.config.paths import CONF, RECIPES, recipe_files
+from distillkit.config.settings import GROUPS, RunSettings
+from distillkit.config.signatures import signature
+
+each_recipe = pytest.mark.parametrize("name", recipe_files())
+
+
+def test_there_are_recipes_and_all_lie_flat() -> None:
+    assert recipe_files()
+    assert sorted(RECIPES.rglob("*.yaml")) == sorted(recipe_files().values())
+
+
+@each_recipe
+def test_it_composes_passes_the_check_and_builds(name: str) -> None:
+    cfg = overrides.check([f"recipe={name}"]).cfg
+    assert cfg.run_name == name
+    for group in GROUPS:
+        build(cfg[group], key=group, partial=group == "optimizer")
+
+
+@each_recipe
+def test_it_says_teacher_student_data_what_it_expects_and_who_says_so(name: str) -> None:
+    about = load_yaml(recipe_files()[name])["about"]
+    assert set(about) == set(FIELDS) == {"teacher", "student", "data", "expects", "source"}
+    assert all(isinstance(about[field], str) and about[field].strip() for field in FIELDS)
+
+
+@each_recipe
+def test_both_spellings_do_the_same(name: str) -> None:
+    plain, added = overrides.check([f"recipe={name}"]), overrides.check([f"+recipe={name}"])
+    assert plain.cfg == added.cfg
+    assert plain.overrides == added.overrides
+
+
+@each_recipe
+def test_it_writes_only_groups_and_keys_of_a_run(name: str) -> None:
+    known = {*GROUPS, *RunSettings.__dataclass_fields__, "defaults"}
+    assert set(load_yaml(recipe_files()[name])) <= known
+
+
+@each_recipe
+def test_the_command_line_wins_over_it(name: str) -> None:
+    cfg = overrides.check(["optimizer.lr=0.125", "seed=7", f"recipe={name}"]).cfg
+    assert (cfg.optimizer.lr, cfg.seed) == (0.125, 7)
+
+
+@each_recipe
+@pytest.mark.parametrize(
+    ("group", "choice", "needed"),
+    [
+        ("student", "pretrained", ["student.path=./body"]),
+        ("loss", "hard_labels", []),
+        ("scheduler", "constant", []),
+        ("optimizer", "sgd", []),
+        ("teacher", "local", ["teacher.path=./ready"]),
+        ("data", "files", ["data.train=my.csv"]),
+    ],
+)
+def test_another_choice_can_be_taken_with_it(
+    name: str, group: str, choice: str, needed: list[str]
+) -> None:
+    settings = load_yaml(recipe_files()[name]).get(group, {})
+    takes = signature(load_yaml(CONF / group / f"{choice}.yaml")["_target_"]).parameters
+    # what the recipe set for its own choice, and the other one has no use for
+    taken_out = [f"~{group}.{key}" for key in settings if key not in takes]
+    cfg = overrides.check([f"recipe={name}", f"{group}={choice}", *needed, *taken_out]).cfg
+    build(cfg[group], key=group, partial=group == "optimizer")

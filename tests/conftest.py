@@ -1,0 +1,80 @@
+"""What all tests share: one thread, no hub, tiny models, and distillkit run in this process."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.pop("DISTILLKIT_WORKSPACE", None)
+
+from tests import tiny
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Distillkit = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def distillkit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Distillkit]:
+    """Run a command line in this process, in a folder of its own; never raises."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from distillkit import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: str) -> Result:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["distillkit", *map(str, words)])
+        capsys.readouterr()
+        code: int | str | None = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return Result(int(code or 0), captured.out, captured.err)
+
+    yield call
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT body with a tokenizer."""
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "body")
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(labelled csv, transfer csv)."""
+    return tiny.write_reviews(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture
+def words(body: Path, reviews: tuple[Path, Path], tmp_path: Path) -> list[str]:
+    """Overrides of a whole run that takes seconds, with a workspace of its own."""
+    return tiny.small(body, *reviews, tmp_path / "workspace")

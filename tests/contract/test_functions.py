@@ -1,0 +1,180 @@
+"""What every loss holds to as a function of logits; the losses are in listing.py."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from distillkit import losses
+from distillkit.config.paths import CONF
+from tests.contract.listing import LOSSES, Loss, every, soft
+
+CASES = [
+    pytest.param(loss, settings, id="-".join([loss.name, *map(str, settings.values())]))
+    for loss in LOSSES
+    for settings in loss.settings()
+]
+every_setting = pytest.mark.parametrize(("loss", "settings"), CASES)
+
+
+def test_every_exported_loss_is_under_contract() -> None:
+    exported = {getattr(losses, name) for name in losses.__all__}
+    modules = {c for c in exported if isinstance(c, type) and issubclass(c, nn.Module)}
+    assert modules == {loss.module for loss in LOSSES}
+    functions = exported - modules - {losses.reduce_terms}
+    assert functions <= {loss.function for loss in LOSSES}
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "loss").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_choice_of_a_loss_is_under_contract(file: Path) -> None:
+    node = yaml.safe_load(file.read_text())
+    targets = {f"distillkit.losses.{loss.module.__name__}" for loss in LOSSES}
+    assert node["_target_"] in targets
+    assert file.stem in {loss.name for loss in LOSSES}
+
+
+@every()
+def test_value_by_hand(loss: Loss) -> None:
+    student, teacher = torch.tensor([loss.student]), torch.tensor([loss.teacher])
+    value = loss.function(student, teacher, **loss.by_hand)
+    torch.testing.assert_close(value, torch.tensor([loss.value]))
+
+
+@every_setting
+def test_agrees_with_an_independent_reference(loss: Loss, settings: dict[str, Any]) -> None:
+    student, target = loss.random(16)
+    value = loss.function(student, target, **settings)
+    expected = loss.reference(student.numpy(), target.numpy(), **settings)
+    torch.testing.assert_close(
+        value.double(), torch.from_numpy(expected), rtol=1e-6, atol=1e-12
+    )
+
+
+@every_setting
+def test_whole_agreement_is_the_minimum(loss: Loss, settings: dict[str, Any]) -> None:
+    student, target = loss.agreed(loss.random(16, dtype=torch.float32)[0])
+    student.requires_grad_()
+    value = loss.function(student, target, **settings)
+    if loss.agreement == "zero":
+        torch.testing.assert_close(value, torch.zeros(16), rtol=0, atol=1e-6)
+    (gradient,) = torch.autograd.grad(value.sum(), student)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-5)
+    other, _ = loss.random(16, seed=1, dtype=torch.float32)
+    assert (loss.function(other, target, **settings) > value).all()
+
+
+@every_setting
+def test_gradient_is_that_of_the_value(loss: Loss, settings: dict[str, Any]) -> None:
+    student, target = loss.random(4)
+    assert torch.autograd.gradcheck(
+        lambda logits: loss.function(logits, target, **settings), student.requires_grad_()
+    )
+
+
+def gradient(loss: Loss, student: torch.Tensor, target: torch.Tensor, **settings: Any) -> Any:
+    student = student.detach().requires_grad_()
+    return torch.autograd.grad(loss.function(student, target, **settings).sum(), student)[0]
+
+
+@every_setting
+def test_gradient_in_float32_is_that_in_float64(loss: Loss, settings: dict[str, Any]) -> None:
+    student, target = loss.random(16)
+    narrow = target.float() if target.is_floating_point() else target
+    torch.testing.assert_close(
+        gradient(loss, student.float(), narrow, **settings).double(),
+        gradient(loss, student, target, **settings),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@every()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_logits_are_computed_in_float32(loss: Loss, dtype: torch.dtype) -> None:
+    student, target = loss.random(16, dtype=dtype)
+    wide = target.float() if target.is_floating_point() else target
+    value = loss.function(student, target)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss.function(student.float(), wide), rtol=0, atol=0)
+
+
+@every_setting
+def test_extreme_logits_give_finite_values_and_gradients(
+    loss: Loss, settings: dict[str, Any]
+) -> None:
+    corners = torch.tensor(list(itertools.product([-1e4, 0.0, 1e4], repeat=loss.classes)))
+    for target in {
+        "logits": corners,
+        "class": torch.arange(loss.classes),
+        "real": torch.tensor([-1e4, 0.0, 1e4]),
+    }[loss.target]:
+        targets = target.expand(len(corners), *target.shape)
+        assert loss.function(corners, targets, **settings).isfinite().all()
+        assert gradient(loss, corners, targets, **settings).isfinite().all()
+
+
+@pytest.mark.parametrize(("loss", "settings"), [c for c in CASES if c.values[0].rules_out])
+def test_a_class_that_the_teacher_rules_out_adds_nothing(
+    loss: Loss, settings: dict[str, Any]
+) -> None:
+    student, teacher = loss.random(16)
+    teacher[:, 0] = -math.inf
+    value = loss.function(student, teacher, **settings)
+    expected = loss.reference(student.numpy(), teacher.numpy(), **settings)
+    torch.testing.assert_close(value, torch.from_numpy(expected), rtol=1e-6, atol=1e-12)
+    assert gradient(loss, student, teacher, **settings).isfinite().all()
+
+
+@pytest.mark.parametrize(("loss", "settings"), [c for c in CASES if c.values[0].rules_out])
+def test_a_class_that_both_rule_out_is_as_if_it_were_not_there(
+    loss: Loss, settings: dict[str, Any]
+) -> None:
+    student, teacher = loss.random(16)
+    wide = [torch.cat([t, torch.full((16, 1), -math.inf)], dim=-1) for t in (student, teacher)]
+    share = 4 / 3 if settings.get("reduction") == "mean" else 1.0
+    torch.testing.assert_close(
+        loss.function(*wide, **settings) * share, loss.function(student, teacher, **settings)
+    )
+    grown = gradient(loss, *wide, **settings)
+    torch.testing.assert_close(
+        grown[:, :-1] * share, gradient(loss, student, teacher, **settings)
+    )
+    assert (grown[:, -1] == 0).all()
+
+
+@every(where=lambda loss: loss.takes("scale_by_t2"))
+@pytest.mark.parametrize("temperature", [0.5, 2.0, 8.0])
+def test_t2_multiplies_the_value_by_the_temperature_squared(loss: Loss, temperature: float) -> None:
+    pair = loss.random(16)
+    on, off = (
+        loss.function(*pair, temperature=temperature, scale_by_t2=t2) for t2 in (True, False)
+    )
+    torch.testing.assert_close(on, temperature**2 * off)
+
+
+@every(where=lambda loss: loss.takes("scale_by_t2"))
+def test_t2_keeps_the_gradient_of_one_size_as_the_temperature_grows(loss: Loss) -> None:
+    pair = loss.random(16)
+    warm, hot = (gradient(loss, *pair, temperature=t).norm() for t in (50.0, 500.0))
+    torch.testing.assert_close(hot, warm, rtol=0.05, atol=0)
+
+
+@every(where=lambda loss: loss.takes("reduction"))
+def test_batchmean_is_mean_times_the_number_of_classes(loss: Loss) -> None:
+    pair = loss.random(16)
+    total, mean = (loss.function(*pair, reduction=name) for name in ("batchmean", "mean"))
+    torch.testing.assert_close(total, loss.classes * mean)
+
+
+@every(where=soft)
+def test_tokens_are_examples_of_their_own(loss: Loss) -> None:
+    student, teacher = loss.random(4, 5)
+    by_token = loss.function(student, teacher)
+    assert by_token.shape == (4, 5)
+    flat = loss.function(student.flatten(0, 1), teacher.flatten(0, 1))
+    torch.testing.assert_close(by_token.flatten(), flat, rtol=0, atol=0)

@@ -1,0 +1,104 @@
+"""Runs that are really killed (SIGKILL) and started again with the same command."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+SLOW = ["trainer.checkpoint_seconds=0", "teacher.epochs=3", "trainer.epochs=3"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    body: Path, reviews: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The sha256 of the weights of a run that nobody disturbed: kind -> digest."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = tiny.run("train", *tiny.small(body, *reviews, folder / "workspace"), *SLOW, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return weights(folder / "workspace")
+
+
+def weights(workspace: Path) -> dict[str, str]:
+    """Every trained model's folder name and the sha256 of its weights."""
+    found = {}
+    for path in workspace.glob("*/manifest.json"):
+        facts = json.loads(path.read_text())["facts"]
+        if "weights_sha256" in facts:
+            found[path.parent.name] = facts["weights_sha256"]
+    return found
+
+
+def kill_when(words: list[str], cwd: Path, sign: str) -> bool:
+    """Start distillkit and SIGKILL it once a path matching `sign` is there; False if it ended first."""
+    process = subprocess.Popen(
+        tiny.command("train", *words),
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=tiny.env(),
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 100
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(cwd.glob(sign)):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    return False
+
+
+STAGES = {
+    "data": "workspace/.partial/data-*/train",
+    "teacher": "workspace/.partial/teacher-*/checkpoint-*",
+    "targets": "workspace/.partial/targets-*/shard-*.arrow",
+    "student": "workspace/.partial/student-*/checkpoint-0000005*",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
+    stage: str,
+    undisturbed: dict[str, str],
+    body: Path,
+    reviews: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    words = [*tiny.small(body, *reviews, tmp_path / "workspace"), *SLOW]
+    assert kill_when(words, tmp_path, STAGES[stage]), f"the run ended before its {stage} stage"
+    assert weights(tmp_path / "workspace") != undisturbed
+    again = tiny.run("train", *words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert weights(tmp_path / "workspace") == undisturbed
+    assert not list(tmp_path.glob("workspace/.partial/*"))
+
+
+def test_two_runs_that_make_the_same_artifacts_both_end_well(
+    undisturbed: dict[str, str], body: Path, reviews: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = [*tiny.small(body, *reviews, tmp_path / "workspace"), *SLOW]
+    runs = [
+        subprocess.Popen(
+            tiny.command("train", *words),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=tiny.env(),
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], said
+    assert weights(tmp_path / "workspace") == undisturbed
+    assert any("waiting" in text for text in said)
+    assert len(list(tmp_path.glob("outputs/run/*/report.md"))) == 2

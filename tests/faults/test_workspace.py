@@ -1,0 +1,81 @@
+"""Workspaces that are full, closed or altered; each ends in one line and exit code 2."""
+
+import resource
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+
+def one_line(done: "subprocess.CompletedProcess[str]") -> str:
+    """The last line of stderr, after making sure that the run was refused without a traceback."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("distillkit:")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_workspace_that_cannot_be_written_is_refused_at_once(
+    body: Path, reviews: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    words = tiny.small(body, *reviews, tmp_path / "file" / "workspace")
+    said = one_line(tiny.run("train", *words, cwd=tmp_path))
+    assert "workspace = " in said
+    assert "DISTILLKIT_WORKSPACE" in said
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("limit", [20_000, 90_000])
+def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_when_there_is_room(
+    limit: int, body: Path, reviews: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = tiny.small(body, *reviews, tmp_path / "workspace")
+
+    def small_files() -> None:
+        # no file may grow beyond this: the write fails as it does on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(
+        tiny.command("train", *words),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=tiny.env(),
+        preexec_fn=small_files,
+        timeout=120,
+    )
+    assert "workspace = " in one_line(done)
+    again = tiny.run("train", *words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_an_altered_shard_is_found_before_training_starts(
+    body: Path, reviews: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = tiny.small(body, *reviews, tmp_path / "workspace")
+    made = tiny.run("generate-targets", *words, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    shard = sorted(tmp_path.glob("workspace/targets-*/shard-*.arrow"))[1]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    said = one_line(tiny.run("train-student", *words, cwd=tmp_path))
+    assert shard.name in said
+    assert not list(tmp_path.glob("workspace/.partial/student-*/checkpoint-*"))
+
+
+def test_a_loss_that_is_not_a_number_stops_and_names_step_and_learning_rate(
+    body: Path, reviews: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = tiny.small(body, *reviews, tmp_path / "workspace")
+    explosive = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.max_grad_norm=null"]
+    done = tiny.run("train", *words, *explosive, "trainer.checkpoint_seconds=0", cwd=tmp_path)
+    said = one_line(done)
+    assert "step" in said
+    assert "learning rate" in said
+    assert "last good checkpoint" in said
+    assert list(tmp_path.glob("workspace/.partial/student-*/checkpoint-*"))

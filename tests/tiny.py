@@ -1,0 +1,142 @@
+"""Tiny models, texts and folders that the tests make for themselves."""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+GOOD = "good great fine lovely bright warm clever funny moving rich".split()
+BAD = "bad poor dull bleak cold slow silly weak empty loud".split()
+PLAIN = (
+    "the film story plot actor scene music camera ending dialogue a an is was and but very".split()
+)
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def sentence(rng: random.Random, label: int, words: tuple[int, int] = (4, 12)) -> str:
+    """A sentence whose words tell its label, with a little noise."""
+    own, other = (GOOD, BAD) if label else (BAD, GOOD)
+    chosen = []
+    for _ in range(rng.randint(*words)):
+        pool = rng.choices((own, other, PLAIN), weights=(4, 1, 5))[0]
+        chosen.append(rng.choice(pool))
+    return " ".join([*chosen, rng.choice(own)])
+
+
+def labelled(count: int, seed: int = 0) -> list[tuple[str, int]]:
+    """Distinct labelled sentences, balanced."""
+    rng = random.Random(seed)
+    rows: dict[str, int] = {}
+    while len(rows) < count:
+        label = len(rows) % 2
+        rows.setdefault(sentence(rng, label), label)
+    return list(rows.items())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    """A csv file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def write_reviews(folder: Path, count: int = 400, transfer: int = 600) -> tuple[Path, Path]:
+    """(labelled csv, transfer csv) in a folder."""
+    train = write_csv(folder / "reviews.csv", ("text", "label"), labelled(count))
+    texts = [(text,) for text, _ in labelled(transfer, seed=1)]
+    return train, write_csv(folder / "transfer.csv", ("text",), texts)
+
+
+def write_tokenizer(folder: Path, extra: Sequence[str] = ()) -> None:
+    """A word-piece tokenizer over the words of the tiny texts."""
+    from transformers import BertTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*ALPHABET, *(f"##{c}" for c in ALPHABET)]
+    words = dict.fromkeys([*special, *pieces, *PLAIN, *GOOD, *BAD, *extra])
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(words) + "\n")
+    BertTokenizerFast(vocab={w: i for i, w in enumerate(words)}).save_pretrained(folder)
+
+
+def write_model(
+    folder: Path, *, labels: Sequence[str] = (), hidden: int = 32, seed: int = 0
+) -> Path:
+    """A BERT of two layers with random weights: a body, or a classifier where `labels` are given."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+    write_tokenizer(folder)
+    torch.manual_seed(seed)
+    shape = BertConfig(
+        vocab_size=len((folder / "vocab.txt").read_text().splitlines()),
+        hidden_size=hidden,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=64,
+    )
+    if labels:
+        shape.num_labels = len(labels)
+        shape.id2label = dict(enumerate(labels))
+        shape.label2id = {name: i for i, name in enumerate(labels)}
+    model = BertForSequenceClassification(shape) if labels else BertModel(shape)
+    model.save_pretrained(folder)
+    return folder
+
+
+def small(body: Path, train: Path, transfer: Path | None, workspace: Path) -> list[str]:
+    """Overrides of a run on tiny models and texts that is over in seconds."""
+    words = [
+        "data=files",
+        f"data.train={train}",
+        "data.label_names=[bad,good]",
+        "teacher=local",
+        f"teacher.body={body}",
+        "teacher.epochs=2",
+        "teacher.lr=3e-3",
+        "student.config.hidden_size=16",
+        "student.config.num_hidden_layers=1",
+        "student.config.intermediate_size=32",
+        "task.max_length=24",
+        "trainer.epochs=2",
+        "trainer.batch_size=16",
+        "optimizer.lr=3e-3",
+        "targets.batch_tokens=512",
+        "targets.shard_examples=128",
+        "evaluation.latency_examples=5",
+        "evaluation.throughput_batches=2",
+        "evaluation.resamples=50",
+        f"workspace={workspace}",
+    ]
+    return words + ([f"data.transfer={transfer}"] if transfer else [])
+
+
+def command(*words: str) -> list[str]:
+    """The command line of distillkit in this interpreter."""
+    return [sys.executable, "-m", "distillkit", *words]
+
+
+def run(
+    *words: str, cwd: Path, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run distillkit as a user does; the hub is out of reach."""
+    return subprocess.run(
+        command(*words),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=env(**environment),
+    )
+
+
+def env(**more: str) -> dict[str, str]:
+    """The environment of a child: no hub, one thread, no workspace of the user's."""
+    kept = {k: v for k, v in os.environ.items() if k != "DISTILLKIT_WORKSPACE"}
+    fixed = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return {**kept, **fixed, **more}

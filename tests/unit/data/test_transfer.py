@@ -1,0 +1,122 @@
+"""The transfer set: nested, without duplicates, without any labelled text."""
+
+import random
+from typing import Any
+
+import pytest
+
+from distillkit.data.splits import normalise
+from distillkit.data.transfer import TransferSet, choose, sentences
+from tests.tiny import labelled
+
+TEXTS = [text for text, _ in labelled(300)]
+
+
+def chosen(texts: list[str], **settings: Any) -> TransferSet:
+    usual: dict[str, Any] = {
+        "known": set(),
+        "size": None,
+        "words": (1, 10**9),
+        "by_sentence": False,
+        "lowercase": False,
+    }
+    return choose(texts, **usual | settings)
+
+
+# sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ("One.<br /><br />Two<br>three<BR/>four", ["One.", "Two", "three", "four"]),
+        ("One\n\ntwo\nthree", ["One", "two", "three"]),
+        ('He said "No." She left (at last.) End', ['He said "No."', "She left (at last.)", "End"]),
+        ("It cost 3.5 million. e.g.this", ["It cost 3.5 million.", "e.g.this"]),
+        ("Wait... what?!  Yes.", ["Wait...", "what?!", "Yes."]),
+        ("  One.   ", ["One."]),
+        ("<br />\n <br/>", []),
+        ("", []),
+    ],
+)
+def test_text_is_cut_at_breaks_and_after_marks(text: str, cut: list[str]) -> None:
+    assert list(sentences(text)) == cut
+
+
+def test_a_row_is_cut_only_where_asked() -> None:
+    row = "One good film. Two bad films."
+    assert chosen([row]).texts == [row]
+    assert set(chosen([row], by_sentence=True).texts) == {"One good film.", "Two bad films."}
+
+
+# which texts
+
+
+def test_a_smaller_set_is_the_beginning_of_a_larger_one() -> None:
+    every = chosen(TEXTS).texts
+    assert sorted(every) == sorted(TEXTS)
+    for size in (1, 10, 299, 300):
+        assert chosen(TEXTS, size=size).texts == every[:size]
+
+
+def test_what_is_left_out_for_size_is_counted() -> None:
+    assert chosen(TEXTS, size=100).dropped == {"beyond transfer_size": 200}
+    assert chosen(TEXTS, size=300).dropped == {}
+
+
+def test_the_order_of_the_source_plays_no_part() -> None:
+    spelt = [*TEXTS, *(text.upper() for text in TEXTS[:50])]
+    shuffled = random.Random(1).sample(spelt, len(spelt))
+    assert chosen(shuffled, size=200) == chosen(spelt, size=200)
+
+
+def test_the_first_hundred_are_not_the_shortest_nor_the_first() -> None:
+    picked = chosen(TEXTS, size=100).texts
+    assert not set(picked) <= set(TEXTS[:200])
+    assert not set(picked) <= set(sorted(TEXTS, key=len)[:200])
+
+
+def test_a_text_said_before_is_dropped_whatever_its_case_and_spaces() -> None:
+    found = chosen(["Good film", "good  film ", "GOOD FILM", "bad film"])
+    assert sorted(normalise(text) for text in found.texts) == ["bad film", "good film"]
+    assert found.dropped == {"duplicate": 2}
+
+
+@pytest.mark.parametrize("by_sentence", [True, False])
+def test_no_labelled_text_is_in_it(by_sentence: bool) -> None:
+    known = {normalise(text) for text in TEXTS[:100]}
+    spelt = [text.upper() + "  " for text in TEXTS]
+    found = chosen(spelt, known=known, by_sentence=by_sentence)
+    assert known.isdisjoint(map(normalise, found.texts))
+    assert len(found.texts) == 200
+    assert found.dropped == {"labelled": 100}
+
+
+def test_a_labelled_sentence_inside_a_row_is_dropped() -> None:
+    found = chosen(["A good film. A bad film."], known={"a bad film."}, by_sentence=True)
+    assert found == TransferSet(["A good film."], {"labelled": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"), [((2, 3), {"a b", "a b c"}), ((4, 4), {"a b c d"}), ((5, 9), set())]
+)
+def test_the_bounds_on_words_hold_at_both_ends(words: tuple[int, int], kept: set[str]) -> None:
+    found = chosen(["a", "a b", "a b c", "a b c d"], words=words)
+    assert set(found.texts) == kept
+    assert found.dropped == {"length": 4 - len(kept)}
+
+
+def test_empty_text_is_no_text() -> None:
+    assert chosen(["", "  ", "\n"]).texts == []
+
+
+def test_spaces_are_mended_and_case_is_kept_unless_asked() -> None:
+    assert chosen([" A  Good\tfilm "]).texts == ["A Good film"]
+    assert chosen([" A  Good\tfilm "], lowercase=True).texts == ["a good film"]
+
+
+def test_lower_case_does_not_change_which_texts_are_chosen() -> None:
+    spelt = [text.title() for text in TEXTS]
+    lower = chosen(spelt, size=50, lowercase=True).texts
+    assert lower == [text.lower() for text in chosen(spelt, size=50).texts]

@@ -1,0 +1,144 @@
+"""Checkpoints: complete or not there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from distillkit.engine.checkpoint import Checkpoints, Progress
+from tests.unit.engine.toy import OPTIMIZERS, X, Y, assert_bits, net, weights
+
+
+def learn(model: nn.Module, optimizer: Any, steps: int) -> None:
+    for _ in range(steps):
+        nn.functional.cross_entropy(model.eval()(X), Y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def saved(folder: Path, name: str = "adamw", *, steps: int = 3) -> tuple[nn.Module, Any]:
+    """A model and its optimizer after some steps, and a checkpoint of them."""
+    model = net()
+    optimizer = OPTIMIZERS[name](model.parameters())
+    learn(model, optimizer, steps)
+    Checkpoints(folder).save(Progress(step=steps), model, optimizer)
+    return model, optimizer
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_model_and_optimizer_come_back_bit_by_bit(name: str, steps: int, tmp_path: Path) -> None:
+    model, optimizer = saved(tmp_path, name, steps=steps)
+    other = net(seed=1)
+    restored = OPTIMIZERS[name](other.parameters())
+    assert Checkpoints(tmp_path).load(other, restored).step == steps
+    assert_bits(weights(other), weights(model))
+    assert_bits(restored.state_dict()["state"], optimizer.state_dict()["state"])
+    for pair in ((model, optimizer), (other, restored)):
+        learn(*pair, steps=3)
+    assert_bits(weights(other), weights(model))
+
+
+def test_progress_comes_back_as_it_was(tmp_path: Path) -> None:
+    model = net()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    progress = Progress(
+        step=7,
+        seconds=1.25,
+        best_step=4,
+        best_score=1 / 3,
+        window={"loss": 0.1 + 0.2, "steps": 2.0},
+        history=[{"step": 5, "lr": 1e-7 / 3, "loss": float("nan")}],
+    )
+    Checkpoints(tmp_path).save(progress, model, optimizer)
+    assert repr(Checkpoints(tmp_path).load(model, optimizer)) == repr(progress)
+
+
+def test_an_empty_folder_gives_a_fresh_start(tmp_path: Path) -> None:
+    model = net()
+    before = weights(model)
+    checkpoints = Checkpoints(tmp_path / "nothing")
+    assert checkpoints.newest() is None
+    assert checkpoints.load(model, OPTIMIZERS["adam"](model.parameters())) == Progress()
+    assert_bits(weights(model), before)
+
+
+def test_only_the_newest_is_kept(tmp_path: Path) -> None:
+    for steps in (2, 9, 10):
+        saved(tmp_path, steps=steps)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000010"]
+
+
+def test_the_newest_is_so_by_number_where_a_kill_left_two(tmp_path: Path) -> None:
+    saved(tmp_path, steps=2)
+    (tmp_path / "checkpoint-00000002").rename(tmp_path / "checkpoint-100000000")
+    (tmp_path / "checkpoint-00000001").mkdir()  # half removed
+    newest = Checkpoints(tmp_path).newest()
+    assert newest is not None
+    assert newest.name == "checkpoint-100000000"
+
+
+def test_a_torn_checkpoint_is_not_looked_at_and_then_replaced(tmp_path: Path) -> None:
+    model, optimizer = saved(tmp_path, steps=2)
+    torn = tmp_path / "new-checkpoint"
+    torn.mkdir()
+    (torn / "model.safetensors").write_bytes(b"half of")
+    assert Checkpoints(tmp_path).load(net(seed=1), optimizer).step == 2
+    Checkpoints(tmp_path).save(Progress(step=3), model, optimizer)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000003"]
+
+
+def test_a_save_that_fails_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, optimizer = saved(tmp_path, steps=2)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("distillkit.engine.checkpoint.write_json", full)
+    with pytest.raises(OSError, match="No space"):
+        Checkpoints(tmp_path).save(Progress(step=3), model, optimizer)
+    assert Checkpoints(tmp_path).load(model, optimizer).step == 2
+
+
+class Tied(nn.Module):
+    """A decoder that shares its matrix with the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(6, 3)
+        self.decoder = nn.Linear(3, 6, bias=False)
+        self.decoder.weight = self.embedding.weight
+
+
+def test_tied_weights_are_kept_once_and_stay_tied(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, other = Tied(), Tied()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Checkpoints(tmp_path).save(Progress(step=1), model, optimizer)
+    Checkpoints(tmp_path).load(other, torch.optim.SGD(other.parameters(), lr=0.1))
+    assert_bits(weights(other), weights(model))
+    assert other.decoder.weight is other.embedding.weight
+
+
+def test_the_best_weights_come_back_and_older_ones_go(tmp_path: Path) -> None:
+    checkpoints, model, other = Checkpoints(tmp_path), net(), net(seed=1)
+    checkpoints.save_best(Progress(step=2, best_step=2), net(seed=2))
+    best = Progress(step=5, best_step=4)
+    checkpoints.save_best(best, model)
+    checkpoints.save(best, other, OPTIMIZERS["sgd"](other.parameters()))
+    assert [path.name for path in tmp_path.glob("best-*")] == ["best-00000004.safetensors"]
+    checkpoints.load_best(best, other)
+    assert_bits(weights(other), weights(model))
+
+
+def test_nothing_is_left_when_a_run_is_over(tmp_path: Path) -> None:
+    model, _ = saved(tmp_path)
+    Checkpoints(tmp_path).save_best(Progress(best_step=1), model)
+    (tmp_path / "new-checkpoint").mkdir()
+    (tmp_path / "metrics.jsonl").touch()
+    Checkpoints(tmp_path).remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

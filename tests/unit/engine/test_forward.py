@@ -1,0 +1,77 @@
+"""A model's logits over many examples."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distillkit.engine.batching import length_buckets
+from distillkit.engine.forward import all_logits, forward
+from distillkit.records import Batch
+
+LENGTHS = np.array([3, 9, 1, 4, 4, 7])
+FEATURES = torch.arange(12, dtype=torch.float32).reshape(6, 2)
+
+
+class Model(nn.Module):
+    """Logits that are the features themselves, put through dropout and a unit layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2, bias=False)
+        nn.init.eye_(self.layer.weight)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, x: Tensor) -> SimpleNamespace:
+        logits = self.layer(nn.functional.dropout(x, 0.5, self.training))
+        self.seen.append(logits.dtype)
+        return SimpleNamespace(logits=logits)
+
+
+def collate(indices: np.ndarray) -> Batch:
+    return Batch({"x": FEATURES[indices]}, indices, torch.zeros(0), torch.zeros(0))
+
+
+@pytest.mark.parametrize("tokens", [1, 10, 1000])
+def test_logits_come_in_the_order_of_the_examples(tokens: int) -> None:
+    found = all_logits(Model(), length_buckets(LENGTHS, tokens=tokens), collate)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, FEATURES.numpy())
+
+
+def test_each_bucket_comes_with_its_indices() -> None:
+    buckets = length_buckets(LENGTHS, tokens=10)
+    for bucket, (indices, logits) in zip(buckets, forward(Model(), buckets, collate), strict=True):
+        np.testing.assert_array_equal(indices, bucket)
+        np.testing.assert_array_equal(logits, FEATURES.numpy()[bucket])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_training_mode_is_put_back(training: bool) -> None:
+    model = Model().train(training)
+    all_logits(model, length_buckets(LENGTHS, tokens=10), collate)
+    assert model.training is training
+
+
+def test_the_training_mode_is_put_back_where_the_rest_is_not_asked_for() -> None:
+    model = Model().train()
+    answers = forward(model, length_buckets(LENGTHS, tokens=10), collate)
+    next(answers)
+    assert not model.training
+    answers.close()
+    assert model.training
+
+
+def test_gradients_are_on_between_two_batches() -> None:
+    for _ in forward(Model(), length_buckets(LENGTHS, tokens=10), collate):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_bfloat16_logits_come_back_as_float32() -> None:
+    model = Model()
+    found = all_logits(model, length_buckets(LENGTHS, tokens=10), collate, precision="bfloat16")
+    assert set(model.seen) == {torch.bfloat16}
+    assert found.dtype == np.float32

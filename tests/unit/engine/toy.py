@@ -1,0 +1,115 @@
+"""A small training run without transformers: points of two classes, a net with dropout.
+
+Run as a module by each process of a distributed run, it writes the weights that the process ends
+with: `python -m tests.unit.engine.toy OUT`.
+"""
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from distillkit.engine import Constant, TrainSettings
+from distillkit.engine.batching import EpochPlan
+from distillkit.engine.checkpoint import Checkpoints
+from distillkit.engine.loop import fit
+from distillkit.records import Batch, FitReport, LossTerms
+
+EXAMPLES = 20
+STEPS = 12
+X = torch.from_numpy(np.random.default_rng(0).normal(size=(EXAMPLES, 4))).float()
+Y = (X[:, 0] + X[:, 1] ** 2 > 0.5).long()
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, lr=0.05, fused=True),
+    "adam": partial(torch.optim.Adam, lr=0.05),
+    "sgd": partial(torch.optim.SGD, lr=0.2, momentum=0.9, nesterov=True),
+}
+
+
+def net(seed: int = 0, *, dropout: float = 0.3) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(4, 8), nn.LayerNorm(8), nn.Dropout(dropout), nn.Tanh(), nn.Linear(8, 2)
+    )
+
+
+def collate(indices: np.ndarray) -> Batch:
+    return Batch({"x": X[indices]}, indices, Y[indices], torch.ones(len(indices)).bool())
+
+
+def objective(model: nn.Module, batch: Batch) -> LossTerms:
+    values = nn.functional.cross_entropy(model(batch.inputs["x"]), batch.labels, reduction="none")
+    return LossTerms({"hard": values}, {"hard": 1.0})
+
+
+def likelihood(model: nn.Module) -> dict[str, float]:
+    """Validation on the same points: it goes up and down, so that the best is not the last."""
+    model.eval()
+    with torch.no_grad():
+        return {"score": -float(nn.functional.cross_entropy(model(X), Y))}
+
+
+def train(out: Path, model: nn.Module, **changes: Any) -> FitReport:
+    """Fit; `changes` are arguments of `fit` or of `TrainSettings`."""
+    steps = changes.pop("steps", STEPS)
+    settings = {"batch_size": 6, "eval_every": 2, "log_every": 5, "checkpoint_seconds": 0.0}
+    known = {field.name for field in fields(TrainSettings)}
+    settings |= {name: changes.pop(name) for name in known & changes.keys()}
+    return fit(
+        model,
+        changes.pop("objective", objective),
+        EpochPlan(np.arange(1, EXAMPLES + 1), size=settings["batch_size"], seed=5),
+        collate,
+        settings=TrainSettings(steps=steps, **settings),
+        make_optimizer=changes.pop("make_optimizer", OPTIMIZERS["adamw"]),
+        schedule=changes.pop("schedule", Constant()),
+        steps=steps,
+        evaluate=changes.pop("evaluate", likelihood),
+        out=out,
+        label="toy",
+        **changes,
+    )
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_bits(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+# the last step is the best, micro-batches are odd, and nothing is drawn
+TOGETHER: dict[str, Any] = {
+    "make_optimizer": OPTIMIZERS["sgd"],
+    "micro_batch_size": 3,
+    "steps": 5,
+    "evaluate": lambda model, scores=itertools.count(): {"score": float(next(scores))},
+}
+
+
+def _on_a_slow_disk(save: Callable[..., None]) -> Callable[..., None]:
+    def slow(*args: Any) -> None:
+        time.sleep(0.5)
+        save(*args)
+
+    return slow
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    Checkpoints.save_best = _on_a_slow_disk(Checkpoints.save_best)  # type: ignore[method-assign]
+    together = net(dropout=0)
+    folder = Path(sys.argv[1])
+    train(folder / "two", together, **TOGETHER)
+    save_file(weights(together), folder / f"{os.environ['RANK']}.safetensors")

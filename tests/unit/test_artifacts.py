@@ -1,0 +1,440 @@
+"""The workspace: made once, found after, whole or not there, refused in one line."""
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distillkit import artifacts
+from distillkit.artifacts import Workspace, atomic, fingerprint, first_difference, write_json
+from distillkit.errors import WorkspaceError
+from tests import tiny
+
+INPUTS = {"lr": 5e-5, "data": {"text": "word"}}
+
+
+def maker(calls: list[Path], facts: dict[str, Any] | None = None) -> Callable[[Path], Any]:
+    def make(folder: Path) -> dict[str, Any]:
+        calls.append(folder)
+        (folder / "content").write_text("all of it")
+        return facts or {}
+
+    return make
+
+
+def broken(folder: Path) -> dict[str, Any]:
+    (folder / "half").write_text("half of it")
+    raise RuntimeError("the power went out")
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
+
+
+def child(code: str, *words: object, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=tiny.env(),
+        **options,
+    )
+
+
+def until(true: Callable[[], bool], *, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+# names
+
+
+def test_a_fingerprint_is_the_hash_of_canonical_json() -> None:
+    expected = hashlib.sha256('{"a":[1,"ä"],"b":null}'.encode()).hexdigest()[:16]
+    assert fingerprint({"b": None, "a": [1, "ä"]}) == expected
+
+
+@pytest.mark.parametrize("other", [{"a": 1, "b": 3}, {"a": 1}, {"a": 1, "b": 2, "c": None}])
+def test_other_inputs_have_another_fingerprint(other: dict[str, Any]) -> None:
+    assert fingerprint(other) != fingerprint({"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "difference"),
+    [
+        ({"a": 1}, {"a": 1}, None),
+        ({"b": 1, "a": 1}, {"b": 2, "a": 2}, ("a", 1, 2)),
+        ({"a": {"x": {"y": 1}}}, {"a": {"x": {"y": 2}}}, ("a.x.y", 1, 2)),
+        ({"a": 1}, {"a": 1, "b": 2}, ("b", None, 2)),
+        ({"a": [1, 2]}, {"a": [1, 3]}, ("a", [1, 2], [1, 3])),
+        ({"a": {"x": 1}}, {"a": None}, ("a", {"x": 1}, None)),
+    ],
+)
+def test_first_difference_names_the_field(expected: Any, found: Any, difference: Any) -> None:
+    assert first_difference(expected, found) == difference
+
+
+# one artifact
+
+
+def test_an_artifact_is_made_once_and_found_after(tmp_path: Path) -> None:
+    workspace, calls = Workspace(tmp_path), []
+    assert workspace.find("data", INPUTS) is None
+    made = workspace.obtain("data", INPUTS, maker(calls))
+    again = workspace.obtain("data", INPUTS, maker(calls))
+    assert len(calls) == 1
+    assert made == again == workspace.find("data", INPUTS)
+    assert made.path == tmp_path / made.name
+    assert names(made.path) == {"content", "manifest.json"}
+    assert not workspace.partial("data", INPUTS).exists()
+
+
+def test_another_kind_or_other_inputs_are_another_artifact(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.obtain("data", INPUTS, maker([]))
+    assert workspace.find("teacher", INPUTS) is None
+    assert workspace.find("data", INPUTS | {"lr": 1e-5}) is None
+
+
+def test_a_manifest_says_what_made_it_and_what_was_found_out(tmp_path: Path) -> None:
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([], {"rows": 3}))
+    manifest = made.manifest()
+    assert made.facts() == manifest["facts"] == {"rows": 3}
+    assert (manifest["kind"], manifest["fingerprint"]) == ("data", fingerprint(INPUTS))
+    assert manifest["inputs"] == INPUTS
+
+
+def test_a_workspace_may_be_relative_or_under_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert Workspace("here").root == tmp_path / "here"
+    assert Workspace("~/there").root == tmp_path / "home" / "there"
+
+
+# a make that did not end well
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_failed_make_leaves_no_artifact_and_is_made_after(
+    tmp_path: Path, resumable: bool
+) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(RuntimeError, match="power"):
+        workspace.obtain("data", INPUTS, broken, resumable=resumable)
+    assert workspace.find("data", INPUTS) is None
+    assert not list(tmp_path.glob("data-*"))
+    made = workspace.obtain("data", INPUTS, maker([]), resumable=resumable)
+    assert names(made.path) == {"content", "manifest.json"} | ({"half"} if resumable else set())
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from distillkit.artifacts import Workspace, atomic, write_json
+def make(folder):
+    write_json(folder / "shard", {"whole": True})
+    with atomic(folder / "next") as temporary:
+        temporary.write_text("ha")
+        print("ready", flush=True)
+        time.sleep(60)
+Workspace(sys.argv[1]).obtain("data", {}, make, resumable=True)
+"""
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Workspace:
+    """A workspace in which a run was killed while it made `data`, in the middle of a file."""
+    process = child(KILLED, tmp_path)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+    return Workspace(tmp_path)
+
+
+def test_a_killed_run_leaves_no_artifact_and_no_lock(killed: Workspace) -> None:
+    assert killed.find("data", {}) is None
+    found: list[set[str]] = []
+
+    def make(folder: Path) -> dict[str, Any]:
+        found.append(names(folder))
+        return {}
+
+    killed.obtain("data", {}, make, resumable=True)
+    assert "shard" in found[0]
+    assert "next" not in found[0]
+
+
+def test_what_is_not_resumable_begins_empty_after_a_kill(killed: Workspace) -> None:
+    found: list[set[str]] = []
+
+    def make(folder: Path) -> dict[str, Any]:
+        found.append(names(folder))
+        return {}
+
+    killed.obtain("data", {}, make)
+    assert found == [set()]
+
+
+def test_the_half_file_of_a_killed_run_does_not_enter_the_artifact(killed: Workspace) -> None:
+    made = killed.obtain("data", {}, maker([]), resumable=True)
+    assert names(made.path) == {"shard", "content", "manifest.json"}
+
+
+def test_a_folder_without_manifest_is_no_artifact_and_is_made_again(tmp_path: Path) -> None:
+    """As an interrupted `rm -r` leaves it."""
+    workspace, calls = Workspace(tmp_path), []
+    made = workspace.obtain("data", INPUTS, maker(calls))
+    (made.path / "manifest.json").unlink()
+    assert workspace.find("data", INPUTS) is None
+    workspace.obtain("data", INPUTS, maker(calls))
+    assert len(calls) == 2
+    assert workspace.find("data", INPUTS) == made
+
+
+# several processes
+
+BOTH = """
+import sys, time
+from pathlib import Path
+from distillkit.artifacts import Workspace
+log, go = Path(sys.argv[2]), Path(sys.argv[3])
+def make(folder):
+    with log.open("a") as file:
+        file.write("made\\n")
+    end = time.monotonic() + 30
+    while not go.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    (folder / "content").write_text("all of it")
+    return {"rows": 1}
+print(Workspace(sys.argv[1]).obtain("data", {}, make).facts())
+"""
+
+
+def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    with child(BOTH, tmp_path, log, go) as first:
+        until(log.exists)
+        with child(BOTH, tmp_path, log, go) as second:
+            assert second.stderr is not None
+            assert "another run is making it; waiting" in second.stderr.readline()
+            go.touch()
+            said = [process.communicate(timeout=30) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0]
+    assert [out for out, _ in said] == ["{'rows': 1}\n"] * 2
+    assert [err for _, err in said] == ["", ""]
+    assert log.read_text() == "made\n"
+
+
+def test_who_waits_makes_it_when_the_maker_is_killed(tmp_path: Path) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    with child(BOTH, tmp_path, log, go) as first:
+        until(log.exists)
+        with child(BOTH, tmp_path, log, go) as second:
+            assert second.stderr is not None
+            second.stderr.readline()
+            first.kill()
+            go.touch()
+            out, _ = second.communicate(timeout=30)
+    assert (second.returncode, out) == (0, "{'rows': 1}\n")
+    assert log.read_text() == "made\n" * 2
+
+
+def test_only_the_first_of_a_distributed_run_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, calls = Workspace(tmp_path), []
+
+    def worker(folder: Path) -> dict[str, Any]:
+        calls.append(folder)
+        monkeypatch.setenv("RANK", "0")
+        workspace.obtain("data", INPUTS, maker(calls))  # as the first process does meanwhile
+        monkeypatch.setenv("RANK", "1")
+        return {"ignored": True}
+
+    monkeypatch.setenv("RANK", "1")
+    made = workspace.obtain("data", INPUTS, worker, collective=True)
+    assert len(calls) == 2
+    assert made.facts() == {}
+
+
+# what the disk refuses
+
+
+def file_in_the_way(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("no folder")
+    return tmp_path / "file"
+
+
+@pytest.mark.parametrize("below", [(), ("workspace",), ("deep", "down")])
+def test_a_workspace_at_or_below_a_file_is_refused_by_name(tmp_path: Path, below: Any) -> None:
+    root = file_in_the_way(tmp_path).joinpath(*below)
+    with pytest.raises(WorkspaceError) as caught:
+        Workspace(root).check_writable()
+    assert f"workspace = {root}" in str(caught.value)
+    assert "DISTILLKIT_WORKSPACE" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_obtain_refuses_such_a_workspace_too(tmp_path: Path) -> None:
+    calls: list[Path] = []
+    with pytest.raises(WorkspaceError, match="workspace = "):
+        Workspace(file_in_the_way(tmp_path) / "below").obtain("data", INPUTS, maker(calls))
+    assert not calls
+
+
+def test_a_writable_workspace_passes_and_nothing_is_left_in_it(tmp_path: Path) -> None:
+    Workspace(tmp_path / "new").check_writable()
+    assert names(tmp_path / "new") == set()
+
+
+FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+CLOSED = [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR]
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"), [(n, "is full") for n in FULL] + [(n, "can be written") for n in CLOSED]
+)
+def test_a_full_or_closed_disk_becomes_one_line(tmp_path: Path, number: int, way_out: str) -> None:
+    one_line = rf"\Aworkspace = {tmp_path}: .*{way_out}"
+    with pytest.raises(WorkspaceError, match=one_line), Workspace(tmp_path).guard():
+        raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("number", [*FULL[::2], errno.EROFS, errno.EACCES])
+def test_an_os_error_told_in_words_becomes_one_line(tmp_path: Path, number: int) -> None:
+    with pytest.raises(WorkspaceError, match=os.strerror(number)), Workspace(tmp_path).guard():
+        raise ValueError(f"I/O error: {os.strerror(number)} (os error {number})")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOENT, "No such file"),
+        ValueError("I/O error (os error 2)"),
+        KeyError("text"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_other_errors_pass_as_they_are(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, Workspace(tmp_path).guard():
+        raise error
+    assert caught.value is error
+
+
+def test_a_closed_file_elsewhere_is_not_blamed_on_the_workspace(tmp_path: Path) -> None:
+    with pytest.raises(Exception) as caught, Workspace(tmp_path / "workspace").guard():
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/reviews.csv")
+    assert "set workspace=" not in str(caught.value)
+    assert "/elsewhere/reviews.csv" in str(caught.value)
+
+
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np, pyarrow, torch
+from datasets import Dataset, disable_progress_bars
+from safetensors.torch import save_file
+from distillkit.artifacts import Workspace, write_json
+from distillkit.data import TokenTable
+from distillkit.errors import WorkspaceError
+from distillkit.targets import Dense, TargetWriter
+disable_progress_bars()
+MANY = 50_000
+flat = np.zeros(MANY)
+table = TokenTable(flat, np.array([0, MANY]), None, np.zeros(1, "S16"), flat[:1], flat[:1])
+keys = np.zeros(MANY, "S16")
+writers = {
+    "json": lambda out: write_json(out / "a.json", "x" * MANY),
+    "tokens": lambda out: table.save(out),
+    "targets": lambda out: TargetWriter(out, Dense(), 1).write(0, keys, flat[:, None]),
+    "weights": lambda out: save_file({"a": torch.zeros(MANY)}, out / "a.safetensors"),
+    "corpus": lambda out: Dataset.from_dict({"a": flat}).save_to_disk(str(out / "train")),
+}
+workspace, said = Workspace(sys.argv[1]), {}
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for name, write in writers.items():
+    try:
+        workspace.obtain(name, {}, write)
+        said[name] = "nothing was refused"
+    except Exception as error:
+        said[name] = f"{type(error).__name__}: {error}"
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """What each writer says where no file may grow beyond 20,000 bytes."""
+    root = tmp_path_factory.mktemp("limited")
+    with child(LIMITED, root) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return root, json.loads(out)
+
+
+@pytest.mark.parametrize("writer", ["json", "tokens", "targets", "weights", "corpus"])
+def test_a_full_disk_is_told_in_one_line_whoever_writes(
+    limited: tuple[Path, dict[str, str]], writer: str
+) -> None:
+    root, said = limited
+    assert said[writer].startswith(f"WorkspaceError: workspace = {root}: ")
+    assert "free some space" in said[writer]
+    assert "\n" not in said[writer]
+    assert not list(root.glob(f"{writer}-*"))
+
+
+# files that are whole or not there
+
+
+def test_atomic_replaces_the_old_file_by_the_whole_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == {"file"}
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_atomic_keeps_the_old_file_when_the_block_fails(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(type(error)), atomic(path) as temporary:
+        temporary.write_text("ne")
+        raise error
+    assert path.read_text() == "old"
+    assert names(tmp_path) == {"file"}
+
+
+def test_atomic_leaves_nothing_when_the_block_wrote_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "file"):
+        pass
+    assert names(tmp_path) == set()
+
+
+def test_json_is_read_back_and_what_is_no_json_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"name": "Zoë", "of": [1, None]})
+    assert artifacts.read_json(path) == {"name": "Zoë", "of": [1, None]}
+    with pytest.raises(TypeError):
+        write_json(path, {"name": object()})
+    assert artifacts.read_json(path)["name"] == "Zoë"
+    assert names(tmp_path) == {"a.json"}

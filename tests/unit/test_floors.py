@@ -1,0 +1,117 @@
+"""The floors of the architecture: who may import whom, and how large a file may grow."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import distillkit
+from distillkit.config.paths import CONF
+
+PACKAGE = Path(distillkit.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path != PACKAGE / "__init__.py"
+}
+ENTRY = "__main__"  # `python -m distillkit`: above all floors
+LONGEST_MODULE, LONGEST_CHOICE = 450, 25  # lines
+
+
+def floors() -> dict[str, int]:
+    """The map in the package's docstring: the top name of a module -> its floor."""
+    line = re.compile(r"^ {4}(\d)  (\w+(?:  \w+)*)(?: {3}|$)", re.MULTILINE)
+    found = line.findall(distillkit.__doc__ or "")
+    return {name: int(floor) for floor, names in found for name in names.split()}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, those inside functions and TYPE_CHECKING included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: write imports in full"
+            yield node.module or ""
+            if node.module == "distillkit":
+                yield from (f"distillkit.{alias.name}" for alias in node.names)
+
+
+def own(path: Path) -> set[str]:
+    """The top names of our own modules that a file imports."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("distillkit.")}
+
+
+def others(path: Path) -> set[str]:
+    """The packages of others that a file imports."""
+    return {name.split(".")[0] for name in imports(path)} - {"distillkit"} - sys.stdlib_module_names
+
+
+def importers(*packages: str) -> set[str]:
+    """The top names of our modules that import one of these packages."""
+    return {
+        name.split(".")[0]
+        for name, path in MODULES.items()
+        if not others(path).isdisjoint(packages)
+    }
+
+
+def test_the_map_has_six_floors() -> None:
+    assert set(floors().values()) == {0, 1, 2, 3, 4, 5}
+
+
+def test_every_module_stands_on_a_floor() -> None:
+    tops = {name.split(".")[0] for name in MODULES} - {ENTRY}
+    assert tops == set(floors()), "the map in distillkit/__init__.py and the modules differ"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_lower_floors_and_its_own_package(module: str) -> None:
+    floor, top = floors(), module.split(".")[0]
+    mine = floor.get(top, max(floor.values()) + 1)
+    wrong = {name for name in own(MODULES[module]) - {top} if floor.get(name, mine) >= mine}
+    assert not wrong, f"{module} (floor {mine}) imports {wrong}"
+
+
+def test_stages_and_config_do_not_know_each_other() -> None:
+    for module, path in MODULES.items():
+        top = module.split(".")[0]
+        if top in ("stages", "config"):
+            assert own(path).isdisjoint({"stages", "config"} - {top}), module
+
+
+def test_hydra_stays_in_config_commands_and_cli() -> None:
+    assert importers("hydra", "omegaconf") <= {"config", "commands", "cli"}
+
+
+def test_transformers_stays_in_tasks_teachers_students_and_data() -> None:
+    assert importers("transformers") <= {"tasks", "teachers", "students", "data"}
+
+
+def test_losses_import_torch_and_floor_0_only() -> None:
+    ground = {name for name, floor in floors().items() if floor == 0}
+    for module, path in MODULES.items():
+        if module.startswith("losses"):
+            assert others(path) <= {"torch", "jaxtyping"}, module
+            assert own(path) <= ground | {"losses"}, module
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_module_is_too_long() -> None:
+    assert not [path for path in MODULES.values() if lines(path) > LONGEST_MODULE]
+
+
+def test_no_choice_of_a_group_is_too_long() -> None:
+    assert not [path for path in CONF.glob("*/*.yaml") if lines(path) > LONGEST_CHOICE]
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    names = {part for module in MODULES for part in module.split(".")}
+    assert names.isdisjoint({"util", "utils", "helper", "helpers", "common", "misc"})
+    assert not [name for name in names if name.startswith("base_")]

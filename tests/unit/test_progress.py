@@ -1,0 +1,121 @@
+"""What the terminal says: once, in plain lines without a terminal, never folded or interpreted."""
+
+import io
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from distillkit import progress
+from distillkit.progress import clock, rank, say, track, warn
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that stands until `now.seconds` is set."""
+    time = SimpleNamespace(seconds=0.0)
+    time.monotonic = lambda: time.seconds
+    monkeypatch.setattr(progress, "time", time)
+    return time
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00")],
+)
+def test_a_clock_shows_minutes_and_hours(seconds: float, shown: str) -> None:
+    assert clock(seconds) == shown
+
+
+# lines
+
+
+def test_notices_go_to_stderr_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    say("data: 3 rows")
+    warn("no teacher")
+    assert capsys.readouterr() == ("", "data: 3 rows\nwarning: no teacher\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[bold]a label[/bold]", "[/nothing]", "/a/:x:/b", "a " * 300 + "b", "owner/name:config@1"],
+)
+def test_a_line_is_shown_as_it_is_and_never_folded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    say(text)
+    assert capsys.readouterr().err == text + "\n"
+
+
+def test_only_the_first_process_speaks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert rank() == 1
+    say("data")
+    warn("data")
+    with track("targets", 2) as job:
+        job.advance(2)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.delenv("RANK")
+    assert rank() == 0
+
+
+def test_a_table_in_a_pipe_is_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.stdout().print("x" * 150)
+    assert capsys.readouterr().out == "x" * 150 + "\n"
+
+
+# jobs
+
+
+def test_without_a_terminal_a_job_says_a_line_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], now: SimpleNamespace
+) -> None:
+    with track("targets", 1000) as job:
+        for now.seconds in (1, 9, 10, 11, 19, 20):
+            job.advance(50, work=500)
+    assert capsys.readouterr().err == (
+        "targets: 150 of 1,000, 150 tokens/s, 0:57 left\n"
+        "targets: 300 of 1,000, 150 tokens/s, 0:47 left\n"
+    )
+
+
+def test_a_short_job_says_nothing_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], now: SimpleNamespace
+) -> None:
+    with track("targets", 10) as job:
+        job.advance(10)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_resumed_job_counts_only_its_own_speed(
+    capsys: pytest.CaptureFixture[str], now: SimpleNamespace
+) -> None:
+    with track("student", 200, done=100) as job:
+        now.seconds = 10
+        job.advance(50, note="loss 0.5")
+    assert capsys.readouterr().err == "student: 150 of 200, 0:10 left, loss 0.5\n"
+
+
+def test_on_a_terminal_a_bar_is_drawn_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with track("targets", 20, done=10) as job:
+        job.advance(10, work=1000, note="half")
+    assert "targets" in screen.getvalue()
+    assert "20/20" in screen.getvalue()
+    assert screen.getvalue().endswith("\x1b[2K")  # the bar's line is erased
+
+
+def test_an_error_inside_a_job_passes_through(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="no"), track("targets", 2):
+        raise ValueError("no")
