@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +24,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from distillkit.errors import WorkspaceError
+from distillkit.errors import DataError, WorkspaceError
 from distillkit.progress import rank, say
 
 MANIFEST = "manifest.json"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy, which drops the number
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -138,6 +140,8 @@ class Workspace:
             if folder.exists() and not resumable:
                 shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
+            for half in folder.rglob(".*.tmp"):  # of a killed run; the lock says nobody writes it
+                half.unlink()
             facts = make(folder)
             write_json(
                 folder / MANIFEST,
@@ -149,6 +153,8 @@ class Workspace:
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 },
             )
+            if artifact.path.exists():  # without a manifest: somebody began to remove it
+                shutil.rmtree(artifact.path)
             commit(folder, artifact.path)
         return artifact
 
@@ -168,18 +174,28 @@ class Workspace:
 
     def _explain(self, error: OSError) -> Exception:
         where = f"workspace = {self.root}"
+        if error.errno is None and _SHORT_WRITE.search(str(error)):
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if error.errno in _FULL:
             return WorkspaceError(
                 f"{where}: {error.strerror} (the disk or quota is full); free some space, or set "
                 "workspace=FOLDER on another disk. What was committed is kept: run the same "
                 "command again"
             )
+        if error.errno in _CLOSED and self._is_elsewhere(error.filename):
+            return DataError(f"{error.filename}: {error.strerror}")
         if error.errno in _CLOSED:
             return WorkspaceError(
                 f"{where}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to a "
                 "folder that can be written"
             )
         return error
+
+    def _is_elsewhere(self, name: Any) -> bool:
+        if not isinstance(name, str):
+            return False
+        path = Path(name).absolute()
+        return not (path.is_relative_to(self.root) or self.root.is_relative_to(path))
 
     def _named(self, kind: str, digest: str) -> Artifact:
         return Artifact(kind, digest, self.root / f"{kind}-{digest}")

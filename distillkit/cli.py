@@ -123,6 +123,7 @@ def _hydra(command: str, words: list[str]) -> None:
     def run(cfg: DictConfig) -> float:
         try:
             metric: float = _load(RUNS[command])(cfg)
+            _remove_empty_output()  # a stage alone leaves an artifact, and no report
             return metric
         except DistillkitError as error:
             _remove_empty_output()
@@ -147,7 +148,7 @@ def _runs_in_this_process() -> bool:
 
 
 def _remove_empty_output() -> None:
-    """A run that was refused leaves no empty folder behind."""
+    """A run that wrote nothing leaves no empty folder behind."""
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)

@@ -45,13 +45,13 @@ def rank() -> int:
 def say(text: str) -> None:
     """Print one line about what the run is doing."""
     if rank() == 0:
-        stderr().print(text, markup=False)
+        stderr().print(text, markup=False, emoji=False)
 
 
 def warn(text: str) -> None:
     """Print one line that the user should not miss."""
     if rank() == 0:
-        stderr().print(f"warning: {text}", style="yellow", markup=False)
+        stderr().print(f"warning: {text}", style="yellow", markup=False, emoji=False)
 
 
 def clock(seconds: float) -> str:

@@ -8,10 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-GOOD = "good great fine lovely bright warm clever funny moving rich".split()
-BAD = "bad poor dull bleak cold slow silly weak empty loud".split()
-PLAIN = (
-    "the film story plot actor scene music camera ending dialogue a an is was and but very".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+GOOD = _words("good great fine lovely bright warm clever funny moving rich")
+BAD = _words("bad poor dull bleak cold slow silly weak empty loud")
+PLAIN = _words(
+    "the film story plot actor scene music camera ending dialogue a an is was and but very"
 )
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -66,7 +71,7 @@ def write_tokenizer(folder: Path, extra: Sequence[str] = ()) -> None:
 def write_model(
     folder: Path, *, labels: Sequence[str] = (), hidden: int = 32, seed: int = 0
 ) -> Path:
-    """A BERT of two layers with random weights: a body, or a classifier where `labels` are given."""
+    """A BERT of two layers with random weights: a body, or with `labels` a classifier."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertModel
 

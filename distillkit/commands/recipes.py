@@ -7,6 +7,7 @@ from rich.table import Table
 
 from distillkit.config.compose import load_yaml
 from distillkit.config.paths import recipe_files
+from distillkit.errors import ConfigError
 from distillkit.progress import stdout
 
 FIELDS = ("teacher", "student", "data", "expects", "source")
@@ -17,6 +18,8 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="distillkit recipes", description=__doc__)
     parser.add_argument("--config-dir", type=Path, help="a folder with `recipes/` of your own")
     folder = parser.parse_args(words).config_dir
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--config-dir {folder}: no such folder")
 
     table = Table(title="recipes", title_justify="left", show_lines=True)
     for name in ("name", "teacher -> student", "data", "expects", "where the figure is from"):

@@ -19,7 +19,6 @@ def report(folder: Path) -> None:
     runs = collect(folder)
     write_leaderboard(runs, folder)
     console = stdout()
-    console.print(
-        terminal_table(runs, f"{len(runs)} runs, by student {runs[0].results['headline']}")
-    )
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    console.print(terminal_table(runs, f"{count}, by student {runs[0].results['headline']}"))
     console.print(f"written: {folder / 'leaderboard.csv'} and leaderboard.png", soft_wrap=True)

@@ -26,7 +26,7 @@ from distillkit.stages import student as students
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
 from distillkit.stages.learning import MODEL, Recipe
-from distillkit.students import PretrainedStudent, Student
+from distillkit.students import PretrainedStudent, ScratchStudent, Student
 from distillkit.targets import StoredTargets, TargetStore
 from distillkit.tasks import Task
 from distillkit.tasks.models import SavedModel, check_folder, load_tokenizer
@@ -148,6 +148,7 @@ class Road:
                 self.tokens(key, source, "validation"),
                 folder=model_folder(source, key=key, cache=self.workspace.assets),
                 seed=self.seed,
+                checkpoint_seconds=self.trainer.checkpoint_seconds,
                 trust_remote_code=self.trust,
                 out=out,
             )
@@ -384,8 +385,7 @@ class Road:
             command = f"distillkit {COMMANDS[kind]}"
             raise WorkspaceError(
                 f"{kind}: no {NAMES[kind]} of this config in {self.workspace.root}; `{command}` "
-                "with the "
-                "same arguments makes it, and `distillkit train` makes all"
+                "with the same arguments makes it, and `distillkit train` makes all"
             )
         return self.workspace.obtain(
             kind, inputs, make, resumable=resumable or learns, collective=learns
@@ -398,9 +398,10 @@ class Road:
         if not self.task.is_classification and hasattr(self.loss, "temperature"):
             raise ConfigError(
                 f"loss = {type(self.loss).__name__}: a softmax over one real-valued output is "
-                "constant; "
-                "regression takes loss=logit_mse"
+                "constant; regression takes loss=logit_mse"
             )
+        if "student" in self.makes and isinstance(self.student, ScratchStudent):
+            self.student.check_is_new()
         if self.targets.path and not Path(self.targets.path).expanduser().is_dir():
             raise TargetsError(f"targets.path = {self.targets.path}: no such folder")
 

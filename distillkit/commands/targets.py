@@ -2,12 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from distillkit.errors import TargetsError
 from distillkit.progress import stdout
-from distillkit.targets.manifest import StoreManifest
+
+if TYPE_CHECKING:
+    from distillkit.targets.manifest import StoreManifest
 
 
 def main(words: list[str]) -> None:
@@ -16,6 +19,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("action", choices=("inspect", "verify"))
     parser.add_argument("path", type=Path, help="a store's folder: <workspace>/targets-…")
     chosen = parser.parse_args(words)
+    from distillkit.targets.manifest import StoreManifest
+
     manifest = StoreManifest.open(chosen.path)
 
     if chosen.action == "inspect":
@@ -24,7 +29,7 @@ def main(words: list[str]) -> None:
         verify(chosen.path, manifest)
 
 
-def inspect(folder: Path, manifest: StoreManifest) -> None:
+def inspect(folder: Path, manifest: "StoreManifest") -> None:
     """Print the manifest, and how sure the teacher is on average."""
     import numpy as np
     from scipy.special import entr, softmax
@@ -56,7 +61,7 @@ def inspect(folder: Path, manifest: StoreManifest) -> None:
     stdout().print(table)
 
 
-def verify(folder: Path, manifest: StoreManifest) -> None:
+def verify(folder: Path, manifest: "StoreManifest") -> None:
     """Check every shard's size and sha256; raises `TargetsError` that names each damaged one."""
     damaged = manifest.damaged(folder)
     if damaged:

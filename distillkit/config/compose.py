@@ -10,7 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from distillkit.config import paths
 from distillkit.errors import ConfigError
@@ -65,6 +65,16 @@ class Composer:
         recipes = self._loader.get_group_options("recipe", results_filter=ObjectType.CONFIG)
         return found | {"recipe": sorted(recipes)}
 
-    def compose(self, overrides: list[str]) -> DictConfig:
-        """The run config that these overrides make."""
-        return compose(config_name="run", overrides=[*self._search, *overrides])
+    @property
+    def loader(self) -> ConfigLoader:
+        """Hydra's own, for the parser of globs."""
+        return self._loader
+
+    def compose(self, overrides: list[str]) -> tuple[DictConfig, Any]:
+        """The run config that these overrides make, and Hydra's own settings as plain data."""
+        words = [*self._search, *overrides]
+        cfg = compose(config_name="run", overrides=words, return_hydra_config=True)
+        hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return cfg, hydra

@@ -5,13 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from distillkit.config.compose import Composer, composing, load_yaml, register_recipes
-from distillkit.config.paths import CONF, recipe_files
-from distillkit.config.schema import RUNTIME, mismatch, nearest, problems, shown
+from distillkit.config.paths import CONF, groups, recipe_files
+from distillkit.config.schema import (
+    RUNTIME,
+    mismatch,
+    nearest,
+    problems,
+    setup_problems,
+    shown,
+)
 from distillkit.config.settings import COMMAND_LINE_ONLY
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.errors import ConfigError
@@ -41,7 +48,9 @@ class _Check:
     def __init__(self, composer: Composer, words: list[str], user_folder: Path | None) -> None:
         self.composer, self.user_folder = composer, user_folder
         self.groups = composer.groups()
+        self.parser = OverridesParser.create(composer.loader)
         self.faults: dict[str, str] = {}
+        self._check_names_of_user_entries()
         self.parsed = [p for p in map(self._parse, words) if p is not None]
 
     def run(self) -> Checked:
@@ -58,6 +67,10 @@ class _Check:
             if usable is not None:
                 kept.append(usable)
         self._check_command_line_only(base)
+        for override in choices:
+            for alternative in self._alternatives(override)[1:]:
+                others = [self._first(o) for o in (*choices, *targets) if o is not override]
+                self._check_command_line_only(self._compose([*others, alternative]))
         every = [*choices, *kept]
         first = [self._first(o) for o in every]
         cfg = self._checked(first)
@@ -76,7 +89,6 @@ class _Check:
         self.faults.setdefault(key, text)
 
     def _parse(self, word: str) -> Override | None:
-        parser = OverridesParser.create()
         # `recipe` is in no defaults list, so Hydra wants `+recipe=`; both spellings are taken
         word = f"+{word}" if word.startswith("recipe=") else word
         key, equals, value = word.partition("=")
@@ -84,12 +96,12 @@ class _Check:
         if equals:
             # pypi://a==1/b#sha256=… and C:\text.csv are no values in Hydra's grammar unless quoted
             attempts.append(f"{key}='{value}'" if "'" not in value else f'{key}="{value}"')
-        else:
+        elif not word.startswith("~"):
             self._fault(word, "not an override; write key=value, group=choice or an option with --")
             return None
         for attempt in attempts:
             try:
-                return parser.parse_override(attempt)
+                return self.parser.parse_overrides([attempt])[0]
             except HydraException:
                 continue
         self._fault(word, "cannot be read; quote the value: 'key=\"value\"'")
@@ -130,10 +142,11 @@ class _Check:
             self._fault(key, f"no such group; {nearest(key, self.groups)}")
             return None
         if _takes(base, key):
-            return OverridesParser.create().parse_override(f"++{override.input_line}")
+            return self.parser.parse_overrides([f"++{override.input_line}"])[0]
         keys = list(_keys(base))
-        group, _, name = key.rpartition(".")
-        near = [k for k in keys if k.rpartition(".")[2] == name and name]
+        group, name = _deepest(base, key)
+        last = key.rpartition(".")[2]
+        near = [k for k in keys if k.rpartition(".")[2] == last and last]
         inside = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == group]
         takes = _signature(base, group)
         inside += [n for n in takes.parameters if n not in RUNTIME.get(group, ())] if takes else []
@@ -151,14 +164,13 @@ class _Check:
 
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:
-            return self.composer.compose(overrides)
-        except ConfigError as error:
-            self.faults |= dict.fromkeys(error.problems, "")
-        except HydraException as error:
-            self._fault("config", " ".join(str(error).split()))
-        except Exception as error:  # omegaconf's errors, and yaml's, have no common base
-            self._fault("config", " ".join(str(error).split()))
-        return None
+            cfg, hydra = self.composer.compose(overrides)
+        except Exception as error:  # hydra's errors, omegaconf's and yaml's have no common base
+            self._fault("config", f"{_one_line(error)}{self._blamed_recipe(overrides)}")
+            return None
+        for key, fault in setup_problems(hydra, trusted=map(str, cfg.get("trusted") or [])):
+            self._fault(key, fault)
+        return cfg
 
     def _checked(self, overrides: list[str]) -> DictConfig | None:
         cfg = self._compose(overrides)
@@ -168,7 +180,7 @@ class _Check:
         try:
             found = list(problems(cfg, trusted=[str(t) for t in trusted]))
         except Exception as error:  # an interpolation that leads nowhere
-            self._fault("config", " ".join(str(error).split()))
+            self._fault("config", f"{_one_line(error)}{self._blamed_recipe(overrides)}")
             return None
         given = {o.key_or_group for o in self.parsed}
         for key, fault in found:
@@ -177,9 +189,35 @@ class _Check:
             self._fault(key, f"{fault}{where}")
         return cfg
 
-    def _check_command_line_only(self, base: DictConfig) -> None:
+    def _blamed_recipe(self, overrides: list[str]) -> str:
+        """ " (in FILE)" if the config is sound without the recipe that was chosen."""
+        rest = [o for o in overrides if not o.startswith("+recipe=")]
+        name = next((o.partition("=")[2] for o in overrides if o not in rest), "")
+        path = recipe_files(self.user_folder).get(name)
+        try:
+            OmegaConf.to_container(self.composer.compose(rest)[0], resolve=True)
+        except Exception:  # whatever it is, it is not the recipe's doing
+            return ""
+        return f" (in {path.parent.name}/{path.name})" if path else ""
+
+    def _check_names_of_user_entries(self) -> None:
+        """An entry of the user's with a name of ours would be passed over by Hydra in silence."""
+        if self.user_folder is None:
+            return
+        ours = groups() | {"recipe": list(recipe_files())}
+        theirs = groups(self.user_folder)
+        theirs["recipe"] = list(recipe_files(self.user_folder, ours=False))
+        for group, choices in theirs.items():
+            for name in sorted(set(choices) & set(ours.get(group, []))):
+                self._fault(
+                    f"{group}/{name}",
+                    f"{self.user_folder} has an entry of a name that distillkit has itself; "
+                    "give yours another name",
+                )
+
+    def _check_command_line_only(self, base: DictConfig | None) -> None:
         for key in COMMAND_LINE_ONLY:
-            if base.get(key):
+            if base is not None and base.get(key):
                 self._fault(
                     f"{key} = {shown(base[key])}",
                     "a file cannot grant itself trust; give it on the command line",
@@ -210,20 +248,30 @@ class _Check:
         if not override.is_sweep_override():
             return [line]
         key = line.partition("=")[0]
-        try:
-            return [f"{key}={_written(choice)}" for choice in _choices(override)]
-        except ValueError:
-            return [line]
+        return [f"{key}={_written(choice)}" for choice in _choices(override)]
 
 
 def _choices(override: Override) -> list[Any]:
     if not override.is_sweep_override():
         value = override.value()
         return list(value) if isinstance(value, list) else [value]
-    try:
-        return list(override.sweep_string_iterator())
-    except (HydraException, NotImplementedError, ValueError):
-        return []  # an interval of an optimising sweeper: nothing to enumerate
+    value = override.value()
+    if isinstance(value, IntervalSweep):  # of an optimising sweeper: the bounds speak for it
+        return [value.start, value.end]
+    return list(override.sweep_string_iterator())
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _deepest(cfg: DictConfig, key: str) -> tuple[str, str]:
+    """The deepest part of a key that exists, and the first name in it that does not."""
+    parts = key.split(".")
+    known = 0
+    while known < len(parts) - 1 and _exists(cfg, ".".join(parts[: known + 1])):
+        known += 1
+    return ".".join(parts[:known]), parts[known]
 
 
 def _written(choice: Any) -> str:

@@ -19,9 +19,9 @@ def groups(folder: Path = CONF) -> dict[str, list[str]]:
     }
 
 
-def recipe_files(user_folder: Path | None = None) -> dict[str, Path]:
+def recipe_files(user_folder: Path | None = None, *, ours: bool = True) -> dict[str, Path]:
     """All recipes by name: ours, and those in the `recipes` folder of a user's --config-dir."""
-    found = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    found = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))} if ours else {}
     if user_folder is not None:
         for name in ("recipe", "recipes"):
             found |= {path.stem: path for path in sorted((user_folder / name).glob("*.yaml"))}

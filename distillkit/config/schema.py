@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from distillkit.config.settings import GROUPS
 from distillkit.config.signatures import NotFound, Signature, signature
 
+HYDRA = ("hydra.", "hydra_plugins.")
 TRUSTED = ("distillkit.", "torch.optim.", "torch.nn.", "transformers.")
 SETTINGS = "distillkit.config.settings.RunSettings"
 RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
@@ -41,11 +42,7 @@ def _target(
         yield f"{key}._target_", f"required, but not set; add {key}._target_=package.module.Name"
         return
     if not isinstance(target, str) or not target.startswith(prefixes):
-        yield (
-            f"{key}._target_",
-            f"{target} is outside the trusted packages ({', '.join(prefixes)}); add "
-            f"'trusted=[{str(target).split('.')[0]}.]' on the command line if you trust it",
-        )
+        yield f"{key}._target_", _untrusted(target, prefixes)
         return
     try:
         takes = signature(target)
@@ -55,8 +52,41 @@ def _target(
     given = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", "_convert_")}
     yield from _settings(given, takes, key, runtime=RUNTIME.get(key, set()), target=target)
     for name, value in given.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            yield from _target(value, f"{key}.{name}", prefixes)
+        yield from _nested(value, f"{key}.{name}", prefixes)
+
+
+def _nested(value: Any, key: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Targets at any depth: Hydra would build them all."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        yield from _target(value, key, prefixes)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _nested(inner, f"{key}.{name}", prefixes)
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _nested(inner, f"{key}.{place}", prefixes)
+
+
+def setup_problems(hydra: Any, *, trusted: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """What a file or a word would have Hydra itself build (callbacks, launchers) from outside."""
+    prefixes = (*HYDRA, *TRUSTED, *trusted)
+    match hydra:
+        case {"_target_": target} if not str(target).startswith(prefixes):
+            yield "hydra", _untrusted(target, prefixes)
+    inner: Iterable[Any] = ()
+    if isinstance(hydra, Mapping):
+        inner = hydra.values()
+    elif isinstance(hydra, list):
+        inner = hydra
+    for value in inner:
+        yield from setup_problems(value, trusted=trusted)
+
+
+def _untrusted(target: Any, prefixes: tuple[str, ...]) -> str:
+    return (
+        f"{target} is outside the trusted packages ({', '.join(prefixes)}); add "
+        f"'trusted=[{str(target).split('.')[0]}.]' on the command line if you trust it"
+    )
 
 
 def _settings(

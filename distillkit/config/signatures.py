@@ -141,20 +141,7 @@ def _signature(path: Path, node: ast.stmt) -> Signature:
     if not isinstance(node, ast.ClassDef):
         raise NotFound("it is neither a class nor a function")
     if any("dataclass" in ast.unparse(d) for d in node.decorator_list):
-        fields = [
-            s
-            for s in node.body
-            if isinstance(s, ast.AnnAssign)
-            and isinstance(s.target, ast.Name)
-            and "ClassVar" not in ast.unparse(s.annotation)
-        ]
-        return Signature(
-            {
-                s.target.id: Parameter(s.target.id, _type(path, s.annotation), s.value is None)
-                for s in fields
-                if isinstance(s.target, ast.Name)
-            }
-        )
+        return Signature(_fields(path, node))
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             return _arguments(path, statement.args, skip=1)
@@ -163,6 +150,23 @@ def _signature(path: Path, node: ast.stmt) -> Signature:
         if name.isidentifier():
             return _signature(*_definition(path, name))
     return Signature({}, open=True)
+
+
+def _fields(path: Path, node: ast.ClassDef) -> dict[str, Parameter]:
+    """The fields of a dataclass, those of its bases first."""
+    found: dict[str, Parameter] = {}
+    for base in reversed(node.bases):
+        name = ast.unparse(base)
+        if name.isidentifier():
+            where, definition = _definition(path, name)
+            if isinstance(definition, ast.ClassDef):
+                found |= _fields(where, definition)
+    for statement in node.body:
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
+                if "ClassVar" not in ast.unparse(annotation):
+                    found[name] = Parameter(name, _type(path, annotation), value is None)
+    return found
 
 
 def _arguments(path: Path, arguments: ast.arguments, *, skip: int) -> Signature:

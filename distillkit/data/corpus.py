@@ -11,7 +11,7 @@ from distillkit.artifacts import read_json, write_json
 from distillkit.constraints import Fraction, NonNegativeInt
 from distillkit.data.sources import identity
 from distillkit.data.splits import assign, example_key, normalise
-from distillkit.data.tables import check_columns, keep_rows, read_table
+from distillkit.data.tables import check_columns, keep_rows, matching_rows, read_table
 from distillkit.data.transfer import choose
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import Track, say, track
@@ -49,6 +49,11 @@ class TextData:
     transfer_size: NonNegativeInt | None = 40_000
 
     def __post_init__(self) -> None:
+        words = self.transfer_words
+        if words is not None and (len(words) != 2 or not 0 < words[0] <= words[1]):
+            raise ConfigError(
+                f"data.transfer_words = {words}: must be the fewest and the most words, as [5, 40]"
+            )
         if self.validation_fraction + self.test_fraction >= 1:
             raise ConfigError(
                 f"data.validation_fraction + data.test_fraction = "
@@ -244,8 +249,7 @@ def _labelled_splits(data: TextData, cache: Path) -> tuple[dict[str, _Rows], dic
         if not part.texts:
             raise DataError(
                 f"data: the {name} split is empty ({len(rows.texts)} rows of {data.train} were "
-                "to be "
-                f"shared out); give data.{name}, other fractions, or more rows"
+                f"to be shared out); give data.{name}, other fractions, or more rows"
             )
     return splits, dropped
 
@@ -256,30 +260,43 @@ def _read(data: TextData, role: str, cache: Path, dropped: dict[str, int]) -> _R
     table = read_table(spec, key=key, split=role, cache=cache)
     columns = {"data.text": data.text, "data.text_pair": data.text_pair, "data.label": data.label}
     check_columns(table, columns, spec=spec)
-    table = keep_rows(table, data.where if role == "train" else None, key="data.where", spec=spec)
+    where = data.where if role == "train" else None
+    numbers = matching_rows(table, where, key="data.where", spec=spec)
+    total = len(table)
+    table = table.select(numbers)
     columns = {key: name for key, name in columns.items() if name}
     values = {key: list(table[name][:]) for key, name in columns.items()}
     bad = [i for i in range(len(table)) if any(_is_empty(column[i]) for column in values.values())]
     if bad and not data.drop_empty:
         key = next(k for k, column in values.items() if _is_empty(column[bad[0]]))
         raise DataError(
-            f"{key} = {columns[key]}: {len(bad):,} of the {len(table):,} rows of {spec} have "
-            "nothing "
-            f"in a column that is needed (the first is row {bad[0] + 1}); mend them, or set "
-            "data.drop_empty=true"
+            f"{key} = {columns[key]}: {len(bad):,} of the {total:,} rows of {spec} have "
+            f"nothing in a column that is needed (the first is row {numbers[bad[0]] + 1}); mend "
+            "them, or set data.drop_empty=true"
         )
     if bad:
         dropped[f"empty ({role})"] = len(bad)
     feature = table.features[data.label]
     labels = values["data.label"]
     if getattr(feature, "names", None):  # a ClassLabel knows its names
-        labels = [None if v is None else feature.names[v] for v in labels]
+        labels = _named(labels, feature.names, f"data.label = {data.label}", spec)
     rows = _Rows(values["data.text"], values.get("data.text_pair"), labels)
     for key, column in (("data.text", rows.texts), ("data.text_pair", rows.pairs or [])):
         wrong = next((v for v in column if v is not None and not isinstance(v, str)), None)
         if wrong is not None:
             raise DataError(f"{key} = {columns[key]}: holds {wrong!r}, which is not text")
     return rows.take(sorted(set(range(len(table))) - set(bad))) if bad else rows
+
+
+def _named(labels: list[Any], names: list[str], key: str, spec: str) -> list[str | None]:
+    # benchmarks hide the labels of a test split behind -1
+    hidden = next((v for v in labels if v is not None and not 0 <= v < len(names)), None)
+    if hidden is not None:
+        raise DataError(
+            f"{key}: holds {hidden} in {spec}, which is none of its {len(names)} classes (the "
+            "labels of this split are hidden); give a split that has labels"
+        )
+    return [None if v is None else names[v] for v in labels]
 
 
 def _is_empty(value: Any) -> bool:

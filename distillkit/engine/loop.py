@@ -73,12 +73,11 @@ def fit(
             torch.manual_seed(_step_seed(plan.seed, step, accelerator.process_index))
             indices = plan.batch(step)
             shares = _accumulate(accelerator, trained, objective, indices, collate, settings, dtype)
-            if not math.isfinite(shares["loss"]):
-                raise TrainingError(
-                    _not_a_number(step, base_rates[0] * factor, checkpoints.newest())
-                )
-            if settings.max_grad_norm is not None:
-                accelerator.clip_grad_norm_(trained.parameters(), settings.max_grad_norm)
+            norm = _gradient_norm(accelerator, trained, settings.max_grad_norm)
+            for what, value in (("loss", shares["loss"]), ("gradient", norm)):
+                if not math.isfinite(value):
+                    rate = base_rates[0] * factor
+                    raise TrainingError(_not_a_number(what, step, rate, checkpoints.newest()))
             optimizer.step()
             optimizer.zero_grad()
 
@@ -97,6 +96,7 @@ def fit(
                     checkpoints.save(progress, accelerator.unwrap_model(trained), optimizer)
                     _write_metrics(progress, out)
                 saved = time.monotonic()
+    accelerator.wait_for_everyone()  # the first process may be writing the best weights yet
     if settings.keep == "best" and progress.best_step:
         checkpoints.load_best(progress, model)
     accelerator.wait_for_everyone()
@@ -105,7 +105,7 @@ def fit(
     model.eval()
     return FitReport(
         steps=steps,
-        best_step=progress.best_step if settings.keep == "best" else steps,
+        best_step=progress.best_step or steps if settings.keep == "best" else steps,
         best_score=progress.best_score,
         seconds=progress.seconds,
         history=progress.history,
@@ -125,8 +125,7 @@ def check_batch_size(size: int, examples: int, *, key: str) -> None:
     if size > examples:
         raise DataError(
             f"{key} = {size}: larger than the data, which has {examples:,} examples to train on; "
-            "set it "
-            f"to {examples} or less"
+            f"set it to {examples} or less"
         )
 
 
@@ -202,7 +201,7 @@ def _validate(
     model.train()
     progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
     score = scores["score"]
-    if progress.best_score is None or score > progress.best_score:
+    if score == score and (progress.best_score is None or score > progress.best_score):
         progress.best_score, progress.best_step = score, progress.step
         if settings.keep == "best" and accelerator.is_main_process:
             checkpoints.save_best(progress, accelerator.unwrap_model(model))
@@ -213,14 +212,21 @@ def _write_metrics(progress: Progress, out: Path) -> None:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in progress.history))
 
 
-def _not_a_number(step: int, lr: float, checkpoint: Path | None) -> str:
+def _gradient_norm(accelerator: Accelerator, model: Any, limit: float | None) -> float:
+    """The norm of the whole gradient, which is clipped to `limit` if there is one."""
+    if limit is not None:
+        return float(accelerator.clip_grad_norm_(model.parameters(), limit))
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def _not_a_number(what: str, step: int, lr: float, checkpoint: Path | None) -> str:
     kept = (
         f"the last good checkpoint is {checkpoint}"
         if checkpoint
         else "no checkpoint was due before"
     )
     return (
-        f"the loss is not a number at step {step:,} (learning rate {lr:.3g}); {kept}. Lower the "
-        "learning "
-        "rate, or set trainer.max_grad_norm"
+        f"the {what} is not a number at step {step:,} (learning rate {lr:.3g}); {kept}. Lower the "
+        "learning rate, or set trainer.max_grad_norm"
     )

@@ -79,6 +79,8 @@ class WSD:
     def __call__(self, step: int, steps: int) -> float:
         """The factor of this step."""
         rising = _warm_up(step, steps, self.warmup)[0]
+        if not self.decay:
+            return rising
         left = (steps - step) / max(1.0, self.decay * steps)
         return min(rising, self.final + (1.0 - self.final) * min(1.0, left))
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.losses.reduction import Reduction, per_position
+from distillkit.losses.reduction import Reduction, at_least_float32, per_position
 
 
 def forward_kl(
@@ -21,8 +21,8 @@ def forward_kl(
     the value is multiplied by T^2, which keeps the gradient of one size as T grows.
     """
     # float32: log_softmax in bfloat16 keeps 2-3 digits, and the KL of equal logits is not 0
-    log_p = F.log_softmax(_at_least_float32(teacher) / temperature, dim=-1)
-    log_q = F.log_softmax(_at_least_float32(student) / temperature, dim=-1)
+    log_p = F.log_softmax(at_least_float32(teacher) / temperature, dim=-1)
+    log_q = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
     # a class that the teacher rules out (-inf) adds 0, not nan
     values = log_p.exp() * (log_p - log_q).masked_fill(log_p == float("-inf"), 0.0)
     return per_position(values, reduction=reduction) * (temperature**2 if scale_by_t2 else 1.0)
@@ -40,8 +40,8 @@ def soft_cross_entropy(
 
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
     """
-    p = F.softmax(_at_least_float32(teacher) / temperature, dim=-1)
-    log_q = F.log_softmax(_at_least_float32(student) / temperature, dim=-1)
+    p = F.softmax(at_least_float32(teacher) / temperature, dim=-1)
+    log_q = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
     values = -p * log_q.masked_fill(p == 0, 0.0)
     return per_position(values, reduction=reduction) * (temperature**2 if scale_by_t2 else 1.0)
 
@@ -57,9 +57,5 @@ def logit_mse(
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184, equation 1; Tang et al. 2019,
     https://arxiv.org/abs/1903.12136, section 3. It is also the loss for one real-valued output.
     """
-    difference = _at_least_float32(student) - _at_least_float32(teacher)
+    difference = at_least_float32(student) - at_least_float32(teacher)
     return per_position(difference.square(), reduction=reduction)
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype.itemsize >= 4 else logits.float()

@@ -15,6 +15,11 @@ from distillkit.records import LossTerms
 Reduction = Literal["batchmean", "mean"]
 
 
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Logits as every loss computes with them; float64 is left as it is."""
+    return logits if logits.dtype.itemsize >= 4 else logits.float()
+
+
 def per_position(
     values: Float[Tensor, "*batch classes"], *, reduction: Reduction
 ) -> Float[Tensor, "*batch"]:

@@ -24,4 +24,7 @@ def mean_kl(
     """
     log_p = log_softmax(teacher.astype(np.float64), axis=-1)
     log_q = log_softmax(student.astype(np.float64), axis=-1)
-    return float((np.exp(log_p) * (log_p - log_q)).sum(axis=-1).mean())
+    p = np.exp(log_p)
+    # 0 log 0 = 0: a class that the teacher rules out adds nothing
+    ratio = np.where(p > 0, log_p, 0.0) - np.where(p > 0, log_q, 0.0)
+    return float((p * ratio).sum(axis=-1).mean())

@@ -51,8 +51,7 @@ def make_tokens(
     if cut:
         say(
             f"data: {cut:,} of {total:,} {'transfer' if transfer else 'labelled'} texts fill or "
-            "exceed "
-            f"task.max_length = {max_length} tokens (longer ones are cut)"
+            f"exceed task.max_length = {max_length} tokens (longer ones are cut)"
         )
     return facts
 

@@ -1,6 +1,7 @@
 """Stage: the runs of a sweep -> a leaderboard in the terminal, as CSV and as a plot."""
 
 import csv
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def collect(folder: Path) -> list[Run]:
 def table_of(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
     """(titles, rows): what differs between the runs, then the student's figures."""
     keys = sorted({key for run in runs for key in run.overrides})
-    varied = [k for k in keys if len(runs) == 1 or len({run.overrides.get(k) for run in runs}) > 1]
+    varied = [k for k in keys if len({run.overrides.get(k) for run in runs}) > 1]
     headline = runs[0].results["headline"]
     columns = [c for c in COLUMNS if any(c in run.results["rows"]["student"] for run in runs)]
     titles = ["rank", *varied, headline, "- control", *columns, "run"]
@@ -90,7 +91,8 @@ def write_leaderboard(runs: list[Run], out: Path) -> None:
         csv.writer(file).writerows([titles, *rows])
     varied = titles[1 : titles.index(runs[0].results["headline"])]
     labels = [
-        ", ".join(f"{k}={run.overrides.get(k, '')}" for k in varied) or run.folder.name
+        textwrap.fill(", ".join(f"{k}={run.overrides.get(k, '')}" for k in varied), 50)
+        or run.folder.name
         for run in runs
     ]
     leaderboard_plot(

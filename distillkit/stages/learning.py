@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def validation(
     """model -> its validation scores; `score` is the task's headline metric."""
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     collate = collator(table, tokenizer, device)
-    labels = np.asarray(table.labels)
+    labels = np.array(table.labels)  # a copy: torch takes no read-only memory
 
     def scores(model: Any) -> dict[str, float]:
         logits = all_logits(model, buckets, collate, precision=settings.precision)
@@ -146,11 +147,9 @@ def facts(report: FitReport, out: Path, examples: TokenTable, plan: EpochPlan) -
 
 def environment() -> dict[str, str]:
     """The versions and the machine that a result belongs to."""
-    import transformers
-
     return {
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": str(torch.get_num_threads()),

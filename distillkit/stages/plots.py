@@ -104,7 +104,10 @@ def leaderboard_plot(
     labels: Sequence[str], scores: Sequence[float], headline: str, path: Path
 ) -> None:
     """A bar for each run of a sweep, the best on top; the axis begins near the worst."""
-    figure, axes = plt.subplots(figsize=(8, 0.45 * len(labels) + 1.4), layout="constrained")
+    figure, axes = plt.subplots(
+        figsize=(8, 0.45 * sum(label.count("\n") + 1 for label in labels) + 1.4),
+        layout="constrained",
+    )
     places = np.arange(len(labels))[::-1]
     axes.barh(places, scores, color=COLOURS["student"], alpha=0.85)
     axes.set_yticks(places, labels)

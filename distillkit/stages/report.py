@@ -67,8 +67,7 @@ def footnote(results: Mapping[str, Any]) -> str:
     bins = f"ECE over {results['ece_bins']} equal-width bins; " if "ece" in _any(results) else ""
     return (
         f"{results['examples']:,} held-out examples; {bins}latency at batch 1 and throughput at "
-        "batch "
-        f"{results['batch_size']} in float32 on {results['environment']['threads']} "
+        f"batch {results['batch_size']} in float32 on {results['environment']['threads']} "
         f"{results['device']} threads, tokenising not counted"
     )
 

@@ -89,12 +89,6 @@ def make_student(
             trust_remote_code=trust_remote_code,
         )
         return model, tokenizer
-    if student.path:
-        raise ConfigError(
-            f"student.path = {student.path}: this student is made from student.config; to start "
-            "from a "
-            "folder choose student=pretrained (student.path alone is for `distillkit evaluate`)"
-        )
     model = new_classifier(
         student.config, space, tokenizer, key="student.config", problem_type=task.problem_type
     )

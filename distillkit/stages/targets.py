@@ -59,18 +59,22 @@ def generate_targets(
     _keep_only_this_plan(out, {"batch_tokens": settings.batch_tokens, "shards": len(shards)})
     writer = TargetWriter(out, Dense(settings.dtype), space.outputs)
     todo = [number for number in range(len(shards)) if not writer.committed(number)]
-    done = sum(len(b) for n, shard in enumerate(shards) if n not in todo for b in shard)
-    if done:
+    before = [b for n, shard in enumerate(shards) if n not in todo for b in shard]
+    if before:
+        done = sum(map(len, before))
         say(f"targets: going on after {done:,} of {len(examples):,} examples")
     collate = collator(examples, tokenizer, device)
-    with track("targets", len(examples), done=done) as progress:
+    # counted in tokens: the longest examples come first, so their number would foretell too much
+    tokens_before = sum(int(lengths[b].sum()) for b in before)
+    with track("targets", int(lengths.sum()), done=tokens_before) as progress:
         for number in todo:
             parts = []
             for bucket, logits in forward(
                 model, shards[number], collate, precision=settings.precision
             ):
                 parts.append(logits[:, order])
-                progress.advance(len(bucket), int(lengths[bucket].sum()))
+                tokens = int(lengths[bucket].sum())
+                progress.advance(tokens, tokens)
             rows = np.concatenate(shards[number])
             writer.write(number, examples.keys[rows], np.concatenate(parts))
     (out / PLAN).unlink()

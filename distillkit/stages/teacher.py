@@ -61,6 +61,7 @@ def fit_teacher(
     *,
     folder: str,
     seed: int,
+    checkpoint_seconds: float,
     trust_remote_code: bool,
     out: Path,
 ) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def fit_teacher(
             batch_size=teacher.batch_size,
             precision="auto",
             eval_every=max(1, steps_per_epoch // 2),
+            checkpoint_seconds=checkpoint_seconds,
         ),
         seed=seed,
         batch_key="teacher.batch_size",

@@ -23,6 +23,14 @@ class ScratchStudent:
         if self.embeddings == "pca" and self.tokenizer:
             raise ConfigError(
                 "student.embeddings = pca: needs the teacher's tokenizer; set "
-                "student.tokenizer=null, or "
-                "student.embeddings=random"
+                "student.tokenizer=null, or student.embeddings=random"
+            )
+
+    def check_is_new(self) -> None:
+        """Raise `ConfigError` if a finished student is named where one is to be trained."""
+        if self.path:
+            raise ConfigError(
+                f"student.path = {self.path}: this student is made from student.config; to start "
+                "from a folder choose student=pretrained (student.path alone is for "
+                "`distillkit evaluate`)"
             )

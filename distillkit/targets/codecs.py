@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from distillkit.errors import TargetsError
 
-_DTYPES = {"float32": np.float32, "float16": np.float16}
+_DTYPES: dict[str, Any] = {"float32": np.float32, "float16": np.float16}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class Dense:
 
     def encode(self, logits: np.ndarray) -> list[pa.Array]:
         """float32 [examples, classes] -> the codec's columns."""
+        largest = np.finfo(_DTYPES[self.dtype]).max
+        if np.abs(logits[np.isfinite(logits)]).max(initial=0.0) > largest:
+            raise TargetsError(
+                f"targets.dtype = {self.dtype}: the teacher's outputs go beyond {largest:,.0f}; "
+                "set targets.dtype=float32"
+            )
         flat = pa.array(np.ascontiguousarray(logits, _DTYPES[self.dtype]).ravel())
         return [pa.FixedSizeListArray.from_arrays(flat, logits.shape[1])]
 

@@ -49,17 +49,25 @@ class StoreManifest:
         path = folder / FILE
         if not path.is_file():
             raise TargetsError(f"{folder}: no {FILE} in it; it is not a complete target store")
-        record = read_json(path)
-        if record.get("schema") != SCHEMA:
+        try:
+            record = read_json(path)
+            schema = record.get("schema")
+        except (ValueError, AttributeError) as error:  # no JSON, or no object
+            raise _damaged(folder, error) from error
+        if schema != SCHEMA:
             raise TargetsError(
-                f"{folder}: schema {record.get('schema')}; this distillkit reads schema {SCHEMA}. "
+                f"{folder}: schema {schema}; this distillkit reads schema {SCHEMA}. "
                 "Use the distillkit that wrote it, or make the targets again"
             )
-        return cls(**record | {"shards": [Shard(**shard) for shard in record["shards"]]})
+        try:
+            return cls(**record | {"shards": [Shard(**shard) for shard in record["shards"]]})
+        except (KeyError, TypeError) as error:
+            raise _damaged(folder, error) from error
 
     def check_origin(self, expected: Mapping[str, Any], *, at: str) -> None:
         """Raise `TargetsError` if the store was made by another teacher, tokenizer or data."""
-        for part in ("teacher", "tokenizer", "data"):
+        # a teacher fitted on other data is another teacher, too: the cause is named, not the effect
+        for part in ("data", "tokenizer", "teacher"):
             wanted, found = dict(expected[part]), dict(self.origin.get(part, {}))
             ours, theirs = wanted.pop("fingerprint"), found.pop("fingerprint", None)
             if ours == theirs:
@@ -67,10 +75,8 @@ class StoreManifest:
             field, here, there = first_difference(wanted, found) or ("fingerprint", ours, theirs)
             raise TargetsError(
                 f"{at}: made by another {part}: its fingerprint is {theirs}, this run's is "
-                f"{ours}; the "
-                f"first field that differs is {part}.{field} ({there!r} there, {here!r} here). "
-                "Unset "
-                "targets.path to have the right targets made"
+                f"{ours}; the first field that differs is {part}.{field} ({there!r} there, "
+                f"{here!r} here). Unset targets.path to have the right targets made"
             )
 
     def damaged(self, folder: Path) -> list[str]:
@@ -85,3 +91,11 @@ class StoreManifest:
             elif file_sha256(path) != shard.sha256:
                 lines.append(f"{shard.file}: altered (its sha256 is not the manifest's)")
         return lines
+
+
+def _damaged(folder: Path, error: Exception) -> TargetsError:
+    reason = " ".join(str(error).split())
+    return TargetsError(
+        f"{folder}: its {FILE} is damaged ({type(error).__name__}: {reason}); make the "
+        "targets again"
+    )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distillkit.constraints import PositiveInt
 from distillkit.errors import DataError
+from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import task as scores
 from distillkit.records import LabelSpace
 
@@ -64,7 +65,7 @@ class Classification:
     @staticmethod
     def per_example(logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, [batch]; float32 inside."""
-        return F.cross_entropy(logits.float(), labels, reduction="none")
+        return F.cross_entropy(at_least_float32(logits), labels, reduction="none")
 
     @staticmethod
     def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -59,8 +59,7 @@ def check_folder(folder: str, *, key: str) -> None:
         if pickled:
             raise ModelError(
                 f"{key} = {folder}: its weights are pickled ({pickled[0]}), and unpickling runs "
-                "code; "
-                "save them as safetensors first (model.save_pretrained does)"
+                "code; save them as safetensors first (model.save_pretrained does)"
             )
         raise ModelError(f"{key} = {folder}: no *.safetensors in it")
 
@@ -162,8 +161,7 @@ def label_order(
         return np.array([places[name.casefold()] for name in labels.names], np.int64)
     raise ModelError(
         f"{key}: its labels are {_some(theirs)}, but the data's are {_some(list(labels.names))}; "
-        "name "
-        "its outputs in their order with teacher.labels=[…], or the data's with "
+        "name its outputs in their order with teacher.labels=[…], or the data's with "
         "data.label_names=[…]"
     )
 

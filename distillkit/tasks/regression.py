@@ -9,6 +9,7 @@ from torch import Tensor
 
 from distillkit.constraints import PositiveInt
 from distillkit.errors import DataError
+from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import task as scores
 from distillkit.records import LabelSpace
 
@@ -46,7 +47,8 @@ class Regression:
     @staticmethod
     def per_example(logits: Tensor, labels: Tensor) -> Tensor:
         """Squared error, [batch]; float32 inside."""
-        return (logits.float().squeeze(-1) - labels.float()).square()
+        values = at_least_float32(logits).squeeze(-1)
+        return (values - labels.to(values.dtype)).square()
 
     @staticmethod
     def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

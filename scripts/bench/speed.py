@@ -2,10 +2,10 @@
 """What distillkit adds to the bare work, as ratios within one run.
 
     student step   a KD step from the store  /  a hard-label step of the same student on the same
-                   batches in a plain PyTorch loop with fused AdamW            (wanted: at most 1.10)
+                   batches in a plain PyTorch loop with fused AdamW           (wanted: at most 1.10)
     teacher pass   tokens a second of generate-targets, writing included  /  those of the bare
-                   forward on the same buckets                                 (wanted: at least 0.90)
-    padding        the share of padding in the teacher's batches               (wanted: at most 5 %)
+                   forward on the same buckets                              (wanted: at least 0.90)
+    padding        the share of padding in the teacher's batches              (wanted: at most 5 %)
 
 Both sides take turns in every round, so that a slow moment of the machine falls on both; the
 median of the rounds' ratios counts. Weights and texts are random: speed does not depend on them.

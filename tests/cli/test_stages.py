@@ -25,7 +25,9 @@ def test_the_stages_alone_make_what_train_makes(
     (student,) = workspace.glob("student-*")
     assert (finished.workspace / student.name).is_dir()
     assert learnt.out == f"student: workspace/{student.name}/model\n"
-    weights = [f / student.name / "model/model.safetensors" for f in (workspace, finished.workspace)]
+    weights = [
+        f / student.name / "model/model.safetensors" for f in (workspace, finished.workspace)
+    ]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
     measured = distillkit("evaluate", *fresh)

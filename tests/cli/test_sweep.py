@@ -77,9 +77,7 @@ def test_report_takes_any_folder_of_runs(distillkit: Distillkit, finished: Finis
     assert "1 runs" in result.out or "1 run" in result.out
 
 
-def test_report_of_a_folder_without_runs_is_refused(
-    distillkit: Distillkit, tmp_path: Path
-) -> None:
+def test_report_of_a_folder_without_runs_is_refused(distillkit: Distillkit, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(distillkit("report", "empty"), "empty: no results.json of a finished run")
     refused(distillkit("report", "nowhere"), "nowhere: no such folder")
@@ -103,9 +101,7 @@ def test_a_refused_run_does_not_stop_the_others(
     assert done.parent.name == "1"
 
 
-def test_a_stage_can_be_swept_too(
-    distillkit: Distillkit, again: list[str], tmp_path: Path
-) -> None:
+def test_a_stage_can_be_swept_too(distillkit: Distillkit, again: list[str], tmp_path: Path) -> None:
     before = kinds(tmp_path / "workspace").count("student")
     result = distillkit("train-student", "-m", *again, "loss=logit_mse,soft_cross_entropy")
     assert result.code == 0, result.err

@@ -15,7 +15,10 @@ from distillkit.config.settings import GROUPS
 from distillkit.errors import ConfigError
 
 ENTRIES = [(group, choice) for group, choices in groups().items() for choice in choices]
-NEEDED = {("teacher", "local"): ["teacher.body=./body"]}  # beside what the entry marks with ???
+NEEDED = {  # beside the settings that the entry marks with ???
+    ("teacher", "local"): ["teacher.body=./body"],
+    ("optimizer", "torch"): ["optimizer._target_=torch.optim.RMSprop"],
+}
 
 each_entry = pytest.mark.parametrize(("group", "choice"), ENTRIES)
 
@@ -33,12 +36,14 @@ def written(group: str, choice: str) -> dict[str, Any]:
 
 def needed(group: str, choice: str) -> list[str]:
     """Overrides for all that an entry leaves to its user."""
-    open_ones = [key for key, value in written(group, choice).items() if value == "???"]
+    settings = written(group, choice)
+    open_ones = [key for key in settings if settings[key] == "???" and key != "_target_"]
     return [f"{group}.{key}=my.csv" for key in open_ones] + NEEDED.get((group, choice), [])
 
 
 def target(group: str, choice: str) -> Any:
-    module, _, name = written(group, choice)["_target_"].rpartition(".")
+    given = [word.partition("=")[2] for word in needed(group, choice) if "_target_" in word]
+    module, _, name = (given or [written(group, choice)["_target_"]])[0].rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 

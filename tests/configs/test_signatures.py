@@ -13,7 +13,8 @@ from distillkit.config.schema import mismatch
 from distillkit.config.signatures import NotFound, signature
 
 OPTIMIZERS = {"torch.optim.AdamW", "torch.optim.SGD"}
-TARGETS = sorted(OPTIMIZERS | {load_yaml(path)["_target_"] for path in CONF.glob("*/*.yaml")})
+WRITTEN = {load_yaml(path)["_target_"] for path in CONF.glob("*/*.yaml")} - {"???"}
+TARGETS = sorted(OPTIMIZERS | WRITTEN)
 NO_VALUE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 FORMS = '''

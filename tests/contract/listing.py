@@ -42,7 +42,7 @@ class Loss:
     target: Literal["logits", "class", "real"] = "logits"
     agreement: Literal["zero", "minimum"] = "zero"
     rules_out: bool = False  # a teacher may rule a class out: its logit is -inf
-    task: Any = Classification()
+    task: Any = field(default_factory=Classification)
     classes: int = 3
 
     def takes(self, setting: str) -> bool:

@@ -50,9 +50,7 @@ def test_agrees_with_an_independent_reference(loss: Loss, settings: dict[str, An
     student, target = loss.random(16)
     value = loss.function(student, target, **settings)
     expected = loss.reference(student.numpy(), target.numpy(), **settings)
-    torch.testing.assert_close(
-        value.double(), torch.from_numpy(expected), rtol=1e-6, atol=1e-12
-    )
+    torch.testing.assert_close(value.double(), torch.from_numpy(expected), rtol=1e-6, atol=1e-12)
 
 
 @every_setting
@@ -141,9 +139,7 @@ def test_a_class_that_both_rule_out_is_as_if_it_were_not_there(
         loss.function(*wide, **settings) * share, loss.function(student, teacher, **settings)
     )
     grown = gradient(loss, *wide, **settings)
-    torch.testing.assert_close(
-        grown[:, :-1] * share, gradient(loss, student, teacher, **settings)
-    )
+    torch.testing.assert_close(grown[:, :-1] * share, gradient(loss, student, teacher, **settings))
     assert (grown[:, -1] == 0).all()
 
 

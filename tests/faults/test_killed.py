@@ -36,7 +36,7 @@ def weights(workspace: Path) -> dict[str, str]:
 
 
 def kill_when(words: list[str], cwd: Path, sign: str) -> bool:
-    """Start distillkit and SIGKILL it once a path matching `sign` is there; False if it ended first."""
+    """Start distillkit and SIGKILL it once there is a path like `sign`; False if it ended first."""
     process = subprocess.Popen(
         tiny.command("train", *words),
         cwd=cwd,

@@ -36,7 +36,11 @@ def test_the_seed_and_the_step_decide_a_batch_whatever_was_asked_before() -> Non
 
 
 def test_epochs_and_seeds_differ() -> None:
-    found = [batches for seed in (0, 1) for batches in epochs(EpochPlan(lengths(64), size=8, seed=seed), 3)]
+    found = [
+        batches
+        for seed in (0, 1)
+        for batches in epochs(EpochPlan(lengths(64), size=8, seed=seed), 3)
+    ]
     assert len({str(batches) for batches in found}) == 6
 
 

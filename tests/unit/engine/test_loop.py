@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(
 
 
 def test_a_first_loss_that_is_not_a_number_is_told_too(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="step 1 .*no checkpoint was due before"):
+    with pytest.raises(TrainingError, match=r"step 1 .*no checkpoint was due before"):
         train(tmp_path, net(), objective=at_call(1, not_a_number))
 
 
@@ -177,9 +177,7 @@ def test_a_gradient_that_is_not_a_number_reaches_no_checkpoint(
     max_grad_norm: float | None, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError):
-        train(
-            tmp_path, net(), objective=at_call(6, without_gradient), max_grad_norm=max_grad_norm
-        )
+        train(tmp_path, net(), objective=at_call(6, without_gradient), max_grad_norm=max_grad_norm)
     newest = Checkpoints(tmp_path).newest()
     assert newest is not None
     kept = load_file(newest / "model.safetensors")
@@ -208,7 +206,7 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     check_batch_size(20, 20, key="trainer.batch_size")
-    with pytest.raises(DataError, match="trainer.batch_size = 21: .*20 examples"):
+    with pytest.raises(DataError, match=r"trainer\.batch_size = 21: .*20 examples"):
         check_batch_size(21, 20, key="trainer.batch_size")
 
 

@@ -18,7 +18,5 @@ def test_exactly_one_of_steps_and_epochs_sets_the_length(
     ("steps", "epochs", "expected"),
     [(7, None, 7), (None, 1, 10), (None, 2.5, 25), (None, 0.26, 3), (None, 0.01, 1)],
 )
-def test_length_in_optimizer_steps(
-    steps: int | None, epochs: float | None, expected: int
-) -> None:
+def test_length_in_optimizer_steps(steps: int | None, epochs: float | None, expected: int) -> None:
     assert TrainSettings(steps=steps, epochs=epochs).length(steps_per_epoch=10) == expected
