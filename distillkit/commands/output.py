@@ -28,7 +28,7 @@ def write_run(cfg: DictConfig) -> Path:
     folder = run_folder()
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     record = {
-        "command": ["distillkit", *sys.argv[1:]],
+        "command": [*sys.argv[0].split(), *sys.argv[1:]],
         "python": sys.version.split()[0],
         "packages": {name: version(name) for name in PACKAGES},
     }

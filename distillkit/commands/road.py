@@ -229,7 +229,11 @@ class Road:
 
     @cached_property
     def control_role(self) -> Role | None:
-        """The same student and steps over the labelled text alone, hard labels only."""
+        """The same student and steps over the labelled text alone, hard labels only.
+
+        It always keeps its best weights by validation: over so many epochs of the labelled text
+        the last ones are overfitted, and a control that is held down proves nothing.
+        """
         if not self.cfg.control or not self.student_role.from_teacher:
             return None
         counts = self.labelled.facts()["counts"]
@@ -242,6 +246,7 @@ class Road:
             steps=steps,
             epochs=None,
             batch_size=min(self.trainer.batch_size, labelled),
+            keep="best",
         )
         node = {"_target_": "distillkit.losses.HardLabelLoss"}
         return Role("control", HardLabelLoss(), node, False, settings)

@@ -12,7 +12,7 @@ from distillkit.constraints import Fraction, NonNegativeInt
 from distillkit.data.sources import identity
 from distillkit.data.splits import assign, example_key, normalise
 from distillkit.data.tables import check_columns, keep_rows, matching_rows, read_table
-from distillkit.data.transfer import choose
+from distillkit.data.transfer import TransferSet, choose, spans
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import Track, say, track
 from distillkit.records import KEY_BYTES, LabelSpace
@@ -27,6 +27,7 @@ class TextData:
 
     Without `validation` or `test`, shares of `train` are held out by the hash of the normalised
     text. `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
+    `transfer_spans` adds so many stretches of each training text; they need no `transfer`.
     """
 
     train: str
@@ -47,6 +48,7 @@ class TextData:
     transfer_words: list[int] | None = None
     transfer_lowercase: bool = False
     transfer_size: NonNegativeInt | None = 40_000
+    transfer_spans: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         words = self.transfer_words
@@ -63,11 +65,16 @@ class TextData:
             raise ConfigError(
                 "data.transfer: a transfer set of pairs is not supported; set it to null"
             )
+        if self.transfer_spans and self.text_pair:
+            raise ConfigError(
+                f"data.transfer_spans = {self.transfer_spans}: spans of pairs are not supported; "
+                "set it to 0"
+            )
 
     @property
     def has_transfer(self) -> bool:
         """Whether there is a transfer set."""
-        return bool(self.transfer) and self.transfer_size != 0
+        return bool(self.transfer and self.transfer_size != 0) or self.transfer_spans > 0
 
     def labelled_inputs(self) -> dict[str, Any]:
         """All that decides the labelled splits: sources by content, and how they are cut."""
@@ -82,7 +89,8 @@ class TextData:
         fields = asdict(self)
         how = {k: fields[k] for k in fields if k.startswith("transfer_")}
         how["transfer_text"] = self.transfer_text or self.text
-        return {"source": identity(self.transfer or "", key="data.transfer"), **how}
+        source = identity(self.transfer, key="data.transfer") if self.transfer else None
+        return {"source": source, **how}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,29 +181,51 @@ def prepare_labelled(
 
 def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the transfer set into `out`, free of every labelled text; return its counts."""
-    if not data.transfer:
-        raise ConfigError("data.transfer: not set; there is no transfer set to prepare")
     known = {normalise(t) for name in LABELLED for t in labelled.split(name).texts}
-    table = read_table(data.transfer, key="data.transfer", split="train", cache=cache)
-    column = data.transfer_text or data.text
-    check_columns(table, {"data.transfer_text": column}, spec=data.transfer)
-    table = keep_rows(table, data.transfer_where, key="data.transfer_where", spec=data.transfer)
     low, high = data.transfer_words or (1, 10**9)
+    texts, dropped = [], {}
+    if data.transfer and data.transfer_size != 0:
+        chosen = _chosen(data, data.transfer, known, (low, high), cache)
+        texts, dropped = chosen.texts, chosen.dropped
+        say(f"data: {len(texts):,} transfer texts")
+        _say_dropped("transfer texts", dropped)
+    if data.transfer_spans:
+        cut = spans(
+            labelled.split("train").texts,
+            each=data.transfer_spans,
+            words=(low, high),
+            known=known | {normalise(text) for text in texts},
+        )
+        say(f"data: {len(cut):,} spans of the training texts beside them")
+        texts = texts + cut
+    if not texts:
+        raise DataError(
+            f"data.transfer_spans = {data.transfer_spans}: no training text is long enough to cut"
+        )
+    _write(out / "transfer", texts, None, None)
+    return {"counts": {"transfer": len(texts)}, "dropped": dropped}
+
+
+def _chosen(
+    data: TextData, spec: str, known: set[str], words: tuple[int, int], cache: Path
+) -> TransferSet:
+    """The unlabelled text of `data.transfer` that is to be used."""
+    table = read_table(spec, key="data.transfer", split="train", cache=cache)
+    column = data.transfer_text or data.text
+    check_columns(table, {"data.transfer_text": column}, spec=spec)
+    table = keep_rows(table, data.transfer_where, key="data.transfer_where", spec=spec)
     with track("transfer set", len(table), unit="characters") as progress:
         chosen = choose(
             _counted(table[column], progress),
             known=known,
             size=data.transfer_size,
-            words=(low, high),
+            words=words,
             by_sentence=data.transfer_unit == "sentence",
             lowercase=data.transfer_lowercase,
         )
     if not chosen.texts:
-        raise DataError(f"data.transfer = {data.transfer}: no text in it was left to use")
-    _write(out / "transfer", chosen.texts, None, None)
-    say(f"data: {len(chosen.texts):,} transfer texts")
-    _say_dropped("transfer texts", chosen.dropped)
-    return {"counts": {"transfer": len(chosen.texts)}, "dropped": chosen.dropped}
+        raise DataError(f"data.transfer = {spec}: no text in it was left to use")
+    return chosen
 
 
 def _counted(column: Iterable[Any], progress: Track) -> Iterator[str]:

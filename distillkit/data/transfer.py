@@ -3,6 +3,7 @@
 The name is Hinton, Vinyals, Dean's (2015, https://arxiv.org/abs/1503.02531, section 1).
 """
 
+import random
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -63,3 +64,31 @@ def choose(
         dropped["beyond transfer_size"] = len(chosen) - size
         chosen = chosen[:size]
     return TransferSet(chosen, {reason: n for reason, n in dropped.items() if n})
+
+
+def spans(
+    texts: Iterable[str], *, each: int, words: tuple[int, int], known: Collection[str]
+) -> list[str]:
+    """Up to `each` stretches of every text, of `words` words but never the whole text.
+
+    What Tang et al. 2019 (https://arxiv.org/abs/1903.12136) call n-gram sampling: the teacher says
+    of parts of a text what its label alone does not. A text alone decides its spans; those that are
+    `known` (normalised) or were cut before are left out.
+    """
+    taken = set(known)
+    found = []
+    for text in texts:
+        parts = text.split()
+        longest = min(words[1], len(parts) - 1)
+        if longest < words[0]:
+            continue
+        rng = random.Random(normalise(text))
+        for _ in range(each):
+            count = rng.randint(words[0], longest)
+            begin = rng.randrange(len(parts) - count + 1)
+            span = " ".join(parts[begin : begin + count])
+            folded = normalise(span)
+            if folded not in taken:
+                taken.add(folded)
+                found.append(span)
+    return found

@@ -75,13 +75,11 @@ def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) 
         return {}
     save_classifier(model, tokenizer, out / MODEL)
     Checkpoints(out).remove()
-    score = (
-        ""
-        if report.best_score is None
-        else f", validation {recipe.task.headline} {report.best_score:.4f}"
+    kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
+    say(
+        f"{label}: {steps:,} steps in {clock(report.seconds)}, validation {recipe.task.headline} "
+        f"{kept['validation_score']:.4f} (kept step {report.best_step:,})"
     )
-    kept = f" (kept step {report.best_step:,})" if settings.keep == "best" else ""
-    say(f"{label}: {steps:,} steps in {clock(report.seconds)}{score}{kept}")
     return facts(report, out, examples, plan) | {"parameters": model.num_parameters()}
 
 

@@ -195,6 +195,14 @@ def teacher_ratio(rounds: int, examples: int, folder: Path) -> dict[str, float]:
     }
 
 
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
+
+
 def _seconds(call: Callable[[], None]) -> float:
     begun = time.perf_counter()
     call()
@@ -220,7 +228,7 @@ def main() -> None:
             "student step": student_ratio(chosen.rounds, chosen.steps, Path(folder)),
             "teacher pass": teacher_ratio(chosen.rounds, chosen.examples, Path(folder)),
             "machine": {
-                "processor": platform.processor() or platform.machine(),
+                "processor": processor(),
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
                 "date": time.strftime("%Y-%m-%d", time.gmtime()),

@@ -213,6 +213,7 @@ def test_a_test_file_within_train_may_leave_nothing_to_train_on(
     [
         {"validation_fraction": 0.5, "test_fraction": 0.5},
         {"transfer": "a.csv", "text_pair": "other"},
+        {"transfer_spans": 2, "text_pair": "other"},
         {"transfer_words": [5]},
         {"transfer_words": [5, 10, 15]},
     ],
@@ -456,6 +457,23 @@ def test_the_transfer_set_holds_no_labelled_text_of_any_split(transfer: Callable
 def test_transfer_text_may_have_a_column_of_its_own(transfer: Callable[..., Any]) -> None:
     corpus, _ = transfer(["A new film. And more."], "body", transfer_text="body")
     assert corpus.split("transfer").texts == ["A new film. And more."]
+
+
+def test_spans_of_the_training_texts_join_it_and_of_no_held_out_text(
+    transfer: Callable[..., Any],
+) -> None:
+    corpus, facts = transfer(["a new film"], transfer_spans=3, transfer_words=[2, 3])
+    first, *cut = corpus.split("transfer").texts
+    assert first == "a new film"
+    assert facts["counts"]["transfer"] == 1 + len(cut) > 100
+    train = corpus.split("train").texts
+    assert all(any(span in text for text in train) for span in cut)
+
+
+def test_spans_need_no_other_transfer_text(transfer: Callable[..., Any]) -> None:
+    corpus, _ = transfer([], transfer=None, transfer_spans=2, transfer_words=[2, 3])
+    assert len(corpus.split("transfer")) > 100
+    assert TextData(train="a.csv", text="text", label="label", transfer_spans=1).has_transfer
 
 
 def test_a_missing_transfer_column_is_named(transfer: Callable[..., Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from distillkit.data.splits import normalise
-from distillkit.data.transfer import TransferSet, choose, sentences
+from distillkit.data.transfer import TransferSet, choose, sentences, spans
 from tests.tiny import labelled
 
 TEXTS = [text for text, _ in labelled(300)]
@@ -120,3 +120,41 @@ def test_lower_case_does_not_change_which_texts_are_chosen() -> None:
     spelt = [text.title() for text in TEXTS]
     lower = chosen(spelt, size=50, lowercase=True).texts
     assert lower == [text.lower() for text in chosen(spelt, size=50).texts]
+
+
+# spans
+
+
+def cut(texts: list[str], **settings: Any) -> list[str]:
+    usual: dict[str, Any] = {"each": 5, "words": (2, 4), "known": set()}
+    return spans(texts, **usual | settings)
+
+
+def test_a_span_is_a_stretch_of_its_text_and_never_the_whole() -> None:
+    for text in TEXTS:
+        found = cut([text], words=(1, 100))
+        assert found
+        for span in found:
+            assert f" {span} " in f" {' '.join(text.split())} "
+            assert len(span.split()) < len(text.split())
+
+
+def test_a_span_has_the_words_asked_for() -> None:
+    assert {len(span.split()) for span in cut(TEXTS, words=(2, 4))} == {2, 3, 4}
+
+
+def test_a_text_too_short_for_a_span_gives_none() -> None:
+    assert cut(["two words", "", "one"]) == []
+    assert cut(["just three words"], words=(3, 9)) == []
+
+
+def test_no_span_comes_twice_nor_one_that_is_known() -> None:
+    every = cut([*TEXTS, *TEXTS], each=20)
+    assert len({normalise(span) for span in every}) == len(every)
+    known = {normalise(span) for span in every[::2]}
+    assert not known & {normalise(span) for span in cut(TEXTS, each=20, known=known)}
+
+
+def test_a_text_alone_decides_its_spans() -> None:
+    alone = [set(cut([text], words=(3, 3))) for text in TEXTS[:20]]
+    assert set().union(*alone) == set(cut(TEXTS[:20][::-1], words=(3, 3)))

@@ -121,7 +121,7 @@ def test_another_origin_names_both_fingerprints_and_the_first_field(
 
 
 def test_an_origin_that_says_nothing_is_another_one(tmp_path: Path) -> None:
-    with pytest.raises(TargetsError, match="made by another teacher: its fingerprint is None"):
+    with pytest.raises(TargetsError, match="made by another data: its fingerprint is None"):
         manifest(tmp_path, origin={}).check_origin(ORIGIN, at="targets.path = here")
 
 
