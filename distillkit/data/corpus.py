@@ -1,7 +1,7 @@
 """The text of a run: rows of a source, cleaned, labelled, split and given keys."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,8 @@ class TextData:
 
     Without `validation` or `test`, shares of `train` are held out by the hash of the normalised
     text. `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
-    `transfer_spans` adds so many stretches of each training text; they need no `transfer`.
+    `transfer_spans` adds so many stretches of each training text, of `transfer_span_words` words;
+    they need no `transfer`.
     """
 
     train: str
@@ -49,13 +50,15 @@ class TextData:
     transfer_lowercase: bool = False
     transfer_size: NonNegativeInt | None = 40_000
     transfer_spans: NonNegativeInt = 0
+    transfer_span_words: list[int] = field(default_factory=lambda: [3, 14])
 
     def __post_init__(self) -> None:
-        words = self.transfer_words
-        if words is not None and (len(words) != 2 or not 0 < words[0] <= words[1]):
-            raise ConfigError(
-                f"data.transfer_words = {words}: must be the fewest and the most words, as [5, 40]"
-            )
+        for name in ("transfer_words", "transfer_span_words"):
+            words = getattr(self, name)
+            if words is not None and (len(words) != 2 or not 0 < words[0] <= words[1]):
+                raise ConfigError(
+                    f"data.{name} = {words}: must be the fewest and the most words, as [5, 40]"
+                )
         if self.validation_fraction + self.test_fraction >= 1:
             raise ConfigError(
                 f"data.validation_fraction + data.test_fraction = "
@@ -182,10 +185,9 @@ def prepare_labelled(
 def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the transfer set into `out`, free of every labelled text; return its counts."""
     known = {normalise(t) for name in LABELLED for t in labelled.split(name).texts}
-    low, high = data.transfer_words or (1, 10**9)
     texts, dropped = [], {}
     if data.transfer and data.transfer_size != 0:
-        chosen = _chosen(data, data.transfer, known, (low, high), cache)
+        chosen = _chosen(data, data.transfer, known, cache)
         texts, dropped = chosen.texts, chosen.dropped
         say(f"data: {len(texts):,} transfer texts")
         _say_dropped("transfer texts", dropped)
@@ -193,7 +195,7 @@ def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path
         cut = spans(
             labelled.split("train").texts,
             each=data.transfer_spans,
-            words=(low, high),
+            words=(data.transfer_span_words[0], data.transfer_span_words[1]),
             known=known | {normalise(text) for text in texts},
         )
         say(f"data: {len(cut):,} spans of the training texts beside them")
@@ -206,10 +208,9 @@ def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path
     return {"counts": {"transfer": len(texts)}, "dropped": dropped}
 
 
-def _chosen(
-    data: TextData, spec: str, known: set[str], words: tuple[int, int], cache: Path
-) -> TransferSet:
+def _chosen(data: TextData, spec: str, known: set[str], cache: Path) -> TransferSet:
     """The unlabelled text of `data.transfer` that is to be used."""
+    low, high = data.transfer_words or (1, 10**9)
     table = read_table(spec, key="data.transfer", split="train", cache=cache)
     column = data.transfer_text or data.text
     check_columns(table, {"data.transfer_text": column}, spec=spec)
@@ -219,7 +220,7 @@ def _chosen(
             _counted(table[column], progress),
             known=known,
             size=data.transfer_size,
-            words=words,
+            words=(low, high),
             by_sentence=data.transfer_unit == "sentence",
             lowercase=data.transfer_lowercase,
         )

@@ -216,6 +216,7 @@ def test_a_test_file_within_train_may_leave_nothing_to_train_on(
         {"transfer_spans": 2, "text_pair": "other"},
         {"transfer_words": [5]},
         {"transfer_words": [5, 10, 15]},
+        {"transfer_span_words": [3, 2]},
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_any_work(wrong: dict[str, Any]) -> None:
@@ -462,7 +463,7 @@ def test_transfer_text_may_have_a_column_of_its_own(transfer: Callable[..., Any]
 def test_spans_of_the_training_texts_join_it_and_of_no_held_out_text(
     transfer: Callable[..., Any],
 ) -> None:
-    corpus, facts = transfer(["a new film"], transfer_spans=3, transfer_words=[2, 3])
+    corpus, facts = transfer(["a new film"], transfer_spans=3, transfer_span_words=[2, 3])
     first, *cut = corpus.split("transfer").texts
     assert first == "a new film"
     assert facts["counts"]["transfer"] == 1 + len(cut) > 100
@@ -471,7 +472,7 @@ def test_spans_of_the_training_texts_join_it_and_of_no_held_out_text(
 
 
 def test_spans_need_no_other_transfer_text(transfer: Callable[..., Any]) -> None:
-    corpus, _ = transfer([], transfer=None, transfer_spans=2, transfer_words=[2, 3])
+    corpus, _ = transfer([], transfer=None, transfer_spans=2)
     assert len(corpus.split("transfer")) > 100
     assert TextData(train="a.csv", text="text", label="label", transfer_spans=1).has_transfer
 
