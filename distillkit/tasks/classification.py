@@ -41,8 +41,7 @@ class Classification:
         if len(distinct) < 2:
             raise DataError(
                 f"data.label: every row has the label {next(iter(distinct), None)!r}; a "
-                "classifier needs "
-                "two classes or more"
+                "classifier needs two classes or more"
             )
         if all(isinstance(v, (int, float, bool)) for v in distinct):
             return _numbers(values, distinct, names)
@@ -81,11 +80,11 @@ class Classification:
 def _numbers(
     values: Sequence[Any], distinct: set[Any], names: list[str] | None
 ) -> tuple[LabelSpace, np.ndarray]:
-    if any(float(v) != int(v) for v in distinct):
+    real = next((v for v in distinct if not float(v).is_integer()), None)
+    if real is not None:
         raise DataError(
-            "data.label: holds the real value "
-            f"{next(v for v in distinct if float(v) != int(v))}; for "
-            "regression choose task=regression loss=logit_mse"
+            f"data.label: holds the real value {real}; for regression choose task=regression "
+            "loss=logit_mse"
         )
     numbers = sorted({int(v) for v in distinct})
     if len(numbers) > MANY:

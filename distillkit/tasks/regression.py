@@ -38,6 +38,10 @@ class Regression:
                 "task=classification"
             )
         numbers = np.array([float(v) for v in values])
+        if not np.isfinite(numbers).all():
+            raise DataError(
+                f"data.label: holds {numbers[~np.isfinite(numbers)][0]}, which is no finite number"
+            )
         if len(numbers) and np.ptp(numbers) == 0:
             raise DataError(
                 f"data.label: every row has the value {numbers[0]}; nothing can be learnt"

@@ -1,0 +1,98 @@
+"""The table and the sentences that a report is made of."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from distillkit.stages.report import cells, footnote, markdown_table, model_card, sentences
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    usual = {
+        "accuracy": 0.8,
+        "macro_f1": 0.75,
+        "ece": 0.05,
+        "parameters": 1_000_000,
+        "latency_p50_ms": 2.0,
+    }
+    return usual | changes
+
+
+def results(**comparison: Any) -> dict[str, Any]:
+    return {
+        "rows": {
+            "teacher": row(accuracy=0.9, agreement=1.0, kl_to_teacher=0.0),
+            "student": row(agreement=0.875, kl_to_teacher=0.125),
+        },
+        "comparison": comparison,
+        "headline": "accuracy",
+        "examples": 1293,
+        "ece_bins": 15,
+        "batch_size": 32,
+        "level": 0.95,
+        "device": "cpu",
+        "environment": {"threads": 2},
+    }
+
+
+GAIN = {"difference": 0.0325, "low": 0.0046, "high": 0.058}
+
+
+def test_a_teacher_is_not_held_against_itself() -> None:
+    titles, body = cells(results())
+    at = titles.index("agreement")
+    assert [line[at] for line in body] == ["-", "0.8750"]
+    assert titles.index("accuracy") == 1
+
+
+def test_a_column_that_no_row_has_is_left_out_and_a_missing_value_is_a_dash() -> None:
+    found = results()
+    del found["rows"]["student"]["ece"]
+    titles, body = cells(found)
+    assert "Pearson" not in titles
+    assert body[1][titles.index("ECE")] == "-"
+
+
+def test_markdown_has_a_line_a_row() -> None:
+    lines = markdown_table(results())
+    assert len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_footnote_says_how_it_was_measured() -> None:
+    for part in ("1,293 held-out", "15 equal-width bins", "batch 32", "2 cpu threads"):
+        assert part in footnote(results())
+
+
+def test_the_sentences_give_what_was_kept_and_gained() -> None:
+    found = results(
+        kept=0.889, smaller=5.2, faster=7.0, faster_batched=17.2, student_minus_control=GAIN
+    )
+    kept, gained = sentences(found)
+    assert kept == (
+        "The student keeps 88.9% of the teacher's accuracy, is 5.2x smaller and 7.0x faster "
+        "(17.2x in batches)."
+    )
+    assert gained.startswith("Student - control: +3.25 points of accuracy [+0.46, +5.80] (95% ")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.01, 0.06, "more than"), (-0.01, 0.06, "within what"), (-0.06, -0.01, "less than")],
+)
+def test_a_difference_is_judged_by_its_interval(low: float, high: float, verdict: str) -> None:
+    gain = {"difference": (low + high) / 2, "low": low, "high": high}
+    (said,) = sentences(results(student_minus_control=gain))
+    assert f": {verdict} the choice of test examples explains." in said
+
+
+def test_the_model_card_has_the_metadata_that_the_hub_reads() -> None:
+    card = model_card(results(), name="my-student", recipe="mine")
+    _, head, text = card.split("---\n", 2)
+    metadata = yaml.safe_load(head)
+    assert metadata["library_name"] == "transformers"
+    (entry,) = metadata["model-index"]
+    values = {m["type"]: m["value"] for r in entry["results"] for m in r["metrics"]}
+    assert values == {"accuracy": 0.8, "macro_f1": 0.75}
+    assert "from_pretrained" in text

@@ -1,0 +1,186 @@
+"""Model folders: read safely, refused in one line, labels matched by name."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from distillkit.errors import ModelError
+from distillkit.records import LabelSpace
+from distillkit.tasks.models import (
+    SavedModel,
+    check_folder,
+    label_order,
+    load_classifier,
+    load_tokenizer,
+    new_classifier,
+    save_classifier,
+)
+from tests import tiny
+
+CLASSES = LabelSpace(("bad", "good"))
+SHAPE: dict[str, Any] = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
+SINGLE = "single_label_classification"
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_model(tmp_path_factory.mktemp("model") / "it", labels=("good", "bad"))
+
+
+# folders
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.ckpt", "model.pkl"])
+def test_pickled_weights_alone_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(
+        ModelError, match=rf"teacher\.path = .*: its weights are pickled \({name}\)"
+    ):
+        check_folder(str(tmp_path), key="teacher.path")
+
+
+def test_pickled_weights_beside_safe_ones_do_no_harm(classifier: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(classifier, tmp_path / "both")
+    (folder / "pytorch_model.bin").write_bytes(b"not a model")
+    check_folder(str(folder), key="teacher.path")
+    SavedModel(str(folder), "teacher.path").load(CLASSES, problem_type=SINGLE)
+
+
+@pytest.mark.parametrize(("files", "said"), [([], "no config.json"), (["config.json"], "no *.saf")])
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, files: list[str], said: str) -> None:
+    for file in files:
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(ModelError) as caught:
+        check_folder(str(tmp_path), key="student.path")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("spoilt", ["model.safetensors", "config.json"])
+def test_a_damaged_model_is_one_line(classifier: Path, tmp_path: Path, spoilt: str) -> None:
+    folder = shutil.copytree(classifier, tmp_path / "spoilt")
+    (folder / spoilt).write_text("{ no")
+    with pytest.raises(ModelError, match="its model cannot be made ready") as caught:
+        SavedModel(str(folder), "teacher.path").load(CLASSES, problem_type=SINGLE)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_saved_classifier_says_the_same_again(classifier: Path, tmp_path: Path) -> None:
+    model, tokenizer, _ = SavedModel(str(classifier), "k").load(CLASSES, problem_type=SINGLE)
+    save_classifier(model, tokenizer, tmp_path / "again")
+    again, _, _ = SavedModel(str(tmp_path / "again"), "k").load(CLASSES, problem_type=SINGLE)
+    inputs = tokenizer(["a good film", "a dull film"], return_tensors="pt", padding=True)
+    torch.testing.assert_close(again(**inputs).logits, model(**inputs).logits, rtol=0, atol=0)
+    assert not list((tmp_path / "again").glob("*.bin"))
+
+
+# new ones
+
+
+def test_a_new_classifier_has_the_tokenizers_size_and_the_labels_names(body: Path) -> None:
+    tokenizer = load_tokenizer(str(body), key="k")
+    model = new_classifier(SHAPE, CLASSES, tokenizer, key="student.config", problem_type=SINGLE)
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "roberta", "electra", "modernbert"])
+def test_any_config_of_transformers_makes_a_student(body: Path, kind: str) -> None:
+    small = {"distilbert": {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}}
+    shape = small.get(kind, {k: v for k, v in SHAPE.items() if k != "model_type"})
+    tokenizer = load_tokenizer(str(body), key="k")
+    special = {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+    config = {"model_type": kind, **shape, **(special if kind == "modernbert" else {})}
+    model = new_classifier(config, CLASSES, tokenizer, key="student.config", problem_type=SINGLE)
+    inputs = tokenizer(["a good film"], return_tensors="pt", return_token_type_ids=False)
+    assert model(**inputs).logits.shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model_type": None}, "student.config.model_type: not set"),
+        ({"model_type": "brt"}, "student.config = brt"),
+        ({"vocab_size": 5}, "student.config.vocab_size = 5: the tokenizer has"),
+        ({"num_attention_heads": 3}, "cannot be made ready"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused(body: Path, change: dict[str, Any], said: str) -> None:
+    tokenizer = load_tokenizer(str(body), key="k")
+    with pytest.raises(ModelError) as caught:
+        new_classifier(
+            SHAPE | change, CLASSES, tokenizer, key="student.config", problem_type=SINGLE
+        )
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_body_gets_a_new_head_of_the_labels(body: Path) -> None:
+    three = LabelSpace(("a", "b", "c"))
+    model = load_classifier(str(body), three, key="k", problem_type=SINGLE, fresh_head=True)
+    assert model.classifier.out_features == 3
+    assert model.config.label2id == {"a": 0, "b": 1, "c": 2}
+
+
+# labels
+
+
+class Outputs:
+    """A model, as far as its label names go."""
+
+    def __init__(self, *names: str) -> None:
+        self.config = type(
+            "Config", (), {"num_labels": len(names), "id2label": dict(enumerate(names))}
+        )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "given", "order"),
+    [
+        (("bad", "good"), LabelSpace(("bad", "good")), None, [0, 1]),
+        (("good", "bad"), LabelSpace(("bad", "good")), None, [1, 0]),
+        (("NEGATIVE", "POSITIVE"), LabelSpace(("positive", "negative")), None, [1, 0]),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("bad", "good"), numeric=True), None, [0, 1]),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("bad", "good")), ["good", "bad"], [1, 0]),
+    ],
+)
+def test_labels_are_matched_by_name_never_by_position(
+    theirs: tuple[str, ...], ours: LabelSpace, given: list[str] | None, order: list[int]
+) -> None:
+    found = label_order(Outputs(*theirs), ours, key="teacher.path", given=given)
+    np.testing.assert_array_equal(found, order)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "given"),
+    [
+        (("cat", "dog"), LabelSpace(("bad", "good")), None),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("bad", "good")), None),
+        (("bad", "good", "so-so"), LabelSpace(("bad", "good")), None),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("bad", "good")), ["good", "bad", "so-so"]),
+    ],
+)
+def test_other_labels_are_refused_and_both_sets_named(
+    theirs: tuple[str, ...], ours: LabelSpace, given: list[str] | None
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        label_order(Outputs(*theirs), ours, key="teacher.path", given=given)
+    assert f"[{', '.join(given or theirs)}]" in str(caught.value)
+    assert "[bad, good]" in str(caught.value)
+
+
+def test_a_real_label_needs_one_output() -> None:
+    assert label_order(Outputs("LABEL_0"), LabelSpace(()), key="k").tolist() == [0]
+    with pytest.raises(ModelError, match="2 outputs, but the label is one real value"):
+        label_order(Outputs("a", "b"), LabelSpace(()), key="k")
