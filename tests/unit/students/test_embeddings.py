@@ -19,6 +19,10 @@ def table() -> torch.Tensor:
     )
 
 
+def centred(table: torch.Tensor) -> torch.Tensor:
+    return table.double() - table.double().mean(dim=0)
+
+
 def student(body: Path, hidden: int) -> tuple[Any, int]:
     tokenizer = load_tokenizer(str(body), key="k")
     shape = {
@@ -40,15 +44,14 @@ def student(body: Path, hidden: int) -> tuple[Any, int]:
 
 def test_components_are_those_of_the_singular_value_decomposition(table: torch.Tensor) -> None:
     found = principal_components(table, 5)
-    _, _, axes = torch.linalg.svd((table - table.mean(dim=0)).double(), full_matrices=False)
-    expected = (table - table.mean(dim=0)).double() @ axes[:5].T
+    _, _, axes = torch.linalg.svd(centred(table), full_matrices=False)
+    expected = centred(table) @ axes[:5].T
     torch.testing.assert_close(found.abs(), expected.abs(), rtol=1e-6, atol=1e-8)
 
 
 def test_no_narrower_table_is_nearer_to_the_whole(table: torch.Tensor) -> None:
-    centred = (table - table.mean(dim=0)).double()
     lost = [
-        float(centred.square().sum() - principal_components(table, k).square().sum())
+        float(centred(table).square().sum() - principal_components(table, k).square().sum())
         for k in (1, 4, 12)
     ]
     assert lost[0] > lost[1] > lost[2] == pytest.approx(0, abs=1e-8)
@@ -63,7 +66,7 @@ def test_the_student_starts_from_them_at_its_own_spread(body: Path) -> None:
     before = model.get_input_embeddings().weight.clone()
     teacher = torch.randn(tokens, 32, generator=torch.Generator().manual_seed(1))
     start_from_teacher(model, teacher, tokens=tokens)
-    after = model.get_input_embeddings().weight
+    after = model.get_input_embeddings().weight.detach()
     assert not torch.equal(after, before)
     assert float(after.std()) == pytest.approx(model.config.initializer_range, rel=1e-4)
     reduced = principal_components(teacher, 8).float()
