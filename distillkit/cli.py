@@ -83,6 +83,11 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         _hydra(command, [*options, *given])
         return
     checked = overrides.check(given, user_folder=folder)
+    if checked.left_out:
+        sys.stderr.write(
+            f"distillkit: the recipe's {', '.join(checked.left_out)} left out; what you chose "
+            "instead does not take it\n"
+        )
     sweeps = "-m" in options or "--multirun" in options
     settled = [*checked.overrides]
     sweep_folder = None

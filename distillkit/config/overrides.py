@@ -26,10 +26,15 @@ from distillkit.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Overrides that Hydra will take as they stand, and the run's first config."""
+    """Overrides that Hydra will take as they stand, and the run's first config.
+
+    `left_out` are settings of the recipe for a choice that the command line replaced, and that the
+    new choice does not take.
+    """
 
     overrides: list[str]
     cfg: DictConfig
+    left_out: list[str]
 
 
 def check(words: list[str], *, user_folder: Path | None = None) -> Checked:
@@ -71,7 +76,8 @@ class _Check:
             for alternative in self._alternatives(override)[1:]:
                 others = [self._first(o) for o in (*choices, *targets) if o is not override]
                 self._check_command_line_only(self._compose([*others, alternative]))
-        every = [*choices, *kept]
+        left_out = self._left_out(choices, base)
+        every = [*choices, *kept, *left_out]
         first = [self._first(o) for o in every]
         cfg = self._checked(first)
         for override in every:
@@ -80,7 +86,8 @@ class _Check:
                 self._checked([*others, alternative])
         if self.faults or cfg is None:
             raise ConfigError(self._lines())
-        return Checked([str(o.input_line) for o in every], cfg)
+        words = [str(o.input_line) for o in every]
+        return Checked(words, cfg, [o.key_or_group for o in left_out])
 
     def _lines(self) -> list[str]:
         return [f"{key}: {fault}" for key, fault in self.faults.items()]
@@ -161,6 +168,20 @@ class _Check:
             top = key.partition(".")[0]
             self._fault(key, f"no such key; {nearest(top, [*tops, *self.groups])}")
         return None
+
+    def _left_out(self, choices: list[Override], base: DictConfig) -> list[Override]:
+        """Deletions of what the recipe sets for a choice that was replaced by one without it."""
+        chosen = {o.key_or_group: o for o in choices if not o.is_sweep_override()}
+        path = "recipe" in chosen and recipe_files(self.user_folder).get(chosen["recipe"].value())
+        settings = load_yaml(path) if path else {}
+        given = {o.key_or_group for o in self.parsed}
+        gone = []
+        for group in chosen.keys() & settings.keys():
+            takes = _signature(base, group)
+            if takes is not None and not takes.open and isinstance(settings[group], dict):
+                gone += [f"{group}.{k}" for k in settings[group] if k not in takes.parameters]
+        lines = [f"~{key}" for key in sorted(gone) if key not in given]
+        return self.parser.parse_overrides(lines)
 
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:

@@ -69,7 +69,8 @@ def test_another_choice_can_be_taken_with_it(
 ) -> None:
     settings = load_yaml(recipe_files()[name]).get(group, {})
     takes = signature(load_yaml(CONF / group / f"{choice}.yaml")["_target_"]).parameters
+    checked = overrides.check([f"recipe={name}", f"{group}={choice}", *needed])
+    cfg = checked.cfg
     # what the recipe set for its own choice, and the other one has no use for
-    taken_out = [f"~{group}.{key}" for key in settings if key not in takes]
-    cfg = overrides.check([f"recipe={name}", f"{group}={choice}", *needed, *taken_out]).cfg
+    assert checked.left_out == sorted(f"{group}.{key}" for key in settings if key not in takes)
     build(cfg[group], key=group, partial=group == "optimizer")

@@ -145,6 +145,19 @@ def test_the_order_of_words_does_not_matter() -> None:
     assert overrides.check(words).cfg == overrides.check(words[::-1]).cfg
 
 
+def test_what_a_recipe_sets_for_a_choice_that_was_replaced_is_left_out() -> None:
+    checked = overrides.check(["recipe=bert-tiny", "loss=logit_mse"])
+    assert checked.left_out == ["loss.temperature"]
+    assert "temperature" not in checked.cfg.loss
+    assert overrides.check(checked.overrides).cfg == checked.cfg
+    assert overrides.check(["recipe=bert-tiny", "loss=soft_cross_entropy"]).left_out == []
+
+
+def test_but_not_what_the_command_line_sets_itself(faults: Faults) -> None:
+    (said,) = faults("recipe=bert-tiny", "loss=logit_mse", "loss.temperature=3")
+    assert said.startswith("loss.temperature: no such setting of distillkit.losses.LogitMSE")
+
+
 def test_what_is_checked_again_is_the_same() -> None:
     once = overrides.check(["recipe=bert-tiny", "optimizer.amsgrad=true", "seed=3"])
     assert overrides.check(once.overrides).cfg == once.cfg
