@@ -9,8 +9,9 @@ from tests import tiny
 
 CUT = [
     "data.transfer_size=1500",
+    "data.transfer_spans=0",
     "teacher.epochs=0.4",
-    "trainer.steps=80",
+    "trainer.steps=120",
     "evaluation.latency_examples=20",
     "evaluation.throughput_batches=3",
 ]
