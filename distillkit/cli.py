@@ -23,6 +23,7 @@ RUNS = {  # commands that are Hydra applications over the same run config
     "generate-targets": "distillkit.commands.generate_targets:generate_targets",
     "train-student": "distillkit.commands.train_student:train_student",
     "evaluate": "distillkit.commands.evaluate:evaluate",
+    "plan": "distillkit.commands.plan:plan",
 }
 TOOLS = {  # commands with arguments of their own
     "recipes": "distillkit.commands.recipes:main",

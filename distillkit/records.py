@@ -19,52 +19,136 @@ class Batch:
     """One collated micro-batch.
 
     `inputs` are the model's keyword arguments. `indices` [batch] are positions in the token table
-    that the batch was cut from. `labels` [batch] are class ids or real values; `labelled` [batch]
-    is False where the label means nothing (transfer text has none).
+    that the batch was cut from. `counted` [positions] are the counted positions' places in the
+    flattened [rows * tokens]; None where each row has one, as a classifier's has. `labels`
+    [positions] are class ids, token ids or real values; `labelled` [positions] is False where the
+    label means nothing (transfer text has none).
     """
 
     inputs: Mapping[str, Tensor]
     indices: np.ndarray
     labels: Tensor
     labelled: Tensor
+    counted: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A language model's output projection, with all that its own forward does to the logits.
+
+    `weight` [rows, hidden] and `bias` [rows]; logits = cap(scale * (h W^T + b)) over the first
+    `size` rows, where cap(x) = softcap * tanh(x / softcap). Rows beyond `size` are the padding of
+    a vocabulary that was rounded up: no token has such an id, so they are never computed.
+    """
+
+    weight: Tensor
+    size: int
+    bias: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the student said about one batch: `logits` [batch, classes]."""
+    """What a model said at the counted positions of a batch: `logits` [positions, classes].
+
+    A classifier has one position an example.
+    """
 
     logits: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenOutputs:
+    """What a language model said at the counted positions, before its head.
+
+    `hidden` [positions, hidden]. The logits [positions, vocabulary] would be larger than
+    everything else in memory, so they are only ever made in chunks.
+    """
+
+    hidden: Tensor
+    head: Head
 
 
 @dataclass(frozen=True, slots=True)
 class SoftTargets:
-    """What the teacher said of one batch: `logits` [batch, classes], in the data's label order."""
+    """All the teacher's logits [positions, classes], in the data's label order."""
 
     logits: Tensor
+
+    def part(self, rows: slice) -> SoftTargets:
+        """Those of some positions."""
+        return SoftTargets(self.logits[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class SparseTargets:
+    """A few entries of the teacher's distribution at each position.
+
+    `ids` [positions, k] int64 (0 in entries that are not used) and `log_probs` [positions, k]
+    float32 at temperature 1 (-inf in entries that are not used). `log_z` maps each temperature T
+    that was captured to [positions] float32: log sum p^(1/T) over the whole vocabulary, 0 at T = 1;
+    so p_T(id) = exp(log_prob / T - log_z[T]) is exact and 1 - sum p_T(id) is the mass elsewhere.
+
+    With `is_estimate` the entries were drawn at random: exp(log_probs) is an unbiased estimate of
+    the whole distribution at the one temperature that `log_z` has, and nothing is left over.
+    """
+
+    ids: Tensor
+    log_probs: Tensor
+    log_z: Mapping[float, Tensor]
+    is_estimate: bool = False
+
+    def part(self, rows: slice) -> SparseTargets:
+        """Those of some positions."""
+        log_z = {t: values[rows] for t, values in self.log_z.items()}
+        return SparseTargets(self.ids[rows], self.log_probs[rows], log_z, self.is_estimate)
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenTargets:
+    """The teacher's last hidden states [positions, hidden] and its head: all logits, on demand."""
+
+    hidden: Tensor
+    head: Head
+
+    def part(self, rows: slice) -> HiddenTargets:
+        """Those of some positions."""
+        return HiddenTargets(self.hidden[rows], self.head)
+
+
+Targets = SoftTargets | SparseTargets | HiddenTargets
 
 
 @dataclass(frozen=True, slots=True)
 class HardLabels:
-    """The data's own labels: `values` [batch] and where they mean something, `labelled` [batch].
+    """The data's own labels: `values` [positions] and where they mean something, `labelled`.
 
     `per_example` is the task's loss against them (cross-entropy for classes, squared error for a
-    real value): (logits [batch, classes], values [batch]) -> [batch].
+    real value): (logits [positions, classes], values [positions]) -> [positions].
     """
 
     values: Tensor
     labelled: Tensor
     per_example: Any
 
+    def part(self, rows: slice) -> HardLabels:
+        """Those of some positions."""
+        return HardLabels(self.values[rows], self.labelled[rows], self.per_example)
+
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """A loss before reduction: a value for each position, and a weight for each term.
+    """A loss before it is divided by a count: its terms, and a weight for each of them.
 
-    `values[name]` is [batch] or [batch, tokens]; positions that do not count are exactly 0.
+    `values[name]` is [positions]; positions that do not count are exactly 0. Of a loss that was
+    computed in chunks only the sum over the positions is there, [] and without a graph: `total`,
+    the weighted sum of all terms, then has the gradients.
     """
 
     values: Mapping[str, Tensor]
     weights: Mapping[str, float]
+    total: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

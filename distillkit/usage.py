@@ -16,8 +16,9 @@ the road of a run
   evaluate           a student against its teacher on the held-out split
 
 look before, look after
+  plan               what a run would find, make, compute and need; trains nothing
   recipes            what there is to choose from, and what it expects
-  targets            inspect or verify a target store
+  targets            inspect, verify, merge or export target stores
   report             the leaderboard of a sweep
 
   completion bash    shell completion: eval "$(distillkit completion bash)"
@@ -32,6 +33,7 @@ ABOUT = {
     "generate-targets": "Ask the teacher (fitted first, if need be) about every example, once.",
     "train-student": "Train a student from targets that are there.",
     "evaluate": "Hold a student against its teacher, and its control, on the held-out split.",
+    "plan": "Say what a run would find, make, compute and need; ask no teacher, train nothing.",
 }
 EXAMPLES = {
     "train": (
@@ -72,6 +74,11 @@ EXAMPLES = {
             "any Hugging Face folder",
             "distillkit evaluate +recipe=bert-tiny student.path=./my-student",
         ),
+    ),
+    "plan": (
+        ("a recipe on this machine", "distillkit plan +recipe=bert-tiny"),
+        ("on hardware by name", "distillkit plan +recipe=smollm2-mini hardware=h100"),
+        ("another codec", "distillkit plan +recipe=smollm2-mini targets=top_k targets.codec.k=100"),
     ),
 }
 OPTIONS = """\

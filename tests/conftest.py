@@ -34,6 +34,17 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _absl_keeps_its_hands_off() -> None:
+    """rouge-score's logging takes the stderr of its import, and closes it when Hydra sets up its.
+
+    Outside of tests that is the process's own, which it leaves open.
+    """
+    from absl import logging
+
+    logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
 @pytest.fixture
 def distillkit(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

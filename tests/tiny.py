@@ -112,7 +112,7 @@ def small(body: Path, train: Path, transfer: Path | None, workspace: Path) -> li
         "trainer.batch_size=16",
         "optimizer.lr=3e-3",
         "targets.batch_tokens=512",
-        "targets.shard_examples=128",
+        "targets.shard_tokens=1024",
         "evaluation.latency_examples=5",
         "evaluation.throughput_batches=2",
         "evaluation.resamples=50",

@@ -7,10 +7,9 @@ from distillkit.commands.road import Road
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.progress import rank, say, stdout
-from distillkit.stages.evaluation import PREDICTIONS
 from distillkit.stages.report import write_report
 from distillkit.students import PretrainedStudent
-from distillkit.tasks.models import SavedModel
+from distillkit.tasks import SavedModel
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -37,7 +36,6 @@ def evaluate(cfg: DictConfig) -> float:
             results,
             title=f"{cfg.run_name}: evaluation",
             metrics={},
-            predictions=evaluation.path / PREDICTIONS,
             teacher_validation=None,
             out=folder_out,
         )

@@ -9,15 +9,15 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact, Workspace, fingerprint
+from distillkit.commands import checks
 from distillkit.config.build import build
 from distillkit.config.overrides import plain
-from distillkit.data.corpus import Corpus, TextData
+from distillkit.data import Corpus, Data
 from distillkit.data.folders import model_folder
-from distillkit.data.sources import LocalSource, identity, parse, tokenizer_identity
-from distillkit.data.tokens import TokenTable
-from distillkit.engine.loop import check_batch_size
+from distillkit.data.sources import identity, tokenizer_identity
 from distillkit.engine.settings import TrainSettings
-from distillkit.errors import ConfigError, TargetsError, WorkspaceError
+from distillkit.errors import WorkspaceError
+from distillkit.examples import TokenTable
 from distillkit.losses import HardLabelLoss
 from distillkit.metrics import EvaluationSettings
 from distillkit.stages import corpus as corpora
@@ -26,10 +26,10 @@ from distillkit.stages import student as students
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
 from distillkit.stages.learning import MODEL, Recipe
-from distillkit.students import PretrainedStudent, ScratchStudent, Student
-from distillkit.targets import StoredTargets, TargetStore
-from distillkit.tasks import Task
-from distillkit.tasks.models import SavedModel, check_folder, load_tokenizer
+from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent, Student
+from distillkit.targets import StoredTargets, StoreManifest, TargetStore
+from distillkit.tasks import SavedModel, Task
+from distillkit.tasks.vocabularies import check_same_tokenizer
 from distillkit.teachers import LocalTeacher
 
 
@@ -54,7 +54,7 @@ class Road:
         self.seed, self.trust = int(cfg.seed), bool(cfg.trust_remote_code)
         self.teacher: LocalTeacher = build(cfg.teacher, key="teacher")
         self.student: Student = build(cfg.student, key="student")
-        self.data: TextData = build(cfg.data, key="data")
+        self.data: Data = build(cfg.data, key="data")
         self.task: Task = build(cfg.task, key="task")
         self.targets: StoredTargets = build(cfg.targets, key="targets")
         self.trainer: TrainSettings = build(cfg.trainer, key="trainer")
@@ -62,8 +62,9 @@ class Road:
         self.loss: Any = build(cfg.loss, key="loss")
         self.optimizer: Callable[..., Any] = build(cfg.optimizer, key="optimizer", partial=True)
         self.schedule: Any = build(cfg.scheduler, key="scheduler")
-        self._check_fit()
-        self._check_sources()
+        checks.check_fit(self)
+        checks.check_loss(self)
+        checks.check_sources(self)
 
     # text
 
@@ -101,26 +102,23 @@ class Road:
 
     def tokens(self, tokenizer_key: str, tokenizer_spec: str, name: str) -> TokenTable:
         """A split's token table under a tokenizer."""
-        texts = self.transfer if name == "transfer" else self.labelled
-        assert texts is not None
 
         def make(out: Path) -> dict[str, Any]:
             folder = model_folder(tokenizer_spec, key=tokenizer_key, cache=self.workspace.assets)
-            tokenizer = load_tokenizer(folder, key=tokenizer_key, trust_remote_code=self.trust)
-            return corpora.make_tokens(
-                self.corpus,
-                tokenizer,
-                transfer=name == "transfer",
-                max_length=self.task.max_length,
-                out=out,
+            tokenizer = self.task.load_tokenizer(
+                folder, key=tokenizer_key, trust_remote_code=self.trust
             )
+            return corpora.make_tokens(self.corpus, tokenizer, self.task, name=name, out=out)
 
-        decided = corpora.token_inputs(
-            texts.fingerprint,
-            tokenizer_identity(tokenizer_spec, key=tokenizer_key),
-            self.task.max_length,
-        )
-        return corpora.open_tokens(self._obtain("tokens", decided, make).path, name)
+        decided = self.token_inputs(tokenizer_key, tokenizer_spec, name)
+        return TokenTable.open(self._obtain("tokens", decided, make).path)
+
+    def token_inputs(self, tokenizer_key: str, tokenizer_spec: str, name: str) -> dict[str, Any]:
+        """What decides a split's token table."""
+        texts = self.transfer if name == "transfer" else self.labelled
+        assert texts is not None
+        tokenizer = tokenizer_identity(tokenizer_spec, key=tokenizer_key)
+        return corpora.token_inputs(texts.fingerprint, tokenizer, self.task, name)
 
     def examples(self, tokenizer_key: str, tokenizer_spec: str, *, transfer: bool) -> TokenTable:
         """The training examples: the labelled ones, then the transfer set's."""
@@ -139,7 +137,7 @@ class Road:
         key, source = self.teacher.key, self.teacher.source
 
         def make(out: Path) -> dict[str, Any]:
-            self._check_batches()
+            checks.check_batches(self)
             return teachers.fit_teacher(
                 self.teacher,
                 self.task,
@@ -153,22 +151,24 @@ class Road:
                 out=out,
             )
 
-        return self._obtain("teacher", self._teacher_inputs(), make, learns=True)
+        return self._obtain("teacher", self.teacher_inputs(), make, learns=True)
 
     @cached_property
     def teacher_model(self) -> teachers.TeacherModel:
         """The teacher, fitted or ready, to be asked."""
-        decided = self._teacher_inputs()
+        decided = self.teacher_inputs()
         if self.fitted_teacher:
             folder = str(self.fitted_teacher.path / MODEL)
         else:
             folder = model_folder(
                 self.teacher.source, key=self.teacher.key, cache=self.workspace.assets
             )
-        saved = SavedModel(folder, self.teacher.key, self.teacher.labels, self.trust)
+        options = self.teacher.options
+        saved = SavedModel(folder, self.teacher.key, self.teacher.labels, self.trust, options)
         return teachers.TeacherModel(saved, {"fingerprint": fingerprint(decided), **decided})
 
-    def _teacher_inputs(self) -> dict[str, Any]:
+    def teacher_inputs(self) -> dict[str, Any]:
+        """What decides the teacher."""
         source = identity(self.teacher.source, key=self.teacher.key)
         if self.teacher.path:
             return teachers.ready_inputs(self.teacher, source=source)
@@ -182,7 +182,7 @@ class Road:
 
     def origin(self) -> dict[str, Any]:
         """Whose answers about what: what a target store must match."""
-        decided = self._teacher_inputs()
+        decided = self.teacher_inputs()
         tokenizer = tokenizer_identity(self.teacher.source, key=self.teacher.key)
         texts = {"labelled": self.labelled.manifest()["inputs"]}
         if self.transfer:
@@ -200,7 +200,8 @@ class Road:
             return Path(self.targets.path).expanduser().absolute()
 
         def make(out: Path) -> dict[str, Any]:
-            self._check_batches()
+            checks.check_batches(self)
+            self.targets.codec.check(self.task.width(self._teacher_tokenizer(), self.corpus.labels))
             return stores.generate_targets(
                 self.teacher_model,
                 self.task,
@@ -211,8 +212,16 @@ class Road:
                 out=out,
             )
 
-        decided = stores.inputs(self.targets, self.origin(), self.task)
-        return self._obtain("targets", decided, make, resumable=True).path
+        return self._obtain("targets", self.store_inputs(), make, resumable=True).path
+
+    def store_inputs(self) -> dict[str, Any]:
+        """What decides the target store."""
+        return stores.inputs(self.targets, self.origin(), self.task)
+
+    def _teacher_tokenizer(self) -> Any:
+        key, spec = self.teacher.key, self.teacher.source
+        folder = model_folder(spec, key=key, cache=self.workspace.assets)
+        return self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
 
     def open_store(self) -> TargetStore:
         """The target store, after checking whose it is and that no shard is damaged."""
@@ -236,35 +245,43 @@ class Road:
         """
         if not self.cfg.control or not self.student_role.from_teacher:
             return None
-        counts = self.labelled.facts()["counts"]
-        labelled, every = counts["train"], counts["train"]
+        settings = replace(self.trainer, keep="best")
         if self.transfer:
-            every += self.transfer.facts()["counts"]["transfer"]
-        steps = self.trainer.length(-(-every // self.trainer.batch_size))
-        settings = replace(
-            self.trainer,
-            steps=steps,
-            epochs=None,
-            batch_size=min(self.trainer.batch_size, labelled),
-            keep="best",
-        )
+            labelled = self.labelled.facts()["counts"]["train"]
+            every = labelled + self.transfer.facts()["counts"]["transfer"]
+            steps = self.trainer.length(-(-every // self.trainer.batch_size))
+            batch_size = min(self.trainer.batch_size, labelled)
+            settings = replace(settings, steps=steps, epochs=None, batch_size=batch_size)
         node = {"_target_": "distillkit.losses.HardLabelLoss"}
         return Role("control", HardLabelLoss(), node, False, settings)
 
+    @cached_property
+    def untrained_role(self) -> Role | None:
+        """The student as it was cut out of its teacher: what training had to mend."""
+        if not isinstance(self.student, FromTeacher):
+            return None
+        return Role("untrained", None, {"untrained": True}, False, self.trainer)
+
     def trained(self, role: Role) -> Artifact:
-        """The trained student, or control."""
+        """The trained student, or control; or the student before training."""
 
         def make(out: Path) -> dict[str, Any]:
+            if role.name == "untrained":
+                return students.keep_untrained(*self.new_student(), self.task, out=out)
             recipe = self.recipe(role)
             model, tokenizer = self.new_student()
             return students.train_student(model, tokenizer, recipe, out=out, label=role.name)
 
-        return self._obtain("student", self._student_inputs(role), make, learns=True)
+        return self._obtain("student", self.student_inputs(role), make, learns=True)
 
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
+        key, spec = self.student_tokenizer()
+        if role.from_teacher and self.task.family == "language" and spec != self.teacher.source:
+            folder = model_folder(spec, key=key, cache=self.workspace.assets)
+            ours = self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
+            check_same_tokenizer(ours, self._teacher_tokenizer(), key=f"{key} = {spec}")
         store = self.open_store() if role.from_teacher else None
-        key, spec = self._student_tokenizer()
         return Recipe(
             task=self.task,
             loss=role.loss,
@@ -280,43 +297,54 @@ class Road:
 
     def new_student(self) -> tuple[Any, Any]:
         """The student before training, and its tokenizer."""
-        key, spec = self._student_tokenizer()
+        key, spec = self.student_tokenizer()
         return students.make_student(
             self.student,
             self.task,
             self.corpus.labels,
             lambda: self.teacher_model,
+            lambda: self.tokens(self.teacher.key, self.teacher.source, "train"),
             folder=model_folder(spec, key=key, cache=self.workspace.assets),
             seed=self.seed,
             trust_remote_code=self.trust,
         )
 
-    def _student_tokenizer(self) -> tuple[str, str]:
+    def student_tokenizer(self) -> tuple[str, str]:
+        """(setting, source) of the student's tokenizer."""
         if isinstance(self.student, PretrainedStudent):
             return "student.path", self.student.path
-        if self.student.tokenizer:
+        if isinstance(self.student, ScratchStudent) and self.student.tokenizer:
             return "student.tokenizer", self.student.tokenizer
         return self.teacher.key, self.teacher.source
 
-    def _student_inputs(self, role: Role) -> dict[str, Any]:
-        key, spec = self._student_tokenizer()
+    def student_inputs(self, role: Role) -> dict[str, Any]:
+        """What decides the student, its control, or the student before training."""
+        key, spec = self.student_tokenizer()
         data = [self.labelled.fingerprint]
         if role.from_teacher and self.transfer:
             data.append(self.transfer.fingerprint)
         targets = None
         if role.from_teacher:
-            targets = (
-                fingerprint(self.origin())
-                if self.targets.path
-                else fingerprint(stores.inputs(self.targets, self.origin(), self.task))
-            )
+            targets = fingerprint(self.store_inputs())
+            if self.targets.path:
+                given = StoreManifest.open(self.store).fingerprint
+                targets = fingerprint({"run": self.origin(), "store": given})
         is_pretrained = isinstance(self.student, PretrainedStudent)
+        if role.name == "untrained":
+            # nothing of the training decides it
+            return students.start_inputs(
+                self.student,
+                self.task,
+                teacher=fingerprint(self.teacher_inputs()),
+                data=data,
+                seed=self.seed,
+            )
         return students.inputs(
             self.student,
             self.task,
             source=identity(spec, key=key) if is_pretrained else "new weights",
             tokenizer=tokenizer_identity(spec, key=key),
-            teacher=fingerprint(self._teacher_inputs()),
+            teacher=fingerprint(self.teacher_inputs()),
             targets=targets,
             data=data,
             loss=role.node,
@@ -330,15 +358,9 @@ class Road:
 
     def evaluated(self, models: dict[str, tuple[SavedModel, str]]) -> Artifact:
         """The evaluation of these rows: name -> (model, its fingerprint)."""
-        decided = evaluations.inputs(
-            {row: digest for row, (_, digest) in models.items()},
-            self.task,
-            labelled=self.labelled.fingerprint,
-            settings=asdict(self.evaluation),
-        )
         return self._obtain(
             "evaluation",
-            decided,
+            self.evaluation_inputs({row: digest for row, (_, digest) in models.items()}),
             lambda out: evaluations.evaluate(
                 {row: saved for row, (saved, _) in models.items()},
                 self.task,
@@ -349,6 +371,15 @@ class Road:
             ),
         )
 
+    def evaluation_inputs(self, models: dict[str, str]) -> dict[str, Any]:
+        """What decides the evaluation of these rows: name -> its model's fingerprint."""
+        return evaluations.inputs(
+            models,
+            self.task,
+            labelled=self.labelled.fingerprint,
+            settings=asdict(self.evaluation),
+        )
+
     def rows(self, *, student: SavedModel | None = None, digest: str = "") -> dict[str, Any]:
         """The rows of an evaluation: teacher, student, control, as far as they are there."""
         found: dict[str, tuple[SavedModel, str]] = {}
@@ -357,7 +388,7 @@ class Road:
             found["teacher"] = (model.saved, model.origin["fingerprint"])
         if student:
             return found | {"student": (student, digest)}
-        for role in (self.student_role, self.control_role):
+        for role in (self.student_role, self.control_role, self.untrained_role):
             if role and (role.name == "student" or role.name in self.makes or self.find(role)):
                 artifact = self.trained(role)
                 saved = SavedModel(str(artifact.path / MODEL), "student", None, self.trust)
@@ -366,11 +397,11 @@ class Road:
 
     def find(self, role: Role) -> Artifact | None:
         """The trained student or control, if it is there."""
-        return self.workspace.find("student", self._student_inputs(role))
+        return self.workspace.find("student", self.student_inputs(role))
 
     def find_teacher(self) -> Artifact | None:
         """The fitted teacher, if it is there."""
-        return self.workspace.find("teacher", self._teacher_inputs())
+        return self.workspace.find("teacher", self.teacher_inputs())
 
     # the workspace
 
@@ -395,44 +426,6 @@ class Road:
         return self.workspace.obtain(
             kind, inputs, make, resumable=resumable or learns, collective=learns
         )
-
-    def _check_fit(self) -> None:
-        """What the groups show of each other, before any work."""
-        if isinstance(self.loss, HardLabelLoss) and self.targets.path:
-            raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
-        if not self.task.is_classification and hasattr(self.loss, "temperature"):
-            raise ConfigError(
-                f"loss = {type(self.loss).__name__}: a softmax over one real-valued output is "
-                "constant; regression takes loss=logit_mse"
-            )
-        if "student" in self.makes and isinstance(self.student, ScratchStudent):
-            self.student.check_is_new()
-        if self.targets.path and not Path(self.targets.path).expanduser().is_dir():
-            raise TargetsError(f"targets.path = {self.targets.path}: no such folder")
-
-    def _check_sources(self) -> None:
-        """Local files and folders that are not there, or cannot be models, before any work."""
-        for role in ("train", "validation", "test", "transfer"):
-            spec = getattr(self.data, role)
-            if spec:
-                parse(spec, key=f"data.{role}")
-        models = {self.teacher.key: self.teacher.source}
-        if isinstance(self.student, PretrainedStudent):
-            models["student.path"] = self.student.path
-        for key, spec in models.items():
-            source = parse(spec, key=key)
-            if isinstance(source, LocalSource):
-                check_folder(str(source.path), key=key)
-
-    def _check_batches(self) -> None:
-        """Batches that the data cannot fill, before the teacher is fitted or asked."""
-        examples = self.labelled.facts()["counts"]["train"]
-        if not self.teacher.path:
-            check_batch_size(self.teacher.batch_size, examples, key="teacher.batch_size")
-        if self.transfer:
-            examples += self.transfer.facts()["counts"]["transfer"]
-        if "student" in self.makes:
-            check_batch_size(self.trainer.batch_size, examples, key="trainer.batch_size")
 
 
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""`distillkit targets inspect|verify PATH`: look into a target store."""
+"""`distillkit targets inspect|verify|merge|export`: look into target stores, and make others."""
 
 import argparse
 from pathlib import Path
@@ -12,50 +12,131 @@ from distillkit.progress import stdout
 if TYPE_CHECKING:
     from distillkit.targets.manifest import StoreManifest
 
+EXAMPLES = """\
+A store is a folder: <workspace>/targets-… or what merge wrote; targets.path=FOLDER takes one.
+
+examples
+  # what a store holds, and how far it is from what the teacher said
+  distillkit targets inspect .distillkit/targets-0123456789abcdef
+  # whether every shard is still as it was written
+  distillkit targets verify .distillkit/targets-0123456789abcdef
+  # the teacher was asked about more text: one store with all of it
+  distillkit targets merge ./both ./first ./second
+  # two teachers over the same text, both with all logits kept: the mean of their probabilities
+  distillkit targets merge ./average ./large ./small --weights 0.7,0.3
+  # for other programs
+  distillkit targets export ./both both.parquet
+"""
+MERGE = """\
+Stores of one teacher, tokenizer and codec are joined: all their examples, shard by shard. Stores of
+several teachers over the same examples, of a codec that keeps all logits (dense, last_hidden), are
+averaged: the weighted mean of their probabilities, kept as the logits of temperature 1. Anything
+else is refused. OUT appears when it is whole.
+"""
+EXPORT = """\
+One row for each counted position: key (16 bytes, of the example), position (from 0), and logits, or
+the ids that are kept and their probabilities at temperature 1 (of drawn ids: estimates, at the
+temperature of the codec). A row group at a time is in memory.
+"""
+
 
 def main(words: list[str]) -> None:
-    """Print what a store holds, or check all its shards."""
-    parser = argparse.ArgumentParser(prog="distillkit targets", description=__doc__)
-    parser.add_argument("action", choices=("inspect", "verify"))
-    parser.add_argument("path", type=Path, help="a store's folder: <workspace>/targets-…")
-    chosen = parser.parse_args(words)
+    """Print what a store holds, check all its shards, merge stores, or export one."""
+    chosen = _parser().parse_args(words)
+    if chosen.action == "merge":
+        return merge(chosen.out, chosen.paths, chosen.weights)
+    if chosen.action == "export":
+        return export(chosen.path, chosen.out)
     from distillkit.targets.manifest import StoreManifest
 
     manifest = StoreManifest.open(chosen.path)
+    return (inspect if chosen.action == "inspect" else verify)(chosen.path, manifest)
 
-    if chosen.action == "inspect":
-        inspect(chosen.path, manifest)
-    else:
-        verify(chosen.path, manifest)
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="distillkit targets", description=__doc__, epilog=EXAMPLES, formatter_class=raw
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    store = "a store's folder: <workspace>/targets-…"
+    for name, about in (
+        ("inspect", "print what a store holds, and how far it is from what the teacher said"),
+        ("verify", "check the size and sha256 of every shard"),
+    ):
+        action = actions.add_parser(name, help=about, description=about)
+        action.add_argument("path", type=Path, help=store)
+    action = actions.add_parser(
+        "merge", help="several stores as one", description=MERGE, formatter_class=raw
+    )
+    action.add_argument("out", metavar="OUT", type=Path, help="the new store's folder")
+    action.add_argument("paths", metavar="PATH", type=Path, nargs="+", help=store)
+    action.add_argument(
+        "--weights", type=_numbers, metavar="W,W", help="of the average, one a store; equal if none"
+    )
+    action = actions.add_parser(
+        "export", help="a store as a Parquet file", description=EXPORT, formatter_class=raw
+    )
+    action.add_argument("path", type=Path, help=store)
+    action.add_argument("out", metavar="OUT.parquet", type=Path, help="the file to write")
+    return parser
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise TargetsError(
+            f"--weights {text}: must be numbers with commas between them, as 0.5,0.5"
+        ) from None
+
+
+def merge(out: Path, paths: list[Path], weights: list[float] | None) -> None:
+    """Write several stores as one to `out`."""
+    from distillkit.targets.merge import merge as merged
+
+    manifest = merged(paths, out, weights=weights)
+    how = "the average of" if "weights" in manifest.origin["teacher"] else "all of"
+    stdout().print(
+        f"{out}: {how} {len(paths)} stores, {manifest.examples:,} examples, "
+        f"{manifest.positions:,} positions in {len(manifest.shards)} shards",
+        soft_wrap=True,
+    )
+
+
+def export(folder: Path, out: Path) -> None:
+    """Write a store to a Parquet file."""
+    from distillkit.targets.export import export as exported
+
+    rows = exported(folder, out)
+    stdout().print(f"{out}: {rows:,} positions", soft_wrap=True)
 
 
 def inspect(folder: Path, manifest: "StoreManifest") -> None:
-    """Print the manifest, and how sure the teacher is on average."""
-    import numpy as np
-    from scipy.special import entr, softmax
-
+    """Print the manifest, and how far what is kept is from what the teacher said."""
+    from distillkit.targets.quality import described
     from distillkit.targets.reader import TargetStore
 
     store = TargetStore.open(folder)
-    size = sum(shard.bytes for shard in manifest.shards)
+    size = sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
     table = Table(show_header=False, title=str(folder), title_justify="left")
     table.add_row("examples", f"{manifest.examples:,}")
-    table.add_row("tokens", f"{manifest.tokens:,}")
+    table.add_row("tokens", f"{manifest.tokens:,}, {manifest.positions:,} of them with targets")
     table.add_row("codec", ", ".join(f"{k} {v}" for k, v in manifest.codec.items()))
+    names = ", ".join(manifest.labels)
+    table.add_row("outputs", f"{manifest.outputs:,}" + (f": {names}" if names else ""))
+    each = size / max(1, manifest.positions)
     table.add_row(
-        "outputs", f"{manifest.outputs}: {', '.join(manifest.labels) or 'one real value'}"
+        "size",
+        f"{size / 1e6:.2f} MB in {len(manifest.shards)} shards, {each:.1f} bytes a position",
     )
-    each = size / max(1, manifest.examples)
-    table.add_row(
-        "size", f"{size / 1e6:.2f} MB in {len(manifest.shards)} shards, {each:.1f} bytes an example"
-    )
+    captured = store.codec.captured
     if manifest.outputs > 1:
-        logits = store.logits(np.arange(manifest.examples)).numpy()
-        p = softmax(logits, axis=-1)
-        table.add_row(
-            "mean entropy", f"{entr(p).sum(-1).mean():.4f} nats of {np.log(manifest.outputs):.4f}"
-        )
-        table.add_row("mean confidence", f"{p.max(-1).mean():.4f}")
+        at = ", ".join(f"{t:g}" for t in captured) if captured else "any"
+        table.add_row("temperatures", at)
+    if manifest.quality:
+        for name, value in described(manifest.quality):
+            table.add_row(name, value)
     for part in ("teacher", "tokenizer", "data"):
         table.add_row(part, str(manifest.origin[part]["fingerprint"]))
     stdout().print(table)

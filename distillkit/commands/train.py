@@ -8,11 +8,10 @@ from distillkit.artifacts import Artifact
 from distillkit.commands import output
 from distillkit.commands.road import Road
 from distillkit.progress import rank, stdout
-from distillkit.stages.evaluation import PREDICTIONS
 from distillkit.stages.learning import MODEL, read_metrics
 from distillkit.stages.report import model_card, write_report
 
-MAKES = ("teacher", "targets", "student", "control")
+MAKES = ("teacher", "targets", "student", "control", "untrained")
 
 
 def train(cfg: DictConfig) -> float:
@@ -30,7 +29,7 @@ def train(cfg: DictConfig) -> float:
         "run": _run(road, student, control),
     }
     if rank() == 0:
-        _report(cfg, road, results, student, control, evaluation)
+        _report(cfg, road, results, student, control)
     return float(results["rows"]["student"][results["headline"]])
 
 
@@ -48,9 +47,10 @@ def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, A
         "student weights sha256": facts["weights_sha256"],
     }
     if control:
+        learnt = control.facts()
         run["control"] = (
-            f"the same student and seed, {control.facts()['fit']['steps']:,} steps over the "
-            f"{counts['train']:,} labelled examples, hard labels only"
+            f"the same student and seed, {learnt['fit']['steps']:,} steps over the "
+            f"{learnt['examples']:,} labelled examples, hard labels only"
         )
     return run
 
@@ -61,7 +61,6 @@ def _report(
     results: dict[str, Any],
     student: Artifact,
     control: Artifact | None,
-    evaluation: Artifact,
 ) -> None:
     folder = output.write_run(cfg)
     metrics = {"student": read_metrics(student.path)}
@@ -76,7 +75,6 @@ def _report(
         results,
         title=title,
         metrics=metrics,
-        predictions=evaluation.path / PREDICTIONS,
         teacher_validation=teacher.facts()["fit"]["best_score"] if teacher else None,
         out=folder,
     )

@@ -15,6 +15,8 @@ TRUSTED = ("distillkit.", "torch.optim.", "torch.nn.", "transformers.")
 SETTINGS = "distillkit.config.settings.RunSettings"
 RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
 MISSING = "???"
+PUBLISHED = ("paper", "metric", "number", "source", "status")
+STATUS = ("published, not run by us", "measured by us")
 
 
 def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
@@ -24,6 +26,7 @@ def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[
     assert isinstance(plain, dict)
     root = {str(k): v for k, v in plain.items() if k not in GROUPS and k != "hydra"}
     yield from _settings(root, signature(SETTINGS), "", known=[*GROUPS])
+    yield from _published(root.get("published"))
     for group in GROUPS:
         node = plain.get(group)
         if node is None:
@@ -32,6 +35,17 @@ def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[
             yield f"{group}._target_", "missing; a group entry names the class that it sets up"
         else:
             yield from _target(node, group, prefixes)
+
+
+def _published(blocks: Any) -> Iterator[tuple[str, str]]:
+    """A figure without its source is worth nothing."""
+    for place, block in enumerate(blocks if isinstance(blocks, list) else []):
+        for field in PUBLISHED:
+            if not (isinstance(block, Mapping) and str(block.get(field) or "").strip()):
+                yield f"published.{place}.{field}", f"missing; a published figure says its {field}"
+        status = block.get("status") if isinstance(block, Mapping) else None
+        if status and not str(status).startswith(STATUS):
+            yield f"published.{place}.status = {status}", f"must begin with {' or '.join(STATUS)}"
 
 
 def _target(

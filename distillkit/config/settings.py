@@ -1,7 +1,7 @@
 """The keys at the root of a run config, beside its groups."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from distillkit.constraints import NonNegativeInt
 
@@ -12,7 +12,7 @@ class RunSettings:
 
     `trusted` adds prefixes that `_target_` may be built from, and `trust_remote_code` lets
     transformers run a model's own code; both are taken from the command line only. `about` is what
-    a recipe says of itself.
+    a recipe says of itself, and `published` what others measured with its settings.
     """
 
     workspace: str
@@ -21,7 +21,9 @@ class RunSettings:
     control: bool = True
     trusted: list[str] | None = None
     trust_remote_code: bool = False
+    hardware: Literal["a10", "a100", "h100", "h200", "l4", "l40s", "t4", "v100"] | None = None
     about: dict[str, Any] | None = None
+    published: list[dict[str, Any]] | None = None
 
 
 GROUPS = (

@@ -26,6 +26,7 @@ _SIMPLE: dict[str, Any] = {
     "Tuple": list,
     "tuple": list,
 } | {name: value for name, value in vars(constraints).items() if name[0].isupper()}
+_WITHOUT_FIELDS = ("ABC", "Protocol")  # bases that say how a class may be used
 _NESTING = 12  # imports followed from one name
 
 
@@ -157,7 +158,7 @@ def _fields(path: Path, node: ast.ClassDef) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     for base in reversed(node.bases):
         name = ast.unparse(base)
-        if name.isidentifier():
+        if name.isidentifier() and name not in _WITHOUT_FIELDS:
             where, definition = _definition(path, name)
             if isinstance(definition, ast.ClassDef):
                 found |= _fields(where, definition)

@@ -1,7 +1,9 @@
 """The text of a run: rows of a source, cleaned, labelled, split and given keys."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,8 +11,9 @@ import numpy as np
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.constraints import Fraction, NonNegativeInt
+from distillkit.data.rows import Rows, say_dropped, share_out, write_split
 from distillkit.data.sources import identity
-from distillkit.data.splits import assign, example_key, normalise
+from distillkit.data.splits import normalise
 from distillkit.data.tables import check_columns, keep_rows, matching_rows, read_table
 from distillkit.data.transfer import TransferSet, choose, spans
 from distillkit.errors import ConfigError, DataError
@@ -98,12 +101,17 @@ class TextData:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One split: `keys` [examples] of 16 bytes, texts, `labels` [examples] (None: unlabelled)."""
+    """One split: `keys` [examples] of 16 bytes, texts, `labels` [examples] (None: unlabelled).
+
+    Of language-model text, `pairs` are the responses to the prompts `texts`; conversations are
+    `messages`, each with a role and a content.
+    """
 
     keys: np.ndarray
     texts: list[str]
     pairs: list[str] | None
     labels: np.ndarray | None
+    messages: list[list[dict[str, str]]] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -116,12 +124,14 @@ class Corpus:
     path: Path
     transfer: Path | None
     labels: LabelSpace
+    holds_messages: bool = False
 
     @classmethod
     def open(cls, path: Path, transfer: Path | None) -> "Corpus":
         """Open what `prepare_labelled` and `prepare_transfer` wrote."""
         labels = read_json(path / "labels.json")
-        return cls(path, transfer, LabelSpace(tuple(labels["names"]), labels["numeric"]))
+        space = LabelSpace(tuple(labels["names"]), labels["numeric"])
+        return cls(path, transfer, space, labels.get("messages", False))
 
     def split(self, name: str) -> Split:
         """One split: train, validation, test or transfer."""
@@ -137,26 +147,7 @@ class Corpus:
             table["text"][:],
             table["pair"][:] if "pair" in columns else None,
             np.array(table["label"][:]) if "label" in columns else None,
-        )
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Labelled rows while they are being cleaned."""
-
-    texts: list[str]
-    pairs: list[str] | None
-    labels: list[Any]
-
-    def normalised(self) -> list[str]:
-        pairs: Sequence[str | None] = self.pairs or [None] * len(self.texts)
-        return [normalise(text, pair) for text, pair in zip(self.texts, pairs, strict=True)]
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> "_Rows":
-        return _Rows(
-            [self.texts[i] for i in rows],
-            None if self.pairs is None else [self.pairs[i] for i in rows],
-            [self.labels[i] for i in rows],
+            [json.loads(text) for text in table["text"][:]] if self.holds_messages else None,
         )
 
 
@@ -167,18 +158,18 @@ def prepare_labelled(
 
     `read_labels` is the task's: label values -> the label space and the encoded labels [rows].
     """
-    splits, dropped = _labelled_splits(data, cache)
+    splits, dropped = share_out(data, partial(_read, data, cache))
     everything = [label for rows in splits.values() for label in rows.labels]
     space, encoded = read_labels(everything, data.label_names)
     _check_train_has_all(splits, space, encoded)
     begun = 0
     for name, rows in splits.items():
-        _write(out / name, rows.texts, rows.pairs, encoded[begun : begun + len(rows.texts)])
+        write_split(out / name, rows.texts, rows.pairs, encoded[begun : begun + len(rows.texts)])
         begun += len(rows.texts)
     write_json(out / "labels.json", asdict(space))
     counts = {name: len(rows.texts) for name, rows in splits.items()}
     say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + " examples")
-    _say_dropped("labelled rows", dropped)
+    say_dropped("labelled rows", dropped)
     return {"counts": counts, "dropped": dropped}
 
 
@@ -190,7 +181,7 @@ def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path
         chosen = _chosen(data, data.transfer, known, cache)
         texts, dropped = chosen.texts, chosen.dropped
         say(f"data: {len(texts):,} transfer texts")
-        _say_dropped("transfer texts", dropped)
+        say_dropped("transfer texts", dropped)
     if data.transfer_spans:
         cut = spans(
             labelled.split("train").texts,
@@ -204,7 +195,7 @@ def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path
         raise DataError(
             f"data.transfer_spans = {data.transfer_spans}: no training text is long enough to cut"
         )
-    _write(out / "transfer", texts, None, None)
+    write_split(out / "transfer", texts, None, None)
     return {"counts": {"transfer": len(texts)}, "dropped": dropped}
 
 
@@ -237,55 +228,7 @@ def _counted(column: Iterable[Any], progress: Track) -> Iterator[str]:
             yield text
 
 
-def _say_dropped(what: str, reasons: dict[str, int]) -> None:
-    if reasons:
-        said = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
-        say(f"data: dropped from the {what}: {said}")
-
-
-def _labelled_splits(data: TextData, cache: Path) -> tuple[dict[str, _Rows], dict[str, int]]:
-    dropped: dict[str, int] = {}
-    rows, again = _unique(_read(data, "train", cache, dropped))
-    if again:
-        dropped["duplicate"] = again
-    held = {
-        role: _read(data, role, cache, dropped)
-        for role in ("validation", "test")
-        if getattr(data, role)
-    }
-    for name, other in held.items():
-        held[name], again = _unique(other)
-        if again:
-            dropped[f"duplicate ({name})"] = again
-    # whoever stands in a held-out split stands in no other: test before validation before train
-    taken: set[str] = set()
-    for name in ("test", "validation"):
-        if name in held:
-            held[name], gone = _without(held[name], taken)
-            if gone:
-                dropped[f"{name} rows also in test"] = gone
-            taken |= set(held[name].normalised())
-    rows, gone = _without(rows, taken)
-    if gone:
-        dropped["train rows also held out"] = gone
-    places = assign(
-        rows.normalised(),
-        validation_fraction=0.0 if "validation" in held else data.validation_fraction,
-        test_fraction=0.0 if "test" in held else data.test_fraction,
-    )
-    splits = {
-        n: held[n] if n in held else rows.take(places[n]) for n in ("train", "validation", "test")
-    }
-    for name, part in splits.items():
-        if not part.texts:
-            raise DataError(
-                f"data: the {name} split is empty ({len(rows.texts)} rows of {data.train} were "
-                f"to be shared out); give data.{name}, other fractions, or more rows"
-            )
-    return splits, dropped
-
-
-def _read(data: TextData, role: str, cache: Path, dropped: dict[str, int]) -> _Rows:
+def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
     spec = getattr(data, role)
     key = f"data.{role}"
     table = read_table(spec, key=key, split=role, cache=cache)
@@ -311,7 +254,7 @@ def _read(data: TextData, role: str, cache: Path, dropped: dict[str, int]) -> _R
     labels = values["data.label"]
     if getattr(feature, "names", None):  # a ClassLabel knows its names
         labels = _named(labels, feature.names, f"data.label = {data.label}", spec)
-    rows = _Rows(values["data.text"], values.get("data.text_pair"), labels)
+    rows = Rows(values["data.text"], values.get("data.text_pair"), labels)
     for key, column in (("data.text", rows.texts), ("data.text_pair", rows.pairs or [])):
         wrong = next((v for v in column if v is not None and not isinstance(v, str)), None)
         if wrong is not None:
@@ -334,20 +277,7 @@ def _is_empty(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
-def _unique(rows: _Rows) -> tuple[_Rows, int]:
-    first: dict[str, int] = {}
-    for i, text in enumerate(rows.normalised()):
-        first.setdefault(text, i)
-    kept = sorted(first.values())
-    return rows.take(kept), len(rows.texts) - len(kept)
-
-
-def _without(rows: _Rows, taken: set[str]) -> tuple[_Rows, int]:
-    kept = [i for i, text in enumerate(rows.normalised()) if text not in taken]
-    return rows.take(kept), len(rows.texts) - len(kept)
-
-
-def _check_train_has_all(splits: dict[str, _Rows], space: LabelSpace, encoded: np.ndarray) -> None:
+def _check_train_has_all(splits: dict[str, Rows], space: LabelSpace, encoded: np.ndarray) -> None:
     if not space.names:
         return
     trained = set(encoded[: len(splits["train"].texts)].tolist())
@@ -358,22 +288,3 @@ def _check_train_has_all(splits: dict[str, _Rows], space: LabelSpace, encoded: n
             f"data.label: {', '.join(unseen[:8])} stand in no training row; training has "
             f"{', '.join(seen[:8])}. Give more rows, or other splits"
         )
-
-
-def _write(
-    folder: Path, texts: list[str], pairs: list[str] | None, labels: np.ndarray | None
-) -> None:
-    from datasets import Dataset, Features, Value
-
-    paired: Sequence[str | None] = pairs or [None] * len(texts)
-    columns: dict[str, Any] = {
-        "key": [example_key(text, pair) for text, pair in zip(texts, paired, strict=True)],
-        "text": texts,
-    }
-    kinds = {"key": Value("binary"), "text": Value("string")}
-    if pairs is not None:
-        columns["pair"], kinds["pair"] = pairs, Value("string")
-    if labels is not None:
-        columns["label"] = labels.tolist()
-        kinds["label"] = Value("float64" if labels.dtype.kind == "f" else "int64")
-    Dataset.from_dict(columns, features=Features(kinds)).save_to_disk(str(folder))

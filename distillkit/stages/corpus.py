@@ -3,59 +3,77 @@
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import write_json
-from distillkit.data.corpus import LABELLED, Corpus, TextData, prepare_labelled, prepare_transfer
-from distillkit.data.tokens import TokenTable, tokenise
+from distillkit.data import Data
+from distillkit.data.corpus import Corpus, TextData, prepare_labelled, prepare_transfer
+from distillkit.data.documents import prepare_documents
+from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
-from distillkit.tasks import Task
+from distillkit.tasks import SequenceTask, Task
+
+HELD_OUT = ("validation", "test")
 
 
-def labelled_inputs(data: TextData, task: Task) -> dict[str, Any]:
+def check_fit(data: Data, task: Task) -> None:
+    """Raise `ConfigError` where the data is not what the task learns from."""
+    if isinstance(data, TextData) == (task.family == "language"):
+        name = type(task).__name__
+        way_out = (
+            "data=documents or data=conversations" if task.family == "language" else "data=files"
+        )
+        raise ConfigError(f"data: {type(data).__name__} is not for {name}; choose {way_out}")
+
+
+def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
-    return {"version": 1, "task": type(task).__name__, **data.labelled_inputs()}
+    if isinstance(data, TextData):
+        return {"version": 1, "task": type(task).__name__, **data.labelled_inputs()}
+    return {"version": 1, **data.labelled_inputs()}
 
 
-def transfer_inputs(data: TextData, labelled: str) -> dict[str, Any]:
+def transfer_inputs(data: Data, labelled: str) -> dict[str, Any]:
     """What decides the transfer set; `labelled` is the fingerprint of the text it must not hold."""
+    assert isinstance(data, TextData)
     return {"version": 1, "labelled": labelled, **data.transfer_inputs()}
 
 
-def token_inputs(texts: str, tokenizer: str, max_length: int) -> dict[str, Any]:
-    """What decides a token table."""
-    return {"version": 1, "texts": texts, "tokenizer": tokenizer, "max_length": max_length}
-
-
-def make_labelled(data: TextData, task: Task, *, cache: Path, out: Path) -> dict[str, Any]:
+def make_labelled(data: Data, task: Task, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the labelled splits under `out`."""
-    return prepare_labelled(data, task.read_labels, cache=cache, out=out)
+    if isinstance(data, TextData):
+        assert isinstance(task, SequenceTask)
+        return prepare_labelled(data, task.read_labels, cache=cache, out=out)
+    return prepare_documents(data, cache=cache, out=out)
 
 
-def make_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:
+def make_transfer(data: Data, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the transfer set under `out`."""
+    assert isinstance(data, TextData)
     return prepare_transfer(data, labelled, cache=cache, out=out)
 
 
+def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
+    """What decides the token table of a split."""
+    cut = task.feature_inputs(held_out=name in HELD_OUT)
+    return {"version": 2, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
+
+
 def make_tokens(
-    corpus: Corpus, tokenizer: Any, *, transfer: bool, max_length: int, out: Path
+    corpus: Corpus, tokenizer: Any, task: Task, *, name: str, out: Path
 ) -> dict[str, Any]:
-    """Write the token tables of the labelled splits, or of the transfer set, under `out`."""
-    cut, total, tokens = 0, 0, 0
-    for name in ("transfer",) if transfer else LABELLED:
-        table, long = tokenise(
-            corpus.split(name), tokenizer, max_length=max_length, label=f"the {name} texts"
-        )
-        table.save(out / name)
-        cut, total, tokens = cut + long, total + len(table), tokens + len(table.ids)
-    facts = {"examples": total, "tokens": tokens, "at_max_length": cut}
-    write_json(out / "tokens.json", facts)
+    """Write the token table of a split under `out`."""
+    table, cut = task.tokenise(
+        corpus.split(name), tokenizer, label=f"the {name} texts", held_out=name in HELD_OUT
+    )
+    table.save(out)
+    if not len(table):
+        raise DataError(f"data: no text of the {name} split has anything to learn")
     if cut:
         say(
-            f"data: {cut:,} of {total:,} {'transfer' if transfer else 'labelled'} texts fill or "
-            f"exceed task.max_length = {max_length} tokens (longer ones are cut)"
+            f"data: {cut:,} of the {name} texts fill or exceed task.max_length = "
+            f"{task.max_length} tokens ({task.cuts})"
         )
-    return facts
-
-
-def open_tokens(folder: Path, name: str) -> TokenTable:
-    """A split's token table."""
-    return TokenTable.open(folder / name)
+    return {
+        "examples": len(table),
+        "tokens": len(table.ids),
+        "positions": int(table.positions.sum()),
+        "at_max_length": cut,
+    }

@@ -1,6 +1,6 @@
-"""Stage: models and the held-out split -> predictions, quality, fidelity, cost."""
+"""Stage: models and the held-out split -> quality, fidelity, cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +8,18 @@ import numpy as np
 import torch
 
 from distillkit.data.corpus import Split
-from distillkit.data.tokens import TokenTable, tokenise
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.forward import all_logits
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import reliability
-from distillkit.metrics.efficiency import megabytes, seconds_each
 from distillkit.metrics.fidelity import agreement, mean_kl
 from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
 from distillkit.progress import say
 from distillkit.records import LabelSpace
+from distillkit.stages import harness, language_evaluation
+from distillkit.stages.costs import Measured, costs, ratios
 from distillkit.stages.learning import VALIDATION_TOKENS, collator, environment
-from distillkit.tasks import Task
-from distillkit.tasks.models import SavedModel
+from distillkit.tasks import SavedModel, SequenceTask, Task
 
 PREDICTIONS = "predictions.npz"
 
@@ -30,12 +29,13 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides an evaluation: the models (row -> fingerprint), the text, what is measured."""
     return {
-        "version": 1,
+        "version": 2,
         "models": dict(models),
         "data": labelled,
         "task": type(task).__name__,
-        "max_length": task.max_length,
+        **task.feature_inputs(held_out=True),
         "settings": settings,
+        **harness.inputs(settings["harness"], settings["harness_path"]),
     }
 
 
@@ -50,35 +50,32 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure all models on the same split, on the CPU or GPU at hand, in float32.
 
-    The row `teacher`, where there is one, is what the others are held against. Predictions
-    (logits in the data's label order) go under `out`.
+    The row `teacher`, where there is one, is what the others are held against. What each said goes
+    under `out`.
     """
-    loaded: dict[str, tuple[Any, TokenTable, Any]] = {}
-    logits: dict[str, np.ndarray] = {}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loaded: dict[str, Measured] = {}
     for row, saved in models.items():
-        model, tokenizer, order = saved.load(space, problem_type=task.problem_type)
-        table, _ = tokenise(test, tokenizer, max_length=task.max_length, label="the test texts")
-        collate = collator(table, tokenizer, device)
-        model.to(device)
-        buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
-        logits[row] = all_logits(model, buckets, collate)[:, order]
-        loaded[row] = (model, table, collate)
-    assert test.labels is not None
+        found = task.load(saved, space)
+        table, _ = task.tokenise(test, found.tokenizer, label="the test texts", held_out=True)
+        collate = collator(table, found.tokenizer, device)
+        loaded[row] = Measured(saved, found, table, collate, task.ask(found.tokenizer))
+        loaded[row].move(device)
+    measure = language_evaluation.measure if task.family == "language" else _measure
+    rows, comparison, bins = measure(loaded, task, test, settings, out)
     say(f"evaluation: timing {', '.join(models)} in turn")
-    costs = _costs(loaded, models, settings, device)
-    rows = {
-        row: _quality(task, values, test.labels, logits.get("teacher"), settings) | costs[row]
-        for row, values in logits.items()
-    }
-    arrays: dict[str, Any] = {"labels": test.labels, **logits}
-    np.savez(out / PREDICTIONS, allow_pickle=False, **arrays)
+    spent = costs(loaded, settings, device)
+    rows = {row: values | spent[row] for row, values in rows.items()}
     say(f"evaluation: {len(test):,} held-out examples, {', '.join(models)}")
     return {
         "rows": rows,
         "examples": len(test),
         "headline": task.headline,
-        "comparison": _compare(task, rows, logits, test.labels, settings),
+        "higher_is_better": task.higher_is_better,
+        "auto_class": task.auto_class,
+        "protocol": task.protocol,
+        "comparison": ratios(rows) | comparison,
+        "reliability": bins,
         "ece_bins": settings.ece_bins,
         "level": settings.level,
         "batch_size": settings.batch_size,
@@ -87,8 +84,33 @@ def evaluate(
     }
 
 
-def _quality(
+def _measure(
+    loaded: Mapping[str, Measured],
     task: Task,
+    test: Split,
+    settings: EvaluationSettings,
+    out: Path,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """(rows, comparison, reliability) of models with one answer a text."""
+    assert test.labels is not None and isinstance(task, SequenceTask)
+    logits = {}
+    for row, it in loaded.items():
+        buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
+        logits[row] = all_logits(it.loaded.model, it.ask, buckets, it.collate)[:, it.loaded.order]
+    rows, bins = {}, {}
+    for row, values in logits.items():
+        rows[row] = _quality(task, values, test.labels, logits.get("teacher"), settings)
+        if task.headline == "accuracy":
+            found = reliability(values, test.labels, bins=settings.ece_bins)
+            rows[row]["ece"] = found.expected_calibration_error
+            bins[row] = found.record()
+    arrays: dict[str, Any] = {"labels": test.labels, **logits}
+    np.savez(out / PREDICTIONS, allow_pickle=False, **arrays)
+    return rows, _compare(task, rows, logits, test.labels, settings), bins
+
+
+def _quality(
+    task: SequenceTask,
     logits: np.ndarray,
     labels: np.ndarray,
     teacher: np.ndarray | None,
@@ -99,10 +121,7 @@ def _quality(
         task.headline_score, logits, labels, resamples=settings.resamples, level=settings.level
     )
     row["headline_interval"] = [low, high]
-    if task.is_classification:
-        bins = reliability(logits, labels, bins=settings.ece_bins)
-        row["ece"] = bins.expected_calibration_error
-    if teacher is not None and task.is_classification:
+    if teacher is not None and task.headline == "accuracy":
         row["agreement"] = agreement(logits, teacher)
         row["kl_to_teacher"] = mean_kl(logits, teacher)
     elif teacher is not None:
@@ -110,56 +129,8 @@ def _quality(
     return row
 
 
-def _costs(
-    loaded: dict[str, tuple[Any, TokenTable, Any]],
-    models: Mapping[str, SavedModel],
-    settings: EvaluationSettings,
-    device: torch.device,
-) -> dict[str, dict[str, Any]]:
-    """Parameters, size and speed; tokenising is not counted, padding to the batch's longest is."""
-    count = min(len(table) for _, table, _ in loaded.values())
-    singles = np.linspace(0, count - 1, min(settings.latency_examples, count)).astype(int)
-    rng = np.random.default_rng(0)
-    size = min(settings.batch_size, count)
-    batches = [rng.choice(count, size, replace=False) for _ in range(settings.throughput_batches)]
-    one = _timed(loaded, [singles[i : i + 1] for i in range(len(singles))], device)
-    many = _timed(loaded, batches, device)
-    costs: dict[str, dict[str, Any]] = {}
-    for i, (row, (model, _, _)) in enumerate(loaded.items()):
-        folder = Path(models[row].folder)
-        costs[row] = {
-            "parameters": model.num_parameters(),
-            "megabytes": megabytes(folder) if folder.is_dir() else None,
-            "latency_p50_ms": float(np.percentile(one[:, i], 50) * 1e3),
-            "latency_p95_ms": float(np.percentile(one[:, i], 95) * 1e3),
-            "sentences_per_second": float(size / np.median(many[:, i])),
-        }
-    return costs
-
-
-def _timed(
-    loaded: dict[str, tuple[Any, TokenTable, Any]],
-    batches: Sequence[np.ndarray],
-    device: torch.device,
-) -> np.ndarray:
-    """Seconds of a forward pass, [batches, models]; the models in turn on each batch."""
-    inputs = [[collate(batch).inputs for batch in batches] for _, _, collate in loaded.values()]
-
-    def call(model: Any, batch: Any) -> None:
-        model(**batch)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    calls = [
-        lambda i, model=model, batches=mine: call(model, batches[i])
-        for (model, _, _), mine in zip(loaded.values(), inputs, strict=True)
-    ]
-    with torch.inference_mode():
-        return seconds_each(calls, rounds=len(batches))
-
-
 def _compare(
-    task: Task,
+    task: SequenceTask,
     rows: dict[str, dict[str, Any]],
     logits: dict[str, np.ndarray],
     labels: np.ndarray,
@@ -172,9 +143,6 @@ def _compare(
         teacher = rows["teacher"]
         best = teacher[task.headline]
         found["kept"] = student[task.headline] / best if best else None
-        found["smaller"] = teacher["parameters"] / student["parameters"]
-        found["faster"] = teacher["latency_p50_ms"] / student["latency_p50_ms"]
-        found["faster_batched"] = student["sentences_per_second"] / teacher["sentences_per_second"]
     if student and "control" in rows:
         difference, low, high = bootstrap_difference(
             task.headline_score,

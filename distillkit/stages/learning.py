@@ -1,6 +1,7 @@
-"""Training a classifier on tokenised examples: shared by teacher, student and control."""
+"""Training a model on tokenised examples: shared by teacher, student and control."""
 
 import json
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -14,22 +15,24 @@ import torch
 from accelerate import Accelerator
 
 from distillkit.artifacts import file_sha256
-from distillkit.data.tokens import TokenTable
-from distillkit.engine.batching import EpochPlan, length_buckets, padding_waste
+from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buckets, row_waste
 from distillkit.engine.checkpoint import Checkpoints
 from distillkit.engine.collation import Collator
-from distillkit.engine.forward import all_logits
+from distillkit.engine.forward import all_logits, answers
 from distillkit.engine.loop import check_batch_size, fit
 from distillkit.engine.schedules import Schedule
 from distillkit.engine.settings import TrainSettings
+from distillkit.examples import TokenTable
 from distillkit.progress import clock, rank, say
-from distillkit.records import Batch, FitReport, HardLabels, LossTerms, Outputs, SoftTargets
+from distillkit.records import Batch, FitReport, HardLabels, LossTerms
+from distillkit.stages.language import mean_loss
 from distillkit.targets.reader import TargetStore
-from distillkit.tasks import Task
-from distillkit.tasks.models import save_classifier
+from distillkit.tasks import SequenceTask, Task
+from distillkit.tasks.packing import keeps_packed_apart
 
 MODEL = "model"
 VALIDATION_TOKENS = 4096  # a forward pass's size, with padding
+MOST_NATS = 50.0  # a loss whose perplexity is still worth a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,47 +56,72 @@ class Recipe:
 
 def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) -> dict[str, Any]:
     """Train `model` by `recipe`, save it and its tokenizer under `out`/model; return the facts."""
-    settings, examples = recipe.settings, recipe.examples
-    check_batch_size(settings.batch_size, len(examples), key=recipe.batch_key)
+    settings, examples, task = recipe.settings, recipe.examples, recipe.task
     device = Accelerator().device
-    plan = EpochPlan(examples.lengths, size=settings.batch_size, seed=recipe.seed)
+    plan = batch_plan(recipe, model)
     steps = settings.length(plan.steps_per_epoch)
     report = fit(
         model,
-        objective(recipe, device),
+        objective(recipe, tokenizer, device),
         plan,
-        collator(examples, tokenizer, device),
+        examples.positions,
+        collator(examples, tokenizer, device, block=_block(plan)),
         make_optimizer=recipe.make_optimizer,
         schedule=recipe.schedule,
         settings=settings,
         steps=steps,
-        evaluate=validation(recipe.task, recipe.validation, tokenizer, device, settings),
+        evaluate=validation(task, recipe.validation, tokenizer, device, settings),
         out=out,
         label=label,
     )
     if rank():
         return {}
-    save_classifier(model, tokenizer, out / MODEL)
+    task.save(model, tokenizer, out / MODEL)
     Checkpoints(out).remove()
     kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
     say(
-        f"{label}: {steps:,} steps in {clock(report.seconds)}, validation {recipe.task.headline} "
-        f"{kept['validation_score']:.4f} (kept step {report.best_step:,})"
+        f"{label}: {steps:,} steps in {clock(report.seconds)}, validation {task.headline} "
+        f"{kept[f'validation_{task.headline}']:.4f} (kept step {report.best_step:,})"
     )
     return facts(report, out, examples, plan) | {"parameters": model.num_parameters()}
 
 
-def objective(recipe: Recipe, device: torch.device) -> Callable[[Any, Batch], LossTerms]:
+def batch_plan(recipe: Recipe, model: Any) -> Plan:
+    """Which examples share a batch; of a task that packs, which share a row.
+
+    Raises `DataError` for a batch that the data cannot fill.
+    """
+    lengths, task = recipe.examples.lengths, recipe.task
+    size = recipe.settings.batch_size
+    plan: Plan
+    if task.packs and keeps_packed_apart(model):
+        plan = PackedPlan(lengths, size=size, seed=recipe.seed, block=task.max_length)
+        check_batch_size(size, plan.rows_per_epoch, key=recipe.batch_key, what="packed rows")
+    else:
+        plan = PaddedPlan(lengths, size=size, seed=recipe.seed)
+        check_batch_size(size, len(lengths), key=recipe.batch_key)
+    return plan
+
+
+def _block(plan: Plan) -> int | None:
+    return plan.block if isinstance(plan, PackedPlan) else None
+
+
+def objective(
+    recipe: Recipe, tokenizer: Any, device: torch.device
+) -> Callable[[Any, Batch], LossTerms]:
     """(model, batch) -> the loss's terms, the soft targets looked up by example."""
-    rows = None if recipe.store is None else recipe.store.rows(recipe.examples.keys)
+    store = recipe.store
+    rows = None if store is None else store.rows(recipe.examples.keys)
+    ask = recipe.task.ask(tokenizer)
 
     def terms(model: Any, batch: Batch) -> LossTerms:
-        logits = model(**batch.inputs).logits
+        said = ask(model, batch)
         soft = None
-        if rows is not None and recipe.store is not None:
-            soft = SoftTargets(recipe.store.logits(rows[batch.indices]).to(device))
+        if rows is not None and store is not None:
+            soft = store.read(rows[batch.indices], device)
         labels = HardLabels(batch.labels, batch.labelled, recipe.task.per_example)
-        value: LossTerms = recipe.loss(Outputs(logits.float()), soft, labels)
+        value: LossTerms = recipe.loss(said, soft, labels)
         return value
 
     return terms
@@ -102,13 +130,21 @@ def objective(recipe: Recipe, device: torch.device) -> Callable[[Any, Batch], Lo
 def validation(
     task: Task, table: TokenTable, tokenizer: Any, device: torch.device, settings: TrainSettings
 ) -> Callable[[Any], dict[str, float]]:
-    """model -> its validation scores; `score` is the task's headline metric."""
+    """model -> its validation scores; of `score`, more is better."""
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     collate = collator(table, tokenizer, device)
+    ask = task.ask(tokenizer)
+    if not isinstance(task, SequenceTask):
+
+        def language_scores(model: Any) -> dict[str, float]:
+            loss = mean_loss(answers(model, ask, buckets, collate, precision=settings.precision))
+            return {"score": -loss, "perplexity": math.exp(min(loss, MOST_NATS)), "loss": loss}
+
+        return language_scores
     labels = np.array(table.labels)  # a copy: torch takes no read-only memory
 
     def scores(model: Any) -> dict[str, float]:
-        logits = all_logits(model, buckets, collate, precision=settings.precision)
+        logits = all_logits(model, ask, buckets, collate, precision=settings.precision)
         with torch.no_grad():
             loss = task.per_example(torch.from_numpy(logits), torch.from_numpy(labels)).mean()
         headline = task.headline_score(logits, labels)
@@ -117,27 +153,23 @@ def validation(
     return scores
 
 
-def collator(table: TokenTable, tokenizer: Any, device: torch.device) -> Collator:
-    """Cuts padded batches from a token table."""
-    return Collator(
-        ids=table.ids,
-        offsets=table.offsets,
-        segments=table.segments,
-        labels=table.labels,
-        labelled=table.labelled,
-        pad_id=tokenizer.pad_token_id or 0,
-        device=device,
-    )
+def collator(
+    table: TokenTable, tokenizer: Any, device: torch.device, *, block: int | None = None
+) -> Collator:
+    """Cuts padded batches, or with `block` packed ones, from a token table."""
+    pad = tokenizer.pad_token_id
+    return Collator(table, pad_id=0 if pad is None else pad, device=device, block=block)
 
 
-def facts(report: FitReport, out: Path, examples: TokenTable, plan: EpochPlan) -> dict[str, Any]:
+def facts(report: FitReport, out: Path, examples: TokenTable, plan: Plan) -> dict[str, Any]:
     """What a manifest says of a finished training run."""
-    batches = [plan.batch(step) for step in range(1, min(plan.steps_per_epoch, report.steps) + 1)]
+    steps = range(1, min(plan.steps_per_epoch, report.steps) + 1)
     return {
         "fit": {k: v for k, v in asdict(report).items() if k != "history"},
         "examples": len(examples),
         "tokens": int(sum(row["tokens"] for row in report.history)),
-        "padding": round(padding_waste(examples.lengths, batches), 4),
+        "positions": int(examples.positions.sum()),
+        "padding": round(row_waste(examples.lengths, [plan.rows(step) for step in steps]), 4),
         "weights_sha256": file_sha256(out / MODEL / "model.safetensors"),
         "environment": environment(),
     }

@@ -13,8 +13,14 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-COLOURS = {"teacher": "#4c566a", "student": "#0b7285", "control": "#e67700"}
+COLOURS = {
+    "teacher": "#4c566a",
+    "student": "#0b7285",
+    "control": "#e67700",
+    "untrained": "#868e96",
+}
 NAMES = {"accuracy": "accuracy", "pearson": "Pearson correlation"}
+LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
 
 
 def learning_curves(
@@ -35,6 +41,8 @@ def learning_curves(
         left.axhline(
             teacher, color=COLOURS["teacher"], linestyle="--", linewidth=1, label="teacher"
         )
+    if headline in LOGARITHMIC:
+        left.set_yscale("log")
     left.set(xlabel="optimizer step", ylabel=f"validation {NAMES.get(headline, headline)}")
     right.set(xlabel="optimizer step", ylabel="training loss (each its own)")
     left.legend(frameon=False)
@@ -58,6 +66,8 @@ def quality_against_size(rows: Mapping[str, Mapping[str, Any]], headline: str, p
         )
         axes.annotate(name, (row["parameters"] / 1e6, value), (8, 3), textcoords="offset points")
     axes.set_xscale("log")
+    if headline in LOGARITHMIC:
+        axes.set_yscale("log")
     sizes = [row["parameters"] / 1e6 for row in rows.values()]
     axes.set_xlim(min(sizes) / 1.6, max(sizes) * 2.2)
     ticks = sorted({float(f"{s:.3g}") for s in sizes})

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from distillkit.artifacts import write_json
+from distillkit.stages.harness import STDERR
 
 # column -> (title, format, how it reads); a column stands in the table where a row has it
 COLUMNS: dict[str, tuple[str, str]] = {
+    "perplexity": ("perplexity", ",.2f"),
+    "rouge_l": ("ROUGE-L", ".2f"),
     "accuracy": ("accuracy", ".4f"),
     "pearson": ("Pearson", ".4f"),
     "spearman": ("Spearman", ".4f"),
@@ -26,14 +28,16 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "latency_p50_ms": ("p50 ms", ".2f"),
     "latency_p95_ms": ("p95 ms", ".2f"),
     "sentences_per_second": ("sent./s", ",.0f"),
+    "tokens_per_second": ("tokens/s", ",.0f"),
 }
 
 
 def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """(titles, rows) of the table, formatted; a value that a row lacks is a dash."""
-    rows: Mapping[str, Mapping[str, Any]] = results["rows"]
-    columns = [c for c in COLUMNS if any(c in row for row in rows.values())]
-    titles = ["", *(COLUMNS[c][0] for c in columns)]
+    rows = {name: _with_harness(row) for name, row in results["rows"].items()}
+    known = _columns(rows)
+    columns = [c for c in known if any(c in row for row in rows.values())]
+    titles = ["", *(known[c][0] for c in columns)]
     body = []
     for name, row in rows.items():
         shown = []
@@ -44,9 +48,24 @@ def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 "kl_to_teacher",
                 "rmse_to_teacher",
             )
-            shown.append("-" if value is None or is_itself else format(value, COLUMNS[column][1]))
+            text = "-" if value is None or is_itself else format(value, known[column][1])
+            error = row.get(column + STDERR)
+            shown.append(text if error is None else f"{text} ± {error:.4f}")
         body.append([name, *shown])
     return titles, body
+
+
+def _with_harness(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, **row.get("harness", {})}
+
+
+def _columns(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """The columns there may be: the scores on lm-eval's tasks stand before what models cost."""
+    scores = {c: (c, ".4f") for row in rows.values() for c in row.get("harness", {})}
+    scores = {c: how for c, how in scores.items() if not c.endswith(STDERR)}
+    found = dict(COLUMNS)
+    costs = {c: found.pop(c) for c in list(found)[list(found).index("parameters") :]}
+    return found | scores | costs
 
 
 def terminal_table(results: Mapping[str, Any], title: str) -> Table:
@@ -64,39 +83,96 @@ def terminal_table(results: Mapping[str, Any], title: str) -> Table:
 
 def footnote(results: Mapping[str, Any]) -> str:
     """How the table was measured, in one or two sentences."""
-    bins = f"ECE over {results['ece_bins']} equal-width bins; " if "ece" in _any(results) else ""
+    row = _any(results)
+    bins = f"ECE over {results['ece_bins']} equal-width bins; " if "ece" in row else ""
+    what = f"{results['examples']:,} held-out examples; "
+    if "positions" in row:
+        what = (
+            f"{row['positions']:,} tokens of {results['examples']:,} held-out texts, "
+            f"{results.get('protocol', '')}; NLL and KL in nats a token; "
+        )
     return (
-        f"{results['examples']:,} held-out examples; {bins}latency at batch 1 and throughput at "
+        f"{what}{bins}latency at batch 1 and throughput at "
         f"batch {results['batch_size']} in float32 on {results['environment']['threads']} "
-        f"{results['device']} threads, tokenising not counted"
+        f"{results['device']} threads, tokenising not counted{_of_responses(results)}"
     )
+
+
+def _of_responses(results: Mapping[str, Any]) -> str:
+    """How ROUGE-L and the tasks of lm-eval were measured, where they were."""
+    said = ""
+    rouge = results["comparison"].get("rouge_l")
+    if rouge:
+        drawn = "greedy responses"
+        if rouge["seeds"]:
+            drawn = f"responses drawn at temperature 1, mean of {len(rouge['seeds'])} decoding seed"
+            drawn += "s" if len(rouge["seeds"]) > 1 else ""
+        spread = [row["rouge_l_sd"] for row in results["rows"].values() if "rouge_l_sd" in row]
+        drawn += f" (sd up to {max(spread):.2f})" if spread else ""
+        said += f"; ROUGE-L (F1, stemmed, x100) on {rouge['prompts']:,} prompts, {drawn}"
+    harness = results["comparison"].get("harness")
+    if harness:
+        limit = f", {harness['limit']:,} examples a task at most" if harness["limit"] else ""
+        said += f"; tasks of lm-eval {harness['lm_eval']} ± one standard error{limit}"
+    return said
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:
     """What the comparison says, a sentence a line."""
     said = []
     compared = results["comparison"]
-    if compared.get("kept") is not None:
+    if compared.get("smaller") is not None:
         said.append(
-            f"The student keeps {compared['kept']:.1%} of the teacher's {results['headline']}, is "
+            f"The student {_quality(results)}, is "
             f"{compared['smaller']:.1f}x smaller and {compared['faster']:.1f}x faster "
             f"({compared['faster_batched']:.1f}x in batches)."
         )
-    gain = compared.get("student_minus_control")
-    if gain:
-        verdict = (
-            "more than the choice of test examples explains"
-            if gain["low"] > 0
-            else "less than the choice of test examples explains"
-            if gain["high"] < 0
-            else "within what the choice of test examples explains"
-        )
-        said.append(
-            f"Student - control: {gain['difference'] * 100:+.2f} points of {results['headline']} "
-            f"[{gain['low'] * 100:+.2f}, {gain['high'] * 100:+.2f}] "
-            f"({results['level']:.0%} bootstrap interval, one training seed): {verdict}."
-        )
+    for other in ("control", "untrained"):
+        gain = compared.get(f"student_minus_{other}")
+        if gain:
+            said.append(_gain(results, gain, other))
+    rouge = compared.get("rouge_l", {}).get("student_minus_control")
+    if rouge:
+        shown = f"{rouge['difference']:+.2f} ROUGE-L [{rouge['low']:+.2f}, {rouge['high']:+.2f}]"
+        verdict = _verdict(rouge, rises=True)
+        said.append(f"Student - control: {shown} ({_level(results)}): {verdict}.")
     return said
+
+
+def _quality(results: Mapping[str, Any]) -> str:
+    rows, headline = results["rows"], results["headline"]
+    if not results.get("higher_is_better", True):
+        return (
+            f"has a {headline} of {rows['student'][headline]:,.2f} to the teacher's "
+            f"{rows['teacher'][headline]:,.2f}"
+        )
+    return f"keeps {results['comparison']['kept']:.1%} of the teacher's {headline}"
+
+
+def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> str:
+    rises = results.get("higher_is_better", True)
+    if not rises:
+        shown = f"{gain['difference']:+.4f} nats a token [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+    else:
+        shown = (
+            f"{gain['difference'] * 100:+.2f} points of {results['headline']} "
+            f"[{gain['low'] * 100:+.2f}, {gain['high'] * 100:+.2f}]"
+        )
+    name = "the same student untrained" if other == "untrained" else other
+    return f"Student - {name}: {shown} ({_level(results)}): {_verdict(gain, rises=rises)}."
+
+
+def _level(results: Mapping[str, Any]) -> str:
+    return f"{results['level']:.0%} bootstrap interval, one training seed"
+
+
+def _verdict(gain: Mapping[str, float], *, rises: bool) -> str:
+    better = gain["low"] > 0 if rises else gain["high"] < 0
+    worse = gain["high"] < 0 if rises else gain["low"] > 0
+    if better or worse:
+        word = "better" if better else "worse"
+        return f"{word} by more than the choice of test examples explains"
+    return "within what the choice of test examples explains"
 
 
 def write_report(
@@ -104,12 +180,11 @@ def write_report(
     *,
     title: str,
     metrics: Mapping[str, list[dict[str, float]]],
-    predictions: Path,
     teacher_validation: float | None,
     out: Path,
 ) -> None:
     """Write results.json, report.md and the plots under `out`."""
-    from distillkit.metrics.calibration import reliability
+    from distillkit.metrics.calibration import Reliability
     from distillkit.stages import plots
 
     write_json(out / "results.json", results)
@@ -120,12 +195,8 @@ def write_report(
         pictures.append(("Learning curves", "learning_curves.png"))
     plots.quality_against_size(results["rows"], headline, out / "quality_size.png")
     pictures.append(("Quality against size", "quality_size.png"))
-    if "ece" in _any(results):
-        with np.load(predictions) as stored:
-            bins = {
-                row: reliability(stored[row], stored["labels"], bins=results["ece_bins"])
-                for row in results["rows"]
-            }
+    if results.get("reliability"):
+        bins = {row: Reliability.of_record(r) for row, r in results["reliability"].items()}
         plots.reliability_diagram(bins, out / "reliability.png")
         pictures.append(("Reliability", "reliability.png"))
     lines = [f"# {title}", "", *markdown_table(results), "", footnote(results) + ".", ""]
@@ -133,7 +204,17 @@ def write_report(
     lines += ["## The run", "", *_run_lines(results), ""]
     for caption, file in pictures:
         lines += [f"## {caption}", "", f"![{caption}]({file})", ""]
+    lines += _samples(results["comparison"].get("samples", []))
     (out / "report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _samples(samples: list[dict[str, str]]) -> list[str]:
+    lines = ["## What they write", ""] if samples else []
+    for sample in samples:
+        for name, text in sample.items():
+            lines += [f"- **{name}**: {' '.join(text.split())}"]
+        lines.append("")
+    return lines
 
 
 def markdown_table(results: Mapping[str, Any]) -> list[str]:
@@ -147,30 +228,32 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
     """The student's README.md with the metadata that the hub reads, made from the results."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    regression = results["headline"] == "pearson"
+    kinds = {"pearson": "text-scoring", "perplexity": "text-generation"}
+    kind = kinds.get(results["headline"], "text-classification")
     row = results["rows"]["student"]
+    loader = results.get("auto_class", "AutoModelForSequenceClassification")
     data = ModelCardData(
         library_name="transformers",
         tags=["distillkit", "knowledge-distillation"],
-        pipeline_tag="text-classification",
+        pipeline_tag="text-generation" if kind == "text-generation" else "text-classification",
         model_name=name,
         eval_results=[
             EvalResult(
-                task_type="text-scoring" if regression else "text-classification",
+                task_type=kind,
                 dataset_type="held-out",
                 dataset_name=f"held-out split of {recipe}",
                 metric_type=metric,
                 metric_value=round(row[metric], 4),
             )
-            for metric in ("accuracy", "macro_f1", "pearson", "spearman")
+            for metric in ("accuracy", "macro_f1", "pearson", "spearman", "perplexity")
             if metric in row
         ],
     )
     use = [
         "```python",
-        "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+        f"from transformers import {loader}, AutoTokenizer",
         "",
-        'model = AutoModelForSequenceClassification.from_pretrained("PATH")',
+        f'model = {loader}.from_pretrained("PATH")',
         'tokenizer = AutoTokenizer.from_pretrained("PATH")',
         "```",
     ]

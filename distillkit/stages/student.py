@@ -1,21 +1,24 @@
 """Stage: soft targets (or hard labels alone) -> a student."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from distillkit.artifacts import file_sha256
 from distillkit.engine.settings import TrainSettings
 from distillkit.errors import ConfigError
+from distillkit.examples import TokenTable
 from distillkit.records import LabelSpace
-from distillkit.stages.learning import Recipe, learn
+from distillkit.stages.learning import MODEL, Recipe, collator, learn
 from distillkit.stages.teacher import TeacherModel
-from distillkit.students import PretrainedStudent, ScratchStudent, Student
+from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent, Student
 from distillkit.students.embeddings import start_from_teacher
+from distillkit.students.from_teacher import make
 from distillkit.tasks import Task
-from distillkit.tasks.models import load_classifier, load_tokenizer, new_classifier
 
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
 
@@ -37,20 +40,20 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides a student's weights.
 
-    `teacher` enters only where the student starts from its embeddings; `targets` is None for a
+    `teacher` enters only where the student starts from its weights; `targets` is None for a
     control, which learns from labels alone.
     """
     shape = asdict(student)
     shape.pop("path", None)
-    starts_from_teacher = isinstance(student, ScratchStudent) and student.embeddings == "pca"
     return {
         "version": 1,
         "student": shape,
         "source": source,
         "tokenizer": tokenizer,
-        "start": teacher if starts_from_teacher else None,
+        "start": teacher if starts_from_teacher(student) else None,
         "task": type(task).__name__,
-        "max_length": task.max_length,
+        **task.feature_inputs(held_out=False),
+        "packs": task.packs,
         "targets": targets,
         "data": data,
         "loss": loss,
@@ -61,11 +64,33 @@ def inputs(
     }
 
 
+def start_inputs(
+    student: Student, task: Task, *, teacher: str, data: list[str], seed: int
+) -> dict[str, Any]:
+    """What decides a student before training."""
+    return {
+        "version": 1,
+        "student": asdict(student),
+        "start": teacher,
+        "task": type(task).__name__,
+        **task.feature_inputs(held_out=False),
+        "data": data,
+        "seed": seed,
+        "untrained": True,
+    }
+
+
+def starts_from_teacher(student: Student) -> bool:
+    """Whether the student's first weights are made from the teacher's."""
+    return isinstance(student, FromTeacher) or getattr(student, "embeddings", None) == "pca"
+
+
 def make_student(
     student: Student,
     task: Task,
     space: LabelSpace,
     teacher: Callable[[], TeacherModel],
+    calibration: Callable[[], TokenTable],
     *,
     folder: str,
     seed: int,
@@ -74,34 +99,40 @@ def make_student(
     """The student before training, and its tokenizer.
 
     `folder` is where its weights or tokenizer come from; the same seed gives the same weights.
-    `teacher` is called only if the student starts from its embeddings.
+    `teacher` is called only if the student starts from its weights, and `calibration` (training
+    examples) only if these are chosen by what they do.
     """
     key = "student.path" if isinstance(student, PretrainedStudent) else "student.tokenizer"
-    tokenizer = load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
+    tokenizer = task.load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
     torch.manual_seed(seed)
     if isinstance(student, PretrainedStudent):
-        model = load_classifier(
-            folder,
-            space,
-            key=key,
-            problem_type=task.problem_type,
-            fresh_head=True,
-            trust_remote_code=trust_remote_code,
-        )
-        return model, tokenizer
-    model = new_classifier(
-        student.config, space, tokenizer, key="student.config", problem_type=task.problem_type
-    )
+        model = task.load_body(folder, space, key=key, trust_remote_code=trust_remote_code)
+    elif isinstance(student, FromTeacher):
+        loaded = teacher().load(task, space)
+        model = make(student, loaded.model, _batches(student, calibration, loaded.tokenizer))
+    else:
+        model = task.new_model(student.config, space, tokenizer, key="student.config")
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and task.max_length > longest:
         raise ConfigError(
             f"task.max_length = {task.max_length}: the student has positions for {longest} tokens"
         )
-    if student.embeddings == "pca":
+    if isinstance(student, ScratchStudent) and student.embeddings == "pca":
         start_from_teacher(
             model, _teacher_embeddings(teacher(), task, space), tokens=len(tokenizer)
         )
     return model, tokenizer
+
+
+def _batches(
+    student: FromTeacher, calibration: Callable[[], TokenTable], tokenizer: Any
+) -> Iterator[dict[str, Any]]:
+    """The calibration examples one by one: without padding, every token is a real one."""
+    examples = calibration()
+    collate = collator(examples, tokenizer, torch.device("cpu"))
+    count = min(student.calibration_examples, len(examples))
+    for index in np.linspace(0, len(examples) - 1, count).astype(int):
+        yield dict(collate(np.array([index])).inputs)
 
 
 def train_student(
@@ -111,8 +142,17 @@ def train_student(
     return learn(model, tokenizer, recipe, out=out, label=label)
 
 
+def keep_untrained(model: Any, tokenizer: Any, task: Task, *, out: Path) -> dict[str, Any]:
+    """Save a student as it is before training under `out`."""
+    task.save(model, tokenizer, out / MODEL)
+    return {
+        "parameters": model.num_parameters(),
+        "weights_sha256": file_sha256(out / MODEL / "model.safetensors"),
+    }
+
+
 def _teacher_embeddings(teacher: TeacherModel, task: Task, space: LabelSpace) -> torch.Tensor:
     """The teacher's word embeddings; the teacher itself is gone when this returns."""
-    model, _, _ = teacher.load(task, space)
+    model = teacher.load(task, space).model
     table: torch.Tensor = model.get_input_embeddings().weight.detach().clone()
     return table

@@ -1,5 +1,8 @@
 """Stage: a teacher and text -> a target store."""
 
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +10,26 @@ import numpy as np
 from accelerate import Accelerator
 
 from distillkit.artifacts import read_json, write_json
-from distillkit.data.tokens import TokenTable
 from distillkit.engine.batching import length_buckets, padding_waste
-from distillkit.engine.forward import forward
+from distillkit.engine.forward import answers
 from distillkit.engine.precision import resolve
+from distillkit.errors import ModelError, WorkspaceError
+from distillkit.examples import TokenTable
 from distillkit.progress import say, track
-from distillkit.records import LabelSpace
+from distillkit.records import HiddenOutputs, LabelSpace, Outputs
 from distillkit.stages.learning import collator, environment
+from distillkit.stages.planning import size
 from distillkit.stages.teacher import TeacherModel
-from distillkit.targets import Dense, StoredTargets, TargetWriter
+from distillkit.targets import Draws, StoredTargets, TargetStore, TargetWriter
+from distillkit.targets.expected import store_bytes
+from distillkit.targets.quality import quality
 from distillkit.tasks import Task
+from distillkit.tasks.shapes import outline, shape_of
+from distillkit.tasks.task import ordered
 
 PLAN = "plan.json"
+MOST_OUTPUTS, MOST_HIDDEN = 2**19, 2**15  # of a teacher that is not yet known
+QUALITY_POSITIONS = 512  # that are asked again, to measure what the codec keeps
 
 
 def inputs(settings: StoredTargets, origin: dict[str, Any], task: Task) -> dict[str, Any]:
@@ -27,11 +38,12 @@ def inputs(settings: StoredTargets, origin: dict[str, Any], task: Task) -> dict[
     Not the batches of the forward pass nor the shards: they do not change what the store means.
     """
     return {
-        "version": 1,
+        "version": 2,
         "origin": origin,
         "task": type(task).__name__,
-        "max_length": task.max_length,
-        "codec": Dense(settings.dtype).settings(),
+        **task.feature_inputs(held_out=False),
+        "codec": settings.codec.settings(),
+        "seed": settings.seed,
         "precision": settings.precision,
     }
 
@@ -46,49 +58,68 @@ def generate_targets(
     origin: dict[str, Any],
     out: Path,
 ) -> dict[str, Any]:
-    """Ask the teacher about all examples; write its logits, in the data's label order, under `out`.
+    """Ask the teacher about all examples; keep what it says, as the codec keeps it, under `out`.
 
-    Shards that an earlier, killed run committed are kept.
+    Shards that an earlier, killed run committed are kept. Packing and writing go on beside the
+    teacher's next forward pass. Raises `WorkspaceError` before the teacher is loaded if the disk
+    has no room for what is expected.
     """
-    model, tokenizer, order = teacher.load(task, space)
+    check_room(teacher, task, space, examples, settings=settings, out=out)
+    loaded = teacher.load(task, space)
     device = Accelerator().device
-    model.to(device)
-    lengths = examples.lengths
+    if teacher.may_move:
+        loaded.model.to(device)
+    lengths, positions = examples.lengths, examples.positions
     buckets = length_buckets(lengths, tokens=settings.batch_tokens)
-    shards = _shards(buckets, settings.shard_examples)
+    shards = _shards(buckets, lengths, settings.shard_tokens)
     _keep_only_this_plan(out, {"batch_tokens": settings.batch_tokens, "shards": len(shards)})
-    writer = TargetWriter(out, Dense(settings.dtype), space.outputs)
-    todo = [number for number in range(len(shards)) if not writer.committed(number)]
-    before = [b for n, shard in enumerate(shards) if n not in todo for b in shard]
-    if before:
-        done = sum(map(len, before))
-        say(f"targets: going on after {done:,} of {len(examples):,} examples")
-    collate = collator(examples, tokenizer, device)
-    # counted in tokens: the longest examples come first, so their number would foretell too much
-    tokens_before = sum(int(lengths[b].sum()) for b in before)
-    with track("targets", int(lengths.sum()), done=tokens_before) as progress:
-        for number in todo:
-            parts = []
-            for bucket, logits in forward(
-                model, shards[number], collate, precision=settings.precision
-            ):
-                parts.append(logits[:, order])
-                tokens = int(lengths[bucket].sum())
-                progress.advance(tokens, tokens)
-            rows = np.concatenate(shards[number])
-            writer.write(number, examples.keys[rows], np.concatenate(parts))
+    collate = collator(examples, loaded.tokenizer, device)
+    ask = task.ask(loaded.tokenizer)
+
+    def say_of(shard: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Outputs | HiddenOutputs]]:
+        answered = answers(loaded.model, ask, shard, collate, precision=settings.precision)
+        for batch, said in answered:
+            yield batch.indices, ordered(said, loaded.order)
+
+    with TargetWriter(out, settings.codec) as writer:
+        todo = [number for number in range(len(shards)) if not writer.committed(number)]
+        before = [b for n, shard in enumerate(shards) if n not in todo for b in shard]
+        if before:
+            done = sum(map(len, before))
+            say(f"targets: going on after {done:,} of {len(examples):,} examples")
+        # counted in tokens: the longest come first, so their number would foretell too much
+        tokens_before = sum(int(lengths[b].sum()) for b in before)
+        with track("targets", int(lengths.sum()), done=tokens_before) as progress:
+            for number in todo:
+                parts = []
+                for bucket, said in say_of(shards[number]):
+                    draws = Draws(settings.seed, examples.keys[bucket], positions[bucket])
+                    writer.describe(said)
+                    parts.append(settings.codec.pick(said, draws))
+                    tokens = int(lengths[bucket].sum())
+                    progress.advance(tokens, tokens)
+                rows = np.concatenate(shards[number])
+                picked = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+                writer.write(number, examples.keys[rows], positions[rows], picked)
+        manifest = writer.finish(
+            [sum(len(b) for b in shard) for shard in shards],
+            tokens=int(lengths.sum()),
+            labels=list(space.names),
+            origin=origin,
+        )
+    if manifest.outputs > 1:
+        sample = _sample(positions)
+        store = TargetStore(out, manifest)
+        (_, said), *_ = say_of([sample])
+        kept = store.read(store.rows(examples.keys[sample]), device)
+        manifest = replace(manifest, quality=quality(said, kept))
+        manifest.save(out)
     (out / PLAN).unlink()
-    manifest = writer.finish(
-        [sum(len(b) for b in shard) for shard in shards],
-        tokens=int(lengths.sum()),
-        labels=list(space.names),
-        origin=origin,
-    )
     waste = padding_waste(lengths, buckets)
+    written = sum(s.bytes for s in manifest.shards)
     say(
         f"targets: {manifest.examples:,} examples, {manifest.tokens:,} tokens, "
-        f"{sum(s.bytes for s in manifest.shards) / 1e6:.1f} MB in {len(manifest.shards)} shards; "
-        f"padding {waste:.1%}"
+        f"{written / 1e6:.1f} MB in {len(manifest.shards)} shards; padding {waste:.1%}"
     )
     return {
         "examples": manifest.examples,
@@ -99,16 +130,64 @@ def generate_targets(
     }
 
 
-def _shards(buckets: list[np.ndarray], examples: int) -> list[list[np.ndarray]]:
-    """Group whole buckets into shards of about `examples` examples."""
+def check_room(
+    teacher: TeacherModel,
+    task: Task,
+    space: LabelSpace,
+    examples: TokenTable,
+    *,
+    settings: StoredTargets,
+    out: Path,
+) -> None:
+    """Raise `WorkspaceError` if the targets are expected to be larger than the disk has room for.
+
+    The teacher's config and tokenizer are read only where the largest teacher would not fit.
+    """
+    room = shutil.disk_usage(out).free
+    room += sum(shard.stat().st_size for shard in out.glob("shard-*.arrow"))
+    counts = {"examples": len(examples), "positions": int(examples.positions.sum())}
+    if store_bytes(settings.codec, **counts, outputs=MOST_OUTPUTS, hidden=MOST_HIDDEN) <= room:
+        return
+    saved = teacher.saved
+    known: dict[str, Any] = {"key": saved.key, "trust_remote_code": saved.trust_remote_code}
+    try:
+        hidden = shape_of(outline(saved.folder, task, space, **known)).hidden
+        width = task.width(task.load_tokenizer(saved.folder, **known), space)
+    except ModelError:
+        return  # loading it will say what is wrong
+    expected = store_bytes(settings.codec, **counts, outputs=width, hidden=hidden)
+    if expected > room:
+        raise WorkspaceError(
+            f"targets.codec = {settings.codec.name}: about {size(expected)} of targets are "
+            f"expected, and {size(room)} are free in {out.parent}; "
+            f"{more_room(settings.codec.name, task.family)}"
+        )
+
+
+def more_room(codec: str, family: str) -> str:
+    """What to do about a disk that is too small."""
+    smaller = family == "language" and codec != "sampled"
+    if smaller:
+        return "choose a smaller codec (targets=sampled), or set workspace=FOLDER on another disk"
+    return "free some space, or set workspace=FOLDER on another disk"
+
+
+def _sample(positions: np.ndarray) -> np.ndarray:
+    """A few examples from all over the data, of about `QUALITY_POSITIONS` positions."""
+    wanted = min(len(positions), int(QUALITY_POSITIONS / max(1.0, float(positions.mean()))) + 1)
+    return np.unique(np.linspace(0, len(positions) - 1, wanted).astype(int))
+
+
+def _shards(buckets: list[np.ndarray], lengths: np.ndarray, tokens: int) -> list[list[np.ndarray]]:
+    """Group whole buckets into shards of about `tokens` tokens."""
     shards: list[list[np.ndarray]] = [[]]
     held = 0
     for bucket in buckets:
-        if held >= examples:
+        if held >= tokens:
             shards.append([])
             held = 0
         shards[-1].append(bucket)
-        held += len(bucket)
+        held += int(lengths[bucket].sum())
     return shards
 
 

@@ -5,17 +5,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from distillkit.data.tokens import TokenTable
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
+from distillkit.examples import TokenTable
 from distillkit.losses import HardLabelLoss
 from distillkit.records import LabelSpace
 from distillkit.stages.learning import Recipe, learn
-from distillkit.tasks import Task
-from distillkit.tasks.models import SavedModel, load_classifier, load_tokenizer
+from distillkit.tasks import Loaded, SavedModel, Task
 from distillkit.teachers import LocalTeacher
 
 
@@ -26,9 +24,15 @@ class TeacherModel:
     saved: SavedModel
     origin: dict[str, Any]
 
-    def load(self, task: Task, space: LabelSpace) -> tuple[Any, Any, np.ndarray]:
-        """(model in eval mode, tokenizer, where each of the data's labels stands in its output)."""
-        return self.saved.load(space, problem_type=task.problem_type)
+    def load(self, task: Task, space: LabelSpace) -> Loaded:
+        """The model in eval mode, its tokenizer, where the data's labels stand in its output."""
+        return task.load(self.saved, space)
+
+    @property
+    def may_move(self) -> bool:
+        """Whether the model may be moved to a device: one that was placed or quantised may not."""
+        options = self.saved.options or {}
+        return not (options.get("device_map") or options.get("quantization"))
 
 
 def fitted_inputs(
@@ -41,7 +45,7 @@ def fitted_inputs(
         "body": body,
         "data": labelled,
         "task": type(task).__name__,
-        "max_length": task.max_length,
+        **task.feature_inputs(held_out=False),
         "seed": seed,
         **{name: getattr(teacher, name) for name in how},
     }
@@ -67,15 +71,8 @@ def fit_teacher(
 ) -> dict[str, Any]:
     """Fine-tune the body in `folder` on hard labels; save the best by validation under `out`."""
     torch.manual_seed(seed)  # the new head
-    model = load_classifier(
-        folder,
-        space,
-        key=teacher.key,
-        problem_type=task.problem_type,
-        fresh_head=True,
-        trust_remote_code=trust_remote_code,
-    )
-    tokenizer = load_tokenizer(folder, key=teacher.key, trust_remote_code=trust_remote_code)
+    model = task.load_body(folder, space, key=teacher.key, trust_remote_code=trust_remote_code)
+    tokenizer = task.load_tokenizer(folder, key=teacher.key, trust_remote_code=trust_remote_code)
     steps_per_epoch = -(-len(examples) // teacher.batch_size)
     recipe = Recipe(
         task=task,

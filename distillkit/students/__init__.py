@@ -1,8 +1,9 @@
 """Students: how a small model is made."""
 
+from distillkit.students.from_teacher import FromTeacher
 from distillkit.students.pretrained import PretrainedStudent
 from distillkit.students.scratch import ScratchStudent
 
-Student = PretrainedStudent | ScratchStudent
+Student = FromTeacher | PretrainedStudent | ScratchStudent
 
-__all__ = ["PretrainedStudent", "ScratchStudent", "Student"]
+__all__ = ["FromTeacher", "PretrainedStudent", "ScratchStudent", "Student"]

@@ -1,55 +1,82 @@
-"""How soft targets are kept: one class a codec."""
+"""How soft targets are kept: one class a codec, each in a file of its own."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from distillkit.errors import TargetsError
+from distillkit.records import Targets
+from distillkit.targets.dense import Dense
+from distillkit.targets.draws import Draws
+from distillkit.targets.last_hidden import LastHidden
+from distillkit.targets.logits import Said
+from distillkit.targets.packing import Payload
+from distillkit.targets.sampled import Sampled
+from distillkit.targets.top_k import TopK
+from distillkit.targets.top_p import TopP
 
-_DTYPES: dict[str, Any] = {"float32": np.float32, "float16": np.float16}
 
+class Codec(Protocol):
+    """What is kept of a teacher's answers, and how.
 
-@dataclass(frozen=True)
-class Dense:
-    """All logits of an example: [classes] of `dtype`."""
+    `name` is that of a manifest; `files` are those beside the shards that all examples share.
+    """
 
-    dtype: Literal["float32", "float16"] = "float32"
+    name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
 
-    name = "dense"
+    @property
+    def captured(self) -> tuple[float, ...] | None:
+        """The temperatures at which the targets are known; None: at any."""
 
     def settings(self) -> dict[str, Any]:
-        """What a manifest must say for the codec to be made again."""
-        return {"name": self.name, "dtype": self.dtype}
+        """All that a manifest must say for the codec to be made again: its name and its fields."""
 
-    def fields(self, outputs: int) -> list[pa.Field]:
-        """The columns that the codec adds to a shard."""
-        return [pa.field("logits", pa.list_(pa.from_numpy_dtype(_DTYPES[self.dtype]), outputs))]
+    def check(self, outputs: int) -> None:
+        """Raise `ConfigError` if the codec does not fit a teacher of so many outputs."""
 
-    def encode(self, logits: np.ndarray) -> list[pa.Array]:
-        """float32 [examples, classes] -> the codec's columns."""
-        largest = np.finfo(_DTYPES[self.dtype]).max
-        if np.abs(logits[np.isfinite(logits)]).max(initial=0.0) > largest:
-            raise TargetsError(
-                f"targets.dtype = {self.dtype}: the teacher's outputs go beyond {largest:,.0f}; "
-                "set targets.dtype=float32"
-            )
-        flat = pa.array(np.ascontiguousarray(logits, _DTYPES[self.dtype]).ravel())
-        return [pa.FixedSizeListArray.from_arrays(flat, logits.shape[1])]
+    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+        """What is kept of some positions; the first axis of each array is [positions].
 
-    def view(self, batch: pa.RecordBatch) -> np.ndarray:
-        """A shard's logits [examples, classes] in the stored dtype, without a copy."""
-        column = batch.column("logits")
-        values = column.flatten().to_numpy(zero_copy_only=True)
-        return values.reshape(len(column), -1)
+        Positions are looked at in chunks, so that nothing more of [positions, outputs] is held.
+        Raises `TargetsError` for what cannot be kept.
+        """
+
+    def keep(self, said: Said, folder: Path) -> None:
+        """Write `files` into the folder; what they hold is the same whatever was asked."""
+
+    def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
+        """One value an example; `positions` [examples] int64 says how many of the rows it has."""
+
+    def decoder(
+        self, folder: Path, outputs: int, device: torch.device
+    ) -> Callable[[Payload], Targets]:
+        """A function that turns stored values into targets on the device, positions in order."""
+
+    def expected_bytes(self, outputs: int, hidden: int) -> float:
+        """About what a position takes, of a teacher with so many outputs and hidden channels."""
 
 
-def from_settings(settings: dict[str, Any]) -> Dense:
+CODECS: tuple[type[Codec], ...] = (Dense, LastHidden, Sampled, TopK, TopP)
+
+
+def from_settings(settings: dict[str, Any]) -> Codec:
     """The codec that a manifest names; raises `TargetsError` for one of a newer distillkit."""
-    if settings.get("name") != Dense.name:
+    fields = dict(settings)
+    name = fields.pop("name", None)
+    known = {codec.name: codec for codec in CODECS}
+    try:
+        return known[name](**fields)
+    except KeyError:
         raise TargetsError(
-            f"targets.codec = {settings.get('name')}: not known to this distillkit; it knows "
-            f"{Dense.name}"
-        )
-    return Dense(dtype=settings["dtype"])
+            f"targets.codec = {name}: not known to this distillkit; it knows {', '.join(known)}"
+        ) from None
+    except TypeError:
+        raise TargetsError(
+            f"targets.codec = {name}: this distillkit does not know it with the settings "
+            f"{', '.join(fields)}; use the distillkit that wrote the store"
+        ) from None

@@ -1,14 +1,14 @@
 """What a target store says of itself."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import file_sha256, first_difference, read_json, write_json
+from distillkit.artifacts import file_sha256, fingerprint, first_difference, read_json, write_json
 from distillkit.errors import TargetsError
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "targets.json"
 
 
@@ -23,21 +23,42 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedFile:
+    """A file beside the shards that all examples share, as a head is."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreManifest:
     """The content of targets.json.
 
+    `outputs` are a classifier's classes or a language model's vocabulary; `codec` has all settings
+    of the codec, with the temperatures that it captured. `quality` is what was measured at capture.
     `origin` has the records `teacher`, `tokenizer` and `data`, each with a `fingerprint` and the
-    fields behind it: a store may only be used where all three are the same.
+    fields behind it: a store may only be used where all three are the same. What was merged of
+    several names them as `members`; then it may be used where one of them is the run's.
     """
 
     codec: dict[str, Any]
     outputs: int
     labels: list[str]
     examples: int
+    positions: int
     tokens: int
     origin: dict[str, Any]
     shards: list[Shard]
+    files: list[SharedFile] = field(default_factory=list)
+    quality: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of what the store holds: two stores may have one origin, and other targets."""
+        held = [s.sha256 for s in self.shards] + [f.sha256 for f in self.files]
+        return fingerprint({"origin": self.origin, "codec": self.codec, "held": held})
 
     def save(self, folder: Path) -> None:
         """Write targets.json."""
@@ -60,7 +81,9 @@ class StoreManifest:
                 "Use the distillkit that wrote it, or make the targets again"
             )
         try:
-            return cls(**record | {"shards": [Shard(**shard) for shard in record["shards"]]})
+            shards = [Shard(**shard) for shard in record["shards"]]
+            files = [SharedFile(**file) for file in record["files"]]
+            return cls(**record | {"shards": shards, "files": files})
         except (KeyError, TypeError) as error:
             raise _damaged(folder, error) from error
 
@@ -70,7 +93,7 @@ class StoreManifest:
         for part in ("data", "tokenizer", "teacher"):
             wanted, found = dict(expected[part]), dict(self.origin.get(part, {}))
             ours, theirs = wanted.pop("fingerprint"), found.pop("fingerprint", None)
-            if ours == theirs:
+            if ours in (theirs, *(member["fingerprint"] for member in found.get("members", []))):
                 continue
             field, here, there = first_difference(wanted, found) or ("fingerprint", ours, theirs)
             raise TargetsError(
@@ -80,16 +103,17 @@ class StoreManifest:
             )
 
     def damaged(self, folder: Path) -> list[str]:
-        """One line for each shard that is missing, cut short or altered."""
+        """One line for each shard or other file that is missing, cut short or altered."""
         lines = []
-        for shard in self.shards:
-            path = folder / shard.file
+        parts: list[Shard | SharedFile] = [*self.shards, *self.files]
+        for part in parts:
+            path = folder / part.file
             if not path.is_file():
-                lines.append(f"{shard.file}: missing")
-            elif path.stat().st_size != shard.bytes:
-                lines.append(f"{shard.file}: {path.stat().st_size:,} bytes, not {shard.bytes:,}")
-            elif file_sha256(path) != shard.sha256:
-                lines.append(f"{shard.file}: altered (its sha256 is not the manifest's)")
+                lines.append(f"{part.file}: missing")
+            elif path.stat().st_size != part.bytes:
+                lines.append(f"{part.file}: {path.stat().st_size:,} bytes, not {part.bytes:,}")
+            elif file_sha256(path) != part.sha256:
+                lines.append(f"{part.file}: altered (its sha256 is not the manifest's)")
         return lines
 
 

@@ -1,16 +1,18 @@
 """Reading a target store: memory-mapped, by example key, in any order."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
 from distillkit.errors import TargetsError
+from distillkit.records import Targets
 from distillkit.targets.codecs import from_settings
 from distillkit.targets.manifest import StoreManifest
+from distillkit.targets.packing import SLACK, Payload, before
 
 
 class TargetStore:
@@ -18,23 +20,31 @@ class TargetStore:
 
     def __init__(self, folder: Path, manifest: StoreManifest) -> None:
         self.folder, self.manifest = folder, manifest
-        codec = from_settings(manifest.codec)
-        keys, self._logits = [], []
+        self.codec = from_settings(manifest.codec)
+        self._decoders: dict[torch.device, Callable[[Payload], Targets]] = {}
+        keys, positions, begins, self._data = [], [], [], []
         for shard in manifest.shards:
             with pa.memory_map(str(folder / shard.file)) as source:
                 batch = pa.ipc.open_file(source).get_batch(0)
             keys.append(_keys(batch.column("key")))
-            self._logits.append(codec.view(batch))
-        every = np.concatenate(keys) if keys else np.zeros(0, "S16")
+            positions.append(batch.column("positions").to_numpy())
+            values, data = _values(batch.column("payload"))
+            begins.append(values)
+            self._data.append(data)
+        every = np.concatenate([np.zeros(0, "S16"), *keys])
         self._order = np.argsort(every, kind="stable")
         self._sorted = every[self._order]
-        self._begins = np.cumsum([0, *(len(k) for k in keys)])
+        self._shard_begins = before(np.array([len(k) for k in keys], np.int64))
+        self._begins = np.concatenate([np.zeros(0, np.int64), *(b[:-1] for b in begins)])
+        self._sizes = np.concatenate([np.zeros(0, np.int64), *map(np.diff, begins)])
+        self.positions = np.concatenate([np.zeros(0, np.int64), *positions])
+        self._even = len(every) > 0 and self._sizes[0] > 0 and bool(np.ptp(self._sizes) == 0)
 
     @classmethod
     def open(cls, folder: Path, *, expected: dict[str, Any] | None = None) -> "TargetStore":
         """Check origin and checksums, then map the shards.
 
-        Raises `TargetsError` that names the first damaged shard, or the first field in which the
+        Raises `TargetsError` that names the first damaged file, or the first field in which the
         store's origin is not the `expected` one.
         """
         manifest = StoreManifest.open(folder)
@@ -49,6 +59,13 @@ class TargetStore:
             )
         return cls(folder, manifest)
 
+    @property
+    def keys(self) -> np.ndarray:
+        """The keys of all rows, 16 bytes each."""
+        keys = np.empty_like(self._sorted)
+        keys[self._order] = self._sorted
+        return keys
+
     def rows(self, keys: np.ndarray) -> np.ndarray:
         """Where the examples stand, [examples]; raises `TargetsError` if one is not there."""
         if not len(self._sorted):
@@ -61,16 +78,50 @@ class TargetStore:
             )
         return self._order[places]
 
-    def logits(self, rows: np.ndarray) -> Tensor:
-        """The teacher's logits of these rows, float32 [rows, classes]."""
-        out = np.empty((len(rows), self.manifest.outputs), np.float32)
-        shards = np.searchsorted(self._begins, rows, side="right") - 1
+    def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Targets:
+        """The targets of these rows' positions, one row's after the other's.
+
+        `positions` [all rows] says how many each row has.
+        """
+        device = torch.device(device)
+        if device not in self._decoders:
+            self._decoders[device] = self.codec.decoder(self.folder, self.manifest.outputs, device)
+        return self._decoders[device](self._payload(rows))
+
+    def _payload(self, rows: np.ndarray) -> Payload:
+        begins = before(self._sizes[rows])
+        data = np.zeros(begins[-1] + SLACK, np.uint8)
+        if len(rows):
+            (self._copy_even if self._even else self._copy)(rows, data[:-SLACK], begins)
+        return Payload(data, begins, self.positions[rows])
+
+    def _copy_even(self, rows: np.ndarray, out: np.ndarray, begins: np.ndarray) -> None:
+        """A classifier's examples, many and small, all have one size: they are a table's rows."""
+        row = np.dtype((np.void, int(self._sizes[0])))
+        shards = np.searchsorted(self._shard_begins, rows, side="right") - 1
         for shard in np.unique(shards):
             here = shards == shard
-            out[here] = self._logits[shard][rows[here] - self._begins[shard]]
-        return torch.from_numpy(out)
+            table = self._data[shard].view(row)
+            out.view(row)[here] = table[rows[here] - self._shard_begins[shard]]
+
+    def _copy(self, rows: np.ndarray, out: np.ndarray, begins: np.ndarray) -> None:
+        """One copy an example: an index of each byte would take eight times their memory."""
+        shards = np.searchsorted(self._shard_begins, rows, side="right") - 1
+        sizes = self._sizes[rows]
+        pieces = zip(shards, self._begins[rows], sizes, begins[:-1], strict=True)
+        for shard, source, size, target in pieces:
+            out[target : target + size] = self._data[shard][source : source + size]
 
 
 def _keys(column: pa.FixedSizeBinaryArray) -> np.ndarray:
     width = column.type.byte_width
     return np.frombuffer(column.buffers()[1], dtype=f"S{width}", count=len(column))
+
+
+def _values(column: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
+    """(where each value begins and the last one ends, their bytes), without a copy."""
+    _, offsets, data = column.buffers()
+    begins = np.frombuffer(offsets, np.int64, len(column) + 1)
+    if not data:
+        return begins, np.zeros(0, np.uint8)
+    return begins, np.frombuffer(data, np.uint8, begins[-1])

@@ -1,22 +1,25 @@
 """How soft targets are captured."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from distillkit.constraints import PositiveInt
+from distillkit.constraints import NonNegativeInt, PositiveInt
+from distillkit.targets.dense import Dense
 
 
 @dataclass(frozen=True)
 class StoredTargets:
     """Targets from a store that is made once and read by every student.
 
-    `path` takes a store as it is, after checking that teacher, tokenizer and data are this run's.
-    `batch_tokens` is a forward pass's size with padding; neither it nor `shard_examples` changes
-    what the store means.
+    `codec` says what is kept of each position; `seed` belongs to codecs that draw. `path` takes a
+    store as it is, after checking that teacher, tokenizer and data are this run's. `batch_tokens`
+    is a forward pass's size with padding; neither it nor `shard_tokens` changes what the store
+    means.
     """
 
-    dtype: Literal["float32", "float16"] = "float32"
+    codec: Any = field(default_factory=Dense)
+    seed: NonNegativeInt = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_tokens: PositiveInt = 4096
-    shard_examples: PositiveInt = 8192
+    shard_tokens: PositiveInt = 65536
     path: str | None = None

@@ -1,25 +1,55 @@
 """Writing a target store: shard by shard, each whole or not there."""
 
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
 from distillkit.artifacts import atomic, file_sha256
 from distillkit.records import KEY_BYTES
-from distillkit.targets.codecs import Dense
-from distillkit.targets.manifest import Shard, StoreManifest
+from distillkit.targets.codecs import Codec
+from distillkit.targets.logits import Said, width
+from distillkit.targets.manifest import Shard, SharedFile, StoreManifest
+from distillkit.targets.packing import before
+
+_WAITING = 2  # shards that may wait to be written: the capture must not outrun the disk's memory
+_PIECE = 4096  # positions that are encoded at a time: their arrays fit into a processor's caches
+_OUTPUTS = b"outputs"
 
 
 class TargetWriter:
-    """Writes shards into a folder that may hold those of a killed run."""
+    """Writes shards into a folder that may hold those of a killed run.
 
-    def __init__(self, folder: Path, codec: Dense, outputs: int) -> None:
-        self.folder, self.codec, self.outputs = folder, codec, outputs
-        self._schema = pa.schema(
-            [pa.field("key", pa.binary(KEY_BYTES), nullable=False), *codec.fields(outputs)]
-        )
+    Shards are encoded and written by one thread, in the order in which they were given, beside the
+    teacher's next forward pass. What fails there is raised by the next call, as it is.
+    """
+
+    def __init__(self, folder: Path, codec: Codec) -> None:
+        self.folder, self.codec = folder, codec
+        self._outputs: int | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="targets")
+        self._pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.wait()
+        finally:
+            self._thread.shutdown(cancel_futures=True)
 
     @staticmethod
     def name(shard: int) -> str:
@@ -27,40 +57,132 @@ class TargetWriter:
         return f"shard-{shard:05d}.arrow"
 
     def committed(self, shard: int) -> bool:
-        """Whether an earlier run wrote this shard: its name appears only when it is whole."""
+        """Whether this shard is there: its name appears only when it is whole."""
         return (self.folder / self.name(shard)).is_file()
 
-    def write(self, shard: int, keys: np.ndarray, logits: np.ndarray) -> None:
-        """Commit one shard: `keys` [examples] of 16 bytes, `logits` [examples, classes]."""
-        fixed = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(KEY_BYTES),
-            len(keys),
-            [None, pa.py_buffer(np.ascontiguousarray(keys).tobytes())],
-        )
-        batch = pa.record_batch([fixed, *self.codec.encode(logits)], schema=self._schema)
-        with (
-            atomic(self.folder / self.name(shard)) as temporary,
-            pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, self._schema) as file,
-        ):
-            file.write_batch(batch)
+    def describe(self, said: Said) -> None:
+        """Learn from a first answer what all have in common; further ones are passed over.
+
+        Raises `ConfigError` if the codec does not fit the teacher.
+        """
+        if self._outputs is not None:
+            return
+        self.codec.check(width(said))
+        self.codec.keep(said, self.folder)
+        self._outputs = width(said)
+
+    def write(
+        self, shard: int, keys: np.ndarray, positions: np.ndarray, picked: dict[str, np.ndarray]
+    ) -> None:
+        """Have one shard committed: `keys` [examples] of 16 bytes, `positions` [examples].
+
+        `picked` is what the codec picked at all these positions, in order. The arrays must not be
+        written to any more. Waits if too many shards are under way.
+        """
+        assert self._outputs is not None, "a shard cannot be written before `describe`"
+        while len(self._pending) >= _WAITING:
+            self._pending.popleft().result()
+        task = self._thread.submit(self._write, shard, self._outputs, keys, positions, picked)
+        self._pending.append(task)
+
+    def wait(self) -> None:
+        """Return when all shards are committed."""
+        while self._pending:
+            self._pending.popleft().result()
 
     def finish(
-        self, examples: list[int], *, tokens: int, labels: list[str], origin: dict[str, Any]
+        self,
+        examples: list[int],
+        *,
+        tokens: int,
+        labels: list[str],
+        origin: dict[str, Any],
+        quality: dict[str, Any] | None = None,
     ) -> StoreManifest:
-        """Write the manifest over all shards, of which number i holds `examples[i]`."""
-        shards = []
-        for number, count in enumerate(examples):
-            path = self.folder / self.name(number)
-            shards.append(Shard(path.name, count, path.stat().st_size, file_sha256(path)))
+        """Write the manifest over all shards, of which number i holds `examples[i]`.
+
+        `quality` is what was measured at capture: how far what is kept is from what was said.
+        """
+        self.wait()
+        paths = [self.folder / self.name(number) for number in range(len(examples))]
         manifest = StoreManifest(
             codec=self.codec.settings(),
-            outputs=self.outputs,
+            outputs=self._outputs or _outputs(paths),
             labels=labels,
             examples=sum(examples),
+            positions=sum(map(_positions, paths)),
             tokens=tokens,
             origin=origin,
-            shards=shards,
+            shards=[
+                Shard(path.name, count, path.stat().st_size, file_sha256(path))
+                for path, count in zip(paths, examples, strict=True)
+            ],
+            files=[
+                SharedFile(
+                    name, (self.folder / name).stat().st_size, file_sha256(self.folder / name)
+                )
+                for name in self.codec.files
+            ],
+            quality=quality or {},
         )
         manifest.save(self.folder)
         return manifest
+
+    def _write(
+        self,
+        shard: int,
+        outputs: int,
+        keys: np.ndarray,
+        positions: np.ndarray,
+        picked: dict[str, np.ndarray],
+    ) -> None:
+        columns = [
+            pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(KEY_BYTES),
+                len(keys),
+                [None, pa.py_buffer(np.ascontiguousarray(keys).tobytes())],
+            ),
+            pa.array(positions, pa.uint32()),
+            pa.concat_arrays(list(self._encoded(positions.astype(np.int64), picked))),
+        ]
+        schema = pa.schema(
+            [
+                pa.field("key", columns[0].type, nullable=False),
+                pa.field("positions", columns[1].type, nullable=False),
+                pa.field("payload", columns[2].type, nullable=False),
+            ],
+            metadata={_OUTPUTS: str(outputs)},
+        )
+        with (
+            atomic(self.folder / self.name(shard)) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, schema) as file,
+        ):
+            file.write_batch(pa.record_batch(columns, schema=schema))
+
+    def _encoded(
+        self, positions: np.ndarray, picked: dict[str, np.ndarray]
+    ) -> Iterator[pa.LargeBinaryArray]:
+        """The examples' values, whole examples of about `_PIECE` positions at a time."""
+        begins = before(positions)
+        assert all(len(array) == begins[-1] for array in picked.values())
+        cuts = np.flatnonzero(np.diff(begins[:-1] // _PIECE)) + 1
+        edges = [0, *cuts.tolist(), len(positions)]
+        for first, last in pairwise(edges):
+            part = slice(begins[first], begins[last])
+            here = {name: array[part] for name, array in picked.items()}
+            yield self.codec.encode(here, positions[first:last])
+
+
+def _outputs(paths: list[Path]) -> int:
+    """What `describe` learnt in the run that wrote the shards."""
+    if not paths:
+        return 0
+    with pa.memory_map(str(paths[0])) as source:
+        return int(pa.ipc.open_file(source).schema.metadata[_OUTPUTS])
+
+
+def _positions(path: Path) -> int:
+    with pa.memory_map(str(path)) as source:
+        column = pa.ipc.open_file(source).get_batch(0).column("positions")
+        return int(column.to_numpy().sum(dtype=np.int64))

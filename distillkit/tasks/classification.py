@@ -8,24 +8,21 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit.constraints import PositiveInt
 from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import task as scores
 from distillkit.records import LabelSpace
+from distillkit.tasks.sequence import SequenceTask
 
 MANY = 1000  # more class names than this are almost surely a real value or an id
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(SequenceTask):
     """One label out of several; `max_length` is in tokens, longer text is cut."""
-
-    max_length: PositiveInt = 128
 
     headline = "accuracy"
     problem_type = "single_label_classification"
-    is_classification = True
 
     @staticmethod
     def read_labels(

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +10,26 @@ import numpy as np
 
 from distillkit.errors import ModelError
 from distillkit.records import LabelSpace
+from distillkit.tasks.task import Loaded, SavedModel
 
 PICKLED = ("pytorch_model.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-@dataclass(frozen=True, slots=True)
-class SavedModel:
-    """A trained classifier, not yet loaded.
-
-    `folder` is a folder or hub id; `key` the setting it came from, for messages; `labels` names
-    its outputs, in their order, where its own config does not.
-    """
-
-    folder: str
-    key: str
-    labels: list[str] | None = None
-    trust_remote_code: bool = False
-
-    def load(self, space: LabelSpace, *, problem_type: str) -> tuple[Any, Any, np.ndarray]:
-        """(model in eval mode, tokenizer, where each of the data's labels stands in its output)."""
-        model = load_classifier(
-            self.folder,
-            space,
-            key=self.key,
-            problem_type=problem_type,
-            fresh_head=False,
-            trust_remote_code=self.trust_remote_code,
-        )
-        order = label_order(model, space, key=f"{self.key} = {self.folder}", given=self.labels)
-        tokenizer = load_tokenizer(
-            self.folder, key=self.key, trust_remote_code=self.trust_remote_code
-        )
-        return model.eval(), tokenizer, order
+def load_saved(saved: SavedModel, labels: LabelSpace, *, problem_type: str) -> Loaded:
+    """A trained classifier in eval mode, its tokenizer, and where the data's labels stand in it."""
+    model = load_classifier(
+        saved.folder,
+        labels,
+        key=saved.key,
+        problem_type=problem_type,
+        fresh_head=False,
+        trust_remote_code=saved.trust_remote_code,
+    )
+    order = label_order(model, labels, key=f"{saved.key} = {saved.folder}", given=saved.labels)
+    tokenizer = load_tokenizer(
+        saved.folder, key=saved.key, trust_remote_code=saved.trust_remote_code
+    )
+    return Loaded(model.eval(), tokenizer, order)
 
 
 def check_folder(folder: str, *, key: str) -> None:
@@ -68,7 +55,7 @@ def load_tokenizer(folder: str, *, key: str, trust_remote_code: bool = False) ->
     """The tokenizer of a folder or hub id."""
     from transformers import AutoTokenizer
 
-    with _quiet(), _one_line(key, folder, "tokenizer"):
+    with quiet(), one_line(key, folder, "tokenizer"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
 
 
@@ -92,7 +79,7 @@ def load_classifier(
     options: dict[str, Any] = {"dtype": "float32", "use_safetensors": True}
     if fresh_head:
         options |= head_options(labels, problem_type) | {"ignore_mismatched_sizes": True}
-    with _quiet(), _one_line(key, folder, "model"):
+    with quiet(), one_line(key, folder, "model"):
         return AutoModelForSequenceClassification.from_pretrained(
             folder, trust_remote_code=trust_remote_code, **options
         )
@@ -114,14 +101,14 @@ def new_classifier(
         raise ModelError(
             f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has {len(tokenizer)} tokens"
         )
-    with _quiet(), _one_line(key, model_type, "config"):
+    with quiet(), one_line(key, model_type, "config"):
         made = AutoConfig.for_model(model_type, **shape, **head_options(labels, problem_type))
         return AutoModelForSequenceClassification.from_config(made)
 
 
 def save_classifier(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a model folder in Hugging Face format, as safetensors."""
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -172,7 +159,7 @@ def _some(names: list[str], most: int = 10) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' load report and bars off the terminal: a new head is no news here."""
     from transformers.utils import logging as hf_logging
 
@@ -189,11 +176,23 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_line(key: str, what: str, part: str) -> Iterator[None]:
+def one_line(key: str, what: str, part: str) -> Iterator[None]:
+    """Turn what transformers raises into a `ModelError` that names the setting and its value."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except (
+        ImportError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        StrictDataclassError,
+        TypeError,
+        ValueError,
+    ) as error:
+        cause = error.__cause__ if isinstance(error, StrictDataclassError) else None
+        reason = (str(cause or error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{key} = {what}: its {part} cannot be made ready ({reason})") from error

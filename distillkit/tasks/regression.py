@@ -7,22 +7,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from distillkit.constraints import PositiveInt
 from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import task as scores
 from distillkit.records import LabelSpace
+from distillkit.tasks.sequence import SequenceTask
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(SequenceTask):
     """One real value; `max_length` is in tokens, longer text is cut."""
-
-    max_length: PositiveInt = 128
 
     headline = "pearson"
     problem_type = "regression"
-    is_classification = False
 
     @staticmethod
     def read_labels(

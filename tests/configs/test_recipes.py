@@ -1,6 +1,9 @@
 """Every recipe: it composes, passes the check, builds, and says what it is."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from distillkit.commands.recipes import FIELDS
 from distillkit.config import overrides
@@ -9,6 +12,7 @@ from distillkit.config.compose import load_yaml
 from distillkit.config.paths import CONF, RECIPES, recipe_files
 from distillkit.config.settings import GROUPS, RunSettings
 from distillkit.config.signatures import signature
+from distillkit.errors import ConfigError
 
 each_recipe = pytest.mark.parametrize("name", recipe_files())
 
@@ -74,3 +78,13 @@ def test_another_choice_can_be_taken_with_it(
     # what the recipe set for its own choice, and the other one has no use for
     assert checked.left_out == sorted(f"{group}.{key}" for key in settings if key not in takes)
     build(cfg[group], key=group, partial=group == "optimizer")
+
+
+@pytest.mark.parametrize("field", ["paper", "metric", "number", "source", "status"])
+def test_a_published_figure_without_its_source_is_refused(field: str, tmp_path: Path) -> None:
+    block = load_yaml(recipe_files()["distilgpt2"])["published"][0]
+    (tmp_path / "recipes").mkdir()
+    mine = {"published": [{k: v for k, v in block.items() if k != field}]}
+    (tmp_path / "recipes" / "mine.yaml").write_text(yaml.safe_dump(mine))
+    with pytest.raises(ConfigError, match=rf"published\.0\.{field}: missing"):
+        overrides.check(["recipe=mine"], user_folder=tmp_path)

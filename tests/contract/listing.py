@@ -41,7 +41,8 @@ class Loss:
     by_hand: Mapping[str, Any] = field(default_factory=dict)
     target: Literal["logits", "class", "real"] = "logits"
     agreement: Literal["zero", "minimum"] = "zero"
-    rules_out: bool = False  # a teacher may rule a class out: its logit is -inf
+    rules_out: bool = False  # finite where the teacher rules a class out: its logit is -inf
+    order: int = 2  # the gradient falls as T to the power of -order
     task: Any = field(default_factory=Classification)
     classes: int = 3
 
@@ -49,9 +50,16 @@ class Loss:
         """Whether the function has this setting."""
         return setting in inspect.signature(self.function).parameters
 
+    @property
+    def is_divergence(self) -> bool:
+        """Whether it compares two softmaxes, and so takes a few entries of one of them."""
+        return "rest" in inspect.signature(self.module).parameters
+
     def settings(self) -> Iterator[dict[str, Any]]:
         """Every combination of settings that the function takes, its defaults among them."""
         tried: dict[str, tuple[Any, ...]] = {
+            "beta": (0.5, 0.1, 0.9),
+            "skew": (0.1, 0.6),
             "temperature": (1.0, 0.5, 4.0),
             "scale_by_t2": (True, False),
             "reduction": ("batchmean", "mean"),
@@ -84,40 +92,51 @@ class Loss:
         )
 
 
-def log_softmax(logits: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+def softmax(logits: Array) -> Array:
+    weights: Array = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def over_classes(values: Array, reduction: str) -> Array:
     return values.sum(axis=-1) if reduction == "batchmean" else values.mean(axis=-1)
 
 
-def kl(
-    student: Array,
-    teacher: Array,
-    *,
-    temperature: float = 1.0,
-    scale_by_t2: bool = True,
-    reduction: str = "batchmean",
-) -> Array:
-    log_p, log_q = log_softmax(teacher / temperature), log_softmax(student / temperature)
-    p = np.exp(log_p)
-    values = np.where(p > 0, p * (np.where(p > 0, log_p, 0) - log_q), 0)
-    return over_classes(values, reduction) * (temperature**2 if scale_by_t2 else 1)
+def of_softmax(by_class: Callable[..., Array]) -> Callable[..., Array]:
+    """A divergence of the student's softmax q and the teacher's p, from its terms of (p, q)."""
+
+    def reference(
+        student: Array,
+        teacher: Array,
+        *,
+        temperature: float = 1.0,
+        scale_by_t2: bool = True,
+        reduction: str = "batchmean",
+        **own: float,
+    ) -> Array:
+        p, q = softmax(teacher / temperature), softmax(student / temperature)
+        values = over_classes(by_class(p, q, **own), reduction)
+        return values * (temperature**2 if scale_by_t2 else 1)
+
+    return reference
 
 
-def cross_entropy(
-    student: Array,
-    teacher: Array,
-    *,
-    temperature: float = 1.0,
-    scale_by_t2: bool = True,
-    reduction: str = "batchmean",
-) -> Array:
-    p, log_q = np.exp(log_softmax(teacher / temperature)), log_softmax(student / temperature)
-    return over_classes(-p * log_q, reduction) * (temperature**2 if scale_by_t2 else 1)
+def log_ratio(p: Array, q: Array) -> Array:
+    """p log(p / q), 0 where p is."""
+    with np.errstate(divide="ignore"):
+        return p * np.log(np.where(p > 0, p, 1) / np.where(p > 0, q, 1))
+
+
+def cross_entropy(p: Array, q: Array) -> Array:
+    return -p * np.log(q)
+
+
+def jensen_shannon(p: Array, q: Array, beta: float = 0.5) -> Array:
+    m = beta * p + (1 - beta) * q
+    return beta * log_ratio(p, m) + (1 - beta) * log_ratio(q, m)
+
+
+def skewed(p: Array, q: Array, skew: float = 0.1) -> Array:
+    return log_ratio(p, skew * p + (1 - skew) * q)
 
 
 def squared_error(student: Array, teacher: Array, *, reduction: str = "mean") -> Array:
@@ -125,7 +144,7 @@ def squared_error(student: Array, teacher: Array, *, reduction: str = "mean") ->
 
 
 def negative_log_likelihood(student: Array, labels: Array) -> Array:
-    return -np.take_along_axis(log_softmax(student), labels[..., None], axis=-1)[..., 0]
+    return -np.log(np.take_along_axis(softmax(student), labels[..., None], axis=-1)[..., 0])
 
 
 LOSSES = (
@@ -133,7 +152,7 @@ LOSSES = (
         name="forward_kl",
         module=losses.ForwardKL,
         function=losses.forward_kl,
-        reference=kl,
+        reference=of_softmax(log_ratio),
         student=[0.0, 0.0],  # (1/2, 1/2)
         teacher=[LOG(9), 0.0],  # (9/10, 1/10), and (3/4, 1/4) at T = 2
         by_hand={"temperature": 2.0},
@@ -144,13 +163,68 @@ LOSSES = (
         name="soft_cross_entropy",
         module=losses.SoftCrossEntropy,
         function=losses.soft_cross_entropy,
-        reference=cross_entropy,
+        reference=of_softmax(cross_entropy),
         student=[LOG(16), 0.0],  # (4/5, 1/5) at T = 2
         teacher=[LOG(9), 0.0],  # (3/4, 1/4) at T = 2
         by_hand={"temperature": 2.0, "scale_by_t2": False},
         value=-0.75 * LOG(0.8) - 0.25 * LOG(0.2),
         agreement="minimum",
         rules_out=True,
+    ),
+    Loss(
+        name="reverse_kl",
+        module=losses.ReverseKL,
+        function=losses.reverse_kl,
+        reference=of_softmax(lambda p, q: log_ratio(q, p)),
+        student=[0.0, 0.0],  # (1/2, 1/2)
+        teacher=[LOG(9), 0.0],  # (3/4, 1/4) at T = 2
+        by_hand={"temperature": 2.0},
+        value=4 * (0.5 * LOG(2 / 3) + 0.5 * LOG(2)),
+    ),
+    Loss(
+        name="jsd",
+        module=losses.JSD,
+        function=losses.jsd,
+        reference=of_softmax(jensen_shannon),
+        student=[LOG(3), 0.0],  # (3/4, 1/4)
+        teacher=[0.0, LOG(3)],  # (1/4, 3/4), and m = (5/8, 3/8)
+        by_hand={"beta": 0.25},
+        value=0.25 * (0.25 * LOG(2 / 5) + 0.75 * LOG(2))
+        + 0.75 * (0.75 * LOG(6 / 5) + 0.25 * LOG(2 / 3)),
+        rules_out=True,
+    ),
+    Loss(
+        name="skew_kl",
+        module=losses.SkewKL,
+        function=losses.skew_kl,
+        reference=of_softmax(skewed),
+        student=[0.0, LOG(3)],  # (1/4, 3/4)
+        teacher=[LOG(3), 0.0],  # (3/4, 1/4), and the mixture is (3/8, 5/8)
+        by_hand={"skew": 0.25},
+        value=0.75 * LOG(2) + 0.25 * LOG(2 / 5),
+        rules_out=True,
+    ),
+    Loss(
+        name="skew_reverse_kl",
+        module=losses.SkewReverseKL,
+        function=losses.skew_reverse_kl,
+        reference=of_softmax(lambda p, q, skew=0.1: skewed(q, p, skew)),
+        student=[0.0, LOG(3)],  # (1/4, 3/4)
+        teacher=[LOG(3), 0.0],  # (3/4, 1/4), and the mixture is (5/8, 3/8)
+        by_hand={"skew": 0.25},
+        value=0.25 * LOG(2 / 5) + 0.75 * LOG(2),
+        rules_out=True,
+    ),
+    Loss(
+        name="total_variation",
+        module=losses.TotalVariation,
+        function=losses.total_variation,
+        reference=of_softmax(lambda p, q: np.abs(p - q) / 2),
+        student=[0.0, LOG(3)],  # (1/4, 3/4)
+        teacher=[LOG(4), 0.0],  # (4/5, 1/5)
+        value=0.55,
+        rules_out=True,
+        order=1,
     ),
     Loss(
         name="logit_mse",
@@ -197,3 +271,8 @@ def every(*, where: Callable[[Loss], bool] = lambda loss: True) -> pytest.MarkDe
 def soft(loss: Loss) -> bool:
     """Whether it learns from a teacher's logits."""
     return loss.target == "logits"
+
+
+def divergence(loss: Loss) -> bool:
+    """Whether it compares two softmaxes."""
+    return loss.is_divergence

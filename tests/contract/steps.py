@@ -15,11 +15,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from distillkit.data.tokens import TokenTable
+from distillkit.engine.batching import PaddedPlan
 from distillkit.engine.collation import Collator
-from distillkit.engine.loop import _accumulate
+from distillkit.engine.loop import Learner, _accumulate
 from distillkit.engine.settings import TrainSettings
-from distillkit.records import Batch, LabelSpace
+from distillkit.examples import TokenTable
+from distillkit.records import Batch, LabelSpace, SoftTargets
 from distillkit.stages.learning import Recipe, objective
 from distillkit.tasks.models import load_classifier
 from tests.contract.listing import LOSSES, Loss
@@ -47,8 +48,8 @@ class Answers:
     def rows(self, keys: np.ndarray) -> np.ndarray:
         return np.arange(len(keys))
 
-    def logits(self, rows: np.ndarray) -> Tensor:
-        return self._logits[torch.from_numpy(rows)]
+    def read(self, rows: np.ndarray, device: torch.device) -> SoftTargets:
+        return SoftTargets(self._logits[torch.from_numpy(rows)])
 
 
 def examples(loss: Loss) -> TokenTable:
@@ -77,9 +78,7 @@ def classifier(loss: Loss, body: Path) -> Any:
 def collator(loss: Loss, *, padding: int = 0) -> Callable[[np.ndarray], Batch]:
     """The engine's own collator, with more padding on the right."""
     table = examples(loss)
-    collate = Collator(
-        table.ids, table.offsets, None, table.labels, table.labelled, pad_id=0, device=CPU
-    )
+    collate = Collator(table, pad_id=0, device=CPU)
 
     def padded(indices: np.ndarray) -> Batch:
         batch = collate(indices)
@@ -116,14 +115,16 @@ def step(
         seed=0,
         batch_key="",
     )
-    trained = accelerator.prepare(model)
+    trained = accelerator.prepare(Learner(model, objective(recipe, None, CPU)))
+    plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
+    rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(
         accelerator,
         trained,
-        objective(recipe, CPU),
-        np.arange(count),
+        plan.pieces(1, rows=micro, rank=rank, world=world),
+        plan.batch(1),
         collator(loss, padding=padding),
-        recipe.settings,
+        int(table.positions[:count].sum()),
         torch.float32,
     )
     named = model.named_parameters()

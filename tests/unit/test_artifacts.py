@@ -350,18 +350,24 @@ import numpy as np, pyarrow, torch
 from datasets import Dataset, disable_progress_bars
 from safetensors.torch import save_file
 from distillkit.artifacts import Workspace, write_json
-from distillkit.data import TokenTable
+from distillkit.examples import TokenTable
 from distillkit.errors import WorkspaceError
+from distillkit.records import Outputs
 from distillkit.targets import Dense, TargetWriter
 disable_progress_bars()
 MANY = 50_000
 flat = np.zeros(MANY)
 table = TokenTable(flat, np.array([0, MANY]), None, np.zeros(1, "S16"), flat[:1], flat[:1])
 keys = np.zeros(MANY, "S16")
+def write_targets(out):
+    with TargetWriter(out, Dense()) as writer:
+        writer.describe(Outputs(torch.zeros(1, 1)))
+        logits = flat[:, None].astype(np.float32)
+        writer.write(0, keys, np.ones(MANY, int), {"logits": logits})
 writers = {
     "json": lambda out: write_json(out / "a.json", "x" * MANY),
     "tokens": lambda out: table.save(out),
-    "targets": lambda out: TargetWriter(out, Dense(), 1).write(0, keys, flat[:, None]),
+    "targets": lambda out: write_targets(out),
     "weights": lambda out: save_file({"a": torch.zeros(MANY)}, out / "a.safetensors"),
     "corpus": lambda out: Dataset.from_dict({"a": flat}).save_to_disk(str(out / "train")),
 }

@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from distillkit.config import overrides
+from distillkit.config.paths import groups
 from tests.unit.config.conftest import Faults
 
 WHEEL = "pypi://some-package==1.0.2/data/all.csv#sha256=" + "0f" * 32
@@ -52,7 +53,7 @@ def test_a_fault_is_said_in_one_line(faults: Faults, word: str, fault: str) -> N
 
 def test_where_no_name_is_near_all_are_listed(faults: Faults) -> None:
     (said,) = faults("loss=mse")
-    assert "it takes forward_kl, hard_labels, logit_mse, soft_cross_entropy" in said
+    assert f"it takes {', '.join(groups()['loss'])}" in said
     (said,) = faults("loss.x=1")
     assert "it takes temperature, soft_weight, hard_weight, scale_by_t2, reduction" in said
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.engine.batching import length_buckets
-from distillkit.engine.forward import all_logits, forward
-from distillkit.records import Batch
+from distillkit.engine.forward import all_logits, answers
+from distillkit.records import Batch, Outputs
 
 LENGTHS = np.array([3, 9, 1, 4, 4, 7])
 FEATURES = torch.arange(12, dtype=torch.float32).reshape(6, 2)
@@ -34,44 +34,52 @@ def collate(indices: np.ndarray) -> Batch:
     return Batch({"x": FEATURES[indices]}, indices, torch.zeros(0), torch.zeros(0))
 
 
+def ask(model: Model, batch: Batch) -> Outputs:
+    return Outputs(model(**batch.inputs).logits)
+
+
 @pytest.mark.parametrize("tokens", [1, 10, 1000])
 def test_logits_come_in_the_order_of_the_examples(tokens: int) -> None:
-    found = all_logits(Model(), length_buckets(LENGTHS, tokens=tokens), collate)
+    found = all_logits(Model(), ask, length_buckets(LENGTHS, tokens=tokens), collate)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, FEATURES.numpy())
 
 
 def test_each_bucket_comes_with_its_indices() -> None:
     buckets = length_buckets(LENGTHS, tokens=10)
-    for bucket, (indices, logits) in zip(buckets, forward(Model(), buckets, collate), strict=True):
-        np.testing.assert_array_equal(indices, bucket)
-        np.testing.assert_array_equal(logits, FEATURES.numpy()[bucket])
+    found = answers(Model(), ask, buckets, collate)
+    for bucket, (batch, said) in zip(buckets, found, strict=True):
+        np.testing.assert_array_equal(batch.indices, bucket)
+        assert isinstance(said, Outputs)
+        np.testing.assert_array_equal(said.logits.numpy(), FEATURES.numpy()[bucket])
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_training_mode_is_put_back(training: bool) -> None:
     model = Model().train(training)
-    all_logits(model, length_buckets(LENGTHS, tokens=10), collate)
+    all_logits(model, ask, length_buckets(LENGTHS, tokens=10), collate)
     assert model.training is training
 
 
 def test_the_training_mode_is_put_back_where_the_rest_is_not_asked_for() -> None:
     model = Model().train()
-    answers = forward(model, length_buckets(LENGTHS, tokens=10), collate)
-    next(answers)
+    found = answers(model, ask, length_buckets(LENGTHS, tokens=10), collate)
+    next(found)
     assert not model.training
-    answers.close()
+    found.close()
     assert model.training
 
 
 def test_gradients_are_on_between_two_batches() -> None:
-    for _ in forward(Model(), length_buckets(LENGTHS, tokens=10), collate):
+    for _ in answers(Model(), ask, length_buckets(LENGTHS, tokens=10), collate):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
 
 
 def test_bfloat16_logits_come_back_as_float32() -> None:
     model = Model()
-    found = all_logits(model, length_buckets(LENGTHS, tokens=10), collate, precision="bfloat16")
+    found = all_logits(
+        model, ask, length_buckets(LENGTHS, tokens=10), collate, precision="bfloat16"
+    )
     assert set(model.seen) == {torch.bfloat16}
     assert found.dtype == np.float32

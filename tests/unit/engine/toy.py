@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from distillkit.engine import Constant, TrainSettings
-from distillkit.engine.batching import EpochPlan
+from distillkit.engine.batching import PaddedPlan
 from distillkit.engine.checkpoint import Checkpoints
 from distillkit.engine.loop import fit
 from distillkit.records import Batch, FitReport, LossTerms
@@ -68,7 +68,8 @@ def train(out: Path, model: nn.Module, **changes: Any) -> FitReport:
     return fit(
         model,
         changes.pop("objective", objective),
-        EpochPlan(np.arange(1, EXAMPLES + 1), size=settings["batch_size"], seed=5),
+        PaddedPlan(np.arange(1, EXAMPLES + 1), size=settings["batch_size"], seed=5),
+        np.ones(EXAMPLES, np.int64),
         collate,
         settings=TrainSettings(steps=steps, **settings),
         make_optimizer=changes.pop("make_optimizer", OPTIMIZERS["adamw"]),

@@ -79,7 +79,11 @@ def test_the_sentences_give_what_was_kept_and_gained() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.01, 0.06, "more than"), (-0.01, 0.06, "within what"), (-0.06, -0.01, "less than")],
+    [
+        (0.01, 0.06, "better by more than"),
+        (-0.01, 0.06, "within what"),
+        (-0.06, -0.01, "worse by more than"),
+    ],
 )
 def test_a_difference_is_judged_by_its_interval(low: float, high: float, verdict: str) -> None:
     gain = {"difference": (low + high) / 2, "low": low, "high": high}

@@ -1,49 +1,178 @@
-"""How logits are kept: what goes in comes out, to the precision that was chosen."""
+"""What holds for every codec, and how `dense` keeps all logits."""
 
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
+import torch
 
 from distillkit.errors import TargetsError
-from distillkit.targets.codecs import Dense, from_settings
+from distillkit.records import Outputs, SoftTargets
+from distillkit.targets import Codec, Dense, Draws, LastHidden, Sampled, TopK, TopP, logits
+from distillkit.targets.codecs import CODECS, from_settings
+from distillkit.targets.packing import payload
+from tests.unit.targets.answers import keys, random_hidden, random_logits, there_and_back
 
-LOGITS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-DTYPES: list[Any] = ["float32", "float16"]
-
-
-def there_and_back(codec: Dense, logits: np.ndarray) -> np.ndarray:
-    schema = pa.schema(codec.fields(logits.shape[1]))
-    return codec.view(pa.record_batch(codec.encode(logits), schema=schema))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("logits", [LOGITS, LOGITS[:, :1], LOGITS[::-1], LOGITS[:1]])
-def test_logits_come_back_in_the_kept_dtype(dtype: Any, logits: np.ndarray) -> None:
-    back = there_and_back(Dense(dtype), logits)
-    assert back.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(back, logits.astype(dtype))
-
-
-def test_a_slice_of_a_shard_is_viewed_as_that_slice() -> None:
-    codec = Dense()
-    batch = pa.record_batch(codec.encode(LOGITS), schema=pa.schema(codec.fields(3)))
-    np.testing.assert_array_equal(codec.view(batch.slice(2, 2)), LOGITS[2:4])
+EVERY: list[Codec] = [
+    Dense("float32"),
+    Dense("float16"),
+    Dense("bfloat16"),
+    LastHidden("bfloat16"),
+    LastHidden("int8"),
+    Sampled(draws=7),
+    Sampled(draws=7, temperature=2.0, exponent=0.5),
+    TopK(k=4, bits=6),
+    TopK(k=4, bits=16, temperatures=[2.0, 1.0, 0.5]),
+    TopP(p=0.7, k=6),
+]
+LOGITS = random_logits(5, 3)
 
 
-def test_what_float16_cannot_hold_is_refused() -> None:
-    """A real-valued label may well lie beyond 65,504; kept as infinity it would spoil a student."""
-    with pytest.raises(TargetsError, match="float32"):
-        Dense("float16").encode(np.array([[70_000.0]], np.float32))
+def same(one: Any, other: Any) -> None:
+    """Two targets are the same, tensor by tensor, whatever the width of their padding."""
+    assert type(one) is type(other)
+    if isinstance(one, SoftTargets):
+        assert torch.equal(one.logits, other.logits)
+        return
+    for name in ("hidden", "ids", "log_probs"):
+        if hasattr(one, name):
+            left, right = getattr(one, name), getattr(other, name)
+            most = min(left.shape[1], right.shape[1])
+            assert torch.equal(left[:, :most], right[:, :most])
+    for temperature, log_z in getattr(one, "log_z", {}).items():
+        torch.testing.assert_close(log_z, other.log_z[temperature], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_codec_is_made_again_from_its_settings(dtype: Any) -> None:
-    assert from_settings(Dense(dtype).settings()) == Dense(dtype)
+# every codec
+
+
+@pytest.mark.parametrize("codec", EVERY, ids=str)
+def test_a_codec_is_made_again_from_its_settings(codec: Codec) -> None:
+    again = from_settings(codec.settings())
+    assert type(again) is type(codec)
+    assert again.settings() == codec.settings()
+    assert again.captured == codec.captured
+
+
+def test_every_codec_is_looked_at_here() -> None:
+    assert {type(codec) for codec in EVERY} == set(CODECS)
 
 
 @pytest.mark.parametrize("settings", [{"name": "sparse", "k": 8}, {}])
 def test_a_codec_of_a_newer_distillkit_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(TargetsError, match=rf"{settings.get('name')}: not known .* dense"):
         from_settings(settings)
+
+
+def test_a_setting_of_a_newer_distillkit_is_refused() -> None:
+    with pytest.raises(TargetsError, match=r"top_k: .* k, colour; use the distillkit that wrote"):
+        from_settings({"name": "top_k", "k": 8, "colour": "red"})
+
+
+@pytest.mark.parametrize("codec", EVERY, ids=str)
+@pytest.mark.parametrize("positions", [[9], [4, 0, 5], [0, 0], [1] * 9, [0, 9, 0]])
+def test_an_example_is_decoded_by_itself_as_among_others(
+    codec: Codec, positions: list[int], tmp_path: Any
+) -> None:
+    said = random_hidden(sum(positions), 12)
+    codec.keep(said, tmp_path)
+    whole = there_and_back(codec, said, positions, folder=tmp_path)
+    begins = np.cumsum([0, *positions])
+    many = np.array(positions)
+    picked = codec.pick(said, Draws(0, keys(len(many)), many))
+    decode = codec.decoder(tmp_path, 12, torch.device("cpu"))
+    for i in range(len(many)):
+        part = slice(int(begins[i]), int(begins[i + 1]))
+        alone = codec.encode({k: v[part] for k, v in picked.items()}, many[i : i + 1])
+        same(decode(payload(alone, many[i : i + 1])), whole.part(part))
+
+
+@pytest.mark.parametrize("codec", EVERY, ids=str)
+def test_chunks_leave_no_trace(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    # of logits: a product of matrices is rounded otherwise when it has other rows beside it
+    hidden = random_hidden(9, 12)
+    said = hidden if isinstance(codec, LastHidden) else Outputs(random_logits(9, 12))
+    codec.keep(hidden, tmp_path)
+    whole = there_and_back(codec, said, [4, 5], folder=tmp_path)
+    monkeypatch.setattr(logits, "CHUNK", 2 * 12)
+    assert len(list(logits.chunks(said))) == 5
+    same(there_and_back(codec, said, [4, 5], folder=tmp_path), whole)
+
+
+@pytest.mark.parametrize("codec", [c for c in EVERY if not isinstance(c, LastHidden)], ids=str)
+def test_hidden_states_are_kept_as_their_logits_are(codec: Codec) -> None:
+    said = random_hidden(9, 12, bias=torch.linspace(-1, 1, 15), scale=0.5, softcap=3.0)
+    raw = said.hidden @ said.head.weight[:12].T + torch.linspace(-1, 1, 15)[:12]
+    spelt_out = 3.0 * torch.tanh(0.5 * raw / 3.0)
+    for one, other in (
+        (there_and_back(codec, said, [9]), there_and_back(codec, spelt_out, [9])),
+        (there_and_back(codec, said, [9]), there_and_back(codec, spelt_out.double(), [9])),
+    ):
+        if isinstance(one, SoftTargets):
+            torch.testing.assert_close(one.logits, other.logits, rtol=1e-2, atol=1e-2)
+        else:
+            assert torch.equal(one.ids, other.ids)
+            torch.testing.assert_close(one.log_probs, other.log_probs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("codec", [c for c in EVERY if hasattr(c, "draws") or hasattr(c, "k")])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_what_is_no_distribution_is_refused(codec: Codec, wrong: float) -> None:
+    said = random_logits(5, 12)
+    said[3, 2] = wrong
+    with pytest.raises(TargetsError, match=r"at 1 of 5 positions .* targets\.precision=float32"):
+        there_and_back(codec, said)
+
+
+def test_impossible_everywhere_is_no_distribution() -> None:
+    said = torch.full((2, 12), -torch.inf)
+    for codec in (Sampled(), TopK(k=3)):
+        with pytest.raises(TargetsError, match="at 2 of 2 positions"):
+            there_and_back(codec, said)
+
+
+def test_inference_tensors_are_picked_outside_of_inference_mode() -> None:
+    with torch.inference_mode():
+        said = random_logits(5, 12)
+    for codec in EVERY:
+        if not isinstance(codec, LastHidden):
+            there_and_back(codec, Outputs(said))
+
+
+# dense
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("said", [LOGITS, LOGITS[:, :1], LOGITS.flip(0), LOGITS[:1], LOGITS[:0]])
+def test_logits_come_back_in_the_kept_precision(dtype: Any, said: torch.Tensor) -> None:
+    back = there_and_back(Dense(dtype), said).logits
+    assert back.dtype == torch.float32
+    assert torch.equal(back, said.to(getattr(torch, dtype)).float())
+
+
+@pytest.mark.parametrize(("dtype", "each"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
+def test_logits_take_their_bytes_and_no_more(dtype: Any, each: int) -> None:
+    codec, one = Dense(dtype), np.ones(5, np.int64)
+    column = codec.encode(codec.pick(Outputs(LOGITS), Draws(0, keys(5), one)), one)
+    assert [len(value.as_py()) for value in column] == [3 * each] * 5
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_float16_cannot_hold_is_refused(sign: int) -> None:
+    """A real-valued label may well lie beyond 65,504; kept as infinity it would spoil a student."""
+    with pytest.raises(TargetsError, match=r"targets\.codec\.dtype=float32"):
+        there_and_back(Dense("float16"), torch.tensor([[sign * 70_000.0]]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_other_dtypes_hold_it(dtype: Any) -> None:
+    back = there_and_back(Dense(dtype), torch.tensor([[70_000.0]])).logits
+    torch.testing.assert_close(back, torch.tensor([[70_000.0]]), rtol=2**-8, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_class_without_any_chance_stays_so(dtype: Any) -> None:
+    said = torch.tensor([[0.5, -torch.inf]])
+    assert torch.equal(there_and_back(Dense(dtype), said).logits, said)

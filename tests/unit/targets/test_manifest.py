@@ -9,7 +9,7 @@ import pytest
 
 from distillkit.artifacts import file_sha256, fingerprint
 from distillkit.errors import TargetsError
-from distillkit.targets.manifest import FILE, SCHEMA, Shard, StoreManifest
+from distillkit.targets.manifest import FILE, SCHEMA, Shard, SharedFile, StoreManifest
 
 
 def part(**fields: Any) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def manifest(folder: Path, **other: Any) -> StoreManifest:
         "outputs": 2,
         "labels": ["bad", "good"],
         "examples": 6,
+        "positions": 40,
         "tokens": 60,
         "origin": ORIGIN,
         "shards": shards,
@@ -50,6 +51,16 @@ def test_a_manifest_is_opened_as_it_was_saved(tmp_path: Path) -> None:
     saved.save(tmp_path)
     assert StoreManifest.open(tmp_path) == saved
     assert json.loads((tmp_path / FILE).read_text())["schema"] == SCHEMA
+
+
+def test_what_was_measured_and_what_is_shared_are_there_again(tmp_path: Path) -> None:
+    shared = SharedFile("head.safetensors", 5, "0" * 64)
+    quality = {"entropy": 2.9, "kept": {"mean": 0.86}}
+    saved = manifest(tmp_path, files=[shared], quality=quality)
+    saved.save(tmp_path)
+    again = StoreManifest.open(tmp_path)
+    assert again == saved
+    assert (again.files, again.quality) == ([shared], quality)
 
 
 def test_a_folder_without_manifest_is_no_store(tmp_path: Path) -> None:
@@ -70,7 +81,7 @@ def test_a_newer_schema_is_refused_though_its_fields_are_unknown(tmp_path: Path)
         StoreManifest.open(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", '{"schema": 1, "codec": {"na', "[]", '{"schema": 1}'])
+@pytest.mark.parametrize("content", ["", '{"schema": 2, "codec": {"na', "[]", '{"schema": 2}'])
 def test_a_damaged_manifest_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
     with pytest.raises(TargetsError) as caught:
@@ -149,6 +160,26 @@ def test_a_damaged_shard_is_named(tmp_path: Path, content: bytes | None, told: s
         shard.unlink()
     else:
         shard.write_bytes(content)
+    assert whole.damaged(tmp_path) == [told]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "head.safetensors: missing"),
+        (b"a he", "head.safetensors: 4 bytes, not 6"),
+        (b"a hoad", "head.safetensors: altered (its sha256 is not the manifest's)"),
+    ],
+)
+def test_a_damaged_shared_file_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
+    path = tmp_path / "head.safetensors"
+    path.write_bytes(b"a head")
+    whole = manifest(tmp_path, files=[SharedFile(path.name, 6, file_sha256(path))])
+    assert whole.damaged(tmp_path) == []
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
     assert whole.damaged(tmp_path) == [told]
 
 

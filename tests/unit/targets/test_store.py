@@ -5,11 +5,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from distillkit.data.splits import example_key
 from distillkit.errors import TargetsError
-from distillkit.targets import Dense, TargetStore, TargetWriter
+from distillkit.records import HiddenTargets, Outputs, SoftTargets, SparseTargets
+from distillkit.targets import (
+    Codec,
+    Dense,
+    Draws,
+    LastHidden,
+    Sampled,
+    TargetStore,
+    TargetWriter,
+    TopK,
+    TopP,
+)
+from distillkit.targets.last_hidden import HEAD
+from distillkit.targets.logits import Said, count
 from distillkit.targets.manifest import FILE
+from distillkit.targets.packing import before
+from tests.unit.targets.answers import keys, random_hidden
 from tests.unit.targets.test_manifest import ORIGIN
 
 KEYS = np.array([example_key(f"text {i}") for i in range(10)], "S16")
@@ -26,12 +42,30 @@ def write(
     logits: np.ndarray = LOGITS,
     shards: list[np.ndarray] = SHARDS,
 ) -> Path:
+    """A classifier's store."""
+    said = Outputs(torch.from_numpy(logits))
+    return write_said(folder, Dense(dtype), said, keys, np.ones(len(keys), int), shards)
+
+
+def write_said(
+    folder: Path,
+    codec: Codec,
+    said: Said,
+    keys: np.ndarray,
+    positions: np.ndarray,
+    shards: list[np.ndarray],
+) -> Path:
     folder.mkdir(exist_ok=True)
-    writer = TargetWriter(folder, Dense(dtype), logits.shape[1])
-    for number, rows in enumerate(shards):
-        writer.write(number, keys[rows], logits[rows])
-    counts = [len(rows) for rows in shards]
-    writer.finish(counts, tokens=100, labels=["a", "b", "c"], origin=ORIGIN)
+    assert count(said) == positions.sum()
+    picked, begins = codec.pick(said, Draws(0, keys, positions)), before(positions)
+    with TargetWriter(folder, codec) as writer:
+        writer.describe(said)
+        for number, rows in enumerate(shards):
+            places = np.concatenate([np.arange(begins[i], begins[i + 1]) for i in rows])
+            here = {name: array[places] for name, array in picked.items()}
+            writer.write(number, keys[rows], positions[rows], here)
+        counts = [len(rows) for rows in shards]
+        writer.finish(counts, tokens=100, labels=["a", "b", "c"], origin=ORIGIN)
     return folder
 
 
@@ -41,7 +75,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(store: TargetStore, keys: np.ndarray) -> np.ndarray:
-    return store.logits(store.rows(keys)).numpy()
+    targets = store.read(store.rows(keys))
+    assert isinstance(targets, SoftTargets)
+    return targets.logits.numpy()
 
 
 # there and back
@@ -87,6 +123,7 @@ def test_the_same_example_twice_says_the_same(tmp_path: Path) -> None:
 def test_a_manifest_counts_what_is_there(folder: Path) -> None:
     manifest = TargetStore.open(folder).manifest
     assert (manifest.examples, manifest.tokens, manifest.outputs) == (10, 100, 3)
+    assert manifest.positions == 10
     assert [shard.examples for shard in manifest.shards] == [4, 1, 5]
     assert manifest.codec == {"name": "dense", "dtype": "float32"}
     assert manifest.labels == ["a", "b", "c"]
@@ -102,6 +139,78 @@ def test_float16_takes_half_the_room(tmp_path: Path) -> None:
         )
         sizes.append(TargetStore.open(store).manifest.shards[0].bytes)
     assert sizes[0] - sizes[1] == 1000 * 64 * 2
+
+
+# examples of many positions
+
+EACH = np.array([3, 0, 5, 1, 1, 40, 0, 2, 7, 11])
+CODECS: list[Codec] = [
+    Dense("bfloat16"),
+    LastHidden("bfloat16"),
+    LastHidden("int8"),
+    Sampled(draws=9),
+    Sampled(draws=9, exponent=0.5, temperature=2.0),
+    TopK(k=5, temperatures=[1.0, 2.0]),
+    TopP(p=0.8, k=9, bits=8),
+]
+
+
+def parts(targets: Any) -> list[torch.Tensor]:
+    """All tensors that there is one row a position of."""
+    if isinstance(targets, SoftTargets):
+        return [targets.logits]
+    if isinstance(targets, HiddenTargets):
+        return [targets.hidden]
+    assert isinstance(targets, SparseTargets)
+    p = torch.zeros(len(targets.ids), 30).scatter_add(1, targets.ids, targets.log_probs.exp())
+    return [p, *targets.log_z.values()]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+@pytest.mark.parametrize("shards", [SHARDS, [np.arange(10)], [np.array([i]) for i in range(10)]])
+def test_positions_follow_in_the_order_that_examples_are_asked_in(
+    tmp_path: Path, codec: Codec, shards: list[np.ndarray]
+) -> None:
+    said = random_hidden(int(EACH.sum()), 30)
+    store = TargetStore.open(write_said(tmp_path / "store", codec, said, KEYS, EACH, shards))
+    np.testing.assert_array_equal(store.positions[store.rows(KEYS)], EACH)
+    assert store.manifest.positions == EACH.sum()
+    every, begins = parts(store.read(store.rows(KEYS))), before(EACH)
+    for order in ([5], [9, 2, 0], [1], [6, 1], [4, 4, 7], list(range(9, -1, -1)), []):
+        places = np.concatenate([np.zeros(0, int), *(np.arange(*begins[i : i + 2]) for i in order)])
+        for tensor, whole in zip(parts(store.read(store.rows(KEYS[order]))), every, strict=True):
+            torch.testing.assert_close(tensor, whole[places], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+def test_an_example_may_be_larger_than_what_is_encoded_at_a_time(
+    tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = random_hidden(int(EACH.sum()), 30)
+    whole = write_said(tmp_path / "whole", codec, said, KEYS, EACH, SHARDS)
+    monkeypatch.setattr("distillkit.targets.writer._PIECE", 4)
+    pieces = write_said(tmp_path / "pieces", codec, said, KEYS, EACH, SHARDS)
+    assert TargetStore.open(whole).manifest == TargetStore.open(pieces).manifest
+
+
+def test_a_position_takes_no_more_than_its_value(tmp_path: Path) -> None:
+    """All else on disk is 30 bytes an example, and 3 KB a store."""
+    said, each = random_hidden(12_000, 30, size=16), np.full(60, 200)
+    folder = write_said(
+        tmp_path / "store", LastHidden(), said, keys(60), each, [np.arange(30), np.arange(30, 60)]
+    )
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.name != HEAD)
+    assert 0 < size - 12_000 * 16 * 2 < 30 * 60 + 2 * 1500 + 1500
+
+
+def test_an_altered_head_is_found_on_open(tmp_path: Path) -> None:
+    said = random_hidden(10, 30)
+    folder = write_said(tmp_path / "s", LastHidden(), said, KEYS, np.ones(10, int), SHARDS)
+    content = bytearray((folder / HEAD).read_bytes())
+    content[-1] ^= 1
+    (folder / HEAD).write_bytes(content)
+    with pytest.raises(TargetsError, match=r"head\.safetensors: altered .*; remove the folder"):
+        TargetStore.open(folder)
 
 
 # what is not there
@@ -161,34 +270,6 @@ def test_the_origin_is_looked_at_before_the_shards(folder: Path) -> None:
     other = ORIGIN | {"teacher": {"fingerprint": "0" * 16, "lr": 1.0}}
     with pytest.raises(TargetsError, match=f"targets.path = {folder}: made by another teacher"):
         TargetStore.open(folder, expected=other)
-
-
-# going on after a kill
-
-
-def test_a_shard_is_committed_when_it_is_written_and_stays_so(tmp_path: Path) -> None:
-    writer = TargetWriter(tmp_path, Dense(), 3)
-    assert not writer.committed(0)
-    writer.write(0, KEYS, LOGITS)
-    assert writer.committed(0)
-    later = TargetWriter(tmp_path, Dense(), 3)
-    assert [later.committed(number) for number in (0, 1)] == [True, False]
-
-
-def test_a_shard_that_failed_is_not_committed(tmp_path: Path) -> None:
-    writer = TargetWriter(tmp_path, Dense(), 3)
-    with pytest.raises(Exception):  # noqa: B017  (whatever pyarrow says of the wrong width)
-        writer.write(0, KEYS, LOGITS[:, :2])
-    assert not writer.committed(0)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_shards_of_two_runs_make_one_store(tmp_path: Path) -> None:
-    TargetWriter(tmp_path, Dense(), 3).write(0, KEYS[:6], LOGITS[:6])
-    writer = TargetWriter(tmp_path, Dense(), 3)
-    writer.write(1, KEYS[6:], LOGITS[6:])
-    writer.finish([6, 4], tokens=1, labels=[], origin=ORIGIN)
-    np.testing.assert_array_equal(read(TargetStore.open(tmp_path), KEYS), LOGITS)
 
 
 def test_no_temporary_file_is_left(folder: Path) -> None:

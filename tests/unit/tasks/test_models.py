@@ -11,14 +11,15 @@ import torch
 from distillkit.errors import ModelError
 from distillkit.records import LabelSpace
 from distillkit.tasks.models import (
-    SavedModel,
     check_folder,
     label_order,
     load_classifier,
+    load_saved,
     load_tokenizer,
     new_classifier,
     save_classifier,
 )
+from distillkit.tasks.task import SavedModel
 from tests import tiny
 
 CLASSES = LabelSpace(("bad", "good"))
@@ -54,7 +55,7 @@ def test_pickled_weights_beside_safe_ones_do_no_harm(classifier: Path, tmp_path:
     folder = shutil.copytree(classifier, tmp_path / "both")
     (folder / "pytorch_model.bin").write_bytes(b"not a model")
     check_folder(str(folder), key="teacher.path")
-    SavedModel(str(folder), "teacher.path").load(CLASSES, problem_type=SINGLE)
+    load_saved(SavedModel(str(folder), "teacher.path"), CLASSES, problem_type=SINGLE)
 
 
 @pytest.mark.parametrize(("files", "said"), [([], "no config.json"), (["config.json"], "no *.saf")])
@@ -71,14 +72,16 @@ def test_a_damaged_model_is_one_line(classifier: Path, tmp_path: Path, spoilt: s
     folder = shutil.copytree(classifier, tmp_path / "spoilt")
     (folder / spoilt).write_text("{ no")
     with pytest.raises(ModelError, match="its model cannot be made ready") as caught:
-        SavedModel(str(folder), "teacher.path").load(CLASSES, problem_type=SINGLE)
+        load_saved(SavedModel(str(folder), "teacher.path"), CLASSES, problem_type=SINGLE)
     assert "\n" not in str(caught.value)
 
 
 def test_a_saved_classifier_says_the_same_again(classifier: Path, tmp_path: Path) -> None:
-    model, tokenizer, _ = SavedModel(str(classifier), "k").load(CLASSES, problem_type=SINGLE)
+    first = load_saved(SavedModel(str(classifier), "k"), CLASSES, problem_type=SINGLE)
+    model, tokenizer = first.model, first.tokenizer
     save_classifier(model, tokenizer, tmp_path / "again")
-    again, _, _ = SavedModel(str(tmp_path / "again"), "k").load(CLASSES, problem_type=SINGLE)
+    saved = SavedModel(str(tmp_path / "again"), "k")
+    again = load_saved(saved, CLASSES, problem_type=SINGLE).model
     inputs = tokenizer(["a good film", "a dull film"], return_tensors="pt", padding=True)
     torch.testing.assert_close(again(**inputs).logits, model(**inputs).logits, rtol=0, atol=0)
     assert not list((tmp_path / "again").glob("*.bin"))

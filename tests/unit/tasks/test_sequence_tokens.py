@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distillkit.data import tokens
 from distillkit.data.corpus import Split
 from distillkit.data.splits import example_key
-from distillkit.data.tokens import TokenTable, tokenise
+from distillkit.examples import TokenTable
+from distillkit.tasks import sequence_tokens
+from distillkit.tasks.sequence_tokens import tokenise
 from tests import tiny
 
 TEXTS = ["good film", "a very dull story", "warm", "the plot is great and the camera is great"]
@@ -83,7 +84,7 @@ def test_the_chunks_of_the_tokenizer_leave_no_trace(
     tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = tokenised(tokenizer, TEXTS, PAIRS)
-    monkeypatch.setattr(tokens, "CHUNK", 3)
+    monkeypatch.setattr(sequence_tokens, "CHUNK", 3)
     same(tokenised(tokenizer, TEXTS, PAIRS), whole)
 
 

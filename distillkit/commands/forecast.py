@@ -1,0 +1,379 @@
+"""What a run would compute, hold and keep: gathered without its teacher, and without training."""
+
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from distillkit.commands import inventory
+from distillkit.commands.road import Road, Role
+from distillkit.data.folders import model_folder
+from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buckets
+from distillkit.engine.loop import check_batch_size
+from distillkit.engine.settings import TrainSettings
+from distillkit.errors import ModelError
+from distillkit.examples import TokenTable
+from distillkit.stages import language, planning
+from distillkit.stages.hardware import PROBE_SECONDS, Machine, main_memory
+from distillkit.stages.learning import VALIDATION_TOKENS
+from distillkit.stages.outlook import Outlook, Store, Text, described
+from distillkit.stages.planning import Job, Work
+from distillkit.stages.targets import more_room
+from distillkit.students import FromTeacher, PretrainedStudent
+from distillkit.students import from_teacher as cut
+from distillkit.targets import StoreManifest
+from distillkit.targets.expected import picked_bytes, store_bytes
+from distillkit.targets.logits import CHUNK, FEWER_LAUNCHES
+from distillkit.tasks.shapes import Shape, outline, shape_of
+
+WEIGHTS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0, "8bit": 1.0, "4bit": 0.5}
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """A training before it is priced."""
+
+    role: Role | None
+    settings: TrainSettings
+    plan: Plan
+    table: TokenTable
+    validation: TokenTable
+
+    @property
+    def steps(self) -> int:
+        return self.settings.length(self.plan.steps_per_epoch)
+
+    @property
+    def epoch(self) -> Work:
+        """An epoch's work, in the batches of the first one."""
+        batches = (self.plan.rows(step) for step in range(1, self.plan.steps_per_epoch + 1))
+        rows = self.settings.micro_batch_size
+        return planning.work(self.plan.lengths, self.table.positions, batches, rows=rows)
+
+
+class Forecast:
+    """Looks along the road of a config. Text and tokens are made where they are not there."""
+
+    def __init__(self, road: Road, *, hardware: str | None) -> None:
+        self.road = road
+        self.machine = Machine(Accelerator().device, hardware)
+        self.asks = bool(road.loss.needs_teacher)
+        self.unknown: list[str] = []
+        self._rates: dict[tuple[Any, ...], float] = {}
+
+    def look(self) -> Outlook:
+        """All of it."""
+        made = inventory.texts(self.road)
+        made += inventory.models(self.road)
+        trainings = self._trainings()
+        states = {it.name: it.state for it in made}
+        jobs = self._jobs(trainings, states)
+        disk = self._disk(trainings, states)
+        free = shutil.disk_usage(self.road.workspace.root).free
+        return Outlook(
+            made=made,
+            texts=self._text_rows(trainings),
+            store=self._store(states["targets"]) if self.asks else None,
+            jobs=jobs,
+            machine=self.machine,
+            host=main_memory(),
+            disk=disk,
+            free=free,
+            workspace=str(self.road.workspace.root),
+            more_room=more_room(self.road.targets.codec.name, self.road.task.family),
+            unknown=self.unknown,
+        )
+
+    # shapes
+
+    @cached_property
+    def _teacher_outline(self) -> Any:
+        road = self.road
+        try:
+            return outline(
+                self._folder(road.teacher.key, road.teacher.source),
+                road.task,
+                road.corpus.labels,
+                key=road.teacher.key,
+                fresh_head=not road.teacher.path,
+                trust_remote_code=road.trust,
+            )
+        except ModelError as error:
+            self.unknown.append(f"teacher: not described without loading it ({error})")
+            return None
+
+    @cached_property
+    def _student_outline(self) -> Any:
+        road = self.road
+        key, spec = road.student_tokenizer()
+        if isinstance(road.student, FromTeacher):
+            teacher = self._teacher_outline
+            return None if teacher is None else cut.outline(road.student, teacher)
+        folder, labels = self._folder(key, spec), road.corpus.labels
+        try:
+            if isinstance(road.student, PretrainedStudent):
+                return outline(folder, road.task, labels, key=key, fresh_head=True)
+            with torch.device("meta"):
+                return road.task.new_model(
+                    road.student.config, labels, self._tokenizer, key="student.config"
+                )
+        except ModelError as error:
+            self.unknown.append(f"student: not described without making it ({error})")
+            return None
+
+    def _folder(self, key: str, spec: str) -> str:
+        return model_folder(spec, key=key, cache=self.road.workspace.assets)
+
+    def _shape(self, name: str) -> Shape | None:
+        made = self._teacher_outline if name == "teacher" else self._student_outline
+        if made is None:
+            return None
+        shape = shape_of(made)
+        # rows of a head that no token belongs to are never multiplied
+        head = shape.head * self._width // shape.outputs
+        return replace(shape, head=head, outputs=self._width)
+
+    @cached_property
+    def _width(self) -> int:
+        """The outputs of teacher and student: labels, or the tokenizer's real vocabulary."""
+        return self.road.task.width(self._tokenizer, self.road.corpus.labels)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        key, spec = self.road.student_tokenizer()
+        return self.road.task.load_tokenizer(
+            self._folder(key, spec), key=key, trust_remote_code=self.road.trust
+        )
+
+    # how much of it
+
+    def _trainings(self) -> dict[str, _Training]:
+        road = self.road
+        found: dict[str, _Training] = {}
+        if self.asks and not road.teacher.path:
+            key, spec = road.teacher.key, road.teacher.source
+            settings = TrainSettings(
+                epochs=road.teacher.epochs, batch_size=road.teacher.batch_size, precision="auto"
+            )
+            table = road.examples(key, spec, transfer=False)
+            found["teacher"] = self._training(None, settings, table, key, spec)
+        key, spec = road.student_tokenizer()
+        for role in (road.student_role, road.control_role):
+            if role:
+                table = road.examples(key, spec, transfer=role.from_teacher)
+                found[role.name] = self._training(role, role.settings, table, key, spec)
+        return found
+
+    def _training(
+        self, role: Role | None, settings: TrainSettings, table: TokenTable, key: str, spec: str
+    ) -> _Training:
+        """Packed where the task packs: that a model keeps texts apart shows when it is there."""
+        size, seed, task = settings.batch_size, self.road.seed, self.road.task
+        batch_key = "trainer.batch_size" if role else "teacher.batch_size"
+        plan: Plan
+        if task.packs:
+            plan = PackedPlan(table.lengths, size=size, seed=seed, block=task.max_length)
+            check_batch_size(size, plan.rows_per_epoch, key=batch_key, what="packed rows")
+        else:
+            plan = PaddedPlan(table.lengths, size=size, seed=seed)
+            check_batch_size(size, len(table), key=batch_key)
+        return _Training(role, settings, plan, table, self.road.tokens(key, spec, "validation"))
+
+    @cached_property
+    def _asked(self) -> TokenTable:
+        return self.road.examples(self.road.teacher.key, self.road.teacher.source, transfer=True)
+
+    @cached_property
+    def _asking(self) -> Work:
+        table = self._asked
+        buckets = length_buckets(table.lengths, tokens=self.road.targets.batch_tokens)
+        return planning.work(table.lengths, table.positions, planning.alone(buckets))
+
+    def _text_rows(self, trainings: dict[str, _Training]) -> list[Text]:
+        rows = []
+        if self.asks:
+            rows.append(_row("asked of the teacher", self._asked, self._asking, None))
+        for name, it in trainings.items():
+            label = "fitting the teacher" if name == "teacher" else f"training the {name}"
+            rows.append(_row(label, it.table, it.epoch, it.steps))
+        return rows
+
+    # what it costs
+
+    def _jobs(self, trainings: dict[str, _Training], states: dict[str, str]) -> list[Job]:
+        jobs = []
+        if "teacher" in trainings:
+            jobs.append(self._learning("teacher", trainings["teacher"], states["teacher"]))
+        if self.asks:
+            jobs.append(self._capture(states["targets"]))
+        for name in ("student", "control"):
+            if name in trainings:
+                jobs.append(self._learning(name, trainings[name], states[name]))
+        return [*jobs, self._measuring(trainings["student"], states)]
+
+    def _learning(self, name: str, training: _Training, state: str) -> Job:
+        shape = self._shape(name)
+        settings, steps = training.settings, training.steps
+        job = Job(name, state, f"{steps:,} steps")
+        if shape is None:
+            return job
+        model = self._teacher_outline if name == "teacher" else self._student_outline
+        epoch, precision = training.epoch, self.machine.precision(settings.precision)
+        checked = self._validation(training).times(planning.evaluations(steps, settings.eval_every))
+        share = steps / training.plan.steps_per_epoch
+        flops = planning.TRAINING * planning.forward_flops(shape, epoch.times(share))
+        return replace(
+            job,
+            shape=shape,
+            precision=precision,
+            flops=flops + planning.forward_flops(shape, checked),
+            rate=self._rate(shape, precision, epoch.most_tokens) if state != "there" else None,
+            memory=planning.learning_memory(
+                shape,
+                epoch,
+                heads=int(getattr(model.config, "num_attention_heads", 0) or 0),
+                states=self._states(name),
+                narrow=precision == "bfloat16",
+                keeps_scores=not self.machine.is_device and _drops_attention(model.config),
+            ),
+            way_out="lower teacher.batch_size"
+            if name == "teacher"
+            else "set trainer.micro_batch_size to part of trainer.batch_size",
+        )
+
+    def _states(self, name: str) -> int:
+        if name == "teacher":
+            return planning.optimizer_states("AdamW")
+        settings = self.road.cfg.optimizer
+        kind = str(settings["_target_"]).rpartition(".")[2]
+        return planning.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
+
+    def _capture(self, state: str) -> Job:
+        shape, targets = self._shape("teacher"), self.road.targets
+        table, asking = self._asked, self._asking
+        job = Job("targets", state, f"{int(asking.positions):,} positions")
+        if shape is None:
+            return job
+        precision = self.machine.precision(targets.precision)
+        teacher = self.road.teacher
+        held = WEIGHTS["float32"]
+        if self.road.task.family == "language":
+            held = WEIGHTS[teacher.quantization or teacher.dtype]
+        each = picked_bytes(targets.codec, shape.outputs, shape.hidden)
+        shard = targets.shard_tokens / max(1, len(table.ids)) * asking.positions
+        return replace(
+            job,
+            shape=shape,
+            precision=precision,
+            flops=planning.forward_flops(shape, asking),
+            rate=self._rate(shape, precision, asking.most_tokens) if state != "there" else None,
+            memory=planning.asking_memory(
+                shape,
+                asking,
+                weight_bytes=held,
+                narrow=precision == "bfloat16",
+                chunk=CHUNK * FEWER_LAUNCHES if self.machine.is_device else CHUNK,
+            ),
+            host=planning.SHARDS * each * min(shard, asking.positions),
+            way_out="lower targets.batch_tokens or targets.shard_tokens, or choose a smaller codec",
+        )
+
+    def _measuring(self, training: _Training, states: dict[str, str]) -> Job:
+        """Every model over the held-out text, whose tokens follow from the validation text's."""
+        counts = self.road.labelled.facts()["counts"]
+        share = counts["test"] / max(1, counts["validation"])
+        once = self._validation(training).times(share)
+        models = [row for row in ("teacher", "student", "control", "untrained") if row in states]
+        models = [row for row in models if states[row] != "not needed"]
+        job = Job("evaluation", states["evaluation"], f"{len(models)} models")
+        shapes = [self._shape(row) for row in models]
+        known = [shape for shape in shapes if shape is not None]
+        if len(known) < len(shapes):
+            return job
+        largest = max(known, key=lambda shape: shape.parameters)
+        memory = planning.asking_memory(
+            largest, once, weight_bytes=planning.FLOAT, narrow=False, chunk=language.CHUNK
+        )
+        memory["weights"] = planning.FLOAT * sum(shape.parameters for shape in known)
+        return replace(
+            job,
+            precision="float32",
+            flops=sum(planning.forward_flops(shape, once) for shape in known),
+            rate=self._rate(largest, "float32", once.most_tokens) if not job.is_done else None,
+            memory=memory,
+            way_out="its models are in memory together; evaluate on a larger machine",
+        )
+
+    @staticmethod
+    def _validation(training: _Training) -> Work:
+        table = training.validation
+        buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
+        return planning.work(table.lengths, table.positions, planning.alone(buckets))
+
+    def _rate(self, shape: Shape, precision: str, rows: int) -> float:
+        key = (precision, shape.hidden, shape.neurons)
+        if key not in self._rates:
+            self._rates[key] = self.machine.rate(
+                precision,
+                rows=rows,
+                width=shape.hidden,
+                neurons=shape.neurons,
+                seconds=PROBE_SECONDS / 2,  # as a rule there are two: teacher and student
+            )
+        return self._rates[key]
+
+    # what it keeps
+
+    def _store(self, state: str) -> Store | None:
+        if state == "there":
+            held = StoreManifest.open(self.road.store)
+            size = sum(s.bytes for s in held.shards) + sum(f.bytes for f in held.files)
+            each = size / max(1, held.positions)
+            return Store(described(held.codec), each, size, is_estimate=False)
+        expected = self._store_bytes()
+        if expected is None:
+            return None
+        each = expected / self._asking.positions
+        codec = self.road.targets.codec.settings()
+        return Store(described(codec), each, expected, is_estimate=True)
+
+    def _store_bytes(self) -> float | None:
+        shape = self._shape("teacher")
+        if shape is None:
+            return None
+        return store_bytes(
+            self.road.targets.codec,
+            examples=len(self._asked),
+            positions=int(self._asking.positions),
+            outputs=shape.outputs,
+            hidden=shape.hidden,
+        )
+
+    def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
+        """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
+        found: dict[str, float] = {}
+        if self.asks and states["targets"] != "there":
+            found["targets"] = self._store_bytes() or 0.0
+        passing = [0.0]
+        for name in ("teacher", "student", "control", "untrained"):
+            shape = self._shape(name) if states.get(name) in ("to be made", "begun") else None
+            if shape is None:
+                continue
+            # the student once more in the run's own folder
+            found[name] = planning.kept_disk(shape, copies=2 if name == "student" else 1)
+            if name in trainings:
+                passing.append(planning.passing_disk(shape, states=self._states(name)))
+        return found | {"checkpoints": max(passing)}
+
+
+def _row(label: str, table: TokenTable, done: Work, steps: int | None) -> Text:
+    tokens = len(table.ids)
+    return Text(label, len(table), tokens, int(done.positions), 1 - tokens / done.tokens, steps)
+
+
+def _drops_attention(config: Any) -> bool:
+    names = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+    return any(getattr(config, name, 0) for name in names)

@@ -1,0 +1,93 @@
+"""Which artifacts of a run are there; text and tokens, which cost little, are made if need be."""
+
+from typing import Any
+
+from distillkit.artifacts import fingerprint
+from distillkit.commands.road import Road
+from distillkit.progress import say
+from distillkit.stages import corpus as corpora
+from distillkit.stages.outlook import Made
+from distillkit.targets import StoreManifest
+
+THERE, MADE_NOW, BEGUN, MISSING = "there", "made now", "begun", "to be made"
+
+
+def texts(road: Road) -> list[Made]:
+    """Text and tokens; those that are not there are made."""
+    found = [_text(road, "data", corpora.labelled_inputs(road.data, road.task))]
+    if road.data.has_transfer:
+        inputs = corpora.transfer_inputs(road.data, road.labelled.fingerprint)
+        found.append(_text(road, "transfer", inputs))
+    splits = ["train", "validation", *(["transfer"] if road.transfer else [])]
+    tables = [(key, spec, name) for key, spec in _tokenizers(road) for name in splits]
+    missing = [it for it in tables if _state(road, "tokens", road.token_inputs(*it)) != THERE]
+    if missing:
+        say(f"plan: {len(missing)} of {len(tables)} token tables are not there; made now")
+    for table in missing:
+        road.tokens(*table)
+    state = MADE_NOW if missing else THERE
+    return [*found, Made("tokens", state, f"{len(tables)} tables: {', '.join(splits)}")]
+
+
+def models(road: Road) -> list[Made]:
+    """Teacher, targets, students and evaluation: looked for, never made."""
+    asks = bool(road.loss.needs_teacher)
+    found = [_teacher(road), *([_targets(road)] if asks else [])]
+    rows: dict[str, str] = {}
+    if road.teacher.path or asks or road.find_teacher():
+        rows["teacher"] = fingerprint(road.teacher_inputs())
+    for role in (road.student_role, road.control_role, road.untrained_role):
+        if role is None:
+            continue
+        inputs = road.student_inputs(role)
+        state = _state(road, "student", inputs)
+        if asks or role.name == "student" or state == THERE:
+            rows[role.name] = fingerprint(inputs)
+            found.append(Made(role.name, state, f"student-{rows[role.name]}"))
+    inputs = road.evaluation_inputs(rows)
+    state = _state(road, "evaluation", inputs)
+    return [*found, Made("evaluation", state, f"evaluation-{fingerprint(inputs)}")]
+
+
+def _text(road: Road, kind: str, inputs: dict[str, Any]) -> Made:
+    state = _state(road, kind, inputs)
+    if state != THERE:
+        say(f"plan: {kind}: not there; fetched and made now, as by any other command")
+        state = MADE_NOW
+    artifact = road.labelled if kind == "data" else road.transfer
+    assert artifact is not None
+    return Made(kind, state, artifact.name)
+
+
+def _tokenizers(road: Road) -> list[tuple[str, str]]:
+    """(setting, source) of the tokenizers in use; two settings may name one source."""
+    asked = [(road.teacher.key, road.teacher.source)] if road.loss.needs_teacher else []
+    found = {spec: (key, spec) for key, spec in [road.student_tokenizer(), *asked]}
+    return [*found.values()]
+
+
+def _teacher(road: Road) -> Made:
+    teacher = road.teacher
+    if teacher.path:
+        return Made("teacher", THERE, f"ready: {teacher.source_name}")
+    inputs = road.teacher_inputs()
+    state = _state(road, "teacher", inputs)
+    if state == MISSING and not road.loss.needs_teacher:
+        return Made("teacher", "not needed", "the loss looks at no soft targets")
+    return Made("teacher", state, f"teacher-{fingerprint(inputs)}")
+
+
+def _targets(road: Road) -> Made:
+    if road.targets.path:
+        given = StoreManifest.open(road.store)
+        given.check_origin(road.origin(), at=f"targets.path = {road.targets.path}")
+        return Made("targets", THERE, f"given: {road.targets.path}")
+    inputs = road.store_inputs()
+    return Made("targets", _state(road, "targets", inputs), f"targets-{fingerprint(inputs)}")
+
+
+def _state(road: Road, kind: str, inputs: dict[str, Any]) -> str:
+    if road.workspace.find(kind, inputs):
+        return THERE
+    begun = road.workspace.partial(kind, inputs)
+    return BEGUN if begun.is_dir() and any(begun.iterdir()) else MISSING

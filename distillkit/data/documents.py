@@ -1,0 +1,208 @@
+"""Text for language models: documents, conversations, instructions with responses."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from distillkit.artifacts import write_json
+from distillkit.constraints import Fraction, PositiveInt
+from distillkit.data.rows import Rows, say_dropped, share_out, write_split
+from distillkit.data.sources import identity
+from distillkit.data.splits import unit_hash
+from distillkit.data.tables import check_columns, keep_rows, read_table
+from distillkit.errors import ConfigError, DataError
+from distillkit.progress import say
+
+_BREAK = re.compile(r"(?:<br\s*/?>\s*)+", re.IGNORECASE)
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Where the text comes from. A source is a file, pypi:// or a hub id.
+
+    Without `validation` or `test`, shares of `train` are held out by the hash of the text, so that
+    a duplicate never stands on both sides. `train_size` and `held_out_size` keep so many rows of
+    the training split and of each other one, chosen by that hash; a smaller choice is a part of a
+    larger one.
+    """
+
+    train: str
+    validation: str | None = None
+    test: str | None = None
+    where: dict[str, Any] | None = None
+    validation_fraction: Fraction = 0.05
+    test_fraction: Fraction = 0.1
+    train_size: PositiveInt | None = None
+    held_out_size: PositiveInt | None = None
+
+    has_transfer = False
+    transfer = None
+
+    def __post_init__(self) -> None:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ConfigError(
+                f"data.validation_fraction + data.test_fraction = "
+                f"{self.validation_fraction + self.test_fraction}: must leave something to train on"
+            )
+
+    def labelled_inputs(self) -> dict[str, Any]:
+        """All that decides the splits: sources by content, and how they are cut."""
+        specs = {"train": self.train, "validation": self.validation, "test": self.test}
+        sources = {r: identity(s, key=f"data.{r}") for r, s in specs.items() if s}
+        how = {k: v for k, v in asdict(self).items() if k not in specs}
+        return {"kind": type(self).__name__, "sources": sources, **how}
+
+
+@dataclass(frozen=True)
+class Documents(_Texts):
+    """Running text, a document a row of the column `text`.
+
+    `line_breaks` writes the `<br />` of a web page as the new line that it stands for.
+    """
+
+    text: str = "text"
+    line_breaks: bool = False
+
+    holds_messages = False
+
+    def columns(self) -> dict[str, str | None]:
+        """The columns that are read, by their settings."""
+        return {"data.text": self.text}
+
+    def read(self, row: dict[str, Any]) -> tuple[str, str | None] | None:
+        """(document, None), or None where there is none."""
+        text = row[self.text]
+        if not isinstance(text, str) or not text.strip():
+            return None
+        return (_BREAK.sub("\n", text) if self.line_breaks else text), None
+
+
+@dataclass(frozen=True)
+class Conversations(_Texts):
+    """What the assistant says is learnt: `messages`, or `prompt` and `response`.
+
+    `messages` is a column of lists of {role, content}. `prompt` and `response` are columns of
+    text (`system` too, if it is set); they go through the tokenizer's chat template, or into
+    `template`, in which {prompt} stands for the prompt and {system} for the system's text.
+    """
+
+    messages: str | None = None
+    prompt: str | None = None
+    response: str | None = None
+    system: str | None = None
+    template: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.messages) == bool(self.prompt and self.response):
+            raise ConfigError(
+                f"data.messages = {self.messages}, data.prompt = {self.prompt}, data.response = "
+                f"{self.response}: set either messages, or both prompt and response"
+            )
+        if self.template is not None and (self.messages or "{prompt}" not in self.template):
+            raise ConfigError(
+                f"data.template = {self.template!r}: needs data.prompt and data.response, and has "
+                "to hold {prompt}"
+            )
+
+    @property
+    def holds_messages(self) -> bool:
+        """Whether rows are conversations for the chat template, or prompts with responses."""
+        return self.template is None
+
+    def columns(self) -> dict[str, str | None]:
+        """The columns that are read, by their settings."""
+        names = ("messages", "prompt", "response", "system")
+        return {f"data.{name}": getattr(self, name) for name in names}
+
+    def read(self, row: dict[str, Any]) -> tuple[str, str | None] | None:
+        """(JSON of the messages, None) or (prompt, response); None where one is missing."""
+        if self.messages:
+            return _checked(row[self.messages], self.messages)
+        assert self.prompt and self.response
+        prompt, response = row[self.prompt], row[self.response]
+        system = row[self.system] if self.system else None
+        if not all(isinstance(t, str) and t.strip() for t in (prompt, response)):
+            return None
+        if self.template is not None:
+            values = {"{prompt}": prompt, "{system}": system or ""}
+            return _filled(self.template, values), response
+        said = [("system", system)] if system else []
+        said += [("user", prompt), ("assistant", response)]
+        return json.dumps([{"role": r, "content": c} for r, c in said], ensure_ascii=False), None
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    """The template with its placeholders replaced; braces in the values mean nothing."""
+    return re.sub("|".join(map(re.escape, values)), lambda match: values[match[0]], template)
+
+
+def _checked(messages: Any, column: str) -> tuple[str, None] | None:
+    if not messages:
+        return None
+    if isinstance(messages, str):
+        try:
+            messages = json.loads(messages)
+        except ValueError:
+            messages = None
+    good = isinstance(messages, list) and all(
+        isinstance(m, dict) and m.get("role") in ROLES and isinstance(m.get("content"), str)
+        for m in messages
+    )
+    if not good:
+        raise DataError(
+            f"data.messages = {column}: a row is no list of messages, each with a role "
+            f"({', '.join(ROLES)}) and a content"
+        )
+    kept = [{"role": m["role"], "content": m["content"]} for m in messages]
+    return json.dumps(kept, ensure_ascii=False), None
+
+
+def prepare_documents(data: Documents | Conversations, *, cache: Path, out: Path) -> dict[str, Any]:
+    """Write the splits into `out`; return their counts, and say what was dropped."""
+    splits, dropped = share_out(data, partial(_rows, data, cache))
+    for name, rows in splits.items():
+        size = data.train_size if name == "train" else data.held_out_size
+        kept = _chosen(rows, size)
+        write_split(out / name, kept.texts, kept.pairs, None)
+        splits[name] = kept
+    write_json(
+        out / "labels.json", {"names": [], "numeric": False, "messages": data.holds_messages}
+    )
+    counts = {name: len(rows.texts) for name, rows in splits.items()}
+    what = "documents" if isinstance(data, Documents) else "conversations"
+    say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f" {what}")
+    say_dropped("rows", dropped)
+    return {"counts": counts, "dropped": dropped}
+
+
+def _rows(data: Documents | Conversations, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
+    spec = getattr(data, role)
+    table = read_table(spec, key=f"data.{role}", split=role, cache=cache)
+    check_columns(table, data.columns(), spec=spec)
+    if role == "train":
+        table = keep_rows(table, data.where, key="data.where", spec=spec)
+    read = [data.read(row) for row in _plain(table, [c for c in data.columns().values() if c])]
+    kept = [row for row in read if row is not None]
+    if len(kept) < len(read):
+        dropped[f"empty ({role})"] = len(read) - len(kept)
+    if not kept:
+        raise DataError(f"data.{role} = {spec}: every row is empty")
+    pairs = [pair for _, pair in kept if pair is not None]
+    return Rows([text for text, _ in kept], pairs or None, [None] * len(kept))
+
+
+def _plain(table: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
+    yield from table.select_columns(columns)
+
+
+def _chosen(rows: Rows, size: int | None) -> Rows:
+    if size is None or size >= len(rows.texts):
+        return rows
+    ranked = sorted(range(len(rows.texts)), key=lambda i: unit_hash(f"size\x1f{rows.texts[i]}"))
+    return rows.take(sorted(ranked[:size]))

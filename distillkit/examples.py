@@ -1,0 +1,95 @@
+"""Tokenised examples: token ids flat in memory-mapped arrays, and which positions count."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """Tokenised examples, and what is to be said of them.
+
+    `ids` [tokens], `offsets` [examples + 1], `segments` [tokens] (None for single texts), `keys`
+    [examples]. A *counted* position is one that a loss looks at: with `counted` None each example
+    has exactly one (a classifier's), else those tokens where `counted` [tokens] is True. `labels`
+    and `labelled` [positions] belong to the counted positions, in order.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    segments: np.ndarray | None
+    keys: np.ndarray
+    labels: np.ndarray
+    labelled: np.ndarray
+    counted: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, [examples]."""
+        return np.diff(self.offsets)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Counted positions of each example, [examples]."""
+        return np.diff(self.position_offsets)
+
+    @property
+    def position_offsets(self) -> np.ndarray:
+        """Where the counted positions of each example begin, [examples + 1]."""
+        if self.counted is None:
+            return np.arange(len(self) + 1)
+        before = np.concatenate([[0], np.cumsum(self.counted, dtype=np.int64)])
+        return before[self.offsets]
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays as .npy files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                np.save(folder / f"{field.name}.npy", value, allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> "TokenTable":
+        """Map the arrays that `save` wrote."""
+        return cls(**{f.name: _mapped(folder / f"{f.name}.npy") for f in fields(cls)})
+
+    def joined(self, other: "TokenTable") -> "TokenTable":
+        """This table's examples, then the other's."""
+        if not len(other):
+            return self
+        return TokenTable(
+            ids=np.concatenate([self.ids, other.ids]),
+            offsets=np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
+            segments=_both(self.segments, other.segments),
+            keys=np.concatenate([self.keys, other.keys]),
+            labels=np.concatenate([self.labels, other.labels.astype(self.labels.dtype)]),
+            labelled=np.concatenate([self.labelled, other.labelled]),
+            counted=_both(self.counted, other.counted),
+        )
+
+
+def spread(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The whole numbers begin, begin + 1, … of several ranges, one after the other.
+
+    `begins` [ranges] and `lengths` [ranges] give [sum of lengths].
+    """
+    ends = np.cumsum(lengths)
+    first = np.repeat(begins - (ends - lengths), lengths)
+    return first + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
+def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    return None if first is None or second is None else np.concatenate([first, second])
+
+
+def _mapped(path: Path) -> Any:
+    if not path.exists():
+        return None
+    # an array without elements cannot be mapped
+    return np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None)

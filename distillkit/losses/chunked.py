@@ -1,0 +1,179 @@
+"""A loss on hidden states, whose logits are only ever there for a few positions at a time.
+
+The gradient of a sum over positions is known as soon as a position's logits are. So each chunk
+projects, computes the loss's own terms, takes their gradient back to hidden states and head, and
+forgets its logits; the backward pass has only to scale what was found.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from distillkit.errors import TargetsError
+from distillkit.losses.heads import (
+    add_product_,
+    finish,
+    multiply,
+    operands,
+    project,
+    raw_logits,
+)
+from distillkit.records import (
+    HardLabels,
+    Head,
+    HiddenOutputs,
+    HiddenTargets,
+    LossTerms,
+    Outputs,
+    SoftTargets,
+    SparseTargets,
+    Targets,
+)
+
+CHUNK_BYTES = 128 * 2**20  # of a chunk's logits; a loss holds a few tensors of that size
+
+# (logits [positions, classes], targets, labels) -> each term's values [positions]
+Known = SoftTargets | SparseTargets | None
+Terms = Callable[[Tensor, Known, HardLabels], dict[str, Tensor]]
+
+
+def loss_terms(
+    terms: Terms,
+    weights: Mapping[str, float],
+    outputs: Outputs | HiddenOutputs,
+    targets: Targets | None,
+    labels: HardLabels,
+) -> LossTerms:
+    """A loss's terms, from logits as they are or from hidden states chunk by chunk.
+
+    Gradients go to the outputs and the head; `terms` has nothing of its own to learn. Raises
+    `TargetsError` where the teacher has other classes than the student.
+    """
+    if isinstance(outputs, HiddenOutputs):
+        return _chunk_by_chunk(terms, weights, outputs, targets, labels)
+    return LossTerms(terms(outputs.logits, _known(targets, outputs.logits), labels), weights)
+
+
+def _known(targets: Targets | None, logits: Tensor) -> Known:
+    """The soft targets of some positions, the teacher's logits made if need be."""
+    if isinstance(targets, HiddenTargets):
+        with torch.no_grad():
+            targets = SoftTargets(project(targets.hidden, targets.head))
+    if isinstance(targets, SoftTargets) and targets.logits.shape[-1] != logits.shape[-1]:
+        raise TargetsError(
+            f"targets: the teacher has {targets.logits.shape[-1]:,} classes and the student "
+            f"{logits.shape[-1]:,}; both need the same labels or the same tokenizer"
+        )
+    return targets
+
+
+def _chunk_by_chunk(
+    terms: Terms,
+    weights: Mapping[str, float],
+    outputs: HiddenOutputs,
+    targets: Targets | None,
+    labels: HardLabels,
+) -> LossTerms:
+    hidden, head = _ready(outputs.hidden, outputs.head)
+    if isinstance(targets, HiddenTargets):
+        targets = HiddenTargets(*_ready(targets.hidden, targets.head))
+    found = _Gradients(outputs.hidden, outputs.head)
+    sums = {name: torch.zeros((), dtype=found.dtype, device=hidden.device) for name in weights}
+
+    def chunk(rows: slice) -> Tensor:
+        """Add up the terms of some positions; give their logits' gradient (before the scale)."""
+        raw = raw_logits(hidden[rows], head).requires_grad_(found.wanted)
+        with torch.set_grad_enabled(found.wanted):
+            logits = finish(raw, head)
+            known = _known(targets and targets.part(rows), logits)
+            values = terms(logits, known, labels.part(rows))
+            parts = {name: values[name].sum() for name in weights}
+            total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        for name, part in parts.items():
+            sums[name] += part.detach()
+        return torch.autograd.grad(total, raw)[0] if found.wanted else raw
+
+    with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
+        for rows in _chunks(len(hidden), head.size, found.dtype):
+            found.add(hidden[rows], head, rows, chunk(rows))
+        total = torch.stack([weights[name] * part for name, part in sums.items()]).sum()
+    learnt = _Scaled.apply(total, found, outputs.hidden, outputs.head.weight, outputs.head.bias)
+    return LossTerms(sums, weights, total=learnt)
+
+
+def _ready(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
+    """Both without a graph and converted once, not in every chunk."""
+    hidden, weight = operands(hidden.detach(), head.weight.detach()[: head.size])
+    bias = None if head.bias is None else head.bias.detach()[: head.size]
+    return hidden, replace(head, weight=weight, bias=bias)
+
+
+def _chunks(positions: int, classes: int, dtype: torch.dtype) -> Iterator[slice]:
+    """Ranges of positions whose logits fit into the budget."""
+    size = max(1, CHUNK_BYTES // (dtype.itemsize * classes))
+    for begin in range(0, positions, size):
+        yield slice(begin, begin + size)
+
+
+class _Gradients:
+    """The gradients of hidden states, weights and bias, as far as anyone wants them."""
+
+    def __init__(self, hidden: Tensor, head: Head) -> None:
+        narrow = torch.promote_types(hidden.dtype, head.weight.dtype)
+        self.dtype = torch.promote_types(narrow, torch.float32)
+        asked = (hidden, head.weight, head.bias) if torch.is_grad_enabled() else (None,) * 3
+        self.by_hidden, self.by_weight, self.by_bias = (
+            torch.zeros_like(tensor, dtype=self.dtype)
+            if tensor is not None and tensor.requires_grad
+            else None
+            for tensor in asked
+        )
+        every = (self.by_hidden, self.by_weight, self.by_bias)
+        self.wanted = any(gradient is not None for gradient in every)
+
+    def add(self, hidden: Tensor, head: Head, rows: slice, by_logits: Tensor) -> None:
+        """Take the gradient of a chunk's logits back through the head's product."""
+        if self.by_hidden is not None:
+            self.by_hidden[rows] = multiply(by_logits, head.weight)
+        if self.by_weight is not None:
+            add_product_(self.by_weight[: head.size], by_logits.T, hidden)
+        if self.by_bias is not None:
+            self.by_bias[: head.size] += by_logits.sum(dim=0)
+
+    def scaled(self, upstream: Tensor, kinds: list[torch.dtype | None]) -> list[Tensor | None]:
+        """All three times the gradient of the total; they are handed over, not kept."""
+        found = (self.by_hidden, self.by_weight, self.by_bias)
+        self.by_hidden = self.by_weight = self.by_bias = None
+        return [
+            None if gradient is None or kind is None else gradient.mul_(upstream).to(kind)
+            for gradient, kind in zip(found, kinds, strict=True)
+        ]
+
+
+class _Scaled(torch.autograd.Function):
+    """A total whose gradients are known: the backward pass scales them, once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        total: Tensor,
+        found: _Gradients,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        ctx.found = found
+        ctx.kinds = [None if t is None else t.dtype for t in (hidden, weight, bias)]
+        return total.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.found is None:
+            raise RuntimeError("the gradients of a chunked loss can be taken only once")
+        found, ctx.found = ctx.found, None
+        return (None, None, *found.scaled(upstream, ctx.kinds))

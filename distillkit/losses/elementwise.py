@@ -1,0 +1,103 @@
+"""Each divergence once, class by class: functions of log p (teacher) and log q (student).
+
+They are summed over the classes of a softmax in `divergences`, and over a few kept entries and the
+bucket of all the others in `sparse`. A class that is impossible has log-probability -inf: where
+the divergence is finite its value is, and so is its gradient.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Classes = Float[Tensor, "*batch classes"]
+Elementwise = Callable[[Tensor, Tensor], Tensor]
+NOTHING = float("-inf")  # the log of no probability
+
+
+def cross_entropy_terms(log_p: Classes, log_q: Classes) -> Classes:
+    """-p log q."""
+    p = log_p.exp()
+    return -p * log_q.masked_fill(p == 0, 0.0)
+
+
+def kl_terms(log_p: Classes, log_q: Classes) -> Classes:
+    """p log(p / q): the terms of KL(p || q)."""
+    p = log_p.exp()
+    return p * (log_p - log_q).masked_fill_(p == 0, 0.0)
+
+
+def reverse_kl_terms(log_p: Classes, log_q: Classes) -> Classes:
+    """The terms of KL(q || p)."""
+    return kl_terms(log_q, log_p)
+
+
+def jsd_terms(log_p: Classes, log_q: Classes, *, beta: float) -> Classes:
+    """The terms of beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q.
+
+    It vanishes as beta goes to 0 or 1; there it is KL(p || q) and KL(q || p), which are what it
+    goes to when divided by beta and by 1 - beta.
+    """
+    if beta in (0, 1):
+        return kl_terms(log_q, log_p) if beta else kl_terms(log_p, log_q)
+    log_m = log_mixture(log_p, log_q, share=beta)
+    return beta * kl_terms(log_p, log_m) + (1 - beta) * kl_terms(log_q, log_m)
+
+
+def skew_kl_terms(log_p: Classes, log_q: Classes, *, skew: float) -> Classes:
+    """The terms of KL(p || skew p + (1 - skew) q)."""
+    return kl_terms(log_p, log_mixture(log_p, log_q, share=skew))
+
+
+def skew_reverse_kl_terms(log_p: Classes, log_q: Classes, *, skew: float) -> Classes:
+    """The terms of KL(q || (1 - skew) p + skew q)."""
+    return skew_kl_terms(log_q, log_p, skew=skew)
+
+
+def total_variation_terms(log_p: Classes, log_q: Classes) -> Classes:
+    """|p - q| / 2."""
+    return 0.5 * (log_p.exp() - log_q.exp()).abs()
+
+
+def log_mixture(log_p: Classes, log_q: Classes, *, share: float) -> Classes:
+    """log(share p + (1 - share) q)."""
+    if share in (0, 1):
+        return log_p if share else log_q
+    mixed: Tensor = _LogMixture.apply(log_p, log_q, share)
+    return mixed
+
+
+class _LogMixture(torch.autograd.Function):
+    """From the greater of both, so that it is exact where they agree and never underflows."""
+
+    @staticmethod
+    def forward(ctx: Any, log_p: Classes, log_q: Classes, share: float) -> Classes:
+        p_is_greater = log_p >= log_q
+        greater = torch.where(p_is_greater, log_p, log_q)
+        less = torch.where(p_is_greater, log_q, log_p)
+        share_of_less = torch.full_like(greater, share).masked_fill_(p_is_greater, 1 - share)
+        ratio = less.sub_(greater).masked_fill_(greater == NOTHING, 0.0).expm1_()
+        log_m = greater.add_(ratio.mul_(share_of_less).log1p_())
+        ctx.save_for_backward(log_p, log_q, log_m)
+        ctx.share = share
+        return log_m
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Classes) -> tuple[Tensor | None, Tensor | None, None]:
+        log_p, log_q, log_m = ctx.saved_tensors
+
+        def of(log_part: Tensor, share: float) -> Tensor:
+            """The part's share of the mixture, 0 where there is nothing of either."""
+            part = (log_part - log_m).exp_().masked_fill_(log_m == NOTHING, 0.0)
+            return part.mul_(gradient).mul_(share)
+
+        by_p, by_q, _ = ctx.needs_input_grad
+        return (
+            of(log_p, ctx.share) if by_p else None,
+            of(log_q, 1 - ctx.share) if by_q else None,
+            None,
+        )

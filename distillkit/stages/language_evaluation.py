@@ -1,0 +1,181 @@
+"""Language models on the held-out text: perplexity, fidelity, calibration, what they write."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distillkit.data.corpus import Split
+from distillkit.engine.batching import length_buckets
+from distillkit.losses.heads import project
+from distillkit.metrics import EvaluationSettings
+from distillkit.metrics.calibration import binned
+from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
+from distillkit.progress import say, track
+from distillkit.records import HiddenOutputs
+from distillkit.stages import harness, instruction
+from distillkit.stages.costs import Measured
+from distillkit.stages.language import CHUNK
+from distillkit.stages.learning import VALIDATION_TOKENS
+from distillkit.stages.samples import samples
+from distillkit.tasks import Task
+from distillkit.tasks.vocabularies import check_same_tokenizer
+
+SCORES = "scores.npz"
+NAMES = ("nll", "agreement", "kl", "confidence", "correct")
+
+
+def measure(
+    loaded: Mapping[str, Measured],
+    task: Task,
+    test: Split,
+    settings: EvaluationSettings,
+    out: Path,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """(rows, comparison, reliability); the scores of every position go under `out`.
+
+    All models read the same windows of the held-out text, each token predicted once. Intervals
+    are over windows, since the tokens of one are not independent.
+    """
+    first = next(iter(loaded.values()))
+    for it in loaded.values():
+        check_same_tokenizer(it.loaded.tokenizer, first.loaded.tokenizer, key=it.saved.key)
+    asked = None
+    if settings.rouge_examples:  # before the forward passes, since it may refuse the data
+        asked = instruction.questions(test, first.loaded.tokenizer, settings)
+    scores = _scores(loaded, first)
+    owner = np.repeat(np.arange(len(first.table)), first.table.positions)
+    rows: dict[str, Any] = {}
+    bins: dict[str, Any] = {}
+    nats: dict[str, np.ndarray] = {}
+    for row, found in scores.items():
+        nats[row] = _by_window(found["nll"], owner)
+        mean = float(found["nll"].mean())
+        low, high = bootstrap_score(
+            _mean_nats, nats[row], nats[row], resamples=settings.resamples, level=settings.level
+        )
+        rows[row] = {
+            "perplexity": math.exp(mean),
+            "nll": mean,
+            "headline_interval": [math.exp(low), math.exp(high)],
+            "positions": len(owner),
+        }
+        if "teacher" in scores:
+            rows[row]["agreement"] = float(found["agreement"].mean())
+            rows[row]["kl_to_teacher"] = float(found["kl"].mean())
+        bin_of = binned(
+            found["confidence"].astype(np.float64), found["correct"] > 0, bins=settings.ece_bins
+        )
+        rows[row]["ece"] = bin_of.expected_calibration_error
+        bins[row] = bin_of.record()
+    arrays = {f"{row}.{name}": v for row, found in scores.items() for name, v in found.items()}
+    np.savez(out / SCORES, allow_pickle=False, **arrays)
+    comparison = _compare(nats, settings)
+    if settings.samples:
+        comparison["samples"] = samples(loaded, test, settings)
+    if asked:
+        rouge, said = instruction.measure(loaded, asked, settings, out)
+        rows = {row: values | rouge[row] for row, values in rows.items()}
+        comparison |= said
+    if settings.harness:
+        rows = {
+            row: values | _on_harness(row, loaded[row], settings) for row, values in rows.items()
+        }
+        comparison["harness"] = harness.conditions(settings.harness_limit)
+    return rows, comparison, bins
+
+
+def _on_harness(row: str, it: Measured, settings: EvaluationSettings) -> dict[str, Any]:
+    assert settings.harness
+    say(f"evaluation: {row} on {', '.join(settings.harness)}")
+    found = harness.harness_scores(
+        it.loaded.model,
+        it.loaded.tokenizer,
+        settings.harness,
+        settings.batch_size,
+        settings.harness_limit,
+        settings.harness_path,
+    )
+    return {"harness": found}
+
+
+@torch.inference_mode()
+def _scores(loaded: Mapping[str, Measured], first: Measured) -> dict[str, dict[str, np.ndarray]]:
+    """row -> what is known of each position, float32 [positions] each, in the table's order."""
+    table = first.table
+    places = table.position_offsets
+    total = int(places[-1])
+    has_teacher = "teacher" in loaded
+    names = [n for n in NAMES if has_teacher or n not in ("agreement", "kl")]
+    scores = {row: {n: np.empty(total, np.float32) for n in names} for row in loaded}
+    order = ["teacher", *(row for row in loaded if row != "teacher")] if has_teacher else [*loaded]
+    with track("evaluation", len(table.ids)) as progress:
+        for bucket in length_buckets(table.lengths, tokens=VALIDATION_TOKENS):
+            batch = first.collate(bucket)
+            said = {row: loaded[row].ask(loaded[row].loaded.model, batch) for row in order}
+            at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])
+            for begin in range(0, len(at), max(1, CHUNK // _width(said[order[0]]))):
+                part = slice(begin, begin + max(1, CHUNK // _width(said[order[0]])))
+                log_p = None
+                for row in order:
+                    found, log_q = _of_chunk(said[row], batch.labels[part], part, log_p)
+                    log_p = log_q if row == "teacher" else log_p
+                    for name in names:
+                        scores[row][name][at[part]] = found[name].cpu().numpy()
+            tokens = int(table.lengths[bucket].sum())
+            progress.advance(tokens, tokens)
+    return scores
+
+
+def _width(said: Any) -> int:
+    return int(said.head.size)
+
+
+def _of_chunk(
+    said: Any, labels: torch.Tensor, part: slice, log_p: torch.Tensor | None
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """(scores [chunk] by name, log q [chunk, vocabulary]) of a chunk; `log_p` is the teacher's."""
+    assert isinstance(said, HiddenOutputs)
+    log_q = torch.log_softmax(project(said.hidden[part], said.head), dim=-1)
+    confidence, predicted = log_q.max(dim=-1)
+    found = {
+        "nll": -log_q.gather(-1, labels[:, None])[:, 0],
+        "confidence": confidence.exp(),
+        "correct": (predicted == labels).float(),
+    }
+    teacher = log_q if log_p is None else log_p
+    found["agreement"] = (predicted == teacher.argmax(dim=-1)).float()
+    found["kl"] = (teacher.exp() * (teacher - log_q)).sum(dim=-1)
+    return found, log_q
+
+
+def _by_window(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """[windows, 2]: the sum of the values of each window, and their number."""
+    sums = np.bincount(owner, weights=values)
+    counts = np.bincount(owner)
+    kept = counts > 0
+    return np.stack([sums[kept], counts[kept]], axis=1)
+
+
+def _mean_nats(windows: np.ndarray, _: np.ndarray) -> float:
+    return float(windows[:, 0].sum() / windows[:, 1].sum())
+
+
+def _compare(nats: Mapping[str, np.ndarray], settings: EvaluationSettings) -> dict[str, Any]:
+    """The student against the control, and against its own start, in nats a token."""
+    found: dict[str, Any] = {}
+    for other in ("control", "untrained"):
+        if "student" in nats and other in nats:
+            difference, low, high = bootstrap_difference(
+                _mean_nats,
+                nats["student"],
+                nats[other],
+                nats["student"],
+                resamples=settings.resamples,
+                level=settings.level,
+            )
+            found[f"student_minus_{other}"] = {"difference": difference, "low": low, "high": high}
+    return found

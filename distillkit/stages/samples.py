@@ -1,0 +1,36 @@
+"""What models write: greedy continuations of the same held-out text, side by side."""
+
+from collections.abc import Mapping
+
+from distillkit.data.corpus import Split
+from distillkit.metrics import EvaluationSettings
+from distillkit.stages.costs import Measured
+from distillkit.stages.generation import continuations
+from distillkit.stages.prompts import prompt
+
+
+def samples(
+    loaded: Mapping[str, Measured], test: Split, settings: EvaluationSettings
+) -> list[dict[str, str]]:
+    """[{"prompt": …, row: what the model writes, …}] for the first few held-out texts."""
+    tokenizer = next(iter(loaded.values())).loaded.tokenizer
+    prompts = [prompt(test, i, tokenizer) for i in range(min(settings.samples, len(test)))]
+    written = {
+        row: continuations(
+            it.loaded.model,
+            it.loaded.tokenizer,
+            prompts,
+            tokens=settings.sample_tokens,
+            batch_size=settings.batch_size,
+            seed=None,
+            label=f"samples of {row}",
+        )
+        for row, it in loaded.items()
+    }
+    return [
+        {
+            "prompt": tokenizer.decode(p.ids, skip_special_tokens=True),
+            **{row: said[i] for row, said in written.items()},
+        }
+        for i, p in enumerate(prompts)
+    ]

@@ -1,0 +1,46 @@
+"""Random numbers that belong to an example's positions, whatever batch they are asked in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from distillkit.records import KEY_BYTES
+from distillkit.targets.packing import before
+
+_BLOCK = 4  # numbers that Philox makes at a step of its counter
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """The uniform numbers of some examples: `keys` [examples] of 16 bytes, `positions` [examples].
+
+    Each example has one Philox stream of its own, keyed by its key, from a counter that the seed
+    sets (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405). So the numbers depend on
+    seed, example, position and on how many a position takes; not on batches, shards or resuming.
+    """
+
+    seed: int
+    keys: np.ndarray
+    positions: np.ndarray
+
+    def uniforms(self, each: int, part: slice) -> np.ndarray:
+        """float64 [positions of part, each] in [0, 1); `part` is a stretch of all positions."""
+        begins = before(self.positions)
+        start, stop, _ = part.indices(int(begins[-1]))
+        keys = np.ascontiguousarray(self.keys).view("<u8").reshape(len(self.keys), KEY_BYTES // 8)
+        first = max(int(np.searchsorted(begins, start, side="right")) - 1, 0)
+        pieces = []
+        for i in range(first, len(keys)):
+            if begins[i] >= stop:
+                break
+            inside = slice(max(start - begins[i], 0), min(stop, begins[i + 1]) - begins[i])
+            pieces.append(self._stream(keys[i], inside.start * each, inside.stop * each))
+        raw = np.concatenate([np.zeros(0, np.uint64), *pieces])
+        # the bits of a double's mantissa: a stream's raw numbers never change, numpy's floats may
+        return (raw >> np.uint64(11)).reshape(-1, each) * 2.0**-53
+
+    def _stream(self, key: np.ndarray, start: int, stop: int) -> np.ndarray:
+        skipped, rest = divmod(int(start), _BLOCK)
+        bits = np.random.Philox(key=key, counter=[0, 0, 0, self.seed])
+        bits.advance(skipped)
+        return bits.random_raw(int(stop - start) + rest)[rest:]

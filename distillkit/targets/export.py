@@ -1,0 +1,98 @@
+"""A store as a Parquet file, for other programs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distillkit.artifacts import atomic
+from distillkit.errors import TargetsError
+from distillkit.losses.heads import project
+from distillkit.progress import track
+from distillkit.records import KEY_BYTES, HiddenTargets, SparseTargets
+from distillkit.targets.logits import CHUNK
+from distillkit.targets.merge import pieces
+from distillkit.targets.reader import TargetStore
+
+ROWS = 2**15  # of a row group, of a store that keeps some ids of a position
+
+
+def export(folder: Path, out: Path) -> int:
+    """Write a row for each counted position to `out`, and return their number.
+
+    `key` (16 bytes) and `position` (from 0 in each example) say whose they are. A store of all
+    logits has `logits` [outputs]; others have `ids` and their `probabilities`, at temperature 1 or,
+    of drawn ids, at the codec's. The file's metadata say codec, labels and origin. No more than a
+    row group is in memory.
+    """
+    store = TargetStore.open(folder)
+    if out.exists():
+        raise TargetsError(f"{out}: already there; give another name, or remove it first")
+    is_sparse = store.codec.captured is not None
+    outputs = store.manifest.outputs
+    schema = pa.schema(_fields(is_sparse, outputs), metadata=_metadata(store))
+    most = ROWS if is_sparse else max(1, CHUNK // outputs)
+    keys, written = store.keys, 0
+    try:
+        with (
+            atomic(out) as temporary,
+            pq.ParquetWriter(temporary, schema) as file,
+            track("export", len(keys), unit="examples") as bar,
+        ):
+            for rows in pieces(store.positions, np.arange(len(keys)), most):
+                for batch in _batches(store, keys, rows, schema):
+                    file.write_batch(batch)
+                    written += len(batch)
+                bar.advance(len(rows))
+    except OSError as error:
+        raise TargetsError(f"{out}: cannot be written ({error.strerror or error})") from error
+    return written
+
+
+def _fields(is_sparse: bool, outputs: int) -> list[pa.Field]:
+    values = [pa.field("logits", pa.list_(pa.float32(), outputs))]
+    if is_sparse:
+        values = [
+            pa.field("ids", pa.list_(pa.int32())),
+            pa.field("probabilities", pa.list_(pa.float32())),
+        ]
+    return [pa.field("key", pa.binary(KEY_BYTES)), pa.field("position", pa.int32()), *values]
+
+
+def _metadata(store: TargetStore) -> dict[str, str]:
+    manifest = store.manifest
+    about = {"codec": manifest.codec, "labels": manifest.labels, "origin": manifest.origin}
+    return {f"distillkit.{name}": json.dumps(value) for name, value in about.items()}
+
+
+def _batches(
+    store: TargetStore, keys: np.ndarray, rows: np.ndarray, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    counts = store.positions[rows]
+    total = int(counts.sum())
+    whose = np.repeat(np.ascontiguousarray(keys[rows]), counts)
+    place = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = store.read(rows)
+    # an example may have more positions than there is room for their logits
+    step = total if isinstance(kept, SparseTargets) else max(1, CHUNK // store.manifest.outputs)
+    for begin in range(0, total, max(1, step)):
+        part = slice(begin, begin + step)
+        key = pa.array(whose[part].view(f"V{KEY_BYTES}").tolist(), schema.field("key").type)
+        columns = [key, pa.array(place[part], pa.int32()), *_values(kept.part(part), schema)]
+        yield pa.record_batch(columns, schema=schema)
+
+
+def _values(kept: Any, schema: pa.Schema) -> list[pa.Array]:
+    if isinstance(kept, SparseTargets):
+        used = kept.log_probs.isfinite().numpy()
+        offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int32)
+        ids = kept.ids.numpy()[used].astype(np.int32)
+        probabilities = kept.log_probs.exp().numpy()[used]
+        return [pa.ListArray.from_arrays(offsets, values) for values in (ids, probabilities)]
+    logits = project(kept.hidden, kept.head) if isinstance(kept, HiddenTargets) else kept.logits
+    flat = np.ascontiguousarray(logits.float().numpy()).reshape(-1)
+    return [pa.FixedSizeListArray.from_arrays(flat, type=schema.field("logits").type)]

@@ -1,0 +1,88 @@
+"""How far what a store keeps is from what the teacher said."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distillkit.losses.heads import project
+from distillkit.records import HiddenTargets, SoftTargets, SparseTargets, Targets
+from distillkit.targets.logits import Said, chunks, count
+
+Sums = dict[str, float]
+
+
+@torch.inference_mode()
+def quality(said: Said, kept: Targets) -> dict[str, float]:
+    """Means over positions of the teacher's answers `said` against the targets `kept` of them.
+
+    `entropy` of the teacher, in nats: the least soft cross-entropy that any student can reach;
+    `kept_mass` of the ids that are kept; `ids` kept a position; `kl` of what was said from what is
+    decoded, over the kept ids and one bucket of all others; `gradient_bias`, the L1 distance of the
+    expected target from the teacher's distribution, which bounds the bias of the expected gradient
+    of a cross-entropy with respect to the logits, where the rest is renormalised away (0 for an
+    unbiased estimate); `gradient_noise`, the L2 norm of one estimate's error, likewise.
+    """
+    sums: Sums = {}
+    for part, logits in chunks(said):
+        log_p = torch.log_softmax(logits.double(), dim=-1)
+        found = _of_chunk(log_p, kept.part(part))
+        found["entropy"] = -(log_p.exp() * log_p).nan_to_num(0.0).sum(-1)
+        for name, values in found.items():
+            sums[name] = sums.get(name, 0.0) + float(values.sum())
+    positions = max(1, count(said))
+    return {"positions": count(said)} | {name: value / positions for name, value in sums.items()}
+
+
+def _of_chunk(log_p: Tensor, kept: Targets) -> dict[str, Tensor]:
+    p = log_p.exp()
+    if not isinstance(kept, SparseTargets):
+        log_q = torch.log_softmax(_logits(kept).double(), dim=-1)
+        return {
+            "ids": torch.full_like(p[:, 0], p.shape[1]),
+            "kept_mass": torch.ones_like(p[:, 0]),
+            "kl": (p * (log_p - log_q)).nan_to_num(0.0).sum(-1),
+            "gradient_bias": (p - log_q.exp()).abs().sum(-1),
+        }
+    log_kept = kept.log_probs.double().to(log_p.device)
+    ids, used = kept.ids.to(log_p.device), torch.isfinite(log_kept)
+    p_kept = p.gather(-1, ids) * used
+    found = {"ids": used.sum(-1).double(), "kept_mass": p_kept.sum(-1)}
+    if kept.is_estimate:
+        found["gradient_bias"] = torch.zeros_like(p[:, 0])
+        error = p.scatter_add(-1, ids, -log_kept.exp() * used)
+        found["gradient_noise"] = error.norm(dim=-1)
+        return found
+    q = log_kept.exp() * used
+    rest_p, rest_q = _rest(p_kept), _rest(q)
+    known = torch.where(used & (p_kept > 0), p_kept * (p_kept.log() - log_kept), 0.0).sum(-1)
+    others = torch.where(rest_p > 0, rest_p * (rest_p.log() - rest_q.clamp(min=1e-30).log()), 0.0)
+    found["kl"] = known + others
+    found["gradient_bias"] = p.scatter_add(-1, ids, -q / q.sum(-1, keepdim=True)).abs().sum(-1)
+    return found
+
+
+def _rest(kept: Tensor) -> Tensor:
+    return (1.0 - kept.sum(-1)).clamp(min=0.0)
+
+
+def _logits(kept: SoftTargets | HiddenTargets) -> Tensor:
+    if isinstance(kept, HiddenTargets):
+        return project(kept.hidden, kept.head)
+    return kept.logits
+
+
+def described(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """(name, value) lines of a quality report, for a terminal."""
+    texts = {
+        "entropy": ("mean entropy", "{:.4f} nats a position: the floor of a soft cross-entropy"),
+        "ids": ("ids kept", "{:,.1f} a position"),
+        "kept_mass": ("kept mass", "{:.4f}"),
+        "kl": ("KL(said || decoded)", "{:.2e} nats over the kept ids and the rest"),
+        "gradient_bias": ("bias of the gradient", "{:.4f} at most (L1), the rest renormalised"),
+        "gradient_noise": ("noise of the gradient", "{:.4f} (L2) of one estimate"),
+    }
+    lines = [
+        (title, text.format(found[name])) for name, (title, text) in texts.items() if name in found
+    ]
+    return [("quality", f"of {found['positions']:,} positions at capture"), *lines]

@@ -1,0 +1,154 @@
+"""Causal language modelling: documents, conversations, instructions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from distillkit.constraints import PositiveInt
+from distillkit.errors import ConfigError
+from distillkit.examples import TokenTable
+from distillkit.losses.reduction import at_least_float32
+from distillkit.records import Batch, HiddenOutputs, LabelSpace
+from distillkit.tasks import causal_models as models
+from distillkit.tasks.language_tokens import (
+    chat,
+    document_examples,
+    instructions,
+    response_examples,
+)
+from distillkit.tasks.task import Ask, Loaded, SavedModel
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """The next token. `max_length` is the context in tokens; longer documents are cut into windows.
+
+    `stride` is how far the windows of the held-out text stand apart (null: no overlap); more
+    overlap gives each token more context, and a lower perplexity. `pack` puts several examples
+    into a row, isolated from each other.
+    """
+
+    max_length: PositiveInt = 512
+    stride: PositiveInt | None = None
+    pack: bool = True
+    long_responses: Literal["refuse", "cut", "drop"] = "refuse"
+
+    headline = "perplexity"
+    family = "language"
+    higher_is_better = False
+    auto_class = "AutoModelForCausalLM"
+    cuts = "longer documents are cut into windows, long conversations lose their beginning"
+
+    def __post_init__(self) -> None:
+        if self.max_length < 2:
+            raise ConfigError(
+                f"task.max_length = {self.max_length}: a token needs one before it; 2 or more"
+            )
+        if self.stride is not None and self.stride >= self.max_length:
+            raise ConfigError(
+                f"task.stride = {self.stride}: must be less than task.max_length = "
+                f"{self.max_length}, or tokens between the windows would never be predicted"
+            )
+
+    @property
+    def packs(self) -> bool:
+        """Whether several examples may share a row."""
+        return self.pack
+
+    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+        """The settings that decide a token table; held-out text is cut by `stride`."""
+        stride = self._stride(held_out=held_out)
+        return {
+            "max_length": self.max_length,
+            "stride": stride,
+            "long_responses": self.long_responses,
+        }
+
+    @property
+    def protocol(self) -> str:
+        """How held-out text is read: perplexities of other protocols cannot be compared."""
+        return f"windows of {self.max_length} tokens, {self._stride(held_out=True)} apart"
+
+    def _stride(self, *, held_out: bool) -> int:
+        # windows share one token even without overlap: it says the first one of the next window
+        return (self.stride if held_out else None) or self.max_length - 1
+
+    def tokenise(
+        self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
+    ) -> tuple[TokenTable, int]:
+        """The token table of a split, and how many texts were cut."""
+        if split.messages is None and split.pairs is None:
+            return document_examples(
+                split.texts,
+                tokenizer,
+                max_length=self.max_length,
+                stride=self._stride(held_out=held_out),
+                label=label,
+            )
+        rendered = (
+            instructions(split.texts, split.pairs, tokenizer)
+            if split.messages is None
+            else chat(split.messages, tokenizer)
+        )
+        return response_examples(
+            rendered,
+            count=len(split),
+            max_length=self.max_length,
+            long_responses=self.long_responses,
+            label=label,
+        )
+
+    def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
+        """A trained language model and its tokenizer."""
+        tokenizer = self.load_tokenizer(
+            saved.folder, key=saved.key, trust_remote_code=saved.trust_remote_code
+        )
+        model = models.load_causal_lm(
+            saved.folder,
+            key=saved.key,
+            trust_remote_code=saved.trust_remote_code,
+            **(saved.options or {}),
+        )
+        return Loaded(model.eval(), tokenizer)
+
+    def load_body(
+        self, folder: str, labels: LabelSpace, *, key: str, trust_remote_code: bool = False
+    ) -> Any:
+        """A pretrained language model, head included."""
+        return models.load_causal_lm(folder, key=key, trust_remote_code=trust_remote_code)
+
+    def new_model(
+        self, config: dict[str, Any], labels: LabelSpace, tokenizer: Any, *, key: str
+    ) -> Any:
+        """A language model of any transformers config, with new weights (seed torch before)."""
+        return models.new_causal_lm(config, tokenizer, key=key)
+
+    def load_tokenizer(self, folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
+        """The tokenizer of a folder, GGUF file or hub id."""
+        return models.load_causal_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
+
+    def save(self, model: Any, tokenizer: Any, folder: Path) -> None:
+        """Write a model folder in Hugging Face format, as safetensors."""
+        models.save_causal_lm(model, tokenizer, folder)
+
+    def width(self, tokenizer: Any, labels: LabelSpace) -> int:
+        """The tokenizer's real vocabulary."""
+        return models.real_vocabulary(tokenizer)
+
+    def ask(self, tokenizer: Any) -> Ask:
+        """A language model says its last hidden states at the counted positions."""
+        size = models.real_vocabulary(tokenizer)
+
+        def outputs(model: Any, batch: Batch) -> HiddenOutputs:
+            body, head = models.body_and_head(model, size)
+            hidden = body(**batch.inputs)
+            return HiddenOutputs(hidden.flatten(0, 1)[batch.counted], head)
+
+        return outputs
+
+    def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy in nats, [positions]; float32 inside."""
+        return F.cross_entropy(at_least_float32(logits), labels, reduction="none")

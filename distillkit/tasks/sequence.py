@@ -1,0 +1,110 @@
+"""What tasks with one answer a text have in common: classification and regression."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from distillkit.constraints import PositiveInt
+from distillkit.examples import TokenTable
+from distillkit.records import Batch, LabelSpace, Outputs
+from distillkit.tasks import models
+from distillkit.tasks.sequence_tokens import tokenise
+from distillkit.tasks.task import Ask, Loaded, SavedModel
+
+
+@dataclass(frozen=True)
+class SequenceTask(ABC):
+    """One answer a text or a pair; `max_length` is in tokens, longer text is cut."""
+
+    max_length: PositiveInt = 128
+
+    family = "sequence"
+    higher_is_better = True
+    packs = False
+    auto_class = "AutoModelForSequenceClassification"
+    cuts = "longer ones are cut"
+    protocol = ""
+    headline = ""
+    problem_type = ""
+
+    @staticmethod
+    @abstractmethod
+    def read_labels(
+        values: Sequence[Any], names: list[str] | None = None
+    ) -> tuple[LabelSpace, np.ndarray]:
+        """The label space of all label values, and the encoded labels [rows]."""
+
+    @staticmethod
+    @abstractmethod
+    def per_example(logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss against hard labels, [batch]."""
+
+    @staticmethod
+    @abstractmethod
+    def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """The task's metrics of logits [examples, classes] against labels [examples]."""
+
+    @staticmethod
+    @abstractmethod
+    def headline_score(logits: np.ndarray, labels: np.ndarray) -> float:
+        """The headline metric, quickly."""
+
+    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+        """The settings that decide a token table; all splits are cut alike."""
+        return {"max_length": self.max_length}
+
+    def tokenise(
+        self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
+    ) -> tuple[TokenTable, int]:
+        """The token table of a split, and how many texts were cut."""
+        return tokenise(split, tokenizer, max_length=self.max_length, label=label)
+
+    def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
+        """A trained classifier in float32, its labels matched to the data's by name."""
+        return models.load_saved(saved, labels, problem_type=self.problem_type)
+
+    def load_body(
+        self, folder: str, labels: LabelSpace, *, key: str, trust_remote_code: bool = False
+    ) -> Any:
+        """A pretrained body with a new head (seed torch before)."""
+        return models.load_classifier(
+            folder,
+            labels,
+            key=key,
+            problem_type=self.problem_type,
+            fresh_head=True,
+            trust_remote_code=trust_remote_code,
+        )
+
+    def new_model(
+        self, config: dict[str, Any], labels: LabelSpace, tokenizer: Any, *, key: str
+    ) -> Any:
+        """A classifier of any transformers config, with new weights (seed torch before)."""
+        return models.new_classifier(
+            config, labels, tokenizer, key=key, problem_type=self.problem_type
+        )
+
+    def load_tokenizer(self, folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
+        """The tokenizer of a folder or hub id."""
+        return models.load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
+
+    def save(self, model: Any, tokenizer: Any, folder: Path) -> None:
+        """Write a model folder in Hugging Face format, as safetensors."""
+        models.save_classifier(model, tokenizer, folder)
+
+    def width(self, tokenizer: Any, labels: LabelSpace) -> int:
+        """The labels."""
+        return labels.outputs
+
+    def ask(self, tokenizer: Any) -> Ask:
+        """A classifier says its logits [batch, classes]."""
+
+        def outputs(model: Any, batch: Batch) -> Outputs:
+            return Outputs(model(**batch.inputs).logits.float())
+
+        return outputs

@@ -1,0 +1,105 @@
+"""What a model is made of, told from its config: no weights are loaded.
+
+On torch's meta device a model has shapes and no memory, so one of any size is made in a moment.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from distillkit.records import LabelSpace
+from distillkit.tasks.causal_models import place
+from distillkit.tasks.models import check_folder, one_line, quiet
+from distillkit.tasks.task import Task
+
+# what configs call the width of the feed-forward network
+NEURONS = ("intermediate_size", "ffn_dim", "n_inner", "dff", "d_inner")
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model's sizes. `parameters` are those in memory, tied matrices once.
+
+    `body` of them are multiplied at every token and `head` at every counted position; tables that
+    rows are only looked up in are neither. `attention` is the width of all query heads together.
+    Of a mixture of experts all count, though a token meets a few.
+    """
+
+    parameters: int
+    body: int
+    head: int
+    outputs: int
+    layers: int
+    hidden: int
+    attention: int
+    neurons: int
+    has_experts: bool = False
+
+
+def outline(
+    folder: str,
+    task: Task,
+    labels: LabelSpace,
+    *,
+    key: str,
+    fresh_head: bool = False,
+    trust_remote_code: bool = False,
+) -> Any:
+    """The model of a folder, hub id or GGUF file on the meta device.
+
+    With `fresh_head` a classifier has a head for `labels`, else its own. Raises `ModelError`.
+    """
+    import transformers
+
+    where, gguf = place(folder)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if gguf:
+        options["gguf_file"] = gguf
+    else:
+        check_folder(folder, key=key)
+    if fresh_head and task.family == "sequence":
+        options["num_labels"] = labels.outputs
+    with quiet(), one_line(key, folder, "config"):
+        config = transformers.AutoConfig.from_pretrained(where, **options)
+        with torch.device("meta"):
+            return getattr(transformers, task.auto_class).from_config(
+                config, dtype="float32", trust_remote_code=trust_remote_code
+            )
+
+
+def shape_of(model: Any) -> Shape:
+    """The sizes of a model, on the meta device or not."""
+    config = model.config.get_text_config(decoder=True)
+    every = {id(p): p.numel() for p in model.parameters()}
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    weight = getattr(model.get_output_embeddings(), "weight", None)
+    head = _once_a_text(model) if weight is None else {id(weight): weight.numel()}
+    heads = getattr(config, "num_attention_heads", None) or 0
+    width = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
+    return Shape(
+        parameters=sum(every.values()),
+        body=sum(size for i, size in every.items() if i not in tables | head.keys()),
+        head=sum(head.values()),
+        outputs=len(weight) if weight is not None else int(config.num_labels),
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        attention=heads * width,
+        neurons=_first(config, NEURONS) or 4 * config.hidden_size,
+        has_experts=(_first(config, EXPERTS) or 0) > 1,
+    )
+
+
+def _once_a_text(model: Any) -> dict[int, int]:
+    """The parameters of a classifier that meet one token of a text: those on top of its body."""
+    body = {id(p) for p in model.base_model.parameters()}
+    pooler = getattr(model.base_model, "pooler", None)
+    pooled = {id(p) for p in pooler.parameters()} if isinstance(pooler, nn.Module) else set()
+    return {id(p): p.numel() for p in model.parameters() if id(p) not in body - pooled}
+
+
+def _first(config: Any, names: tuple[str, ...]) -> int | None:
+    found = (getattr(config, name, None) for name in names)
+    return next((int(value) for value in found if isinstance(value, int) and value), None)

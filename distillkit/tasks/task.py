@@ -1,0 +1,125 @@
+"""What a stage asks of a task: the one place for features, label order, masks and shifts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from distillkit.examples import TokenTable
+from distillkit.records import Batch, HiddenOutputs, LabelSpace, Outputs
+
+# (model, batch) -> what the model says at the batch's counted positions
+Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A trained model, not yet loaded.
+
+    `folder` is a folder, a GGUF file or a hub id; `key` the setting it came from, for messages;
+    `labels` names its outputs, in their order, where its own config does not. `options` are the
+    teacher's own: how its weights are held (dtype, device_map, quantization).
+    """
+
+    folder: str
+    key: str
+    labels: list[str] | None = None
+    trust_remote_code: bool = False
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in eval mode and its tokenizer.
+
+    `order` says where each of the data's labels stands among its outputs; None: as they are.
+    """
+
+    model: Any
+    tokenizer: Any
+    order: np.ndarray | None = None
+
+
+def ordered(said: Outputs | HiddenOutputs, order: np.ndarray | None) -> Outputs | HiddenOutputs:
+    """A classifier's outputs in the data's label order."""
+    if order is None or isinstance(said, HiddenOutputs):
+        return said
+    return Outputs(said.logits[:, order])
+
+
+class Task(Protocol):
+    """What is predicted. `max_length` is an example's most tokens.
+
+    `headline` names the metric that models are ranked by. `family` says how a model is measured:
+    an answer a text, or a distribution a token. Where `packs`, several examples may share a row.
+    """
+
+    headline: ClassVar[str]
+    family: ClassVar[Literal["sequence", "language"]]
+    higher_is_better: ClassVar[bool]
+    auto_class: ClassVar[str]  # of transformers: how a user loads the student
+    cuts: ClassVar[str]  # what becomes of longer text, for a message
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of an example."""
+        ...
+
+    @property
+    def protocol(self) -> str:
+        """How held-out text is read, where that changes the figures."""
+        ...
+
+    @property
+    def packs(self) -> bool:
+        """Whether several examples may share a row."""
+        ...
+
+    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+        """The settings that decide a token table; `held_out` splits may be cut otherwise."""
+        ...
+
+    def tokenise(
+        self, split: Any, tokenizer: Any, *, label: str, held_out: bool
+    ) -> tuple[TokenTable, int]:
+        """The token table of a split, and how many texts were cut."""
+        ...
+
+    def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
+        """A trained model, ready to be asked."""
+        ...
+
+    def load_body(
+        self, folder: str, labels: LabelSpace, *, key: str, trust_remote_code: bool = False
+    ) -> Any:
+        """A model that starts from pretrained weights (seed torch before, for a new head)."""
+        ...
+
+    def new_model(
+        self, config: dict[str, Any], labels: LabelSpace, tokenizer: Any, *, key: str
+    ) -> Any:
+        """A model of any transformers config, with new weights (seed torch before)."""
+        ...
+
+    def load_tokenizer(self, folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
+        """The tokenizer of a folder, file or hub id."""
+        ...
+
+    def save(self, model: Any, tokenizer: Any, folder: Path) -> None:
+        """Write a model folder in Hugging Face format."""
+        ...
+
+    def ask(self, tokenizer: Any) -> Ask:
+        """How a model with this tokenizer is asked about a batch."""
+        ...
+
+    def width(self, tokenizer: Any, labels: LabelSpace) -> int:
+        """How many outputs a model has at each counted position."""
+        ...
+
+    def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss against hard labels, [positions] of logits [positions, classes]."""
+        ...

@@ -1,0 +1,82 @@
+"""What is to be measured of language models is judged before any work."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distillkit.metrics import rouge, settings
+from distillkit.stages import harness
+from tests import tiny_language
+from tests.conftest import Distillkit
+
+Refuses = Callable[..., str]
+
+
+@pytest.fixture
+def refuses(distillkit: Distillkit, tmp_path: Path) -> Refuses:
+    """What `distillkit train` says of a run that it refuses, in one line and with no work done."""
+    documents = tiny_language.write_documents(tmp_path, 12)
+
+    def call(*words: str) -> str:
+        usual = tiny_language.small(tmp_path / "no-teacher", documents, tmp_path / "workspace")
+        result = distillkit("train", *usual, *words)
+        assert result.code == 2
+        assert not [path for path in tmp_path.glob("workspace/*") if path.is_dir()]
+        (line,) = result.err.strip().splitlines()
+        return line
+
+    return call
+
+
+@pytest.fixture
+def with_harness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if lm-eval were installed."""
+    monkeypatch.setattr(settings, "HARNESS", "json")
+    monkeypatch.setattr(harness, "check_tasks", lambda tasks, path: None)
+
+
+def test_rouge_of_documents_is_refused(refuses: Refuses) -> None:
+    said = refuses("evaluation.rouge_examples=5")
+    assert "evaluation.rouge_examples = 5: " in said
+    assert "data=conversations" in said
+
+
+def test_rouge_without_its_package_is_refused(
+    refuses: Refuses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rouge, "PACKAGE", "no_such_package")
+    assert "pip install 'distillkit[instruct]'" in refuses("evaluation.rouge_examples=5")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is here")
+def test_a_harness_that_is_not_installed_is_refused(refuses: Refuses) -> None:
+    assert "pip install 'distillkit[harness]'" in refuses("evaluation.harness=[hellaswag]")
+
+
+def test_a_task_that_is_no_list_is_refused(refuses: Refuses) -> None:
+    assert "evaluation.harness = hellaswag: must be a list" in refuses(
+        "evaluation.harness=hellaswag"
+    )
+
+
+def test_a_classifier_has_no_tasks_of_the_harness(
+    distillkit: Distillkit, words: list[str], with_harness: None
+) -> None:
+    result = distillkit("train", *words, "evaluation.harness=[hellaswag]")
+    assert result.code == 2
+    assert "task=causal_lm" in result.err
+
+
+def test_a_recipe_cannot_name_a_folder_of_tasks(
+    refuses: Refuses, with_harness: None, tmp_path: Path
+) -> None:
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    (recipes / "sly.yaml").write_text(
+        "# @package _global_\nevaluation: {harness: [mine], harness_path: /tmp}\n"
+    )
+    said = refuses("+recipe=sly", "-cd", str(tmp_path))
+    assert "evaluation.harness_path = /tmp: task files can run code" in said
+    assert "give it on the command line" in said

@@ -1,0 +1,172 @@
+"""Causal language models, from documents or conversations to a student that loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_language
+from tests.cli.runs import kinds
+from tests.conftest import Distillkit
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_language.write_model(tmp_path_factory.mktemp("teacher"), layers=3, padded=7)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_language.write_documents(tmp_path_factory.mktemp("documents"))
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_language.write_conversations(tmp_path_factory.mktemp("conversations"))
+
+
+@pytest.fixture
+def words(teacher: Path, texts: Path, tmp_path: Path) -> list[str]:
+    return tiny_language.small(teacher, texts, tmp_path / "workspace")
+
+
+def test_documents_end_in_a_student_that_loads(
+    distillkit: Distillkit, words: list[str], tmp_path: Path
+) -> None:
+    result = distillkit("train", *words)
+    assert result.code == 0, result.err
+    (folder,) = (tmp_path / "outputs" / "run").iterdir()
+    found = json.loads((folder / "results.json").read_text())
+    assert list(found["rows"]) == ["teacher", "student", "control", "untrained"]
+    assert found["rows"]["teacher"]["kl_to_teacher"] == 0
+    assert found["rows"]["student"]["parameters"] < found["rows"]["teacher"]["parameters"]
+    assert found["protocol"] == "windows of 32 tokens, 31 apart"
+    report = (folder / "report.md").read_text()
+    assert "## What they write" in report
+    assert "Student - the same student untrained" in report
+    for picture in ("learning_curves.png", "quality_size.png", "reliability.png"):
+        assert (folder / picture).stat().st_size > 5000
+    assert "AutoModelForCausalLM" in (folder / "student" / "README.md").read_text()
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    student = AutoModelForCausalLM.from_pretrained(folder / "student")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "student")
+    assert student.config.num_hidden_layers == 2
+    assert student(**tokenizer("a good film", return_tensors="pt")).logits.shape[1] == 3
+
+
+def test_one_store_serves_other_batches_packings_seeds_and_losses(
+    distillkit: Distillkit, words: list[str], tmp_path: Path
+) -> None:
+    made = distillkit("generate-targets", *words)
+    assert made.code == 0, made.err
+    for change in (
+        ["trainer.batch_size=2"],
+        ["trainer.micro_batch_size=1"],
+        ["task.pack=false"],
+        ["seed=3"],
+        ["loss=soft_cross_entropy", "loss.temperature=1.0", "loss.hard_weight=0.5"],
+    ):
+        result = distillkit("train-student", *words, *change)
+        assert result.code == 0, result.err
+    assert kinds(tmp_path / "workspace").count("targets") == 1
+    assert kinds(tmp_path / "workspace").count("student") == 5
+
+
+@pytest.mark.parametrize(
+    ("targets", "more"),
+    [
+        ("stored", ["loss=reverse_kl", "loss.temperature=2"]),
+        ("top_k", ["loss=jsd", "targets.codec.k=8", "loss.temperature=1"]),
+        (
+            "top_p",
+            [
+                "loss=total_variation",
+                "loss.rest=renormalise",
+                "loss.temperature=1",
+                "targets.codec.k=20",
+            ],
+        ),
+        ("last_hidden", ["loss=skew_kl", "loss.temperature=3"]),
+    ],
+)
+def test_each_way_of_keeping_targets_trains_a_student(
+    targets: str, more: list[str], distillkit: Distillkit, words: list[str]
+) -> None:
+    change = [f"targets={targets}", "trainer.epochs=1", "targets.shard_tokens=1024"]
+    changed = [w for w in words if not w.startswith("loss.")]
+    made = distillkit("generate-targets", *changed, *change, *more)
+    assert made.code == 0, made.err
+    learnt = distillkit("train-student", *changed, *change, *more)
+    assert learnt.code == 0, learnt.err
+    looked = distillkit("targets", "inspect", *Path("workspace").glob("targets-*"))
+    assert looked.code == 0, looked.err
+    assert "entropy" in looked.out
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ["data.messages=messages"],
+        ["data.prompt=prompt", "data.response=response"],
+        ["data.prompt=prompt", "data.response=response", "data.template='user : {prompt} ? '"],
+    ],
+)
+def test_conversations_are_learnt_from(
+    data: list[str], distillkit: Distillkit, words: list[str], talks: Path, tmp_path: Path
+) -> None:
+    changed = [w for w in words if not w.startswith(("data", "task.max_length"))]
+    talk = ["data=conversations", f"data.train={talks}", "task.max_length=64", *data]
+    shares = ["data.validation_fraction=0.15", "data.test_fraction=0.2", "trainer.epochs=1"]
+    result = distillkit("train", *changed, *talk, *shares, "evaluation.samples=2")
+    assert result.code == 0, result.err
+    (folder,) = (tmp_path / "outputs" / "run").iterdir()
+    found = json.loads((folder / "results.json").read_text())
+    assert len(found["comparison"]["samples"]) == 2
+    tokens, counted = (
+        json.loads(next(Path("workspace").glob("targets-*/targets.json")).read_text())[name]
+        for name in ("tokens", "positions")
+    )
+    assert 0 < counted < 0.7 * tokens  # the prompts have no targets
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["targets=top_k", "targets.codec.k=1000"], "targets.codec.k = 1000"),
+        (["loss.temperature=2"], "loss.temperature = 2: the store was captured at 1"),
+        (["loss=reverse_kl"], "cannot be estimated from entries drawn at random"),
+        (["task=classification", "~task.max_length"], "data: Documents is not for Classification"),
+        (["task.stride=32"], "task.stride = 32: must be less than task.max_length = 32"),
+        (["student.layers=40"], "student.layers = 40: the teacher has 3 layers"),
+        (["trainer.batch_size=9999"], "trainer.batch_size = 9999: larger than the data"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    change: list[str], said: str, distillkit: Distillkit, words: list[str]
+) -> None:
+    changed = [w for w in words if not any(w.split("=")[0] == c.split("=")[0] for c in change)]
+    if change[0].startswith("task=c"):
+        changed = [w for w in changed if not w.startswith("task.")]
+        change = change[:1]
+    result = distillkit("train", *changed, *change)
+    assert result.code == 2, result.err
+    assert "Traceback" not in result.err
+    (line,) = [line for line in result.err.splitlines() if line.startswith("distillkit: ")]
+    assert said in line
+
+
+def test_a_student_with_another_tokenizer_is_refused_with_the_first_token_that_differs(
+    distillkit: Distillkit, words: list[str], tmp_path: Path
+) -> None:
+    folder = tiny_language.write_model(tmp_path / "other", layers=1)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["film"], vocabulary["story"] = vocabulary["story"], vocabulary["film"]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    changed = [w for w in words if not w.startswith("student")]
+    result = distillkit("train", *changed, "student=pretrained", f"student.path={folder}")
+    assert result.code == 2, result.err
+    assert "tokenizer is not the teacher's: token" in result.err
+    assert "'story'" in result.err

@@ -1,0 +1,241 @@
+"""What every divergence holds to on a few entries of the teacher's distribution."""
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from distillkit import losses
+from distillkit.errors import ConfigError, TargetsError
+from distillkit.losses.sparse import Rest
+from distillkit.records import Outputs, SoftTargets, SparseTargets
+from tests.contract.entries import TEMPERATURES, chosen, likeliest, unlabelled, with_unused
+from tests.contract.listing import LOSSES, NAMES, Loss, divergence, every
+
+CLASSES, POSITIONS, K = 11, 16, 4
+RESTS: tuple[Rest, ...] = ("tail", "renormalise", "ignore")
+CASES = [
+    pytest.param(loss, settings, id="-".join([loss.name, *map(str, settings.values())]))
+    for loss in LOSSES
+    if loss.is_divergence
+    for settings in loss.settings()
+]
+every_setting = pytest.mark.parametrize(("loss", "settings"), CASES)
+finite = pytest.mark.parametrize(
+    ("loss", "settings"), [case for case in CASES if case.values[0].rules_out]
+)
+Found = tuple[Tensor, Tensor]
+
+
+def pair(loss: Loss, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    return replace(loss, classes=CLASSES).random(POSITIONS, dtype=dtype)
+
+
+def found(
+    loss: Loss, student: Tensor, targets: SparseTargets | SoftTargets, **settings: Any
+) -> Found:
+    """The values and the gradient of their sum."""
+    student = student.detach().requires_grad_()
+    terms = loss.module(**settings)(Outputs(student), targets, unlabelled(len(student)))
+    values = terms.values["soft"]
+    return values.detach(), torch.autograd.grad(values.sum(), student)[0]
+
+
+def rests(loss: Loss) -> list[Rest]:
+    """The policies that the loss is finite with."""
+    return [rest for rest in RESTS if rest != "renormalise" or loss.rules_out]
+
+
+@every_setting
+def test_the_whole_vocabulary_is_dense(loss: Loss, settings: dict[str, Any]) -> None:
+    student, teacher = pair(loss)
+    dense = found(loss, student, SoftTargets(teacher), **settings)
+    for rest in rests(loss):
+        sparse = found(loss, student, likeliest(teacher, CLASSES), rest=rest, **settings)
+        torch.testing.assert_close(sparse, dense, rtol=1e-9, atol=1e-12)
+
+
+@every_setting
+def test_the_whole_vocabulary_is_dense_in_float32(loss: Loss, settings: dict[str, Any]) -> None:
+    student, teacher = pair(loss, torch.float32)
+    dense = found(loss, student, SoftTargets(teacher), **settings)
+    for rest in rests(loss):
+        sparse = found(loss, student, likeliest(teacher, CLASSES), rest=rest, **settings)
+        torch.testing.assert_close(sparse, dense, rtol=1e-5, atol=1e-5)
+
+
+@every_setting
+def test_the_tail_is_one_more_class(loss: Loss, settings: dict[str, Any]) -> None:
+    student, teacher = pair(loss)
+    targets = likeliest(teacher, K)
+    student.requires_grad_()
+
+    def bucketed(logits: Tensor) -> Tensor:
+        """Logits at which the softmax at this temperature is that of the buckets."""
+        temperature = settings["temperature"]
+        p = (logits / temperature).softmax(dim=-1)
+        kept = p.gather(-1, targets.ids)
+        others = p.scatter(-1, targets.ids, 0.0).sum(dim=-1, keepdim=True)
+        return temperature * torch.cat([kept, others], dim=-1).log()
+
+    dense = loss.function(bucketed(student), bucketed(teacher), **settings)
+    if settings["reduction"] == "mean":
+        dense = dense * (K + 1) / CLASSES
+    expected = dense.detach(), torch.autograd.grad(dense.sum(), student)[0]
+    sparse = found(loss, student, targets, rest="tail", **settings)
+    torch.testing.assert_close(sparse, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings"), [case for case in CASES if case.values[0].agreement == "zero"]
+)
+def test_the_tail_never_says_more_than_the_whole(loss: Loss, settings: dict[str, Any]) -> None:
+    student, teacher = pair(loss)
+    whole = loss.function(student, teacher, **settings)
+    known = [found(loss, student, likeliest(teacher, k), **settings)[0] for k in range(CLASSES)]
+    for less, more in zip(known, [*known[1:], whole], strict=True):
+        assert (less <= more * (1 + 1e-6) + 1e-12).all()  # 1 - sum p has few digits at k = 10
+
+
+@finite
+def test_renormalised_is_dense_with_the_others_ruled_out(
+    loss: Loss, settings: dict[str, Any]
+) -> None:
+    student, teacher = pair(loss)
+    targets = likeliest(teacher, K)
+    only = torch.full_like(teacher, -torch.inf)
+    only.scatter_(-1, targets.ids, teacher.gather(-1, targets.ids))
+    sparse = found(loss, student, targets, rest="renormalise", **settings)
+    dense = found(loss, student, SoftTargets(only), **settings)
+    torch.testing.assert_close(sparse, dense, rtol=1e-9, atol=1e-12)
+
+
+@every_setting
+def test_ignored_leaves_a_sum_over_single_entries(loss: Loss, settings: dict[str, Any]) -> None:
+    student, teacher = pair(loss)
+    ids = likeliest(teacher, CLASSES).ids
+    singles = [
+        found(loss, student, chosen(teacher, ids[:, i : i + 1]), rest="ignore", **settings)
+        for i in range(CLASSES)
+    ]
+    for k in (K, CLASSES):
+        sums = tuple(torch.stack(parts).sum(dim=0) for parts in zip(*singles[:k], strict=True))
+        together = found(loss, student, chosen(teacher, ids[:, :k]), rest="ignore", **settings)
+        torch.testing.assert_close(together, sums, rtol=1e-9, atol=1e-12)
+
+
+@every_setting
+def test_unused_entries_contribute_nothing(loss: Loss, settings: dict[str, Any]) -> None:
+    student, teacher = pair(loss)
+    teacher[::2, 0] = 9.0  # id 0, which unused entries name, is sometimes kept and sometimes not
+    targets = likeliest(teacher, K)
+    for rest in rests(loss):
+        plain, padded = (
+            found(loss, student, t, rest=rest, **settings)
+            for t in (targets, with_unused(targets, 3))
+        )
+        torch.testing.assert_close(padded, plain, rtol=1e-12, atol=1e-15)
+
+
+@every(where=divergence)
+def test_a_position_without_entries_teaches_nothing(loss: Loss) -> None:
+    student, teacher = pair(loss)
+    nothing = with_unused(chosen(teacher, torch.zeros(POSITIONS, 0, dtype=torch.int64)), 2)
+    for rest in rests(loss):
+        _, gradient = found(loss, student, nothing, rest=rest)
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient))
+
+
+@every_setting
+def test_gradient_is_that_of_the_value(loss: Loss, settings: dict[str, Any]) -> None:
+    student, teacher = (logits[:3] for logits in pair(loss))
+    targets = likeliest(teacher, K)
+    for rest in rests(loss):
+        module = loss.module(rest=rest, **settings)
+        assert torch.autograd.gradcheck(
+            lambda logits, module=module: module(Outputs(logits), targets, unlabelled(3)).values[
+                "soft"
+            ],
+            student.requires_grad_(),
+        )
+
+
+@every_setting
+@pytest.mark.parametrize("left", [1e-4, 1e-8, 1e-20])
+def test_a_student_that_leaves_next_to_nothing_keeps_its_digits(
+    loss: Loss, settings: dict[str, Any], left: float
+) -> None:
+    student, teacher = pair(loss, torch.float32)
+    targets = likeliest(teacher, K)
+    student.scatter_(-1, targets.ids, student.gather(-1, targets.ids) - torch.tensor(left).log())
+    wide = SparseTargets(
+        targets.ids,
+        targets.log_probs.double(),
+        {t: log_z.double() for t, log_z in targets.log_z.items()},
+    )
+    for rest in rests(loss):
+        narrow = found(loss, student, targets, rest=rest, **settings)
+        exact = found(loss, student.double(), wide, rest=rest, **settings)
+        for is_, should_be in zip(narrow, exact, strict=True):
+            torch.testing.assert_close(is_.double(), should_be, rtol=1e-4, atol=1e-5)
+
+
+@every_setting
+def test_extreme_logits_give_finite_values_and_gradients(
+    loss: Loss, settings: dict[str, Any]
+) -> None:
+    student, teacher = pair(loss, torch.float32)
+    for sharp_student, sharp_teacher in ((1e4, 1), (1, 1e4), (1e4, 1e4)):
+        for rest, few in itertools.product(rests(loss), (1, K)):
+            targets = likeliest(sharp_teacher * teacher, few)
+            for part in found(loss, sharp_student * student, targets, rest=rest, **settings):
+                assert part.isfinite().all()
+
+
+@every(where=divergence)
+def test_bfloat16_logits_are_computed_in_float32(loss: Loss) -> None:
+    student, teacher = pair(loss, torch.bfloat16)
+    targets = likeliest(teacher.float(), K)
+    values, gradient = found(loss, student, targets)
+    assert values.dtype == torch.float32
+    torch.testing.assert_close(values, found(loss, student.float(), targets)[0], rtol=0, atol=0)
+    assert gradient.dtype == torch.bfloat16
+
+
+@every(where=lambda loss: loss.is_divergence and not loss.rules_out)
+def test_renormalising_what_a_loss_cannot_do_without_is_refused(loss: Loss) -> None:
+    with pytest.raises(ConfigError, match=r"loss.rest = renormalise: .* set loss.rest=tail"):
+        loss.module(rest="renormalise")
+
+
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    [(losses.JSD, {"beta": 1.0}), (losses.SkewReverseKL, {"skew": 0.0})],
+    ids=["jsd", "skew_reverse_kl"],
+)
+def test_renormalising_is_refused_where_a_setting_makes_it_reverse_kl(
+    module: Any, settings: dict[str, float]
+) -> None:
+    with pytest.raises(ConfigError, match=r"set loss.rest=tail"):
+        module(rest="renormalise", **settings)
+
+
+@every(where=divergence)
+def test_a_temperature_that_was_not_captured_is_refused(loss: Loss) -> None:
+    student, teacher = pair(loss)
+    with pytest.raises(TargetsError) as refused:
+        found(loss, student, likeliest(teacher, K), temperature=2.0)
+    said = str(refused.value)
+    assert said.startswith("loss.temperature = 2: the store was captured at 0.5, 1, 4;")
+    assert "targets.codec.temperatures=[0.5, 1, 2, 4]" in said
+    assert 2.0 not in TEMPERATURES
+
+
+def test_logits_cannot_be_compared_with_a_few_entries() -> None:
+    loss = NAMES["logit_mse"]
+    student, teacher = pair(loss)
+    with pytest.raises(ConfigError, match="choose loss=forward_kl"):
+        found(loss, student, likeliest(teacher, K))
