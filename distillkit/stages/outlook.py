@@ -196,7 +196,7 @@ def _table(
     if not boxed:
         table.box = None
     for place, name in enumerate(names):
-        table.add_column(name, justify="left" if place < left else "right", no_wrap=boxed)
+        table.add_column(name, justify="left" if place < left else "right")
     for row in rows:
         table.add_row(*row)
     return table
