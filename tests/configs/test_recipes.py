@@ -14,6 +14,7 @@ from distillkit.config.settings import GROUPS, RunSettings
 from distillkit.config.signatures import signature
 from distillkit.errors import ConfigError
 
+OURS = ("bert-tiny", "smollm2-mini")  # one an encoder's, one a language model's
 each_recipe = pytest.mark.parametrize("name", recipe_files())
 
 
@@ -56,7 +57,10 @@ def test_the_command_line_wins_over_it(name: str) -> None:
     assert (cfg.optimizer.lr, cfg.seed) == (0.125, 7)
 
 
-@each_recipe
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in OURS else [pytest.mark.slow]) for n in recipe_files()],
+)
 @pytest.mark.parametrize(
     ("group", "choice", "needed"),
     [

@@ -262,6 +262,23 @@ LOSSES = (
 NAMES = {loss.name: loss for loss in LOSSES}
 
 
+def each_setting(*, where: Callable[[Loss], bool] = lambda loss: True) -> list[Any]:
+    """(loss, settings) of every loss and combination of settings, as pytest's parameters.
+
+    What differs from the first combination in more than one setting runs with `-m slow`.
+    """
+    found = []
+    for loss in filter(where, LOSSES):
+        first: dict[str, Any] = {}
+        for settings in loss.settings():
+            first = first or settings
+            changes = sum(value != first[name] for name, value in settings.items())
+            marks = [pytest.mark.slow] if changes > 1 else []
+            name = "-".join([loss.name, *map(str, settings.values())])
+            found.append(pytest.param(loss, settings, id=name, marks=marks))
+    return found
+
+
 def every(*, where: Callable[[Loss], bool] = lambda loss: True) -> pytest.MarkDecorator:
     """Run a test for every loss of the table, or for those that a property holds for."""
     chosen = [loss for loss in LOSSES if where(loss)]

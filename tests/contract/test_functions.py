@@ -12,13 +12,9 @@ from torch import nn
 
 from distillkit import losses
 from distillkit.config.paths import CONF
-from tests.contract.listing import LOSSES, Loss, every, soft
+from tests.contract.listing import LOSSES, Loss, each_setting, every, soft
 
-CASES = [
-    pytest.param(loss, settings, id="-".join([loss.name, *map(str, settings.values())]))
-    for loss in LOSSES
-    for settings in loss.settings()
-]
+CASES = each_setting()
 every_setting = pytest.mark.parametrize(("loss", "settings"), CASES)
 
 

@@ -13,16 +13,11 @@ from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses.sparse import Rest
 from distillkit.records import Outputs, SoftTargets, SparseTargets
 from tests.contract.entries import TEMPERATURES, chosen, likeliest, unlabelled, with_unused
-from tests.contract.listing import LOSSES, NAMES, Loss, divergence, every
+from tests.contract.listing import NAMES, Loss, divergence, each_setting, every
 
 CLASSES, POSITIONS, K = 11, 16, 4
 RESTS: tuple[Rest, ...] = ("tail", "renormalise", "ignore")
-CASES = [
-    pytest.param(loss, settings, id="-".join([loss.name, *map(str, settings.values())]))
-    for loss in LOSSES
-    if loss.is_divergence
-    for settings in loss.settings()
-]
+CASES = each_setting(where=lambda loss: loss.is_divergence)
 every_setting = pytest.mark.parametrize(("loss", "settings"), CASES)
 finite = pytest.mark.parametrize(
     ("loss", "settings"), [case for case in CASES if case.values[0].rules_out]
