@@ -20,6 +20,7 @@ COLOURS = {
     "untrained": "#868e96",
 }
 NAMES = {"accuracy": "accuracy", "pearson": "Pearson correlation"}
+FEW = 10  # points that are marked
 LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
 
 
@@ -35,8 +36,14 @@ def learning_curves(
     for name, rows in runs.items():
         scored = [row for row in rows if key in row]
         colour = COLOURS.get(name)
-        left.plot([r["step"] for r in scored], [r[key] for r in scored], label=name, color=colour)
-        right.plot([r["step"] for r in rows], [r["loss"] for r in rows], label=name, color=colour)
+        for axes, points, what in ((left, scored, key), (right, rows, "loss")):
+            axes.plot(
+                [r["step"] for r in points],
+                [r[what] for r in points],
+                label=name,
+                color=colour,
+                marker="o" if len(points) < FEW else None,  # a line of one point is not to be seen
+            )
     if teacher is not None:
         left.axhline(
             teacher, color=COLOURS["teacher"], linestyle="--", linewidth=1, label="teacher"
