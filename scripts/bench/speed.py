@@ -43,7 +43,7 @@ from distillkit.records import LabelSpace, Outputs
 from distillkit.stages.learning import Recipe, collator, objective
 from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
-from distillkit.tasks import Classification
+from distillkit.tasks import Classification, Loaded
 
 VOCABULARY = 30522
 SPACE = LabelSpace(("negative", "positive"))
@@ -65,8 +65,10 @@ class RandomTeacher:
         )
         self.model = BertForSequenceClassification(shape).eval()
 
-    def load(self, task: Any, space: LabelSpace) -> tuple[Any, Any, np.ndarray]:
-        return self.model, Tokenizer(), np.arange(2)
+    may_move = True
+
+    def load(self, task: Any, space: LabelSpace) -> Loaded:
+        return Loaded(self.model, Tokenizer(), np.arange(2))
 
 
 def texts(count: int, seed: int = 0) -> TokenTable:
@@ -112,8 +114,9 @@ def our_steps(recipe: Recipe, plan: PaddedPlan, collate: Collator, steps: int, o
     begun = time.perf_counter()
     fit(
         model,
-        objective(recipe, torch.device("cpu")),
+        objective(recipe, Tokenizer(), torch.device("cpu")),
         plan,
+        recipe.examples.positions,
         collate,
         make_optimizer=recipe.make_optimizer,
         schedule=recipe.schedule,
