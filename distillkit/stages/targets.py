@@ -108,7 +108,7 @@ def generate_targets(
             origin=origin,
         )
     if manifest.outputs > 1:
-        sample = _sample(positions)
+        sample = _sample(positions, lengths, settings.batch_tokens)
         store = TargetStore(out, manifest)
         (_, said), *_ = say_of([sample])
         kept = store.read(store.rows(examples.keys[sample]), device)
@@ -172,9 +172,10 @@ def more_room(codec: str, family: str) -> str:
     return "free some space, or set workspace=FOLDER on another disk"
 
 
-def _sample(positions: np.ndarray) -> np.ndarray:
-    """A few examples from all over the data, of about `QUALITY_POSITIONS` positions."""
-    wanted = min(len(positions), int(QUALITY_POSITIONS / max(1.0, float(positions.mean()))) + 1)
+def _sample(positions: np.ndarray, lengths: np.ndarray, tokens: int) -> np.ndarray:
+    """A few examples from all over the data: one forward pass, of `QUALITY_POSITIONS` at most."""
+    enough = int(QUALITY_POSITIONS / max(1.0, float(positions.mean()))) + 1
+    wanted = min(len(positions), enough, max(1, tokens // int(lengths.max())))
     return np.unique(np.linspace(0, len(positions) - 1, wanted).astype(int))
 
 
