@@ -79,7 +79,7 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
 
     options, given, folder = usage.split_options(words)
     if any(option.split("=")[0] in HYDRA_OPTIONS for option in options):
-        register_recipes(folder)
+        register_recipes(folder, given)
         given = [f"+{word}" if word.startswith("recipe=") else word for word in given]
         _hydra(command, [*options, *given])
         return

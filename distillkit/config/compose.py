@@ -1,6 +1,7 @@
 """Hydra's composition for a check: what groups there are, what overrides make of them."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,33 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from distillkit.config import paths
 from distillkit.errors import ConfigError
 
+RECIPE = re.compile(r"\+*recipe=")
+EVERY_RECIPE = "recipe=glob(*)"
 
-def register_recipes(user_folder: Path | None = None) -> None:
-    """Make every flat recipe file a choice of the group `recipe`, at the root of the config."""
+
+def register_recipes(
+    user_folder: Path | None = None, words: Iterable[str] = (EVERY_RECIPE,)
+) -> None:
+    """Make the recipes that overrides speak of choices of the group `recipe`, at the config's root.
+
+    The others are not read: there are many, and a command that fails should fail at once.
+    """
     store = ConfigStore.instance()
+    chosen = [word.partition("=")[2] for word in words if RECIPE.match(word)]
+    globbed = any("(" in value for value in chosen)
+    named = {name for value in chosen for name in re.split(r"[^\w.-]+", value)}
     for name, path in paths.recipe_files(user_folder).items():
-        node = load_yaml(path)
-        node.setdefault("run_name", name)
-        store.store(group="recipe", name=name, node=node, package="_global_", provider=str(path))
+        if globbed or name in named:
+            node = load_yaml(path)
+            node.setdefault("run_name", name)
+            store.store(
+                group="recipe", name=name, node=node, package="_global_", provider=str(path)
+            )
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -62,8 +76,7 @@ class Composer:
         if self._user_folder is not None:
             for group, choices in paths.groups(self._user_folder).items():
                 found[group] = sorted({*found.get(group, []), *choices})
-        recipes = self._loader.get_group_options("recipe", results_filter=ObjectType.CONFIG)
-        return found | {"recipe": sorted(recipes)}
+        return found | {"recipe": sorted(paths.recipe_files(self._user_folder))}
 
     @property
     def loader(self) -> ConfigLoader:

@@ -42,7 +42,7 @@ def check(words: list[str], *, user_folder: Path | None = None) -> Checked:
 
     Of a sweep, each choice of each swept key is checked beside the first choices of the others.
     """
-    register_recipes(user_folder)
+    register_recipes(user_folder, words)
     with composing(user_folder) as composer:
         return _Check(composer, words, user_folder).run()
 
