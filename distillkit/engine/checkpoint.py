@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from distillkit.artifacts import atomic, commit, read_json, write_json
+from distillkit.errors import TrainingError
 
 
 @dataclass(slots=True)
@@ -25,7 +26,11 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints in a folder; the newest counts, older ones are removed."""
+    """The checkpoints in a folder; the newest counts, older ones are removed.
+
+    A checkpoint is of a whole learner, a model with its objective; the best weights are the model's
+    alone.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,12 +40,12 @@ class Checkpoints:
         found = sorted(self.folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
         return found[-1] if found else None
 
-    def save(self, progress: Progress, model: torch.nn.Module, optimizer: Any) -> None:
+    def save(self, progress: Progress, learner: torch.nn.Module, optimizer: Any) -> None:
         """Commit a checkpoint, then remove what it replaces."""
         partial = self.folder / "new-checkpoint"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file(_state(model), partial / "model.safetensors")
+        save_file(_state(learner), partial / "learner.safetensors")
         tensors, plain = _flatten(optimizer.state_dict()["state"])
         save_file(tensors, partial / "optimizer.safetensors")
         write_json(partial / "progress.json", asdict(progress) | {"optimizer": plain})
@@ -53,13 +58,22 @@ class Checkpoints:
             if old != self.best(progress):
                 old.unlink()
 
-    def load(self, model: torch.nn.Module, optimizer: Any) -> Progress:
-        """Put the newest checkpoint's tensors in place; a fresh `Progress` if there is none."""
+    def load(self, learner: torch.nn.Module, optimizer: Any) -> Progress:
+        """Put the newest checkpoint's tensors in place; a fresh `Progress` if there is none.
+
+        Raises `TrainingError` for a checkpoint that an earlier version of distillkit left.
+        """
         path = self.newest()
         if path is None:
             return Progress()
-        device = str(next(model.parameters()).device)
-        model.load_state_dict(load_file(path / "model.safetensors", device=device), strict=False)
+        device = str(next(learner.parameters()).device)
+        if not (path / "learner.safetensors").is_file():
+            raise TrainingError(
+                f"{path}: a checkpoint of an earlier version; remove it to train from the start"
+            )
+        learner.load_state_dict(
+            load_file(path / "learner.safetensors", device=device), strict=False
+        )
         record = read_json(path / "progress.json")
         plain = record.pop("optimizer")
         state = optimizer.state_dict()

@@ -1,8 +1,8 @@
 """The one training loop: teachers, students and controls all learn here.
 
 A step's batch, dropout and learning rate follow from the seed and the step's number, and a
-checkpoint holds the rest (weights, optimizer, progress): a run that was killed and started again
-ends with the same bits as one that was not.
+checkpoint holds the rest (weights, optimizer, what the loss keeps, progress): a run that was
+killed and started again ends with the same bits as one that was not.
 """
 
 import json
@@ -20,33 +20,17 @@ from accelerate import Accelerator
 from distillkit.artifacts import atomic
 from distillkit.engine.batching import Plan
 from distillkit.engine.checkpoint import Checkpoints, Progress
+from distillkit.engine.learner import Learner, Objective
 from distillkit.engine.precision import autocast, resolve
 from distillkit.engine.schedules import Schedule
 from distillkit.engine.settings import TrainSettings
 from distillkit.errors import DataError, TrainingError
 from distillkit.losses.reduction import reduce_terms
 from distillkit.progress import track
-from distillkit.records import Batch, FitReport, LossTerms
+from distillkit.records import Batch, FitReport
 
 METRICS = "metrics.jsonl"
-Objective = Callable[[Any, Batch], LossTerms]
 Evaluate = Callable[[Any], dict[str, float]]
-
-
-class Learner(torch.nn.Module):
-    """A model and what it learns, as one module: (batch) -> the loss's terms.
-
-    Wrappers for several devices act on a module's own forward, so everything that has gradients
-    must happen inside it: the loss over a language model's head, for one.
-    """
-
-    def __init__(self, model: torch.nn.Module, objective: Objective) -> None:
-        super().__init__()
-        self.model, self.objective = model, objective
-
-    def forward(self, batch: Batch) -> LossTerms:
-        """The terms of the loss on one micro-batch."""
-        return self.objective(self.model, batch)
 
 
 def fit(
@@ -66,6 +50,7 @@ def fit(
 ) -> FitReport:
     """Minimise `objective` for `steps` optimizer steps; leave the kept weights in `model`.
 
+    Parameters of the objective's own are learnt with the model's, and are left as they end.
     `positions` [examples] counts each example's positions: a step's loss is their mean.
     `evaluate(model)` gives the validation scores, of which `score` (higher is better) decides what
     is kept. Checkpoints and metrics.jsonl go under `out`, where a killed run is taken up again.
@@ -73,11 +58,12 @@ def fit(
     """
     out.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator()
-    optimizer = make_optimizer(parameter_groups(model))
+    learner = Learner(model, objective).to(accelerator.device)
+    optimizer = make_optimizer(parameter_groups(learner))
     base_rates = [group["lr"] for group in optimizer.param_groups]
     checkpoints = Checkpoints(out)
-    progress = checkpoints.load(model.to(accelerator.device), optimizer)
-    trained, optimizer = accelerator.prepare(Learner(model, objective), optimizer)
+    progress = checkpoints.load(learner, optimizer)
+    trained, optimizer = accelerator.prepare(learner, optimizer)
     dtype = resolve(settings.precision, accelerator.device)
     eval_every = settings.eval_every or max(1, math.ceil(steps / 20))
     begun, saved = time.monotonic() - progress.seconds, time.monotonic()
@@ -88,6 +74,7 @@ def fit(
             factor = schedule(step, steps)
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * factor
+            objective.at((step - 1) / steps)
             torch.manual_seed(_step_seed(plan.seed, step, accelerator.process_index))
             indices = plan.batch(step)
             pieces = plan.pieces(
@@ -105,6 +92,7 @@ def fit(
                     raise TrainingError(_not_a_number(what, step, rate, checkpoints.newest()))
             optimizer.step()
             optimizer.zero_grad()
+            objective.after(shares)
 
             progress.step = step
             tokens = int(plan.lengths[indices].sum())
@@ -118,7 +106,7 @@ def fit(
             progress.seconds = time.monotonic() - begun
             if time.monotonic() - saved >= settings.checkpoint_seconds and step < steps:
                 if accelerator.is_main_process:
-                    checkpoints.save(progress, model, optimizer)
+                    checkpoints.save(progress, learner, optimizer)
                     _write_metrics(progress, out)
                 saved = time.monotonic()
     accelerator.wait_for_everyone()  # the first process may be writing the best weights yet

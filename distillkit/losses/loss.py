@@ -1,5 +1,7 @@
 """What all losses share: they are called in one way, and are mixed with the hard labels in one."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from distillkit.errors import ConfigError
@@ -27,6 +29,16 @@ class Loss(nn.Module):
     ) -> LossTerms:
         """The terms, before reduction."""
         return loss_terms(self.terms, self.weights, outputs, targets, labels)
+
+    def at(self, progress: float) -> None:
+        """Called before each optimizer step with the share of the run that is done, in [0, 1)."""
+
+    def after(self, shares: Mapping[str, float]) -> None:
+        """Called after each optimizer step with what each term came to in it, before its weight.
+
+        Every process is told the same. What is kept of it belongs into a buffer, which a
+        checkpoint holds.
+        """
 
     def terms(self, logits: Tensor, targets: Known, labels: HardLabels) -> dict[str, Tensor]:
         """The values [positions] of each term that has a weight, of some positions' logits."""

@@ -4,7 +4,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +19,12 @@ from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buck
 from distillkit.engine.checkpoint import Checkpoints
 from distillkit.engine.collation import Collator
 from distillkit.engine.forward import all_logits, answers
+from distillkit.engine.learner import Objective
 from distillkit.engine.loop import check_batch_size, fit
 from distillkit.engine.schedules import Schedule
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
+from distillkit.losses.loss import Loss
 from distillkit.progress import clock, rank, say
 from distillkit.records import Batch, FitReport, HardLabels, LossTerms
 from distillkit.stages.language import mean_loss
@@ -43,7 +45,7 @@ class Recipe:
     """
 
     task: Task
-    loss: torch.nn.Module
+    loss: Loss
     examples: TokenTable
     validation: TokenTable
     store: TargetStore | None
@@ -62,7 +64,7 @@ def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) 
     steps = settings.length(plan.steps_per_epoch)
     report = fit(
         model,
-        objective(recipe, tokenizer, device),
+        Distillation(recipe, tokenizer, device),
         plan,
         examples.positions,
         collator(examples, tokenizer, device, block=_block(plan)),
@@ -107,24 +109,33 @@ def _block(plan: Plan) -> int | None:
     return plan.block if isinstance(plan, PackedPlan) else None
 
 
-def objective(
-    recipe: Recipe, tokenizer: Any, device: torch.device
-) -> Callable[[Any, Batch], LossTerms]:
-    """(model, batch) -> the loss's terms, the soft targets looked up by example."""
-    store = recipe.store
-    rows = None if store is None else store.rows(recipe.examples.keys)
-    ask = recipe.task.ask(tokenizer)
+class Distillation(Objective):
+    """The loss of a recipe on what the model says, the soft targets looked up by example."""
 
-    def terms(model: Any, batch: Batch) -> LossTerms:
-        said = ask(model, batch)
+    def __init__(self, recipe: Recipe, tokenizer: Any, device: torch.device) -> None:
+        super().__init__()
+        self.loss = recipe.loss
+        self._store, self._device = recipe.store, device
+        self._rows = None if recipe.store is None else recipe.store.rows(recipe.examples.keys)
+        self._ask, self._per_example = recipe.task.ask(tokenizer), recipe.task.per_example
+
+    def forward(self, model: Any, batch: Batch) -> LossTerms:
+        """The loss's terms on one micro-batch."""
+        said = self._ask(model, batch)
         soft = None
-        if rows is not None and store is not None:
-            soft = store.read(rows[batch.indices], device)
-        labels = HardLabels(batch.labels, batch.labelled, recipe.task.per_example)
-        value: LossTerms = recipe.loss(said, soft, labels)
+        if self._store is not None and self._rows is not None:
+            soft = self._store.read(self._rows[batch.indices], self._device)
+        labels = HardLabels(batch.labels, batch.labelled, self._per_example)
+        value: LossTerms = self.loss(said, soft, labels)
         return value
 
-    return terms
+    def at(self, progress: float) -> None:
+        """Tell the loss how far training is."""
+        self.loss.at(progress)
+
+    def after(self, shares: Mapping[str, float]) -> None:
+        """Tell the loss what its terms came to in a step."""
+        self.loss.after(shares)
 
 
 def validation(

@@ -40,7 +40,7 @@ from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.losses import ForwardKL
 from distillkit.records import LabelSpace, Outputs
-from distillkit.stages.learning import Recipe, collator, objective
+from distillkit.stages.learning import Distillation, Recipe, collator
 from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
 from distillkit.tasks import Classification, Loaded
@@ -114,7 +114,7 @@ def our_steps(recipe: Recipe, plan: PaddedPlan, collate: Collator, steps: int, o
     begun = time.perf_counter()
     fit(
         model,
-        objective(recipe, Tokenizer(), torch.device("cpu")),
+        Distillation(recipe, Tokenizer(), torch.device("cpu")),
         plan,
         recipe.examples.positions,
         collate,

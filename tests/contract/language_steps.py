@@ -14,11 +14,12 @@ from accelerate import Accelerator
 
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.engine.collation import Collator
-from distillkit.engine.loop import Learner, _accumulate
+from distillkit.engine.learner import Learner
+from distillkit.engine.loop import _accumulate
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.records import SoftTargets
-from distillkit.stages.learning import Recipe, objective
+from distillkit.stages.learning import Distillation, Recipe
 from distillkit.tasks import CausalLM
 from distillkit.tasks.causal_models import load_causal_lm, load_causal_tokenizer
 from tests.contract.listing import LOSSES, Loss
@@ -100,7 +101,7 @@ def step(loss: Loss, teacher: Path, cut: str) -> Step:
         else PackedPlan(table.lengths, size=EXAMPLES, seed=0, block=block)
     )
     assert sorted(plan.batch(1)) == list(range(EXAMPLES))
-    trained = accelerator.prepare(Learner(model, objective(recipe, tokenizer, CPU)))
+    trained = accelerator.prepare(Learner(model, Distillation(recipe, tokenizer, CPU)))
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(
         accelerator,

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from distillkit.engine.batching import PaddedPlan
 from distillkit.engine.collation import Collator
-from distillkit.engine.loop import Learner, _accumulate
+from distillkit.engine.learner import Learner
+from distillkit.engine.loop import _accumulate
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.records import Batch, LabelSpace, SoftTargets
-from distillkit.stages.learning import Recipe, objective
+from distillkit.stages.learning import Distillation, Recipe
 from distillkit.tasks.models import load_classifier
 from tests.contract.listing import LOSSES, Loss
 
@@ -115,7 +116,7 @@ def step(
         seed=0,
         batch_key="",
     )
-    trained = accelerator.prepare(Learner(model, objective(recipe, None, CPU)))
+    trained = accelerator.prepare(Learner(model, Distillation(recipe, None, CPU)))
     plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(

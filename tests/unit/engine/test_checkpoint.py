@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from distillkit.engine.checkpoint import Checkpoints, Progress
+from distillkit.errors import TrainingError
 from tests.unit.engine.toy import OPTIMIZERS, X, Y, assert_bits, net, weights
 
 
@@ -84,7 +85,7 @@ def test_a_torn_checkpoint_is_not_looked_at_and_then_replaced(tmp_path: Path) ->
     model, optimizer = saved(tmp_path, steps=2)
     torn = tmp_path / "new-checkpoint"
     torn.mkdir()
-    (torn / "model.safetensors").write_bytes(b"half of")
+    (torn / "learner.safetensors").write_bytes(b"half of")
     assert Checkpoints(tmp_path).load(net(seed=1), optimizer).step == 2
     Checkpoints(tmp_path).save(Progress(step=3), model, optimizer)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000003"]
@@ -133,6 +134,15 @@ def test_the_best_weights_come_back_and_older_ones_go(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("best-*")] == ["best-00000004.safetensors"]
     checkpoints.load_best(best, other)
     assert_bits(weights(other), weights(model))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    model, optimizer = saved(tmp_path)
+    newest = Checkpoints(tmp_path).newest()
+    assert newest is not None
+    (newest / "learner.safetensors").rename(newest / "model.safetensors")
+    with pytest.raises(TrainingError, match=r"checkpoint-00000003: .* remove it"):
+        Checkpoints(tmp_path).load(model, optimizer)
 
 
 def test_nothing_is_left_when_a_run_is_over(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from distillkit.engine import Linear
 from distillkit.engine.checkpoint import Checkpoints
+from distillkit.engine.learner import Learner
 from distillkit.engine.loop import METRICS, check_batch_size, parameter_groups
 from distillkit.errors import DataError, TrainingError
 from distillkit.records import Batch, LossTerms
@@ -23,6 +24,7 @@ from tests.unit.engine.toy import (
     EXAMPLES,
     OPTIMIZERS,
     STEPS,
+    Projected,
     assert_bits,
     likelihood,
     net,
@@ -34,14 +36,16 @@ from tests.unit.engine.toy import (
 Change = Callable[[LossTerms], LossTerms]
 
 
-def at_call(number: int, change: Change) -> Callable[[Any, Batch], LossTerms]:
-    """The toy's objective, changed from its n-th call on."""
+def at_call(
+    number: int, change: Change, *, of: Callable[[Any, Batch], LossTerms] = objective
+) -> Callable[[Any, Batch], LossTerms]:
+    """An objective, the toy's own by default, changed from its n-th call on."""
     calls = 0
 
     def changed(model: nn.Module, batch: Batch) -> LossTerms:
         nonlocal calls
         calls += 1
-        terms = objective(model, batch)
+        terms = of(model, batch)
         return terms if calls < number else change(terms)
 
     return changed
@@ -53,6 +57,20 @@ class Killed(BaseException):
 
 def killed(_: LossTerms) -> LossTerms:
     raise Killed
+
+
+def dies_at(step: int) -> Callable[[nn.Module], dict[str, float]]:
+    """A validation, due at every second step, that one step is killed in."""
+    steps = 0
+
+    def dies_once(model: nn.Module) -> dict[str, float]:
+        nonlocal steps
+        steps += 2
+        if steps == step:
+            raise Killed
+        return likelihood(model)
+
+    return dies_once
 
 
 def not_a_number(terms: LossTerms) -> LossTerms:
@@ -104,23 +122,59 @@ def test_a_killed_run_ends_with_the_bits_of_an_undisturbed_one(
 
 
 @pytest.mark.usefixtures("every_third_step")
+@pytest.mark.parametrize("kills", [[8], [10], [21], [8, 3, 9]])
+def test_what_a_loss_learns_and_keeps_goes_on_bit_by_bit(kills: list[int], tmp_path: Path) -> None:
+    model, objective = net(), Projected()
+    expected = train(tmp_path / "whole", model, objective=objective, micro_batch_size=3)
+    for call in kills:
+        dying = Projected()
+        dying.forward = at_call(call, killed, of=dying.forward)  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            train(tmp_path / "cut", net(), objective=dying, micro_batch_size=3)
+    resumed, again = net(), Projected()
+    report = train(tmp_path / "cut", resumed, objective=again, micro_batch_size=3)
+    assert_bits(weights(resumed), weights(model))
+    assert_bits(weights(again), weights(objective))
+    assert replace(report, seconds=0.0) == replace(expected, seconds=0.0)
+
+
+def test_a_losss_own_parameters_are_trained_and_its_buffers_kept(tmp_path: Path) -> None:
+    objective, before = Projected(), weights(Projected())
+    train(tmp_path, net(), objective=objective)
+    after = weights(objective)
+    assert before.keys() == after.keys() == {"project.weight", "project.bias", "mean", "told"}
+    assert not any(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_a_loss_is_told_the_progress_before_every_step(tmp_path: Path) -> None:
+    objective = Projected()
+    train(tmp_path, net(), objective=objective, micro_batch_size=2)
+    assert objective.heard == [step / STEPS for step in range(STEPS)]
+
+
+def test_a_losss_own_parameters_decay_as_the_models_do() -> None:
+    matrices, vectors = parameter_groups(Learner(net(), Projected()))
+    assert [p.shape for p in matrices["params"]] == [(8, 4), (2, 8), (3, 2)]
+    assert [p.shape for p in vectors["params"]][-1] == (3,)
+
+
+def test_the_best_weights_are_the_models_alone(tmp_path: Path) -> None:
+    model = net()
+    with pytest.raises(Killed):
+        train(tmp_path, model, objective=Projected(), evaluate=dies_at(6))
+    (best,) = tmp_path.glob("best-*.safetensors")
+    assert load_file(best).keys() == weights(model).keys()
+
+
+@pytest.mark.usefixtures("every_third_step")
 @pytest.mark.parametrize("first", range(2, STEPS + 1, 2))
 def test_a_run_killed_while_it_validates_ends_with_the_same_best(
     first: int, tmp_path: Path
 ) -> None:
     model = net()
     expected = train(tmp_path / "whole", model)
-    calls = 0
-
-    def dies_once(model: nn.Module) -> dict[str, float]:
-        nonlocal calls
-        calls += 2
-        if calls == first:
-            raise Killed
-        return likelihood(model)
-
     with pytest.raises(Killed):
-        train(tmp_path / "cut", net(), evaluate=dies_once)
+        train(tmp_path / "cut", net(), evaluate=dies_at(first))
     resumed = net()
     report = train(tmp_path / "cut", resumed)
     assert (report.best_step, report.best_score) == (expected.best_step, expected.best_score)
@@ -180,7 +234,7 @@ def test_a_gradient_that_is_not_a_number_reaches_no_checkpoint(
         train(tmp_path, net(), objective=at_call(6, without_gradient), max_grad_norm=max_grad_norm)
     newest = Checkpoints(tmp_path).newest()
     assert newest is not None
-    kept = load_file(newest / "model.safetensors")
+    kept = load_file(newest / "learner.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.values())
 
 
@@ -202,6 +256,8 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in "01")
     assert_bits(second, first)
     torch.testing.assert_close(first, weights(model), rtol=1e-3, atol=1e-5)
+    of_rank = [load_file(tmp_path / f"projected-{rank}.safetensors") for rank in "01"]
+    assert_bits(of_rank[1], of_rank[0])
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:

@@ -8,7 +8,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from distillkit.engine import Constant, TrainSettings
 from distillkit.engine.batching import PaddedPlan
 from distillkit.engine.checkpoint import Checkpoints
+from distillkit.engine.learner import Learner, Objective
 from distillkit.engine.loop import fit
 from distillkit.records import Batch, FitReport, LossTerms
 
@@ -52,6 +53,53 @@ def objective(model: nn.Module, batch: Batch) -> LossTerms:
     return LossTerms({"hard": values}, {"hard": 1.0})
 
 
+class Stateless(Objective):
+    """A function of (model, batch) as an objective."""
+
+    def __init__(self, function: Callable[[Any, Batch], LossTerms]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, model: Any, batch: Batch) -> LossTerms:
+        return self._function(model, batch)
+
+
+class Projected(Objective):
+    """The toy's objective with all that a loss can have of its own.
+
+    A matrix and a vector that are learnt, noise that is drawn for them, and buffers that training
+    moves: the mean of the losses so far, and the progress it was told of.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(2, 3)
+        with torch.no_grad():
+            for parameter in self.project.parameters():
+                parameter.fill_(0.3)
+        self.register_buffer("mean", torch.tensor(1.0))
+        self.register_buffer("told", torch.tensor(-1.0))
+        self.heard: list[float] = []
+        self.mean: Tensor
+        self.told: Tensor
+
+    def forward(self, model: Any, batch: Batch) -> LossTerms:
+        logits = model(batch.inputs["x"])
+        hard = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        noise = torch.randn(len(logits), 3)
+        seen = (self.project(logits) - noise).square().mean(dim=-1) * self.mean
+        return LossTerms(
+            {"hard": hard, "seen": seen}, {"hard": 1.0, "seen": 1.0 - float(self.told)}
+        )
+
+    def at(self, progress: float) -> None:
+        self.heard.append(progress)
+        self.told.fill_(progress)
+
+    def after(self, shares: Mapping[str, float]) -> None:
+        self.mean.mul_(0.9).add_(0.1 * shares["loss"])
+
+
 def likelihood(model: nn.Module) -> dict[str, float]:
     """Validation on the same points: it goes up and down, so that the best is not the last."""
     model.eval()
@@ -65,9 +113,10 @@ def train(out: Path, model: nn.Module, **changes: Any) -> FitReport:
     settings = {"batch_size": 6, "eval_every": 2, "log_every": 5, "checkpoint_seconds": 0.0}
     known = {field.name for field in fields(TrainSettings)}
     settings |= {name: changes.pop(name) for name in known & changes.keys()}
+    learnt = changes.pop("objective", objective)
     return fit(
         model,
-        changes.pop("objective", objective),
+        learnt if isinstance(learnt, Objective) else Stateless(learnt),
         PaddedPlan(np.arange(1, EXAMPLES + 1), size=settings["batch_size"], seed=5),
         np.ones(EXAMPLES, np.int64),
         collate,
@@ -115,3 +164,6 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     train(folder / "two", together, **TOGETHER)
     save_file(weights(together), folder / f"{os.environ['RANK']}.safetensors")
+    learnt = Learner(net(dropout=0), Projected())
+    train(folder / "projected", learnt.model, objective=learnt.objective, **TOGETHER)
+    save_file(weights(learnt), folder / f"projected-{os.environ['RANK']}.safetensors")
