@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ class Batch:
     labels: Tensor
     labelled: Tensor
     counted: Tensor | None = None
+    mask: Tensor | None = None
+    places: Tensor | None = None
+    owners: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,75 @@ class HardLabels:
     def part(self, rows: slice) -> HardLabels:
         """Those of some positions."""
         return HardLabels(self.values[rows], self.labelled[rows], self.per_example)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a loss looks at inside one model, layer by layer.
+
+    Of `hidden` states 0 is the embeddings and m is what layer m gives; attention has layers from 1
+    on: `queries`, `keys` and `values` before heads are told apart.
+    """
+
+    hidden: frozenset[int] = frozenset()
+    queries: frozenset[int] = frozenset()
+    keys: frozenset[int] = frozenset()
+    values: frozenset[int] = frozenset()
+
+    def __or__(self, other: Needs) -> Needs:
+        """What either looks at."""
+        names = [f.name for f in fields(self)]
+        return Needs(**{name: getattr(self, name) | getattr(other, name) for name in names})
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, f.name) for f in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What was seen inside one model while it read a batch, by layer as `Needs` counts them.
+
+    `hidden` [texts, tokens, hidden]; `queries`, `keys` and `values` [texts, tokens, heads * width],
+    where keys and values may have fewer heads than the `heads` of the queries.
+    """
+
+    hidden: Mapping[int, Tensor]
+    queries: Mapping[int, Tensor]
+    keys: Mapping[int, Tensor]
+    values: Mapping[int, Tensor]
+    heads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insides:
+    """Student and teacher side by side over the same tokens, each text in a row of its own.
+
+    `mask` [texts, tokens] says which tokens there are, `owners` [positions] to which text a counted
+    position belongs.
+    """
+
+    student: Inside
+    teacher: Inside
+    mask: Tensor
+    owners: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """The sizes of a model that a loss on its inside must know.
+
+    `name` is the model's class, for messages. `queries` and `keys` (and values) are the widths of
+    all heads together. Without attention `heads` is 0. Where positions are rotated into queries
+    and keys (`rotates`), these are not yet what attention scores are made of.
+    """
+
+    name: str
+    layers: int
+    hidden: int
+    heads: int = 0
+    queries: int = 0
+    keys: int = 0
+    rotates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,20 @@ from distillkit.data.sources import LocalSource, parse
 from distillkit.engine.loop import check_batch_size
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import HardLabelLoss
+from distillkit.progress import say
 from distillkit.records import KEY_BYTES, HardLabels, Outputs
 from distillkit.stages import corpus as corpora
 from distillkit.stages import harness
 from distillkit.students import PretrainedStudent, ScratchStudent
-from distillkit.targets import Draws, Sampled, StoreManifest, TopK, TopP
+from distillkit.targets import (
+    Draws,
+    OnlineTargets,
+    Sampled,
+    StoredTargets,
+    StoreManifest,
+    TopK,
+    TopP,
+)
 from distillkit.targets.codecs import from_settings
 from distillkit.targets.packing import payload
 from distillkit.tasks.models import check_folder
@@ -27,10 +36,38 @@ if TYPE_CHECKING:
 TRIED = 256  # classes of the trial
 
 
+def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
+    """Where the soft targets come from, chosen where the loss leaves no choice.
+
+    Raises `ConfigError` where a store was asked for that cannot hold what the loss looks at.
+    """
+    targets, loss = road.targets, road.loss
+    if isinstance(targets, OnlineTargets) or not loss.looks_inside:
+        return targets
+    name = type(loss).__name__
+    asked = output.overrides().get("targets")
+    if targets.path or asked:
+        what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
+        raise ConfigError(
+            f"{what}: {name} looks inside the teacher, which no store keeps; choose targets=online"
+        )
+    say(f"targets: online, since {name} looks inside the teacher, which no store keeps")
+    return OnlineTargets(precision=targets.precision, batch_tokens=targets.batch_tokens)
+
+
 def check_fit(road: "Road") -> None:
     """What the groups show of each other, before any work."""
     corpora.check_fit(road.data, road.task)
-    if isinstance(road.loss, HardLabelLoss) and road.targets.path:
+    if road.loss.looks_inside:
+        _, student = road.student_tokenizer()
+        if student != road.teacher.source:
+            raise ConfigError(
+                f"loss = {type(road.loss).__name__}: compares student and teacher token by token, "
+                f"and the student reads with the tokenizer of {student}, the teacher with that of "
+                f"{road.teacher.source_name}; set student.tokenizer=null, or choose a loss on "
+                "logits"
+            )
+    if isinstance(road.loss, HardLabelLoss) and road.given_store:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
     if road.task.headline == "pearson" and hasattr(road.loss, "temperature"):
         raise ConfigError(
@@ -40,8 +77,8 @@ def check_fit(road: "Road") -> None:
     if "student" in road.makes and isinstance(road.student, ScratchStudent):
         road.student.check_is_new()
     check_evaluation(road)
-    if road.targets.path and not Path(road.targets.path).expanduser().is_dir():
-        raise TargetsError(f"targets.path = {road.targets.path}: no such folder")
+    if road.given_store and not Path(road.given_store).expanduser().is_dir():
+        raise TargetsError(f"targets.path = {road.given_store}: no such folder")
 
 
 def check_evaluation(road: "Road") -> None:
@@ -71,9 +108,12 @@ def check_evaluation(road: "Road") -> None:
 
 def check_loss(road: "Road") -> None:
     """A loss that cannot be had from what the codec keeps, tried on one position."""
-    codec, loss = road.targets.codec, road.loss
-    if road.targets.path:
-        codec = from_settings(StoreManifest.open(Path(road.targets.path).expanduser()).codec)
+    loss = road.loss
+    if not isinstance(road.targets, StoredTargets):
+        return
+    codec = road.targets.codec
+    if road.given_store:
+        codec = from_settings(StoreManifest.open(Path(road.given_store).expanduser()).codec)
     if not loss.needs_teacher or not isinstance(codec, (TopK, TopP, Sampled)):
         return
     width = max(TRIED, getattr(codec, "k", 0))

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from distillkit.commands import inventory
-from distillkit.commands.road import Road, Role
-from distillkit.data.folders import model_folder
+from distillkit.commands.outlines import Outlines
+from distillkit.commands.road import Road
+from distillkit.commands.roles import Role
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buckets
 from distillkit.engine.loop import check_batch_size
 from distillkit.engine.settings import TrainSettings
@@ -22,12 +22,11 @@ from distillkit.stages.learning import VALIDATION_TOKENS
 from distillkit.stages.outlook import Outlook, Store, Text, described
 from distillkit.stages.planning import Job, Work
 from distillkit.stages.targets import more_room
-from distillkit.students import FromTeacher, PretrainedStudent
-from distillkit.students import from_teacher as cut
-from distillkit.targets import StoreManifest
+from distillkit.students import FromTeacher
+from distillkit.targets import StoredTargets, StoreManifest
 from distillkit.targets.expected import picked_bytes, store_bytes
 from distillkit.targets.logits import CHUNK, FEWER_LAUNCHES
-from distillkit.tasks.shapes import Shape, outline, shape_of
+from distillkit.tasks.shapes import Shape, shape_of
 
 WEIGHTS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0, "8bit": 1.0, "4bit": 0.5}
 
@@ -61,6 +60,8 @@ class Forecast:
         self.road = road
         self.machine = Machine(Accelerator().device, hardware)
         self.asks = bool(road.loss.needs_teacher)
+        self.keeps = road.keeps_targets
+        self.outlines = Outlines(road)
         self.unknown: list[str] = []
         self._rates: dict[tuple[Any, ...], float] = {}
 
@@ -76,14 +77,14 @@ class Forecast:
         return Outlook(
             made=made,
             texts=self._text_rows(trainings),
-            store=self._store(states["targets"]) if self.asks else None,
+            store=self._store(states["targets"]) if self.keeps else None,
             jobs=jobs,
             machine=self.machine,
             host=main_memory(),
             disk=disk,
             free=free,
             workspace=str(self.road.workspace.root),
-            more_room=more_room(self.road.targets.codec.name, self.road.task.family),
+            more_room=more_room(self._codec.name if self.keeps else "", self.road.task.family),
             unknown=self.unknown,
         )
 
@@ -91,41 +92,21 @@ class Forecast:
 
     @cached_property
     def _teacher_outline(self) -> Any:
-        road = self.road
         try:
-            return outline(
-                self._folder(road.teacher.key, road.teacher.source),
-                road.task,
-                road.corpus.labels,
-                key=road.teacher.key,
-                fresh_head=not road.teacher.path,
-                trust_remote_code=road.trust,
-            )
+            return self.outlines.teacher
         except ModelError as error:
             self.unknown.append(f"teacher: not described without loading it ({error})")
             return None
 
     @cached_property
     def _student_outline(self) -> Any:
-        road = self.road
-        key, spec = road.student_tokenizer()
-        if isinstance(road.student, FromTeacher):
-            teacher = self._teacher_outline
-            return None if teacher is None else cut.outline(road.student, teacher)
-        folder, labels = self._folder(key, spec), road.corpus.labels
+        if isinstance(self.road.student, FromTeacher) and self._teacher_outline is None:
+            return None
         try:
-            if isinstance(road.student, PretrainedStudent):
-                return outline(folder, road.task, labels, key=key, fresh_head=True)
-            with torch.device("meta"):
-                return road.task.new_model(
-                    road.student.config, labels, self._tokenizer, key="student.config"
-                )
+            return self.outlines.student
         except ModelError as error:
             self.unknown.append(f"student: not described without making it ({error})")
             return None
-
-    def _folder(self, key: str, spec: str) -> str:
-        return model_folder(spec, key=key, cache=self.road.workspace.assets)
 
     def _shape(self, name: str) -> Shape | None:
         made = self._teacher_outline if name == "teacher" else self._student_outline
@@ -139,14 +120,7 @@ class Forecast:
     @cached_property
     def _width(self) -> int:
         """The outputs of teacher and student: labels, or the tokenizer's real vocabulary."""
-        return self.road.task.width(self._tokenizer, self.road.corpus.labels)
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        key, spec = self.road.student_tokenizer()
-        return self.road.task.load_tokenizer(
-            self._folder(key, spec), key=key, trust_remote_code=self.road.trust
-        )
+        return self.road.task.width(self.outlines.tokenizer, self.road.corpus.labels)
 
     # how much of it
 
@@ -207,8 +181,10 @@ class Forecast:
         jobs = []
         if "teacher" in trainings:
             jobs.append(self._learning("teacher", trainings["teacher"], states["teacher"]))
-        if self.asks:
+        if self.keeps:
             jobs.append(self._capture(states["targets"]))
+        if self.asks and not self.keeps:
+            jobs.append(self._in_the_loop(trainings["student"], states["student"]))
         for name in ("student", "control"):
             if name in trainings:
                 jobs.append(self._learning(name, trainings[name], states[name]))
@@ -251,35 +227,51 @@ class Forecast:
         kind = str(settings["_target_"]).rpartition(".")[2]
         return planning.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
 
-    def _capture(self, state: str) -> Job:
-        shape, targets = self._shape("teacher"), self.road.targets
-        table, asking = self._asked, self._asking
-        job = Job("targets", state, f"{int(asking.positions):,} positions")
+    def _asked_of_teacher(self, job: Job, done: Work) -> Job:
+        """What it costs to ask the teacher about texts, and what is in memory meanwhile."""
+        shape, targets, teacher = self._shape("teacher"), self.road.targets, self.road.teacher
         if shape is None:
             return job
         precision = self.machine.precision(targets.precision)
-        teacher = self.road.teacher
         held = WEIGHTS["float32"]
         if self.road.task.family == "language":
             held = WEIGHTS[teacher.quantization or teacher.dtype]
-        each = picked_bytes(targets.codec, shape.outputs, shape.hidden)
-        shard = targets.shard_tokens / max(1, len(table.ids)) * asking.positions
         return replace(
             job,
             shape=shape,
             precision=precision,
-            flops=planning.forward_flops(shape, asking),
-            rate=self._rate(shape, precision, asking.most_tokens) if state != "there" else None,
+            flops=planning.forward_flops(shape, done),
+            rate=self._rate(shape, precision, done.most_tokens) if job.state != "there" else None,
             memory=planning.asking_memory(
                 shape,
-                asking,
+                done,
                 weight_bytes=held,
                 narrow=precision == "bfloat16",
                 chunk=CHUNK * FEWER_LAUNCHES if self.machine.is_device else CHUNK,
             ),
+        )
+
+    def _capture(self, state: str) -> Job:
+        targets, asking = self.road.targets, self._asking
+        assert isinstance(targets, StoredTargets)
+        job = Job("targets", state, f"{int(asking.positions):,} positions")
+        job = self._asked_of_teacher(job, asking)
+        if job.shape is None:
+            return job
+        each = picked_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
+        shard = targets.shard_tokens / max(1, len(self._asked.ids)) * asking.positions
+        return replace(
+            job,
             host=planning.SHARDS * each * min(shard, asking.positions),
             way_out="lower targets.batch_tokens or targets.shard_tokens, or choose a smaller codec",
         )
+
+    def _in_the_loop(self, training: _Training, state: str) -> Job:
+        """The teacher's share of the student's steps; what the student holds comes on top."""
+        share = training.steps / training.plan.steps_per_epoch
+        job = Job("teacher in the loop", state, f"{training.steps:,} steps")
+        job = self._asked_of_teacher(job, training.epoch.times(share))
+        return replace(job, way_out="lower targets.batch_tokens")
 
     def _measuring(self, training: _Training, states: dict[str, str]) -> Job:
         """Every model over the held-out text, whose tokens follow from the validation text's."""
@@ -327,6 +319,12 @@ class Forecast:
 
     # what it keeps
 
+    @property
+    def _codec(self) -> Any:
+        targets = self.road.targets
+        assert isinstance(targets, StoredTargets), "an online teacher's answers are not kept"
+        return targets.codec
+
     def _store(self, state: str) -> Store | None:
         if state == "there":
             held = StoreManifest.open(self.road.store)
@@ -337,15 +335,14 @@ class Forecast:
         if expected is None:
             return None
         each = expected / self._asking.positions
-        codec = self.road.targets.codec.settings()
-        return Store(described(codec), each, expected, is_estimate=True)
+        return Store(described(self._codec.settings()), each, expected, is_estimate=True)
 
     def _store_bytes(self) -> float | None:
         shape = self._shape("teacher")
         if shape is None:
             return None
         return store_bytes(
-            self.road.targets.codec,
+            self._codec,
             examples=len(self._asked),
             positions=int(self._asking.positions),
             outputs=shape.outputs,
@@ -355,7 +352,7 @@ class Forecast:
     def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
         """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
         found: dict[str, float] = {}
-        if self.asks and states["targets"] != "there":
+        if self.keeps and states["targets"] != "there":
             found["targets"] = self._store_bytes() or 0.0
         passing = [0.0]
         for name in ("teacher", "student", "control", "untrained"):

@@ -32,7 +32,7 @@ def texts(road: Road) -> list[Made]:
 def models(road: Road) -> list[Made]:
     """Teacher, targets, students and evaluation: looked for, never made."""
     asks = bool(road.loss.needs_teacher)
-    found = [_teacher(road), *([_targets(road)] if asks else [])]
+    found = [_teacher(road), *([_targets(road)] if road.keeps_targets else [])]
     rows: dict[str, str] = {}
     if road.teacher.path or asks or road.find_teacher():
         rows["teacher"] = fingerprint(road.teacher_inputs())
@@ -78,10 +78,10 @@ def _teacher(road: Road) -> Made:
 
 
 def _targets(road: Road) -> Made:
-    if road.targets.path:
+    if road.given_store:
         given = StoreManifest.open(road.store)
-        given.check_origin(road.origin(), at=f"targets.path = {road.targets.path}")
-        return Made("targets", THERE, f"given: {road.targets.path}")
+        given.check_origin(road.origin(), at=f"targets.path = {road.given_store}")
+        return Made("targets", THERE, f"given: {road.given_store}")
     inputs = road.store_inputs()
     return Made("targets", _state(road, "targets", inputs), f"targets-{fingerprint(inputs)}")
 

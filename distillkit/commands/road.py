@@ -1,7 +1,7 @@
 """The road of a run: every artifact by name, each found in the workspace or made there."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact, Workspace, fingerprint
-from distillkit.commands import checks
+from distillkit.commands import checks, roles
+from distillkit.commands.roles import Role
 from distillkit.config.build import build
 from distillkit.config.overrides import plain
 from distillkit.data import Corpus, Data
@@ -18,7 +19,6 @@ from distillkit.data.sources import identity, tokenizer_identity
 from distillkit.engine.settings import TrainSettings
 from distillkit.errors import WorkspaceError
 from distillkit.examples import TokenTable
-from distillkit.losses import HardLabelLoss
 from distillkit.metrics import EvaluationSettings
 from distillkit.stages import corpus as corpora
 from distillkit.stages import evaluation as evaluations
@@ -26,22 +26,12 @@ from distillkit.stages import student as students
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
 from distillkit.stages.learning import MODEL, Recipe
-from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent, Student
-from distillkit.targets import StoredTargets, StoreManifest, TargetStore
+from distillkit.stages.online import OnlineTeacher, open_teacher
+from distillkit.students import PretrainedStudent, ScratchStudent, Student
+from distillkit.targets import OnlineTargets, StoredTargets, StoreManifest, TargetStore
 from distillkit.tasks import SavedModel, Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
 from distillkit.teachers import LocalTeacher
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """Whose training is meant: the student's, or its control's on hard labels alone."""
-
-    name: str
-    loss: Any
-    node: dict[str, Any]
-    from_teacher: bool
-    settings: TrainSettings
 
 
 class Road:
@@ -56,12 +46,13 @@ class Road:
         self.student: Student = build(cfg.student, key="student")
         self.data: Data = build(cfg.data, key="data")
         self.task: Task = build(cfg.task, key="task")
-        self.targets: StoredTargets = build(cfg.targets, key="targets")
+        self.targets: StoredTargets | OnlineTargets = build(cfg.targets, key="targets")
         self.trainer: TrainSettings = build(cfg.trainer, key="trainer")
         self.evaluation: EvaluationSettings = build(cfg.evaluation, key="evaluation")
         self.loss: Any = build(cfg.loss, key="loss")
         self.optimizer: Callable[..., Any] = build(cfg.optimizer, key="optimizer", partial=True)
         self.schedule: Any = build(cfg.scheduler, key="scheduler")
+        self.targets = checks.settled_targets(self)
         checks.check_fit(self)
         checks.check_loss(self)
         checks.check_sources(self)
@@ -196,18 +187,20 @@ class Road:
     @cached_property
     def store(self) -> Path:
         """The folder of the target store."""
-        if self.targets.path:
-            return Path(self.targets.path).expanduser().absolute()
+        targets = self.targets
+        assert isinstance(targets, StoredTargets), "an online teacher's answers are not kept"
+        if targets.path:
+            return Path(targets.path).expanduser().absolute()
 
         def make(out: Path) -> dict[str, Any]:
             checks.check_batches(self)
-            self.targets.codec.check(self.task.width(self._teacher_tokenizer(), self.corpus.labels))
+            targets.codec.check(self.task.width(self._teacher_tokenizer(), self.corpus.labels))
             return stores.generate_targets(
                 self.teacher_model,
                 self.task,
                 self.corpus.labels,
                 self.examples(self.teacher.key, self.teacher.source, transfer=True),
-                settings=self.targets,
+                settings=targets,
                 origin=self.origin(),
                 out=out,
             )
@@ -216,7 +209,27 @@ class Road:
 
     def store_inputs(self) -> dict[str, Any]:
         """What decides the target store."""
+        assert isinstance(self.targets, StoredTargets)
         return stores.inputs(self.targets, self.origin(), self.task)
+
+    @property
+    def given_store(self) -> str | None:
+        """The store that the config names, if it names one."""
+        return self.targets.path if isinstance(self.targets, StoredTargets) else None
+
+    @property
+    def keeps_targets(self) -> bool:
+        """Whether the student learns from a store, not from a teacher in its loop."""
+        return bool(self.loss.needs_teacher) and isinstance(self.targets, StoredTargets)
+
+    def online_teacher(self, student: TokenTable, spec: str) -> OnlineTeacher:
+        """The teacher, loaded to be asked about the batches of the student's examples."""
+        assert isinstance(self.targets, OnlineTargets)
+        asked = None
+        if spec != self.teacher.source:
+            asked = self.examples(self.teacher.key, self.teacher.source, transfer=True)
+        loaded = self.teacher_model.place(self.task, self.corpus.labels)
+        return open_teacher(loaded, self.task, student, asked, self.targets)
 
     def _teacher_tokenizer(self) -> Any:
         key, spec = self.teacher.key, self.teacher.source
@@ -225,7 +238,7 @@ class Road:
 
     def open_store(self) -> TargetStore:
         """The target store, after checking whose it is and that no shard is damaged."""
-        expected = self.origin() if self.targets.path else None
+        expected = self.origin() if self.given_store else None
         return TargetStore.open(self.store, expected=expected)
 
     # student and control
@@ -233,34 +246,17 @@ class Road:
     @cached_property
     def student_role(self) -> Role:
         """The student, as the config says."""
-        node = plain(self.cfg.loss)
-        return Role("student", self.loss, node, bool(self.loss.needs_teacher), self.trainer)
+        return roles.student(self)
 
     @cached_property
     def control_role(self) -> Role | None:
-        """The same student and steps over the labelled text alone, hard labels only.
-
-        It always keeps its best weights by validation: over so many epochs of the labelled text
-        the last ones are overfitted, and a control that is held down proves nothing.
-        """
-        if not self.cfg.control or not self.student_role.from_teacher:
-            return None
-        settings = replace(self.trainer, keep="best")
-        if self.transfer:
-            labelled = self.labelled.facts()["counts"]["train"]
-            every = labelled + self.transfer.facts()["counts"]["transfer"]
-            steps = self.trainer.length(-(-every // self.trainer.batch_size))
-            batch_size = min(self.trainer.batch_size, labelled)
-            settings = replace(settings, steps=steps, epochs=None, batch_size=batch_size)
-        node = {"_target_": "distillkit.losses.HardLabelLoss"}
-        return Role("control", HardLabelLoss(), node, False, settings)
+        """The same student on hard labels alone; None where the run has no control."""
+        return roles.control(self)
 
     @cached_property
     def untrained_role(self) -> Role | None:
-        """The student as it was cut out of its teacher: what training had to mend."""
-        if not isinstance(self.student, FromTeacher):
-            return None
-        return Role("untrained", None, {"untrained": True}, False, self.trainer)
+        """The student before training; None where it starts from nothing worth measuring."""
+        return roles.untrained(self)
 
     def trained(self, role: Role) -> Artifact:
         """The trained student, or control; or the student before training."""
@@ -281,13 +277,15 @@ class Road:
             folder = model_folder(spec, key=key, cache=self.workspace.assets)
             ours = self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
             check_same_tokenizer(ours, self._teacher_tokenizer(), key=f"{key} = {spec}")
-        store = self.open_store() if role.from_teacher else None
+        examples = self.examples(key, spec, transfer=role.from_teacher)
+        asks = role.from_teacher and not self.keeps_targets
         return Recipe(
             task=self.task,
             loss=role.loss,
-            examples=self.examples(key, spec, transfer=role.from_teacher),
+            examples=examples,
             validation=self.tokens(key, spec, "validation"),
-            store=store,
+            store=self.open_store() if role.from_teacher and self.keeps_targets else None,
+            teacher=self.online_teacher(examples, spec) if asks else None,
             make_optimizer=self.optimizer,
             schedule=self.schedule,
             settings=role.settings,
@@ -324,9 +322,12 @@ class Road:
         if role.from_teacher and self.transfer:
             data.append(self.transfer.fingerprint)
         targets = None
-        if role.from_teacher:
+        if role.from_teacher and isinstance(self.targets, OnlineTargets):
+            settings = {"online": asdict(self.targets)}
+            targets = fingerprint({"origin": self.origin(), **settings})
+        elif role.from_teacher:
             targets = fingerprint(self.store_inputs())
-            if self.targets.path:
+            if self.given_store:
                 given = StoreManifest.open(self.store).fingerprint
                 targets = fingerprint({"run": self.origin(), "store": given})
         is_pretrained = isinstance(self.student, PretrainedStudent)
@@ -418,10 +419,12 @@ class Road:
         if found:
             return found
         if kind in COMMANDS and kind not in self.makes:
-            command = f"distillkit {COMMANDS[kind]}"
+            command = f"`distillkit {COMMANDS[kind]}` with the same arguments makes it, and "
+            if kind == "teacher" and not self.keeps_targets:
+                command = ""  # nothing is generated from it
             raise WorkspaceError(
-                f"{kind}: no {NAMES[kind]} of this config in {self.workspace.root}; `{command}` "
-                "with the same arguments makes it, and `distillkit train` makes all"
+                f"{kind}: no {NAMES[kind]} of this config in {self.workspace.root}; {command}"
+                "`distillkit train` makes all"
             )
         return self.workspace.obtain(
             kind, inputs, make, resumable=resumable or learns, collective=learns

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact
 from distillkit.commands import output
+from distillkit.commands.inside import check_inside
 from distillkit.commands.road import Road
 from distillkit.progress import rank, stdout
 from distillkit.stages.learning import MODEL, read_metrics
@@ -18,6 +19,7 @@ def train(cfg: DictConfig) -> float:
     """Run the whole road; return the student's headline metric."""
     needs_teacher = cfg.loss["_target_"] != "distillkit.losses.HardLabelLoss"
     road = Road(cfg, makes=MAKES if needs_teacher else ("student",))
+    check_inside(road)
 
     student = road.trained(road.student_role)
     control = road.trained(road.control_role) if road.control_role else None
@@ -27,6 +29,7 @@ def train(cfg: DictConfig) -> float:
         "recipe": cfg.run_name,
         "overrides": output.overrides(),
         "run": _run(road, student, control),
+        "layer_maps": student.facts().get("layer_maps", {}),
     }
     if rank() == 0:
         _report(cfg, road, results, student, control)

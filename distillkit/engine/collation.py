@@ -23,6 +23,7 @@ class Collator:
     pad_id: int
     device: torch.device
     block: int | None = None
+    by_text: bool = False  # whether a loss looks at texts one by one
     positions: np.ndarray = field(init=False)  # where those of each example begin
 
     def __post_init__(self) -> None:
@@ -52,13 +53,36 @@ class Collator:
             counted = self._tensor(places[table.counted[tokens]])
             begin, end = self.positions[indices], self.positions[indices + 1]
             labels = spread(begin, end - begin)
+        texts = self._texts(indices, rows, begins, lengths, width) if self.by_text else {}
         return Batch(
+            **texts,
             inputs=inputs,
             indices=indices,
             labels=self._tensor(np.asarray(table.labels[labels])),
             labelled=self._tensor(np.asarray(table.labelled[labels])),
             counted=counted,
         )
+
+    def _texts(
+        self,
+        indices: np.ndarray,
+        rows: np.ndarray,
+        begins: np.ndarray,
+        lengths: np.ndarray,
+        width: int,
+    ) -> dict[str, torch.Tensor | None]:
+        """Where the texts are: `mask`, `places` and `owners` of a `Batch`."""
+        columns = np.arange(int(lengths.max()))
+        there = columns < lengths[:, None]
+        places = np.where(there, (rows * width + begins)[:, None] + columns, 0)
+        owned = np.ones(len(indices), np.int64)
+        if self.table.counted is not None:
+            owned = self.positions[indices + 1] - self.positions[indices]
+        return {
+            "mask": self._tensor(there),
+            "places": None if self.block is None else self._tensor(places),
+            "owners": self._tensor(np.repeat(np.arange(len(indices)), owned)),
+        }
 
     def _filled(
         self, shape: tuple[int, int], places: np.ndarray, values: np.ndarray | int, rest: int

@@ -20,14 +20,33 @@ from distillkit.losses.divergences import (
     soft_cross_entropy,
     total_variation,
 )
-from distillkit.losses.loss import HardLabelLoss
+from distillkit.losses.hidden_losses import (
+    Contrast,
+    FlowMSE,
+    GramMSE,
+    HiddenCosine,
+    HiddenMSE,
+    Patience,
+)
+from distillkit.losses.loss import HardLabelLoss, Loss
 from distillkit.losses.reduction import reduce_terms
+from distillkit.losses.relation_losses import AttentionKL, AttentionMSE, Relations
 
 __all__ = [
     "JSD",
+    "AttentionKL",
+    "AttentionMSE",
+    "Contrast",
+    "FlowMSE",
     "ForwardKL",
+    "GramMSE",
     "HardLabelLoss",
+    "HiddenCosine",
+    "HiddenMSE",
     "LogitMSE",
+    "Loss",
+    "Patience",
+    "Relations",
     "ReverseKL",
     "SkewKL",
     "SkewReverseKL",

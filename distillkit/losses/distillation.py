@@ -17,13 +17,13 @@ from distillkit.losses.elementwise import (
     skew_reverse_kl_terms,
     total_variation_terms,
 )
-from distillkit.losses.loss import Loss, mixed
+from distillkit.losses.loss import LogitLoss, mixed
 from distillkit.losses.reduction import Reduction
 from distillkit.losses.sparse import Rest, sparse_divergence
 from distillkit.records import SoftTargets, SparseTargets
 
 
-class LogitMSE(Loss):
+class LogitMSE(LogitLoss):
     """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
 
     def __init__(
@@ -45,7 +45,7 @@ class LogitMSE(Loss):
         return logit_mse(logits, targets.logits, reduction=self.reduction)
 
 
-class Divergence(Loss):
+class Divergence(LogitLoss):
     """A divergence of the softened softmax from the teacher's, mixed with the hard labels' loss."""
 
     takes_estimates = False  # whether an unbiased estimate of p gives an unbiased gradient

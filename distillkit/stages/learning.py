@@ -5,6 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,14 +24,17 @@ from distillkit.engine.learner import Objective
 from distillkit.engine.loop import check_batch_size, fit
 from distillkit.engine.schedules import Schedule
 from distillkit.engine.settings import TrainSettings
+from distillkit.engine.watching import rows_of_texts
 from distillkit.examples import TokenTable
 from distillkit.losses.loss import Loss
 from distillkit.progress import clock, rank, say
-from distillkit.records import Batch, FitReport, HardLabels, LossTerms
+from distillkit.records import Batch, FitReport, HardLabels, Inside, Insides, LossTerms
 from distillkit.stages.language import mean_loss
+from distillkit.stages.online import OnlineTeacher, watch
 from distillkit.targets.reader import TargetStore
 from distillkit.tasks import SequenceTask, Task
 from distillkit.tasks.packing import keeps_packed_apart
+from distillkit.tasks.shapes import dimensions_of
 
 MODEL = "model"
 VALIDATION_TOKENS = 4096  # a forward pass's size, with padding
@@ -41,7 +45,8 @@ MOST_NATS = 50.0  # a loss whose perplexity is still worth a number
 class Recipe:
     """What a model learns from and how: everything but the model.
 
-    `store` holds the soft targets of all `examples`; None where the loss looks at labels only.
+    `store` holds the soft targets of all `examples`, or a `teacher` is asked about each batch;
+    neither is there where the loss looks at labels only.
     """
 
     task: Task
@@ -54,6 +59,7 @@ class Recipe:
     settings: TrainSettings
     seed: int
     batch_key: str  # the setting that the batch size came from, for messages
+    teacher: OnlineTeacher | None = None
 
 
 def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) -> dict[str, Any]:
@@ -64,10 +70,16 @@ def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) 
     steps = settings.length(plan.steps_per_epoch)
     report = fit(
         model,
-        Distillation(recipe, tokenizer, device),
+        Distillation(recipe, model, tokenizer, device),
         plan,
         examples.positions,
-        collator(examples, tokenizer, device, block=_block(plan)),
+        collator(
+            examples,
+            tokenizer,
+            device,
+            block=_block(plan),
+            by_text=recipe.loss.looks_inside,
+        ),
         make_optimizer=recipe.make_optimizer,
         schedule=recipe.schedule,
         settings=settings,
@@ -85,7 +97,8 @@ def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) 
         f"{label}: {steps:,} steps in {clock(report.seconds)}, validation {task.headline} "
         f"{kept[f'validation_{task.headline}']:.4f} (kept step {report.best_step:,})"
     )
-    return facts(report, out, examples, plan) | {"parameters": model.num_parameters()}
+    about = {"parameters": model.num_parameters(), "layer_maps": recipe.loss.drawings}
+    return facts(report, out, examples, plan) | about
 
 
 def batch_plan(recipe: Recipe, model: Any) -> Plan:
@@ -110,24 +123,51 @@ def _block(plan: Plan) -> int | None:
 
 
 class Distillation(Objective):
-    """The loss of a recipe on what the model says, the soft targets looked up by example."""
+    """The loss of a recipe on what the model says.
 
-    def __init__(self, recipe: Recipe, tokenizer: Any, device: torch.device) -> None:
+    Soft targets are looked up by example, or the teacher is asked. A loss that looks inside is
+    bound to both models here, and each is watched while it reads.
+    """
+
+    def __init__(self, recipe: Recipe, model: Any, tokenizer: Any, device: torch.device) -> None:
         super().__init__()
         self.loss = recipe.loss
         self._store, self._device = recipe.store, device
         self._rows = None if recipe.store is None else recipe.store.rows(recipe.examples.keys)
         self._ask, self._per_example = recipe.task.ask(tokenizer), recipe.task.per_example
+        self._teacher, self._watch = recipe.teacher, None
+        if self.loss.looks_inside:
+            assert recipe.teacher is not None, "what is inside a teacher is in no store"
+            torch.manual_seed(recipe.seed)  # the projections
+            self.loss.bind(dimensions_of(model), dimensions_of(recipe.teacher.loaded.model))
+            mine, theirs = self.loss.needs_inside
+            self._watch = watch(model, mine)
+            recipe.teacher.look_at(theirs)
 
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The loss's terms on one micro-batch."""
-        said = self._ask(model, batch)
-        soft = None
+        with self._watch() if self._watch else nullcontext():
+            said = self._ask(model, batch)
+        soft, insides = None, None
         if self._store is not None and self._rows is not None:
             soft = self._store.read(self._rows[batch.indices], self._device)
+        elif self._teacher is not None:
+            soft, seen = self._teacher(batch)
+            insides = self._insides(batch, seen)
         labels = HardLabels(batch.labels, batch.labelled, self._per_example)
-        value: LossTerms = self.loss(said, soft, labels)
+        value: LossTerms = self.loss(said, soft, labels, insides)
         return value
+
+    def _insides(self, batch: Batch, teacher: Inside | None) -> Insides | None:
+        if self._watch is None or teacher is None:
+            return None
+        assert batch.mask is not None and batch.owners is not None
+        return Insides(
+            student=rows_of_texts(self._watch.seen(), batch.places),
+            teacher=rows_of_texts(teacher, batch.places),
+            mask=batch.mask,
+            owners=batch.owners,
+        )
 
     def at(self, progress: float) -> None:
         """Tell the loss how far training is."""
@@ -165,11 +205,18 @@ def validation(
 
 
 def collator(
-    table: TokenTable, tokenizer: Any, device: torch.device, *, block: int | None = None
+    table: TokenTable,
+    tokenizer: Any,
+    device: torch.device,
+    *,
+    block: int | None = None,
+    by_text: bool = False,
 ) -> Collator:
     """Cuts padded batches, or with `block` packed ones, from a token table."""
     pad = tokenizer.pad_token_id
-    return Collator(table, pad_id=0 if pad is None else pad, device=device, block=block)
+    return Collator(
+        table, pad_id=0 if pad is None else pad, device=device, block=block, by_text=by_text
+    )
 
 
 def facts(report: FitReport, out: Path, examples: TokenTable, plan: Plan) -> dict[str, Any]:

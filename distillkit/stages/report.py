@@ -274,4 +274,7 @@ def _run_lines(results: Mapping[str, Any]) -> list[str]:
     lines = [f"- measured with {shown}"]
     for name, value in results.get("run", {}).items():
         lines.append(f"- {name}: {value}")
+    for term, drawn in results.get("layer_maps", {}).items():
+        lines += ["", f"Layers of the student that learn from the teacher's ({term}):", ""]
+        lines += ["```", drawn, "```"]
     return lines

@@ -65,10 +65,8 @@ def generate_targets(
     has no room for what is expected.
     """
     check_room(teacher, task, space, examples, settings=settings, out=out)
-    loaded = teacher.load(task, space)
+    loaded = teacher.place(task, space)
     device = Accelerator().device
-    if teacher.may_move:
-        loaded.model.to(device)
     lengths, positions = examples.lengths, examples.positions
     buckets = length_buckets(lengths, tokens=settings.batch_tokens)
     shards = _shards(buckets, lengths, settings.shard_tokens)
@@ -165,8 +163,8 @@ def check_room(
 
 
 def more_room(codec: str, family: str) -> str:
-    """What to do about a disk that is too small."""
-    smaller = family == "language" and codec != "sampled"
+    """What to do about a disk that is too small; `codec` is empty where nothing is stored."""
+    smaller = family == "language" and codec not in ("", "sampled")
     if smaller:
         return "choose a smaller codec (targets=sampled), or set workspace=FOLDER on another disk"
     return "free some space, or set workspace=FOLDER on another disk"

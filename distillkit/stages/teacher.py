@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
@@ -27,6 +28,13 @@ class TeacherModel:
     def load(self, task: Task, space: LabelSpace) -> Loaded:
         """The model in eval mode, its tokenizer, where the data's labels stand in its output."""
         return task.load(self.saved, space)
+
+    def place(self, task: Task, space: LabelSpace) -> Loaded:
+        """The same, on the device that is computed on, if it may be moved."""
+        loaded = self.load(task, space)
+        if self.may_move:
+            loaded.model.to(Accelerator().device)
+        return loaded
 
     @property
     def may_move(self) -> bool:

@@ -7,7 +7,7 @@ from distillkit.targets.last_hidden import LastHidden
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.sampled import Sampled
-from distillkit.targets.settings import StoredTargets
+from distillkit.targets.settings import OnlineTargets, StoredTargets
 from distillkit.targets.top_k import TopK
 from distillkit.targets.top_p import TopP
 from distillkit.targets.writer import TargetWriter
@@ -17,6 +17,7 @@ __all__ = [
     "Dense",
     "Draws",
     "LastHidden",
+    "OnlineTargets",
     "Sampled",
     "StoreManifest",
     "StoredTargets",

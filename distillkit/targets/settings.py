@@ -1,4 +1,4 @@
-"""How soft targets are captured."""
+"""How soft targets are had: from a store, or from a teacher in the loop."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,3 +23,15 @@ class StoredTargets:
     batch_tokens: PositiveInt = 4096
     shard_tokens: PositiveInt = 65536
     path: str | None = None
+
+
+@dataclass(frozen=True)
+class OnlineTargets:
+    """The teacher answers in the training loop, and nothing is kept.
+
+    For what is too large to keep: hidden states, attention. `precision` is of its forward pass,
+    which has at most `batch_tokens` tokens, padding included.
+    """
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    batch_tokens: PositiveInt = 4096

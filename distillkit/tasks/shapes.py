@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from distillkit.records import LabelSpace
+from distillkit.records import Dimensions, LabelSpace
 from distillkit.tasks.causal_models import place
 from distillkit.tasks.models import check_folder, one_line, quiet
 from distillkit.tasks.task import Task
 
 # what configs call the width of the feed-forward network
 NEURONS = ("intermediate_size", "ffn_dim", "n_inner", "dff", "d_inner")
+ROTATIONS = ("rope_parameters", "rope_theta", "rope_scaling", "rotary_pct")
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 
 
@@ -89,6 +90,24 @@ def shape_of(model: Any) -> Shape:
         attention=heads * width,
         neurons=_first(config, NEURONS) or 4 * config.hidden_size,
         has_experts=(_first(config, EXPERTS) or 0) > 1,
+    )
+
+
+def dimensions_of(model: Any) -> Dimensions:
+    """The sizes that a loss on the inside of a model must know, told from its config."""
+    config = model.config.get_text_config(decoder=True)
+    hidden = int(getattr(config, "hidden_size", 0) or 0)
+    heads = int(getattr(config, "num_attention_heads", 0) or 0)
+    width = getattr(config, "head_dim", None) or hidden // max(1, heads)
+    rotates = any(getattr(config, name, None) for name in ROTATIONS)
+    return Dimensions(
+        name=type(model).__name__,
+        layers=int(getattr(config, "num_hidden_layers", 0) or 0),
+        hidden=hidden,
+        heads=heads,
+        queries=heads * width,
+        keys=int(getattr(config, "num_key_value_heads", 0) or heads) * width,
+        rotates=rotates,
     )
 
 

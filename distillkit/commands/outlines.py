@@ -1,0 +1,58 @@
+"""Teacher and student as shapes without weights, told from their configs."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from distillkit.commands.road import Road
+from distillkit.data.folders import model_folder
+from distillkit.students import FromTeacher, PretrainedStudent
+from distillkit.students import from_teacher as cut
+from distillkit.tasks.shapes import outline
+
+
+class Outlines:
+    """The models of a run on the meta device. Each raises `ModelError` if it cannot be told."""
+
+    def __init__(self, road: Road) -> None:
+        self.road = road
+
+    @cached_property
+    def teacher(self) -> Any:
+        """The teacher; one that is yet to be fitted has the head that it will have."""
+        road = self.road
+        return outline(
+            self._folder(road.teacher.key, road.teacher.source),
+            road.task,
+            road.corpus.labels,
+            key=road.teacher.key,
+            fresh_head=not road.teacher.path,
+            trust_remote_code=road.trust,
+        )
+
+    @cached_property
+    def student(self) -> Any:
+        """The student before training."""
+        road = self.road
+        key, spec = road.student_tokenizer()
+        if isinstance(road.student, FromTeacher):
+            return cut.outline(road.student, self.teacher)
+        if isinstance(road.student, PretrainedStudent):
+            folder = self._folder(key, spec)
+            return outline(folder, road.task, road.corpus.labels, key=key, fresh_head=True)
+        with torch.device("meta"):
+            return road.task.new_model(
+                road.student.config, road.corpus.labels, self.tokenizer, key="student.config"
+            )
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The student's tokenizer."""
+        key, spec = self.road.student_tokenizer()
+        return self.road.task.load_tokenizer(
+            self._folder(key, spec), key=key, trust_remote_code=self.road.trust
+        )
+
+    def _folder(self, key: str, spec: str) -> str:
+        return model_folder(spec, key=key, cache=self.road.workspace.assets)

@@ -1,0 +1,177 @@
+"""The losses on hidden states that a run can choose: they hold the settings of pure functions."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from distillkit.constraints import Positive, PositiveInt
+from distillkit.errors import ConfigError
+from distillkit.losses.hidden import hidden_cosine, hidden_mse, patience
+from distillkit.losses.layer_maps import LayerMap
+from distillkit.losses.layered import HiddenLoss, LayeredLoss, Projection
+from distillkit.losses.reduction import Reduction, at_least_float32
+from distillkit.losses.relations import contrast, flow_mse, gram_mse, text_mean
+from distillkit.records import Dimensions, Inside, Needs
+
+CLS = 0  # where the token stands that speaks for its text
+
+
+class HiddenMSE(HiddenLoss):
+    """`hidden_mse`, mean over a text's tokens, summed over the pairs of layers.
+
+    With `embeddings` the two models' embeddings are a pair as well.
+    """
+
+    def __init__(
+        self,
+        layers: LayerMap = "uniform",
+        embeddings: bool = True,
+        projection: Projection = "shared",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(layers, projection)
+        self.embeddings, self.reduction = embeddings, reduction
+
+    def pairs_of(self, student: Dimensions, teacher: Dimensions) -> list[tuple[int, int]]:
+        """The embeddings, and the pairs of layers."""
+        pairs = super().pairs_of(student, teacher)
+        return [(0, 0), *pairs] if self.embeddings and (0, 0) not in pairs else pairs
+
+    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+        """Squared channels a text."""
+        return self.total(
+            text_mean(hidden_mse(mine, theirs, reduction=self.reduction), mask)
+            for mine, theirs in self.compared(student, teacher)
+        )
+
+
+class HiddenCosine(HiddenLoss):
+    """`hidden_cosine`, mean over a text's tokens, summed over the pairs of layers."""
+
+    def __init__(self, layers: LayerMap | None = None, projection: Projection = "none") -> None:
+        super().__init__(layers or [[-1, -1]], projection)
+
+    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+        """Between 0 and 2 a pair and text."""
+        return self.total(
+            text_mean(hidden_cosine(mine, theirs), mask)
+            for mine, theirs in self.compared(student, teacher)
+        )
+
+
+class Patience(HiddenLoss):
+    """`patience` of the [CLS] states, summed over the pairs of layers.
+
+    PKD-Skip and PKD-Last are layers=skip and layers=last.
+    """
+
+    term = "patience"
+
+    def __init__(
+        self,
+        layers: LayerMap = "skip",
+        normalise: bool = True,
+        projection: Projection = "none",
+        reduction: Reduction = "batchmean",
+    ) -> None:
+        super().__init__(layers, projection)
+        self.normalise, self.reduction = normalise, reduction
+
+    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+        """Between 0 and 4 a pair and text, if normalised."""
+        return self.total(
+            patience(
+                mine[:, CLS], theirs[:, CLS], normalise=self.normalise, reduction=self.reduction
+            )
+            for mine, theirs in self.compared(student, teacher)
+        )
+
+
+class GramMSE(LayeredLoss):
+    """`gram_mse`, summed over the pairs of layers; hidden states may have any widths."""
+
+    term = "gram"
+    lowest = 0
+
+    def __init__(self, layers: LayerMap = "uniform") -> None:
+        super().__init__(layers)
+
+    def looked_at(self, layers: frozenset[int]) -> Needs:
+        """The hidden states."""
+        return Needs(hidden=layers)
+
+    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+        """Squared products a text."""
+        return self.total(
+            gram_mse(student.hidden[mine], teacher.hidden[theirs], mask)
+            for mine, theirs in self.pairs
+        )
+
+
+class FlowMSE(HiddenLoss):
+    """`flow_mse` from each pair of layers to the next, summed."""
+
+    term = "flow"
+
+    def __init__(self, layers: LayerMap = "uniform", projection: Projection = "shared") -> None:
+        super().__init__(layers, projection)
+
+    def pairs_of(self, student: Dimensions, teacher: Dimensions) -> list[tuple[int, int]]:
+        """The pairs of layers. Raises `ConfigError` where there is one only."""
+        pairs = super().pairs_of(student, teacher)
+        if len(pairs) < 2:
+            raise ConfigError(
+                f"loss.layers = {self.layers}: gives {len(pairs)} pair of layers, and a flow goes "
+                "from one to the next; write two, as in [[0,0],[-1,-1]]"
+            )
+        return pairs
+
+    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+        """Squared products a text."""
+        compared = list(self.compared(student, teacher))
+        return self.total(
+            flow_mse((mine, my_next), (theirs, their_next), mask)
+            for (mine, theirs), (my_next, their_next) in pairwise(compared)
+        )
+
+
+class Contrast(LayeredLoss):
+    """`contrast` of the [CLS] states, both projected to `width` channels, summed over the pairs."""
+
+    term = "contrast"
+    lowest = 0
+
+    def __init__(
+        self,
+        layers: LayerMap | None = None,
+        temperature: Positive = 0.1,
+        width: PositiveInt = 128,
+    ) -> None:
+        super().__init__(layers or [[-1, -1]])
+        self.temperature, self.width = float(temperature), width
+        self.projections = nn.ModuleList()
+
+    def bind(self, student: Dimensions, teacher: Dimensions) -> None:
+        """Settle the pairs of layers, and make a projection for each model of each pair."""
+        super().bind(student, teacher)
+        self.projections = nn.ModuleList(
+            nn.Linear(model.hidden, self.width) for _ in self.pairs for model in (student, teacher)
+        )
+
+    def looked_at(self, layers: frozenset[int]) -> Needs:
+        """The hidden states."""
+        return Needs(hidden=layers)
+
+    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+        """Nats a text."""
+        values = []
+        for number, (mine, theirs) in enumerate(self.pairs):
+            ours = self._projected(2 * number, student.hidden[mine])
+            its = self._projected(2 * number + 1, teacher.hidden[theirs])
+            values.append(contrast(ours, its, temperature=self.temperature))
+        return torch.stack(values).sum(dim=0)
+
+    def _projected(self, number: int, hidden: Tensor) -> Tensor:
+        states: Tensor = self.projections[number](at_least_float32(hidden[:, CLS]))
+        return states

@@ -1,0 +1,136 @@
+"""What losses on the inside of two models share: a layer map, and a projection between widths."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from distillkit.errors import ConfigError
+from distillkit.losses.layer_maps import LayerMap, drawing, layer_pairs
+from distillkit.losses.loss import Loss
+from distillkit.losses.reduction import at_least_float32
+from distillkit.records import (
+    Dimensions,
+    HardLabels,
+    HiddenOutputs,
+    Inside,
+    Insides,
+    LossTerms,
+    Needs,
+    Outputs,
+    Targets,
+)
+
+Projection = Literal["none", "shared", "each"]
+
+
+class LayeredLoss(Loss):
+    """Compares layers of the student with layers of the teacher, text by text.
+
+    Its value at a position is that of the text which the position belongs to: so a text counts by
+    its positions, and a task with one answer a text counts every text once.
+    """
+
+    needs_soft_targets = False
+    looks_inside = True
+    term = "layers"
+    lowest = 1  # layer that can be compared; 0 is the embeddings
+
+    def __init__(self, layers: LayerMap) -> None:
+        super().__init__({self.term: 1.0})
+        self.layers = layers
+        self.pairs: list[tuple[int, int]] = []
+        self._drawing = ""
+
+    def bind(self, student: Dimensions, teacher: Dimensions) -> None:
+        """Settle the pairs of layers. Raises `ConfigError` for layers that there are not."""
+        self.pairs = self.pairs_of(student, teacher)
+        self._drawing = drawing(self.pairs, teacher)
+
+    def pairs_of(self, student: Dimensions, teacher: Dimensions) -> list[tuple[int, int]]:
+        """(student's layer, teacher's layer), of each pair that is compared."""
+        return layer_pairs(self.layers, student, teacher, key="loss.layers", lowest=self.lowest)
+
+    @property
+    def drawings(self) -> dict[str, str]:
+        """The layer map."""
+        return {self.term: self._drawing}
+
+    @property
+    def needs_inside(self) -> tuple[Needs, Needs]:
+        """What is looked at inside the student and inside the teacher."""
+        mine, theirs = zip(*self.pairs, strict=True)
+        return self.looked_at(frozenset(mine)), self.looked_at(frozenset(theirs))
+
+    @abstractmethod
+    def looked_at(self, layers: frozenset[int]) -> Needs:
+        """What is looked at in these layers of a model."""
+
+    @abstractmethod
+    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+        """The values [texts]; `mask` [texts, tokens] says which tokens there are."""
+
+    def total(self, values: Iterable[Tensor]) -> Tensor:
+        """The sum over the pairs, each with a weight of 1."""
+        return torch.stack(list(values)).sum(dim=0)
+
+    def forward(
+        self,
+        outputs: Outputs | HiddenOutputs,
+        targets: Targets | None,
+        labels: HardLabels,
+        insides: Insides | None = None,
+    ) -> LossTerms:
+        """The terms, before reduction."""
+        assert insides is not None, "a loss that looks inside is given what is there"
+        # float32 inside: under autocast the products of a projection would be rounded
+        with torch.autocast(insides.mask.device.type, enabled=False):
+            values = self.by_text(insides.student, insides.teacher, insides.mask)
+        return LossTerms({self.term: values[insides.owners]}, self.weights)
+
+
+class HiddenLoss(LayeredLoss):
+    """Compares hidden states, projected to the teacher's width where it asks for that."""
+
+    term = "hidden"
+    lowest = 0
+
+    def __init__(self, layers: LayerMap, projection: Projection) -> None:
+        super().__init__(layers)
+        self.projection = projection
+        self.projections = nn.ModuleList()
+
+    def bind(self, student: Dimensions, teacher: Dimensions) -> None:
+        """Settle the pairs of layers, and make the projections."""
+        super().bind(student, teacher)
+        if self.projection == "none":
+            if student.hidden != teacher.hidden:
+                raise ConfigError(
+                    f"loss.projection = none: the student's hidden states are {student.hidden} "
+                    f"wide and the teacher's {teacher.hidden}; set loss.projection=shared, one "
+                    "matrix for all layers, or each"
+                )
+            return
+        count = 1 if self.projection == "shared" else len(self.pairs)
+        self.projections = nn.ModuleList(
+            nn.Linear(student.hidden, teacher.hidden) for _ in range(count)
+        )
+
+    def looked_at(self, layers: frozenset[int]) -> Needs:
+        """The hidden states."""
+        return Needs(hidden=layers)
+
+    def compared(self, student: Inside, teacher: Inside) -> Iterable[tuple[Tensor, Tensor]]:
+        """The hidden states [texts, tokens, hidden] of each pair, the student's projected."""
+        for number, (mine, theirs) in enumerate(self.pairs):
+            yield self.projected(student.hidden[mine], number), teacher.hidden[theirs]
+
+    def projected(self, hidden: Tensor, number: int) -> Tensor:
+        """The student's hidden states of a pair, as wide as the teacher's."""
+        if not self.projections:
+            return hidden
+        shared = len(self.projections) == 1
+        projected: Tensor = self.projections[0 if shared else number](at_least_float32(hidden))
+        return projected

@@ -1,0 +1,122 @@
+"""Losses of relations between a text's tokens: attention scores and maps, products of vectors.
+
+`mask` [texts, tokens] says which tokens there are. What padding has to do with is never counted, so
+a text's value does not depend on what else is in its batch.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from distillkit.losses.reduction import at_least_float32
+
+Vectors = Float[Tensor, "texts tokens width"]
+Relation = Float[Tensor, "texts heads tokens tokens"]
+Mask = Bool[Tensor, "texts tokens"]
+Values = Float[Tensor, "texts"]
+
+
+def relation(
+    left: Vectors, right: Vectors, *, heads: int
+) -> Float[Tensor, "texts {heads} tokens tokens"]:
+    """left right^T / sqrt(d) of vectors that are cut into `heads` parts of width d each.
+
+    With a layer's queries, keys and its own heads these are its attention scores. The number of
+    relation heads is free, so that models of other widths and heads can be compared: Wang et al.
+    2021 (MiniLM v2), https://arxiv.org/abs/2012.15828, equations 2 to 4.
+    """
+
+    def split(vectors: Tensor) -> Tensor:
+        return at_least_float32(vectors).unflatten(-1, (heads, -1)).transpose(1, 2)
+
+    mine, other = split(left), split(right)
+    return mine @ other.transpose(-1, -2) / math.sqrt(mine.shape[-1])
+
+
+def relation_mse(student: Relation, teacher: Relation, mask: Mask) -> Values:
+    """The squared difference of attention scores before the softmax, mean over heads and pairs.
+
+    Jiao et al. 2020 (TinyBERT), https://arxiv.org/abs/1909.10351, equation 7. Its official code
+    sets scores at padding to 0 and divides by all pairs of the padded batch; here the mean is over
+    the pairs that there are, which is the same where nothing is padded.
+    """
+    difference = at_least_float32(student) - at_least_float32(teacher)
+    return _pair_mean(difference.square().mean(dim=1), mask)
+
+
+def relation_kl(student: Relation, teacher: Relation, mask: Mask) -> Values:
+    """KL(teacher || student) of the softmax over the keys, in nats, mean over heads and queries.
+
+    Of attention scores and of value relations: Wang et al. 2020 (MiniLM),
+    https://arxiv.org/abs/2002.10957, equations 4 to 6. Of any relation: Wang et al. 2021
+    (MiniLM v2), https://arxiv.org/abs/2012.15828, equation 5.
+    """
+    padding = ~mask[:, None, None, :]
+    log_p = F.log_softmax(at_least_float32(teacher).masked_fill(padding, -math.inf), dim=-1)
+    log_q = F.log_softmax(at_least_float32(student).masked_fill(padding, -math.inf), dim=-1)
+    terms = log_p.exp() * (log_p - log_q).masked_fill(padding, 0.0)
+    return text_mean(terms.sum(dim=-1).mean(dim=1), mask)
+
+
+def gram_mse(student: Vectors, teacher: Vectors, mask: Mask) -> Values:
+    """The squared difference of h_i h_j / d, mean over pairs of tokens; the widths d may differ.
+
+    What the configurations of TextBrewer call mmd: Yang et al. 2020,
+    https://arxiv.org/abs/2002.12620.
+    """
+
+    def gram(hidden: Tensor) -> Tensor:
+        wide = at_least_float32(hidden)
+        return wide @ wide.transpose(-1, -2) / hidden.shape[-1]
+
+    return _pair_mean((gram(student) - gram(teacher)).square(), mask)
+
+
+def flow_mse(
+    student: tuple[Vectors, Vectors], teacher: tuple[Vectors, Vectors], mask: Mask
+) -> Values:
+    """The squared difference of two layers' Gram matrix, mean over its entries.
+
+    The matrix is the mean of a b^T over a text's tokens, of two layers' hidden states a and b: how
+    features flow from one to the other. Yim et al. 2017 (FSP), "A Gift from Knowledge
+    Distillation", equations 1 and 2. Student and teacher need the same widths.
+    """
+    share = mask / mask.sum(dim=-1, keepdim=True).clamp_min(1)
+
+    def flow(layers: tuple[Tensor, Tensor]) -> Tensor:
+        first, second = (at_least_float32(layer) for layer in layers)
+        return (first * share.to(first.dtype).unsqueeze(-1)).transpose(-1, -2) @ second
+
+    return (flow(student) - flow(teacher)).square().mean(dim=(-1, -2))
+
+
+def contrast(
+    student: Float[Tensor, "texts width"],
+    teacher: Float[Tensor, "texts width"],
+    *,
+    temperature: float = 0.1,
+) -> Values:
+    """-log softmax of the cosine to the text's own teacher among those to all texts of the batch.
+
+    In nats, divided by the `temperature`: the student's text must be told from the others by what
+    the teacher makes of them. Tian et al. 2020 (CRD), https://arxiv.org/abs/1910.10699, in its
+    InfoNCE form with the batch as negatives. The only loss here that depends on what else is in a
+    micro-batch.
+    """
+    mine = F.normalize(at_least_float32(student), dim=-1)
+    theirs = F.normalize(at_least_float32(teacher), dim=-1)
+    own = torch.arange(len(mine), device=mine.device)
+    return F.cross_entropy(mine @ theirs.T / temperature, own, reduction="none")
+
+
+def text_mean(values: Float[Tensor, "texts tokens"], mask: Mask) -> Values:
+    """The mean over the tokens that there are."""
+    return values.masked_fill(~mask, 0.0).sum(dim=-1) / mask.sum(dim=-1).clamp_min(1)
+
+
+def _pair_mean(values: Float[Tensor, "texts tokens tokens"], mask: Mask) -> Values:
+    pairs = mask.unsqueeze(-1) & mask.unsqueeze(-2)
+    return values.masked_fill(~pairs, 0.0).sum(dim=(-1, -2)) / pairs.sum(dim=(-1, -2)).clamp_min(1)
