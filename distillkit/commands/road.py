@@ -27,6 +27,7 @@ from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
 from distillkit.stages.learning import MODEL, Recipe
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent, Student
+from distillkit.students.architectures import register_architectures
 from distillkit.targets import StoredTargets, StoreManifest, TargetStore
 from distillkit.tasks import SavedModel, Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
@@ -65,6 +66,7 @@ class Road:
         checks.check_fit(self)
         checks.check_loss(self)
         checks.check_sources(self)
+        register_architectures()  # last: transformers takes seconds to import
 
     # text
 
