@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from distillkit.commands import output
-from distillkit.data import Documents
+from distillkit.data import Data, Documents
 from distillkit.data.sources import LocalSource, parse
 from distillkit.engine.loop import check_batch_size
 from distillkit.errors import ConfigError, TargetsError
@@ -76,9 +76,19 @@ def check_fit(road: "Road") -> None:
         )
     if "student" in road.makes and isinstance(road.student, ScratchStudent):
         road.student.check_is_new()
+        check_siamese(road.student, road.data)
     check_evaluation(road)
     if road.given_store and not Path(road.given_store).expanduser().is_dir():
         raise TargetsError(f"targets.path = {road.given_store}: no such folder")
+
+
+def check_siamese(student: ScratchStudent, data: Data) -> None:
+    """A student that compares two texts, where the data has one."""
+    if student.config.get("siamese") and getattr(data, "text_pair", None) is None:
+        raise ConfigError(
+            "student.config.siamese = true: it compares the texts of a pair, but data.text_pair is "
+            "not set; name its column, or set student.config.siamese=false"
+        )
 
 
 def check_evaluation(road: "Road") -> None:

@@ -28,6 +28,7 @@ from distillkit.stages import teacher as teachers
 from distillkit.stages.learning import MODEL, Recipe
 from distillkit.stages.online import OnlineTeacher, open_teacher
 from distillkit.students import PretrainedStudent, ScratchStudent, Student
+from distillkit.students.architectures import register_architectures
 from distillkit.targets import OnlineTargets, StoredTargets, StoreManifest, TargetStore
 from distillkit.tasks import SavedModel, Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
@@ -56,6 +57,7 @@ class Road:
         checks.check_fit(self)
         checks.check_loss(self)
         checks.check_sources(self)
+        register_architectures()  # last: transformers takes seconds to import
 
     # text
 

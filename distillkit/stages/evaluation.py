@@ -73,6 +73,8 @@ def evaluate(
         "headline": task.headline,
         "higher_is_better": task.higher_is_better,
         "auto_class": task.auto_class,
+        "own_code": "student" in loaded
+        and hasattr(loaded["student"].loaded.model.config, "auto_map"),
         "protocol": task.protocol,
         "comparison": ratios(rows) | comparison,
         "reliability": bins,

@@ -249,12 +249,14 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
             if metric in row
         ],
     )
+    # code of ours that transformers lacks lies beside the weights
+    trust = ", trust_remote_code=True" if results.get("own_code") else ""
     use = [
         "```python",
         f"from transformers import {loader}, AutoTokenizer",
         "",
-        f'model = {loader}.from_pretrained("PATH")',
-        'tokenizer = AutoTokenizer.from_pretrained("PATH")',
+        f'model = {loader}.from_pretrained("PATH"{trust})',
+        f'tokenizer = AutoTokenizer.from_pretrained("PATH"{trust})',
         "```",
     ]
     lines = ["---", data.to_yaml(), "---", f"# {name}", ""]

@@ -100,3 +100,10 @@ def test_the_model_card_has_the_metadata_that_the_hub_reads() -> None:
     values = {m["type"]: m["value"] for r in entry["results"] for m in r["metrics"]}
     assert values == {"accuracy": 0.8, "macro_f1": 0.75}
     assert "from_pretrained" in text
+
+
+def test_the_model_card_says_where_the_student_brings_its_own_code() -> None:
+    plain = model_card(results(), name="my-student", recipe="mine")
+    assert "trust_remote_code" not in plain
+    card = model_card(results() | {"own_code": True}, name="my-student", recipe="mine")
+    assert card.count('from_pretrained("PATH", trust_remote_code=True)') == 2
