@@ -26,6 +26,8 @@ from distillkit.records import SoftTargets, SparseTargets
 class LogitMSE(Loss):
     """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
 
+    takes = ("softmax", "bernoulli", "real")
+
     def __init__(
         self,
         soft_weight: NonNegative = 1.0,
@@ -48,6 +50,7 @@ class LogitMSE(Loss):
 class Divergence(Loss):
     """A divergence of the softened softmax from the teacher's, mixed with the hard labels' loss."""
 
+    takes = ("softmax", "choice")
     takes_estimates = False  # whether an unbiased estimate of p gives an unbiased gradient
 
     def __init__(

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
-from distillkit.records import HardLabels, HiddenOutputs, LossTerms, Outputs, Targets
+from distillkit.records import Distribution, HardLabels, HiddenOutputs, LossTerms, Outputs, Targets
 
 
 class Loss(nn.Module):
@@ -13,10 +13,11 @@ class Loss(nn.Module):
     It returns its terms, of which `reduce_terms` makes the number. Each position counts once: its
     loss is soft_weight * soft + hard_weight * hard, the second only where it has a label. A loss
     says what it computes from logits (`soft`); that outputs may be hidden states, and targets too,
-    is no concern of its.
+    is no concern of its. `takes` names what outputs may mean to it.
     """
 
     needs_teacher = True
+    takes: tuple[Distribution, ...] = ("softmax", "choice", "bernoulli", "real")
 
     def __init__(self, weights: dict[str, float]) -> None:
         super().__init__()

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 
+from distillkit.records import Distribution
+
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
@@ -37,6 +39,15 @@ class Reliability:
         """The bins that `record` gave."""
         floats = {name: np.array(values, np.float64) for name, values in record.items()}
         return cls(**floats | {"count": floats["count"].astype(np.int64)})
+
+
+def calibrated(
+    distribution: Distribution, logits: np.ndarray, labels: np.ndarray, *, bins: int
+) -> Reliability | None:
+    """The reliability of outputs of this meaning; None where they are no probabilities."""
+    if distribution == "real":
+        return None
+    return reliability(logits, np.asarray(labels), bins=bins)
 
 
 def reliability(

@@ -4,6 +4,21 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
 
+from distillkit.records import Distribution
+
+
+def closeness(
+    distribution: Distribution,
+    student: Float[np.ndarray, "positions classes"],
+    teacher: Float[np.ndarray, "positions classes"] | None,
+) -> dict[str, float]:
+    """How close outputs of this meaning are to the teacher's, by metric; nothing without one."""
+    if teacher is None:
+        return {}
+    if distribution == "real":
+        return {"rmse_to_teacher": float(np.sqrt(np.mean((student - teacher) ** 2)))}
+    return {"agreement": agreement(student, teacher), "kl_to_teacher": mean_kl(student, teacher)}
+
 
 def agreement(
     student: Float[np.ndarray, "examples classes"], teacher: Float[np.ndarray, "examples classes"]

@@ -24,14 +24,15 @@ from distillkit.engine.schedules import Schedule
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.progress import clock, rank, say
-from distillkit.records import Batch, FitReport, HardLabels, LossTerms
+from distillkit.records import Batch, FitReport, HardLabels, LabelSpace, LossTerms
 from distillkit.stages.language import mean_loss
 from distillkit.targets.reader import TargetStore
-from distillkit.tasks import SequenceTask, Task
+from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.tasks.packing import keeps_packed_apart
 
 MODEL = "model"
 VALIDATION_TOKENS = 4096  # a forward pass's size, with padding
+UNNAMED = LabelSpace(())
 MOST_NATS = 50.0  # a loss whose perplexity is still worth a number
 
 
@@ -52,6 +53,7 @@ class Recipe:
     settings: TrainSettings
     seed: int
     batch_key: str  # the setting that the batch size came from, for messages
+    labels: LabelSpace = UNNAMED  # what the task tells apart, where it has names
 
 
 def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) 
         schedule=recipe.schedule,
         settings=settings,
         steps=steps,
-        evaluate=validation(task, recipe.validation, tokenizer, device, settings),
+        evaluate=validation(recipe, tokenizer, device),
         out=out,
         label=label,
     )
@@ -128,9 +130,10 @@ def objective(
 
 
 def validation(
-    task: Task, table: TokenTable, tokenizer: Any, device: torch.device, settings: TrainSettings
+    recipe: Recipe, tokenizer: Any, device: torch.device
 ) -> Callable[[Any], dict[str, float]]:
     """model -> its validation scores; of `score`, more is better."""
+    task, table, settings = recipe.task, recipe.validation, recipe.settings
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     collate = collator(table, tokenizer, device)
     ask = task.ask(tokenizer)
@@ -142,12 +145,15 @@ def validation(
 
         return language_scores
     labels = np.array(table.labels)  # a copy: torch takes no read-only memory
+    held_out, offsets = HeldOut(table, recipe.labels), table.position_offsets
 
     def scores(model: Any) -> dict[str, float]:
-        logits = all_logits(model, ask, buckets, collate, precision=settings.precision)
+        logits = all_logits(
+            model, ask, buckets, collate, precision=settings.precision, offsets=offsets
+        )
         with torch.no_grad():
             loss = task.per_example(torch.from_numpy(logits), torch.from_numpy(labels)).mean()
-        headline = task.headline_score(logits, labels)
+        headline = task.headline_score(task.outcomes(logits, held_out))
         return {"score": headline, task.headline: headline, "loss": float(loss)}
 
     return scores
