@@ -25,7 +25,8 @@ class Batch:
     `inputs` are the model's keyword arguments. `indices` [batch] are positions in the token table
     that the batch was cut from. `counted` [positions] are the counted positions' places in the
     flattened [rows * tokens]; None where each row has one, as a classifier's has. `labels`
-    [positions] are class ids, token ids or real values; `labelled` [positions] is False where the
+    [positions] are class ids, token ids or real values, or [positions, labels] of 0 and 1 where
+    several may hold; `labelled` [positions] is False where the
     label means nothing (transfer text has none).
     """
 

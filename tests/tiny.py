@@ -69,6 +69,16 @@ def tagged(count: int, seed: int = 0) -> list[tuple[list[str], list[str]]]:
     return found
 
 
+def write_several(folder: Path, count: int = 160) -> Path:
+    """A csv of texts with several labels in one string: long, and good or bad, or both."""
+    rows = []
+    for text, _ in labelled(count):
+        words = text.split()
+        holds = {"good": set(GOOD) & set(words), "bad": set(BAD) & set(words), "any": words}
+        rows.append((text, "|".join(name for name, found in holds.items() if found)))
+    return write_csv(folder / "several.csv", ("text", "labels"), rows)
+
+
 def write_tagged(folder: Path, count: int = 160) -> Path:
     """A column file of tagged words, with a third column that nobody needs."""
     path = folder / "words.conll"

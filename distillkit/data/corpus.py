@@ -29,7 +29,8 @@ class TextData:
     """Where the text comes from, and how it is cut. A source is a file, pypi:// or a hub id.
 
     Without `validation` or `test`, shares of `train` are held out by the hash of the normalised
-    text. `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
+    text. `label_separator` stands between several labels of a text where they are one string.
+    `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
     `transfer_spans` adds so many stretches of each training text, of `transfer_span_words` words;
     they need no `transfer`.
     """
@@ -42,6 +43,7 @@ class TextData:
     test: str | None = None
     where: dict[str, Any] | None = None
     label_names: list[str] | None = None
+    label_separator: str | None = None
     validation_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.15
     drop_empty: bool = False
@@ -258,16 +260,31 @@ def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Ro
         )
     if bad:
         dropped[f"empty ({role})"] = len(bad)
-    feature = table.features[data.label]
-    labels = values["data.label"]
-    if getattr(feature, "names", None):  # a ClassLabel knows its names
-        labels = named(labels, feature.names, f"data.label = {data.label}", spec)
-    rows = Rows(values["data.text"], values.get("data.text_pair"), labels)
+    rows = Rows(values["data.text"], values.get("data.text_pair"), _labels(data, table, spec))
     for key, column in (("data.text", rows.texts), ("data.text_pair", rows.pairs or [])):
         wrong = next((v for v in column if v is not None and not isinstance(v, str)), None)
         if wrong is not None:
             raise DataError(f"{key} = {columns[key]}: holds {wrong!r}, which is not text")
     return rows.take(sorted(set(range(len(table))) - set(bad))) if bad else rows
+
+
+def _labels(data: TextData, table: Any, spec: str) -> list[Any]:
+    """The label column: names where the data set knows them, lists where a text has several."""
+    labels, key = list(table[data.label][:]), f"data.label = {data.label}"
+    feature = table.features[data.label]
+    if getattr(feature, "names", None):  # a ClassLabel
+        return named(labels, feature.names, key, spec)
+    inner = getattr(getattr(feature, "feature", None), "names", None)
+    if inner:
+        return [v if v is None else named(v, inner, key, spec) for v in labels]
+    if data.label_separator is None:
+        return labels
+    return [
+        [part for part in map(str.strip, v.split(data.label_separator)) if part]
+        if isinstance(v, str)
+        else v
+        for v in labels
+    ]
 
 
 def _is_empty(value: Any) -> bool:
@@ -277,7 +294,9 @@ def _is_empty(value: Any) -> bool:
 def _check_train_has_all(splits: dict[str, Rows], space: LabelSpace, encoded: np.ndarray) -> None:
     if not space.names:
         return
-    trained = set(encoded[: len(splits["train"].texts)].tolist())
+    of_train = encoded[: len(splits["train"].texts)]
+    several = of_train.ndim > 1
+    trained = set((np.flatnonzero(of_train.any(axis=0)) if several else of_train).tolist())
     unseen = [name for i, name in enumerate(space.names) if i not in trained]
     if unseen:
         seen = [name for i, name in enumerate(space.names) if i in trained]

@@ -2,6 +2,7 @@
 
 from distillkit.losses.distillation import (
     JSD,
+    BernoulliKL,
     ForwardKL,
     LogitMSE,
     ReverseKL,
@@ -11,6 +12,7 @@ from distillkit.losses.distillation import (
     TotalVariation,
 )
 from distillkit.losses.divergences import (
+    bernoulli_kl,
     forward_kl,
     jsd,
     logit_mse,
@@ -25,6 +27,7 @@ from distillkit.losses.reduction import reduce_terms
 
 __all__ = [
     "JSD",
+    "BernoulliKL",
     "ForwardKL",
     "HardLabelLoss",
     "LogitMSE",
@@ -33,6 +36,7 @@ __all__ = [
     "SkewReverseKL",
     "SoftCrossEntropy",
     "TotalVariation",
+    "bernoulli_kl",
     "forward_kl",
     "jsd",
     "logit_mse",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from distillkit.records import Distribution
 
@@ -47,6 +47,10 @@ def calibrated(
     """The reliability of outputs of this meaning; None where they are no probabilities."""
     if distribution == "real":
         return None
+    if distribution == "bernoulli":
+        said = logits > 0  # the likelier of holding and not holding
+        confidence = expit(np.abs(logits.astype(np.float64)))
+        return binned(confidence.ravel(), (said == labels).ravel(), bins=bins)
     return reliability(logits, np.asarray(labels), bins=bins)
 
 

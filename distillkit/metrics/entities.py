@@ -32,12 +32,3 @@ def entity_counts(
         ours, theirs = set(get_entities(list(said))), set(get_entities(list(known)))
         row[:] = len(ours & theirs), len(ours), len(theirs)
     return counts
-
-
-def precision_recall_f1(counts: Int[np.ndarray, "sentences 3"]) -> tuple[float, float, float]:
-    """Of the counts of all sentences together; 0 where nothing is predicted or nothing is there."""
-    right, predicted, known = (int(n) for n in counts.sum(axis=0))
-    precision = right / predicted if predicted else 0.0
-    recall = right / known if known else 0.0
-    f1 = 2 * right / (predicted + known) if predicted + known else 0.0
-    return precision, recall, f1

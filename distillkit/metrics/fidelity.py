@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import log_softmax
+from scipy.special import log_expit, log_softmax
 
 from distillkit.records import Distribution
 
@@ -17,6 +17,9 @@ def closeness(
         return {}
     if distribution == "real":
         return {"rmse_to_teacher": float(np.sqrt(np.mean((student - teacher) ** 2)))}
+    if distribution == "bernoulli":
+        alike = float(np.mean((student > 0) == (teacher > 0)))
+        return {"agreement": alike, "kl_to_teacher": mean_bernoulli_kl(student, teacher)}
     return {"agreement": agreement(student, teacher), "kl_to_teacher": mean_kl(student, teacher)}
 
 
@@ -43,3 +46,15 @@ def mean_kl(
     # 0 log 0 = 0: a class that the teacher rules out adds nothing
     ratio = np.where(p > 0, log_p, 0.0) - np.where(p > 0, log_q, 0.0)
     return float((p * ratio).sum(axis=-1).mean())
+
+
+def mean_bernoulli_kl(
+    student: Float[np.ndarray, "examples labels"], teacher: Float[np.ndarray, "examples labels"]
+) -> float:
+    """Mean KL(teacher || student) in nats of labels that hold or not by themselves.
+
+    It is that of all labels of a text together: the sum over them.
+    """
+    p, q = teacher.astype(np.float64), student.astype(np.float64)
+    sides = (np.exp(log_expit(s * p)) * (log_expit(s * p) - log_expit(s * q)) for s in (1, -1))
+    return float(sum(sides).sum(axis=-1).mean())

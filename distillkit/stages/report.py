@@ -14,6 +14,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "perplexity": ("perplexity", ",.2f"),
     "rouge_l": ("ROUGE-L", ".2f"),
     "accuracy": ("accuracy", ".4f"),
+    "micro_f1": ("micro-F1", ".4f"),
+    "subset_accuracy": ("subset accuracy", ".4f"),
     "f1": ("F1", ".4f"),
     "precision": ("precision", ".4f"),
     "recall": ("recall", ".4f"),
@@ -91,6 +93,8 @@ def footnote(results: Mapping[str, Any]) -> str:
     row = _any(results)
     bins = f"ECE over {results['ece_bins']} equal-width bins; " if "ece" in row else ""
     what = f"{results['examples']:,} held-out examples; "
+    if results.get("protocol"):
+        what += f"{results['protocol']}; "
     if "positions" in row:
         what = (
             f"{row['positions']:,} tokens of {results['examples']:,} held-out texts, "

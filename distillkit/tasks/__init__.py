@@ -2,6 +2,7 @@
 
 from distillkit.tasks.causal_lm import CausalLM
 from distillkit.tasks.classification import Classification
+from distillkit.tasks.multi_label import MultiLabel
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut, Loaded, SavedModel, Task
@@ -12,6 +13,7 @@ __all__ = [
     "Classification",
     "HeldOut",
     "Loaded",
+    "MultiLabel",
     "Regression",
     "SavedModel",
     "SequenceTask",

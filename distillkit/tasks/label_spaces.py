@@ -20,6 +20,12 @@ def read_classes(
     classes 0, 1, … of numbers, or fixes the order of strings. Raises `DataError` for fewer
     than two classes, real values, and values that `names` does not have.
     """
+    listed = next((v for v in values if isinstance(v, (list, tuple, dict))), None)
+    if listed is not None:
+        raise DataError(
+            f"{key}: holds {listed!r}, which is no single label; several labels a text are for "
+            "task=multi_label"
+        )
     distinct = set(values)
     if len(distinct) < 2:
         raise DataError(

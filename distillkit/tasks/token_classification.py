@@ -14,6 +14,7 @@ from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import entities
 from distillkit.metrics import task as scores
+from distillkit.metrics.counts import precision_recall_f1
 from distillkit.records import LabelSpace
 from distillkit.tasks.label_spaces import read_classes
 from distillkit.tasks.sequence import SequenceTask
@@ -93,7 +94,7 @@ class TokenClassification(SequenceTask):
 
     def headline_score(self, outcomes: np.ndarray) -> float:
         """Micro-averaged F1 of the entities; of words it is their accuracy."""
-        return entities.precision_recall_f1(outcomes)[2]
+        return precision_recall_f1(outcomes)[2]
 
     def scores(
         self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
@@ -104,4 +105,4 @@ class TokenClassification(SequenceTask):
         if not self.entities:
             return found
         names = ("precision", "recall", "f1")
-        return dict(zip(names, entities.precision_recall_f1(outcomes), strict=True)) | found
+        return dict(zip(names, precision_recall_f1(outcomes), strict=True)) | found

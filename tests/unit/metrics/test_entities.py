@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from distillkit.metrics.entities import entity_counts, precision_recall_f1
+from distillkit.metrics.counts import precision_recall_f1
+from distillkit.metrics.entities import entity_counts
 
 IOB2 = ["B-A", "I-A", "B-A", "O", "B-B", "I-B"]
 
