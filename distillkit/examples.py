@@ -14,7 +14,8 @@ class TokenTable:
     `ids` [tokens], `offsets` [examples + 1], `segments` [tokens] (None for single texts), `keys`
     [examples]. A *counted* position is one that a loss looks at: with `counted` None each example
     has exactly one (a classifier's), else those tokens where `counted` [tokens] is True. `labels`
-    and `labelled` [positions] belong to the counted positions, in order.
+    and `labelled` [positions] belong to the counted positions, in order; where several labels may
+    hold at once, `labels` are [positions, labels] of 0 and 1.
     """
 
     ids: np.ndarray
@@ -68,10 +69,17 @@ class TokenTable:
             offsets=np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
             segments=_both(self.segments, other.segments),
             keys=np.concatenate([self.keys, other.keys]),
-            labels=np.concatenate([self.labels, other.labels.astype(self.labels.dtype)]),
+            labels=np.concatenate([self.labels, self._shaped(other)]),
             labelled=np.concatenate([self.labelled, other.labelled]),
             counted=_both(self.counted, other.counted),
         )
+
+    def _shaped(self, other: "TokenTable") -> np.ndarray:
+        """The other's labels as this table's are; those of unlabelled text mean nothing."""
+        if other.labels.ndim == self.labels.ndim:
+            return other.labels.astype(self.labels.dtype)
+        assert not other.labelled.any()
+        return np.zeros((len(other.labels), *self.labels.shape[1:]), self.labels.dtype)
 
 
 def spread(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:

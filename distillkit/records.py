@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 
 KEY_BYTES = 16  # an example's key: what its soft targets are filed under
+
+# What a model's outputs at a position mean. softmax: of several one holds; choice: so it is, but
+# some are ruled out, their logits -inf; bernoulli: each holds or not by itself; real: one value.
+Distribution = Literal["softmax", "choice", "bernoulli", "real"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Batch:
     `inputs` are the model's keyword arguments. `indices` [batch] are positions in the token table
     that the batch was cut from. `counted` [positions] are the counted positions' places in the
     flattened [rows * tokens]; None where each row has one, as a classifier's has. `labels`
-    [positions] are class ids, token ids or real values; `labelled` [positions] is False where the
+    [positions] are class ids, token ids or real values, or [positions, labels] of 0 and 1 where
+    several may hold; `labelled` [positions] is False where the
     label means nothing (transfer text has none).
     """
 

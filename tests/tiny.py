@@ -55,6 +55,38 @@ def write_reviews(folder: Path, count: int = 400, transfer: int = 600) -> tuple[
     return train, write_csv(folder / "transfer.csv", ("text",), texts)
 
 
+def tagged(count: int, seed: int = 0) -> list[tuple[list[str], list[str]]]:
+    """(words, tags) of distinct sentences: runs of good or of bad words are entities."""
+    found = []
+    for text, _ in labelled(count, seed):
+        words = text.split()
+        kinds = ["GOOD" if w in GOOD else "BAD" if w in BAD else "" for w in words]
+        tags = [
+            f"{'I' if place and kinds[place - 1] == kind else 'B'}-{kind}" if kind else "O"
+            for place, kind in enumerate(kinds)
+        ]
+        found.append((words, tags))
+    return found
+
+
+def write_several(folder: Path, count: int = 160) -> Path:
+    """A csv of texts with several labels in one string: long, and good or bad, or both."""
+    rows = []
+    for text, _ in labelled(count):
+        words = text.split()
+        holds = {"good": set(GOOD) & set(words), "bad": set(BAD) & set(words), "any": words}
+        rows.append((text, "|".join(name for name, found in holds.items() if found)))
+    return write_csv(folder / "several.csv", ("text", "labels"), rows)
+
+
+def write_tagged(folder: Path, count: int = 160) -> Path:
+    """A column file of tagged words, with a third column that nobody needs."""
+    path = folder / "words.conll"
+    sentences = ["".join(f"{w} {t} 0\n" for w, t in zip(*s, strict=True)) for s in tagged(count)]
+    path.write_text("-DOCSTART- -X- O\n\n" + "\n".join(sentences))
+    return path
+
+
 def write_tokenizer(folder: Path, extra: Sequence[str] = ()) -> None:
     """A word-piece tokenizer over the words of the tiny texts."""
     from transformers import BertTokenizerFast

@@ -1,7 +1,7 @@
 """What a run shows to be wrong before any work is done, beyond what the config check sees."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,12 +28,22 @@ from distillkit.targets import (
 )
 from distillkit.targets.codecs import from_settings
 from distillkit.targets.packing import payload
+from distillkit.tasks import Task
 from distillkit.tasks.models import check_folder
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
 
 TRIED = 256  # classes of the trial
+UNFIT = {  # why a loss does not fit what outputs mean, and what does
+    "real": "a softmax over one real-valued output is constant; regression takes loss=logit_mse",
+    "bernoulli": "a softmax has labels compete of which several may hold; multi_label takes "
+    "loss=bernoulli_kl or loss=logit_mse",
+    "choice": "compares all outputs, and here some are ruled out; question_answering takes "
+    "loss=forward_kl or another divergence of two softmaxes",
+    "softmax": "takes each output by itself, and here only one of them holds; choose "
+    "loss=forward_kl or another divergence of two softmaxes",
+}
 
 
 def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
@@ -69,11 +79,7 @@ def check_fit(road: "Road") -> None:
             )
     if isinstance(road.loss, HardLabelLoss) and road.given_store:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
-    if road.task.headline == "pearson" and hasattr(road.loss, "temperature"):
-        raise ConfigError(
-            f"loss = {type(road.loss).__name__}: a softmax over one real-valued output is "
-            "constant; regression takes loss=logit_mse"
-        )
+    check_outputs(road.task, road.loss)
     if "student" in road.makes and isinstance(road.student, ScratchStudent):
         road.student.check_is_new()
         check_siamese(road.student, road.data)
@@ -91,19 +97,23 @@ def check_siamese(student: ScratchStudent, data: Data) -> None:
         )
 
 
+def check_outputs(task: Task, loss: Any) -> None:
+    """Raise `ConfigError` where a loss cannot be had from what the task's outputs mean."""
+    if task.distribution not in getattr(loss, "takes", (task.distribution,)):
+        raise ConfigError(f"loss = {type(loss).__name__}: {UNFIT[task.distribution]}")
+
+
 def check_evaluation(road: "Road") -> None:
     """What is to be measured of language models, before there is one."""
     settings = road.evaluation
-    if settings.rouge_examples and (
-        road.task.family != "language" or isinstance(road.data, Documents)
-    ):
+    if settings.rouge_examples and (not road.task.generates or isinstance(road.data, Documents)):
         raise ConfigError(
             f"evaluation.rouge_examples = {settings.rouge_examples}: ROUGE-L is of responses to "
             "prompts; it takes data=conversations, or set it to 0"
         )
     if not settings.harness:
         return
-    if road.task.family != "language":
+    if not road.task.generates:
         raise ConfigError(
             f"evaluation.harness = {settings.harness}: its tasks are for language models; it takes "
             "task=causal_lm, or set it to null"

@@ -275,7 +275,7 @@ class Road:
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
         key, spec = self.student_tokenizer()
-        if role.from_teacher and self.task.family == "language" and spec != self.teacher.source:
+        if role.from_teacher and self.task.one_tokenizer and spec != self.teacher.source:
             folder = model_folder(spec, key=key, cache=self.workspace.assets)
             ours = self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
             check_same_tokenizer(ours, self._teacher_tokenizer(), key=f"{key} = {spec}")
@@ -293,6 +293,7 @@ class Road:
             settings=role.settings,
             seed=self.seed,
             batch_key="trainer.batch_size",
+            labels=self.corpus.labels,
         )
 
     def new_student(self) -> tuple[Any, Any]:

@@ -1,9 +1,10 @@
-"""Data: sources, splits, the transfer set; documents and conversations."""
+"""Data: sources, splits, the transfer set; documents, conversations, tagged words."""
 
 from distillkit.data.corpus import Corpus, Split, TextData, prepare_labelled, prepare_transfer
 from distillkit.data.documents import Conversations, Documents, prepare_documents
+from distillkit.data.tagged import TaggedText
 
-Data = TextData | Documents | Conversations
+Data = TextData | Documents | Conversations | TaggedText
 
 __all__ = [
     "Conversations",
@@ -11,6 +12,7 @@ __all__ = [
     "Data",
     "Documents",
     "Split",
+    "TaggedText",
     "TextData",
     "prepare_documents",
     "prepare_labelled",

@@ -1,7 +1,7 @@
 """The text of a run: rows of a source, cleaned, labelled, split and given keys."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,14 @@ from distillkit.constraints import Fraction, NonNegativeInt
 from distillkit.data.rows import Rows, say_dropped, share_out, write_split
 from distillkit.data.sources import identity
 from distillkit.data.splits import normalise
-from distillkit.data.tables import check_columns, keep_rows, matching_rows, read_table
+from distillkit.data.tables import check_columns, keep_rows, matching_rows, named, read_table
+from distillkit.data.texts import ReadLabels
 from distillkit.data.transfer import TransferSet, choose, spans
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import Track, say, track
 from distillkit.records import KEY_BYTES, LabelSpace
 
 LABELLED = ("train", "validation", "test")
-ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class TextData:
     """Where the text comes from, and how it is cut. A source is a file, pypi:// or a hub id.
 
     Without `validation` or `test`, shares of `train` are held out by the hash of the normalised
-    text. `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
+    text. `label_separator` stands between several labels of a text where they are one string.
+    `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
     `transfer_spans` adds so many stretches of each training text, of `transfer_span_words` words;
     they need no `transfer`.
     """
@@ -42,6 +43,7 @@ class TextData:
     test: str | None = None
     where: dict[str, Any] | None = None
     label_names: list[str] | None = None
+    label_separator: str | None = None
     validation_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.15
     drop_empty: bool = False
@@ -54,6 +56,8 @@ class TextData:
     transfer_size: NonNegativeInt | None = 40_000
     transfer_spans: NonNegativeInt = 0
     transfer_span_words: list[int] = field(default_factory=lambda: [3, 14])
+
+    kind = "files"
 
     def __post_init__(self) -> None:
         for name in ("transfer_words", "transfer_span_words"):
@@ -103,8 +107,9 @@ class TextData:
 class Split:
     """One split: `keys` [examples] of 16 bytes, texts, `labels` [examples] (None: unlabelled).
 
-    Of language-model text, `pairs` are the responses to the prompts `texts`; conversations are
-    `messages`, each with a role and a content.
+    Where several labels may hold, `labels` are [examples, labels] of 0 and 1. Of language-model
+    text, `pairs` are the responses to the prompts `texts`; conversations are `messages`, each with
+    a role and a content. Tagged text has `words`, and `labels` are [words] of all sentences.
     """
 
     keys: np.ndarray
@@ -112,6 +117,7 @@ class Split:
     pairs: list[str] | None
     labels: np.ndarray | None
     messages: list[list[dict[str, str]]] | None = None
+    words: list[list[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -142,12 +148,16 @@ class Corpus:
             return Split(np.zeros(0, f"S{KEY_BYTES}"), [], None, None)
         table = load_from_disk(str(folder / name))
         columns = table.column_names
+        labels = table["label"][:] if "label" in columns else None
+        if "words" in columns:
+            labels = np.concatenate([np.asarray(row, np.int64) for row in labels or []])
         return Split(
             np.array(table["key"][:], dtype=f"S{KEY_BYTES}"),
             table["text"][:],
             table["pair"][:] if "pair" in columns else None,
-            np.array(table["label"][:]) if "label" in columns else None,
+            None if labels is None else np.array(labels),
             [json.loads(text) for text in table["text"][:]] if self.holds_messages else None,
+            table["words"][:] if "words" in columns else None,
         )
 
 
@@ -250,11 +260,7 @@ def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Ro
         )
     if bad:
         dropped[f"empty ({role})"] = len(bad)
-    feature = table.features[data.label]
-    labels = values["data.label"]
-    if getattr(feature, "names", None):  # a ClassLabel knows its names
-        labels = _named(labels, feature.names, f"data.label = {data.label}", spec)
-    rows = Rows(values["data.text"], values.get("data.text_pair"), labels)
+    rows = Rows(values["data.text"], values.get("data.text_pair"), _labels(data, table, spec))
     for key, column in (("data.text", rows.texts), ("data.text_pair", rows.pairs or [])):
         wrong = next((v for v in column if v is not None and not isinstance(v, str)), None)
         if wrong is not None:
@@ -262,15 +268,23 @@ def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Ro
     return rows.take(sorted(set(range(len(table))) - set(bad))) if bad else rows
 
 
-def _named(labels: list[Any], names: list[str], key: str, spec: str) -> list[str | None]:
-    # benchmarks hide the labels of a test split behind -1
-    hidden = next((v for v in labels if v is not None and not 0 <= v < len(names)), None)
-    if hidden is not None:
-        raise DataError(
-            f"{key}: holds {hidden} in {spec}, which is none of its {len(names)} classes (the "
-            "labels of this split are hidden); give a split that has labels"
-        )
-    return [None if v is None else names[v] for v in labels]
+def _labels(data: TextData, table: Any, spec: str) -> list[Any]:
+    """The label column: names where the data set knows them, lists where a text has several."""
+    labels, key = list(table[data.label][:]), f"data.label = {data.label}"
+    feature = table.features[data.label]
+    if getattr(feature, "names", None):  # a ClassLabel
+        return named(labels, feature.names, key, spec)
+    inner = getattr(getattr(feature, "feature", None), "names", None)
+    if inner:
+        return [v if v is None else named(v, inner, key, spec) for v in labels]
+    if data.label_separator is None:
+        return labels
+    return [
+        [part for part in map(str.strip, v.split(data.label_separator)) if part]
+        if isinstance(v, str)
+        else v
+        for v in labels
+    ]
 
 
 def _is_empty(value: Any) -> bool:
@@ -280,7 +294,9 @@ def _is_empty(value: Any) -> bool:
 def _check_train_has_all(splits: dict[str, Rows], space: LabelSpace, encoded: np.ndarray) -> None:
     if not space.names:
         return
-    trained = set(encoded[: len(splits["train"].texts)].tolist())
+    of_train = encoded[: len(splits["train"].texts)]
+    several = of_train.ndim > 1
+    trained = set((np.flatnonzero(of_train.any(axis=0)) if several else of_train).tolist())
     unseen = [name for i, name in enumerate(space.names) if i not in trained]
     if unseen:
         seen = [name for i, name in enumerate(space.names) if i in trained]

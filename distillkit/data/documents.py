@@ -3,63 +3,23 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import write_json
-from distillkit.constraints import Fraction, PositiveInt
 from distillkit.data.rows import Rows, say_dropped, share_out, write_split
-from distillkit.data.sources import identity
-from distillkit.data.splits import unit_hash
 from distillkit.data.tables import check_columns, keep_rows, read_table
+from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
-from distillkit.progress import say
 
 _BREAK = re.compile(r"(?:<br\s*/?>\s*)+", re.IGNORECASE)
 ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)
-class _Texts:
-    """Where the text comes from. A source is a file, pypi:// or a hub id.
-
-    Without `validation` or `test`, shares of `train` are held out by the hash of the text, so that
-    a duplicate never stands on both sides. `train_size` and `held_out_size` keep so many rows of
-    the training split and of each other one, chosen by that hash; a smaller choice is a part of a
-    larger one.
-    """
-
-    train: str
-    validation: str | None = None
-    test: str | None = None
-    where: dict[str, Any] | None = None
-    validation_fraction: Fraction = 0.05
-    test_fraction: Fraction = 0.1
-    train_size: PositiveInt | None = None
-    held_out_size: PositiveInt | None = None
-
-    has_transfer = False
-    transfer = None
-
-    def __post_init__(self) -> None:
-        if self.validation_fraction + self.test_fraction >= 1:
-            raise ConfigError(
-                f"data.validation_fraction + data.test_fraction = "
-                f"{self.validation_fraction + self.test_fraction}: must leave something to train on"
-            )
-
-    def labelled_inputs(self) -> dict[str, Any]:
-        """All that decides the splits: sources by content, and how they are cut."""
-        specs = {"train": self.train, "validation": self.validation, "test": self.test}
-        sources = {r: identity(s, key=f"data.{r}") for r, s in specs.items() if s}
-        how = {k: v for k, v in asdict(self).items() if k not in specs}
-        return {"kind": type(self).__name__, "sources": sources, **how}
-
-
-@dataclass(frozen=True)
-class Documents(_Texts):
+class Documents(Texts):
     """Running text, a document a row of the column `text`.
 
     `line_breaks` writes the `<br />` of a web page as the new line that it stands for.
@@ -68,6 +28,8 @@ class Documents(_Texts):
     text: str = "text"
     line_breaks: bool = False
 
+    kind = "documents"
+    rows = "documents"
     holds_messages = False
 
     def columns(self) -> dict[str, str | None]:
@@ -83,7 +45,7 @@ class Documents(_Texts):
 
 
 @dataclass(frozen=True)
-class Conversations(_Texts):
+class Conversations(Texts):
     """What the assistant says is learnt: `messages`, or `prompt` and `response`.
 
     `messages` is a column of lists of {role, content}. `prompt` and `response` are columns of
@@ -96,6 +58,9 @@ class Conversations(_Texts):
     response: str | None = None
     system: str | None = None
     template: str | None = None
+
+    kind = "conversations"
+    rows = "conversations"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,17 +131,13 @@ def _checked(messages: Any, column: str) -> tuple[str, None] | None:
 def prepare_documents(data: Documents | Conversations, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the splits into `out`; return their counts, and say what was dropped."""
     splits, dropped = share_out(data, partial(_rows, data, cache))
+    splits = data.sized(splits)
     for name, rows in splits.items():
-        size = data.train_size if name == "train" else data.held_out_size
-        kept = _chosen(rows, size)
-        write_split(out / name, kept.texts, kept.pairs, None)
-        splits[name] = kept
+        write_split(out / name, rows.texts, rows.pairs, None)
     write_json(
         out / "labels.json", {"names": [], "numeric": False, "messages": data.holds_messages}
     )
-    counts = {name: len(rows.texts) for name, rows in splits.items()}
-    what = "documents" if isinstance(data, Documents) else "conversations"
-    say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f" {what}")
+    counts = data.counted(splits)
     say_dropped("rows", dropped)
     return {"counts": counts, "dropped": dropped}
 
@@ -199,10 +160,3 @@ def _rows(data: Documents | Conversations, cache: Path, role: str, dropped: dict
 
 def _plain(table: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
     yield from table.select_columns(columns)
-
-
-def _chosen(rows: Rows, size: int | None) -> Rows:
-    if size is None or size >= len(rows.texts):
-        return rows
-    ranked = sorted(range(len(rows.texts)), key=lambda i: unit_hash(f"size\x1f{rows.texts[i]}"))
-    return rows.take(sorted(ranked[:size]))

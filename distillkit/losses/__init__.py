@@ -2,6 +2,7 @@
 
 from distillkit.losses.distillation import (
     JSD,
+    BernoulliKL,
     ForwardKL,
     LogitMSE,
     ReverseKL,
@@ -11,6 +12,7 @@ from distillkit.losses.distillation import (
     TotalVariation,
 )
 from distillkit.losses.divergences import (
+    bernoulli_kl,
     forward_kl,
     jsd,
     logit_mse,
@@ -36,6 +38,7 @@ __all__ = [
     "JSD",
     "AttentionKL",
     "AttentionMSE",
+    "BernoulliKL",
     "Contrast",
     "FlowMSE",
     "ForwardKL",
@@ -52,6 +55,7 @@ __all__ = [
     "SkewReverseKL",
     "SoftCrossEntropy",
     "TotalVariation",
+    "bernoulli_kl",
     "forward_kl",
     "jsd",
     "logit_mse",

@@ -6,7 +6,7 @@ from torch import Tensor
 from distillkit.constraints import Fraction, NonNegative, Positive, Share
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known
-from distillkit.losses.divergences import divergence, logit_mse
+from distillkit.losses.divergences import bernoulli_kl, divergence, logit_mse
 from distillkit.losses.elementwise import (
     NOTHING,
     cross_entropy_terms,
@@ -25,6 +25,8 @@ from distillkit.records import SoftTargets, SparseTargets
 
 class LogitMSE(LogitLoss):
     """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
+
+    takes = ("softmax", "bernoulli", "real")
 
     def __init__(
         self,
@@ -45,9 +47,43 @@ class LogitMSE(LogitLoss):
         return logit_mse(logits, targets.logits, reduction=self.reduction)
 
 
+class BernoulliKL(LogitLoss):
+    """`bernoulli_kl` to the soft targets, mixed with the task's loss on the hard labels."""
+
+    takes = ("bernoulli",)
+
+    def __init__(
+        self,
+        temperature: Positive = 1.0,
+        soft_weight: NonNegative = 1.0,
+        hard_weight: NonNegative = 0.0,
+        scale_by_t2: bool = True,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(mixed(soft_weight, hard_weight))
+        self.temperature = float(temperature)
+        self.scale_by_t2, self.reduction = scale_by_t2, reduction
+
+    def soft(self, logits: Tensor, targets: Known) -> Tensor:
+        """Nats a position."""
+        if not isinstance(targets, SoftTargets):
+            raise ConfigError(
+                "loss: bernoulli_kl compares every label, and the store holds a few entries of a "
+                "softmax; choose targets=stored"
+            )
+        return bernoulli_kl(
+            logits,
+            targets.logits,
+            temperature=self.temperature,
+            scale_by_t2=self.scale_by_t2,
+            reduction=self.reduction,
+        )
+
+
 class Divergence(LogitLoss):
     """A divergence of the softened softmax from the teacher's, mixed with the hard labels' loss."""
 
+    takes = ("softmax", "choice")
     takes_estimates = False  # whether an unbiased estimate of p gives an unbiased gradient
 
     def __init__(

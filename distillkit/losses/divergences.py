@@ -7,6 +7,7 @@ T^2, and keeps one size so.
 
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -149,6 +150,30 @@ def logit_mse(student: Logits, teacher: Logits, *, reduction: Reduction = "mean"
     """
     difference = at_least_float32(student) - at_least_float32(teacher)
     return per_position(difference.square(), reduction=reduction)
+
+
+def bernoulli_kl(
+    student: Logits,
+    teacher: Logits,
+    *,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "mean",
+) -> Values:
+    """KL(p || q) in nats of each label by itself: p and q are sigmoids, and several may hold.
+
+    The one-versus-all reduction of Yang et al. 2023, https://arxiv.org/abs/2308.06453; T as in
+    `forward_kl`.
+    """
+    values = kl_terms(log_sides(teacher, temperature), log_sides(student, temperature))
+    per_label = values.sum(dim=-1)
+    return per_position(per_label, reduction=reduction) * (temperature**2 if scale_by_t2 else 1.0)
+
+
+def log_sides(logits: Logits, temperature: float) -> Float[Tensor, "*batch classes 2"]:
+    """log sigmoid(logits / T) and log(1 - sigmoid(logits / T))."""
+    wide = at_least_float32(logits) / temperature
+    return F.logsigmoid(torch.stack([wide, -wide], dim=-1))
 
 
 def divergence(

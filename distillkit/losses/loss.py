@@ -10,6 +10,7 @@ from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
 from distillkit.records import (
     Dimensions,
+    Distribution,
     HardLabels,
     HiddenOutputs,
     Insides,
@@ -24,11 +25,13 @@ class Loss(nn.Module, ABC):
     """A loss is called with what student and teacher said, and the hard labels.
 
     It returns its terms, of which `reduce_terms` makes the number: each position counts once.
+    `takes` names what outputs may mean to it.
     """
 
     needs_teacher = True
     needs_soft_targets = True  # or it learns from what is inside of the teacher alone
     looks_inside = False
+    takes: tuple[Distribution, ...] = ("softmax", "choice", "bernoulli", "real")
 
     def __init__(self, weights: dict[str, float]) -> None:
         super().__init__()

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import softmax
+from scipy.special import expit, softmax
+
+from distillkit.records import Distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,19 @@ class Reliability:
         """The bins that `record` gave."""
         floats = {name: np.array(values, np.float64) for name, values in record.items()}
         return cls(**floats | {"count": floats["count"].astype(np.int64)})
+
+
+def calibrated(
+    distribution: Distribution, logits: np.ndarray, labels: np.ndarray, *, bins: int
+) -> Reliability | None:
+    """The reliability of outputs of this meaning; None where they are no probabilities."""
+    if distribution == "real":
+        return None
+    if distribution == "bernoulli":
+        said = logits > 0  # the likelier of holding and not holding
+        confidence = expit(np.abs(logits.astype(np.float64)))
+        return binned(confidence.ravel(), (said == labels).ravel(), bins=bins)
+    return reliability(logits, np.asarray(labels), bins=bins)
 
 
 def reliability(

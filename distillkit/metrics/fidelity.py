@@ -2,7 +2,25 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import log_softmax
+from scipy.special import log_expit, log_softmax
+
+from distillkit.records import Distribution
+
+
+def closeness(
+    distribution: Distribution,
+    student: Float[np.ndarray, "positions classes"],
+    teacher: Float[np.ndarray, "positions classes"] | None,
+) -> dict[str, float]:
+    """How close outputs of this meaning are to the teacher's, by metric; nothing without one."""
+    if teacher is None:
+        return {}
+    if distribution == "real":
+        return {"rmse_to_teacher": float(np.sqrt(np.mean((student - teacher) ** 2)))}
+    if distribution == "bernoulli":
+        alike = float(np.mean((student > 0) == (teacher > 0)))
+        return {"agreement": alike, "kl_to_teacher": mean_bernoulli_kl(student, teacher)}
+    return {"agreement": agreement(student, teacher), "kl_to_teacher": mean_kl(student, teacher)}
 
 
 def agreement(
@@ -28,3 +46,15 @@ def mean_kl(
     # 0 log 0 = 0: a class that the teacher rules out adds nothing
     ratio = np.where(p > 0, log_p, 0.0) - np.where(p > 0, log_q, 0.0)
     return float((p * ratio).sum(axis=-1).mean())
+
+
+def mean_bernoulli_kl(
+    student: Float[np.ndarray, "examples labels"], teacher: Float[np.ndarray, "examples labels"]
+) -> float:
+    """Mean KL(teacher || student) in nats of labels that hold or not by themselves.
+
+    It is that of all labels of a text together: the sum over them.
+    """
+    p, q = teacher.astype(np.float64), student.astype(np.float64)
+    sides = (np.exp(log_expit(s * p)) * (log_expit(s * p) - log_expit(s * q)) for s in (1, -1))
+    return float(sum(sides).sum(axis=-1).mean())

@@ -1,7 +1,7 @@
 """How well predictions fit the labels."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import log_softmax
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score
@@ -17,6 +17,25 @@ def classification_scores(
         "accuracy": float(accuracy_score(labels, predicted)),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
         "nll": float(-log_p[np.arange(len(labels)), labels].mean()),
+    }
+
+
+def multi_label_scores(
+    logits: Float[np.ndarray, "examples labels"],
+    predicted: Bool[np.ndarray, "examples labels"],
+    labels: Int[np.ndarray, "examples labels"],
+) -> dict[str, float]:
+    """Micro and macro F1, the share of texts with all labels right, and NLL in nats a text.
+
+    A label that is neither there nor predicted counts as 0 in the macro average.
+    """
+    # -log sigmoid(z) where the label holds, -log(1 - sigmoid(z)) = -log sigmoid(-z) where not
+    nats = np.logaddexp(0.0, np.where(labels == 1, -1.0, 1.0) * logits.astype(np.float64))
+    return {
+        "micro_f1": float(f1_score(labels, predicted, average="micro", zero_division=0.0)),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
+        "subset_accuracy": float(accuracy_score(labels, predicted)),
+        "nll": float(nats.sum(axis=1).mean()),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from distillkit.data import Data
 from distillkit.data.corpus import Corpus, TextData, prepare_labelled, prepare_transfer
-from distillkit.data.documents import prepare_documents
+from distillkit.data.documents import Conversations, Documents, prepare_documents
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 from distillkit.tasks import SequenceTask, Task
@@ -15,17 +15,16 @@ HELD_OUT = ("validation", "test")
 
 def check_fit(data: Data, task: Task) -> None:
     """Raise `ConfigError` where the data is not what the task learns from."""
-    if isinstance(data, TextData) == (task.family == "language"):
-        name = type(task).__name__
-        way_out = (
-            "data=documents or data=conversations" if task.family == "language" else "data=files"
+    if data.kind not in task.reads:
+        choices = " or ".join(f"data={kind}" for kind in task.reads)
+        raise ConfigError(
+            f"data: {type(data).__name__} is not for {type(task).__name__}; choose {choices}"
         )
-        raise ConfigError(f"data: {type(data).__name__} is not for {name}; choose {way_out}")
 
 
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
-    if isinstance(data, TextData):
+    if isinstance(task, SequenceTask):  # which reads the labels
         return {"version": 1, "task": type(task).__name__, **data.labelled_inputs()}
     return {"version": 1, **data.labelled_inputs()}
 
@@ -38,10 +37,12 @@ def transfer_inputs(data: Data, labelled: str) -> dict[str, Any]:
 
 def make_labelled(data: Data, task: Task, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the labelled splits under `out`."""
+    if isinstance(data, (Documents, Conversations)):
+        return prepare_documents(data, cache=cache, out=out)
+    assert isinstance(task, SequenceTask)
     if isinstance(data, TextData):
-        assert isinstance(task, SequenceTask)
         return prepare_labelled(data, task.read_labels, cache=cache, out=out)
-    return prepare_documents(data, cache=cache, out=out)
+    return data.prepare(task.read_labels, cache=cache, out=out)
 
 
 def make_transfer(data: Data, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:

@@ -10,16 +10,17 @@ import torch
 from distillkit.data.corpus import Split
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.forward import all_logits
+from distillkit.errors import ModelError
 from distillkit.metrics import EvaluationSettings
-from distillkit.metrics.calibration import reliability
-from distillkit.metrics.fidelity import agreement, mean_kl
+from distillkit.metrics.calibration import calibrated
+from distillkit.metrics.fidelity import closeness
 from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
 from distillkit.progress import say
 from distillkit.records import LabelSpace
 from distillkit.stages import harness, language_evaluation
 from distillkit.stages.costs import Measured, costs, ratios
 from distillkit.stages.learning import VALIDATION_TOKENS, collator, environment
-from distillkit.tasks import SavedModel, SequenceTask, Task
+from distillkit.tasks import HeldOut, SavedModel, SequenceTask, Task
 
 PREDICTIONS = "predictions.npz"
 
@@ -61,8 +62,10 @@ def evaluate(
         collate = collator(table, found.tokenizer, device)
         loaded[row] = Measured(saved, found, table, collate, task.ask(found.tokenizer))
         loaded[row].move(device)
-    measure = language_evaluation.measure if task.family == "language" else _measure
-    rows, comparison, bins = measure(loaded, task, test, settings, out)
+    if task.family == "language":
+        rows, comparison, bins = language_evaluation.measure(loaded, task, test, settings, out)
+    else:
+        rows, comparison, bins = _measure(loaded, task, space, test, settings, out)
     say(f"evaluation: timing {', '.join(models)} in turn")
     spent = costs(loaded, settings, device)
     rows = {row: values | spent[row] for row, values in rows.items()}
@@ -75,6 +78,7 @@ def evaluate(
         "auto_class": task.auto_class,
         "own_code": "student" in loaded
         and hasattr(loaded["student"].loaded.model.config, "auto_map"),
+        "pipeline": task.pipeline,
         "protocol": task.protocol,
         "comparison": ratios(rows) | comparison,
         "reliability": bins,
@@ -89,70 +93,87 @@ def evaluate(
 def _measure(
     loaded: Mapping[str, Measured],
     task: Task,
+    space: LabelSpace,
     test: Split,
     settings: EvaluationSettings,
     out: Path,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """(rows, comparison, reliability) of models with one answer a text."""
-    assert test.labels is not None and isinstance(task, SequenceTask)
-    logits = {}
+    """(rows, comparison, reliability) of models that say labels which the data has, too."""
+    assert isinstance(task, SequenceTask)
+    logits, outcomes = {}, {}
+    held_out = {row: HeldOut(it.table, space, test) for row, it in loaded.items()}
+    _check_same_positions(loaded, held_out)
     for row, it in loaded.items():
         buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
-        logits[row] = all_logits(it.loaded.model, it.ask, buckets, it.collate)[:, it.loaded.order]
+        said = all_logits(
+            it.loaded.model, it.ask, buckets, it.collate, offsets=it.table.position_offsets
+        )
+        logits[row] = said if it.loaded.order is None else said[:, it.loaded.order]
+        outcomes[row] = task.outcomes(logits[row], held_out[row])
     rows, bins = {}, {}
     for row, values in logits.items():
-        rows[row] = _quality(task, values, test.labels, logits.get("teacher"), settings)
-        if task.headline == "accuracy":
-            found = reliability(values, test.labels, bins=settings.ece_bins)
+        rows[row] = _quality(task, values, outcomes[row], held_out[row], settings)
+        rows[row] |= closeness(task.distribution, values, logits.get("teacher"))
+        found = calibrated(
+            task.distribution, values, held_out[row].table.labels, bins=settings.ece_bins
+        )
+        if found is not None:
             rows[row]["ece"] = found.expected_calibration_error
             bins[row] = found.record()
-    arrays: dict[str, Any] = {"labels": test.labels, **logits}
-    np.savez(out / PREDICTIONS, allow_pickle=False, **arrays)
-    return rows, _compare(task, rows, logits, test.labels, settings), bins
+    labels = next(iter(loaded.values())).table.labels
+    np.savez(out / PREDICTIONS, allow_pickle=False, **{"labels": labels, **logits})
+    return rows, _compare(task, rows, outcomes, settings), bins
+
+
+def _check_same_positions(loaded: Mapping[str, Measured], held_out: Mapping[str, HeldOut]) -> None:
+    """Raise `ModelError` where a tokenizer leaves out words that another one has room for."""
+    first = next(iter(held_out.values())).table.keys
+    for row, it in loaded.items():
+        if not np.array_equal(held_out[row].table.keys, first):
+            raise ModelError(
+                f"{it.saved.key}: its tokenizer cuts the held-out texts elsewhere than the "
+                "others' do, so that they say labels of other words; raise task.max_length"
+            )
 
 
 def _quality(
     task: SequenceTask,
     logits: np.ndarray,
-    labels: np.ndarray,
-    teacher: np.ndarray | None,
+    outcomes: np.ndarray,
+    held_out: HeldOut,
     settings: EvaluationSettings,
 ) -> dict[str, Any]:
-    row: dict[str, Any] = dict(task.scores(logits, labels))
     low, high = bootstrap_score(
-        task.headline_score, logits, labels, resamples=settings.resamples, level=settings.level
+        lambda rows, _: task.headline_score(rows),
+        outcomes,
+        outcomes,
+        resamples=settings.resamples,
+        level=settings.level,
     )
-    row["headline_interval"] = [low, high]
-    if teacher is not None and task.headline == "accuracy":
-        row["agreement"] = agreement(logits, teacher)
-        row["kl_to_teacher"] = mean_kl(logits, teacher)
-    elif teacher is not None:
-        row["rmse_to_teacher"] = float(np.sqrt(np.mean((logits - teacher) ** 2)))
-    return row
+    return {**task.scores(logits, outcomes, held_out), "headline_interval": [low, high]}
 
 
 def _compare(
     task: SequenceTask,
     rows: dict[str, dict[str, Any]],
-    logits: dict[str, np.ndarray],
-    labels: np.ndarray,
+    outcomes: dict[str, np.ndarray],
     settings: EvaluationSettings,
 ) -> dict[str, Any]:
-    """The student held against the teacher and the control."""
+    """The student held against the teacher, the control and its own start."""
     found: dict[str, Any] = {}
     student = rows.get("student")
     if student and "teacher" in rows:
-        teacher = rows["teacher"]
-        best = teacher[task.headline]
+        best = rows["teacher"][task.headline]
         found["kept"] = student[task.headline] / best if best else None
-    if student and "control" in rows:
-        difference, low, high = bootstrap_difference(
-            task.headline_score,
-            logits["student"],
-            logits["control"],
-            labels,
-            resamples=settings.resamples,
-            level=settings.level,
-        )
-        found["student_minus_control"] = {"difference": difference, "low": low, "high": high}
+    for other in ("control", "untrained"):
+        if student and other in rows:
+            difference, low, high = bootstrap_difference(
+                lambda rows, _: task.headline_score(rows),
+                outcomes["student"],
+                outcomes[other],
+                outcomes["student"],
+                resamples=settings.resamples,
+                level=settings.level,
+            )
+            found[f"student_minus_{other}"] = {"difference": difference, "low": low, "high": high}
     return found

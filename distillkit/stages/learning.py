@@ -28,16 +28,25 @@ from distillkit.engine.watching import rows_of_texts
 from distillkit.examples import TokenTable
 from distillkit.losses.loss import Loss
 from distillkit.progress import clock, rank, say
-from distillkit.records import Batch, FitReport, HardLabels, Inside, Insides, LossTerms
+from distillkit.records import (
+    Batch,
+    FitReport,
+    HardLabels,
+    Inside,
+    Insides,
+    LabelSpace,
+    LossTerms,
+)
 from distillkit.stages.language import mean_loss
 from distillkit.stages.online import OnlineTeacher, watch
 from distillkit.targets.reader import TargetStore
-from distillkit.tasks import SequenceTask, Task
+from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.tasks.packing import keeps_packed_apart
 from distillkit.tasks.shapes import dimensions_of
 
 MODEL = "model"
 VALIDATION_TOKENS = 4096  # a forward pass's size, with padding
+UNNAMED = LabelSpace(())
 MOST_NATS = 50.0  # a loss whose perplexity is still worth a number
 
 
@@ -60,6 +69,7 @@ class Recipe:
     seed: int
     batch_key: str  # the setting that the batch size came from, for messages
     teacher: OnlineTeacher | None = None
+    labels: LabelSpace = UNNAMED  # what the task tells apart, where it has names
 
 
 def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) -> dict[str, Any]:
@@ -84,7 +94,7 @@ def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) 
         schedule=recipe.schedule,
         settings=settings,
         steps=steps,
-        evaluate=validation(task, recipe.validation, tokenizer, device, settings),
+        evaluate=validation(recipe, tokenizer, device),
         out=out,
         label=label,
     )
@@ -179,9 +189,10 @@ class Distillation(Objective):
 
 
 def validation(
-    task: Task, table: TokenTable, tokenizer: Any, device: torch.device, settings: TrainSettings
+    recipe: Recipe, tokenizer: Any, device: torch.device
 ) -> Callable[[Any], dict[str, float]]:
     """model -> its validation scores; of `score`, more is better."""
+    task, table, settings = recipe.task, recipe.validation, recipe.settings
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     collate = collator(table, tokenizer, device)
     ask = task.ask(tokenizer)
@@ -193,12 +204,15 @@ def validation(
 
         return language_scores
     labels = np.array(table.labels)  # a copy: torch takes no read-only memory
+    held_out, offsets = HeldOut(table, recipe.labels), table.position_offsets
 
     def scores(model: Any) -> dict[str, float]:
-        logits = all_logits(model, ask, buckets, collate, precision=settings.precision)
+        logits = all_logits(
+            model, ask, buckets, collate, precision=settings.precision, offsets=offsets
+        )
         with torch.no_grad():
             loss = task.per_example(torch.from_numpy(logits), torch.from_numpy(labels)).mean()
-        headline = task.headline_score(logits, labels)
+        headline = task.headline_score(task.outcomes(logits, held_out))
         return {"score": headline, task.headline: headline, "loss": float(loss)}
 
     return scores

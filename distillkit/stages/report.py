@@ -14,6 +14,12 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "perplexity": ("perplexity", ",.2f"),
     "rouge_l": ("ROUGE-L", ".2f"),
     "accuracy": ("accuracy", ".4f"),
+    "micro_f1": ("micro-F1", ".4f"),
+    "subset_accuracy": ("subset accuracy", ".4f"),
+    "f1": ("F1", ".4f"),
+    "precision": ("precision", ".4f"),
+    "recall": ("recall", ".4f"),
+    "token_accuracy": ("token accuracy", ".4f"),
     "pearson": ("Pearson", ".4f"),
     "spearman": ("Spearman", ".4f"),
     "rmse": ("RMSE", ".4f"),
@@ -30,6 +36,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "sentences_per_second": ("sent./s", ",.0f"),
     "tokens_per_second": ("tokens/s", ",.0f"),
 }
+QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teacher, nor of costs
 
 
 def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -86,6 +93,8 @@ def footnote(results: Mapping[str, Any]) -> str:
     row = _any(results)
     bins = f"ECE over {results['ece_bins']} equal-width bins; " if "ece" in row else ""
     what = f"{results['examples']:,} held-out examples; "
+    if results.get("protocol"):
+        what += f"{results['protocol']}; "
     if "positions" in row:
         what = (
             f"{row['positions']:,} tokens of {results['examples']:,} held-out texts, "
@@ -228,14 +237,14 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
     """The student's README.md with the metadata that the hub reads, made from the results."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    kinds = {"pearson": "text-scoring", "perplexity": "text-generation"}
-    kind = kinds.get(results["headline"], "text-classification")
+    pipeline = results.get("pipeline", "text-classification")
+    kind = "text-scoring" if results["headline"] == "pearson" else pipeline
     row = results["rows"]["student"]
     loader = results.get("auto_class", "AutoModelForSequenceClassification")
     data = ModelCardData(
         library_name="transformers",
         tags=["distillkit", "knowledge-distillation"],
-        pipeline_tag="text-generation" if kind == "text-generation" else "text-classification",
+        pipeline_tag=pipeline,
         model_name=name,
         eval_results=[
             EvalResult(
@@ -245,7 +254,7 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
                 metric_type=metric,
                 metric_value=round(row[metric], 4),
             )
-            for metric in ("accuracy", "macro_f1", "pearson", "spearman", "perplexity")
+            for metric in QUALITY
             if metric in row
         ],
     )

@@ -101,5 +101,6 @@ def fit_teacher(
         ),
         seed=seed,
         batch_key="teacher.batch_size",
+        labels=space,
     )
     return learn(model, tokenizer, recipe, out=out, label="teacher")

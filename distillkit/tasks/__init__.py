@@ -2,16 +2,21 @@
 
 from distillkit.tasks.causal_lm import CausalLM
 from distillkit.tasks.classification import Classification
+from distillkit.tasks.multi_label import MultiLabel
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
-from distillkit.tasks.task import Loaded, SavedModel, Task
+from distillkit.tasks.task import HeldOut, Loaded, SavedModel, Task
+from distillkit.tasks.token_classification import TokenClassification
 
 __all__ = [
     "CausalLM",
     "Classification",
+    "HeldOut",
     "Loaded",
+    "MultiLabel",
     "Regression",
     "SavedModel",
     "SequenceTask",
     "Task",
+    "TokenClassification",
 ]

@@ -38,8 +38,13 @@ class CausalLM:
 
     headline = "perplexity"
     family = "language"
+    reads = ("documents", "conversations")
+    distribution = "softmax"
+    one_tokenizer = True
+    generates = True
     higher_is_better = False
     auto_class = "AutoModelForCausalLM"
+    pipeline = "text-generation"
     cuts = "longer documents are cut into windows, long conversations lose their beginning"
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Sequence classifiers in Hugging Face format: loaded safely, quietly, labels matched."""
+"""Models with labels in Hugging Face format: loaded safely, quietly, labels matched by name."""
 
 import contextlib
 import logging
@@ -12,16 +12,20 @@ from distillkit.errors import ModelError
 from distillkit.records import LabelSpace
 from distillkit.tasks.task import Loaded, SavedModel
 
+TEXTS = "AutoModelForSequenceClassification"
 PICKLED = ("pytorch_model.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-def load_saved(saved: SavedModel, labels: LabelSpace, *, problem_type: str) -> Loaded:
+def load_saved(
+    saved: SavedModel, labels: LabelSpace, *, problem_type: str | None, auto_class: str = TEXTS
+) -> Loaded:
     """A trained classifier in eval mode, its tokenizer, and where the data's labels stand in it."""
     model = load_classifier(
         saved.folder,
         labels,
         key=saved.key,
         problem_type=problem_type,
+        auto_class=auto_class,
         fresh_head=False,
         trust_remote_code=saved.trust_remote_code,
     )
@@ -64,32 +68,39 @@ def load_classifier(
     labels: LabelSpace,
     *,
     key: str,
-    problem_type: str,
+    problem_type: str | None,
     fresh_head: bool,
+    auto_class: str = TEXTS,
     trust_remote_code: bool = False,
 ) -> Any:
-    """The classifier of a folder or hub id, in float32.
+    """The classifier of a folder or hub id, in float32; `auto_class` of transformers says of what.
 
     With `fresh_head` the body is taken and a new head made for `labels` (seed torch before).
     Without, the head is kept as it is: `label_order` tells how its classes stand to the data's.
     """
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
     check_folder(folder, key=key)
     options: dict[str, Any] = {"dtype": "float32", "use_safetensors": True}
     if fresh_head:
         options |= head_options(labels, problem_type) | {"ignore_mismatched_sizes": True}
     with quiet(), one_line(key, folder, "model"):
-        return AutoModelForSequenceClassification.from_pretrained(
+        return getattr(transformers, auto_class).from_pretrained(
             folder, trust_remote_code=trust_remote_code, **options
         )
 
 
 def new_classifier(
-    config: dict[str, Any], labels: LabelSpace, tokenizer: Any, *, key: str, problem_type: str
+    config: dict[str, Any],
+    labels: LabelSpace,
+    tokenizer: Any,
+    *,
+    key: str,
+    problem_type: str | None,
+    auto_class: str = TEXTS,
 ) -> Any:
     """A classifier of any transformers config, with new weights (seed torch before)."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    import transformers
 
     shape = dict(config)
     model_type = shape.pop("model_type", None)
@@ -102,8 +113,9 @@ def new_classifier(
             f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has {len(tokenizer)} tokens"
         )
     with quiet(), one_line(key, model_type, "config"):
-        made = AutoConfig.for_model(model_type, **shape, **head_options(labels, problem_type))
-        return AutoModelForSequenceClassification.from_config(made)
+        options = head_options(labels, problem_type)
+        made = transformers.AutoConfig.for_model(model_type, **shape, **options)
+        return getattr(transformers, auto_class).from_config(made)
 
 
 def save_classifier(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -113,8 +125,8 @@ def save_classifier(model: Any, tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def head_options(labels: LabelSpace, problem_type: str) -> dict[str, Any]:
-    """The config fields that name a head's classes."""
+def head_options(labels: LabelSpace, problem_type: str | None) -> dict[str, Any]:
+    """The config fields that name a head's classes; `problem_type` is a whole text's."""
     if not labels.names:
         return {"num_labels": 1, "problem_type": problem_type}
     return {

@@ -12,6 +12,7 @@ from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import task as scores
 from distillkit.records import LabelSpace
 from distillkit.tasks.sequence import SequenceTask
+from distillkit.tasks.task import HeldOut
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Regression(SequenceTask):
     """One real value; `max_length` is in tokens, longer text is cut."""
 
     headline = "pearson"
+    distribution = "real"
     problem_type = "regression"
 
     @staticmethod
@@ -51,12 +53,16 @@ class Regression(SequenceTask):
         values = at_least_float32(logits).squeeze(-1)
         return (values - labels.to(values.dtype)).square()
 
-    @staticmethod
-    def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """The task's metrics of predictions [examples, 1] against values [examples]."""
-        return scores.regression_scores(logits[:, 0].astype(np.float64), labels)
+    def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
+        """The prediction and the label of each text, float64 [examples, 2]."""
+        return np.stack([logits[:, 0].astype(np.float64), held_out.table.labels], axis=1)
 
-    @staticmethod
-    def headline_score(logits: np.ndarray, labels: np.ndarray) -> float:
+    def headline_score(self, outcomes: np.ndarray) -> float:
         """Pearson correlation; 0 for constant predictions."""
-        return scores.regression_scores(logits[:, 0].astype(np.float64), labels)["pearson"]
+        return scores.regression_scores(outcomes[:, 0], outcomes[:, 1])["pearson"]
+
+    def scores(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, float]:
+        """Correlations and root mean squared error."""
+        return scores.regression_scores(outcomes[:, 0], outcomes[:, 1])

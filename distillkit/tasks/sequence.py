@@ -1,10 +1,10 @@
-"""What tasks with one answer a text have in common: classification and regression."""
+"""What tasks whose texts have labels have in common: a class or a value a text, tags, spans."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -14,28 +14,43 @@ from distillkit.examples import TokenTable
 from distillkit.records import Batch, LabelSpace, Outputs
 from distillkit.tasks import models
 from distillkit.tasks.sequence_tokens import tokenise
-from distillkit.tasks.task import Ask, Loaded, SavedModel
+from distillkit.tasks.task import Ask, HeldOut, Loaded, SavedModel
 
 
 @dataclass(frozen=True)
 class SequenceTask(ABC):
-    """One answer a text or a pair; `max_length` is in tokens, longer text is cut."""
+    """Labels of a text or a pair; `max_length` is in tokens, longer text is cut.
+
+    As it stands, one answer a text; what has several positions a text makes its own token table.
+    """
 
     max_length: PositiveInt = 128
 
     family = "sequence"
+    reads = ("files",)
+    distribution = "softmax"
     higher_is_better = True
     packs = False
+    one_tokenizer = False
+    generates = False
     auto_class = "AutoModelForSequenceClassification"
+    pipeline = "text-classification"
     cuts = "longer ones are cut"
-    protocol = ""
-    headline = ""
-    problem_type = ""
+    problem_type: ClassVar[str | None] = None
 
-    @staticmethod
+    @property
+    def protocol(self) -> str:
+        """How held-out text is read, where that changes the figures."""
+        return ""
+
+    @property
+    @abstractmethod
+    def headline(self) -> str:
+        """The metric that models are ranked by."""
+
     @abstractmethod
     def read_labels(
-        values: Sequence[Any], names: list[str] | None = None
+        self, values: Sequence[Any], names: list[str] | None = None
     ) -> tuple[LabelSpace, np.ndarray]:
         """The label space of all label values, and the encoded labels [rows]."""
 
@@ -44,15 +59,19 @@ class SequenceTask(ABC):
     def per_example(logits: Tensor, labels: Tensor) -> Tensor:
         """The loss against hard labels, [batch]."""
 
-    @staticmethod
     @abstractmethod
-    def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """The task's metrics of logits [examples, classes] against labels [examples]."""
+    def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
+        """What the metrics need to know of each text, [texts, …]: what is resampled together."""
 
-    @staticmethod
     @abstractmethod
-    def headline_score(logits: np.ndarray, labels: np.ndarray) -> float:
-        """The headline metric, quickly."""
+    def headline_score(self, outcomes: np.ndarray) -> float:
+        """The headline metric of these texts."""
+
+    @abstractmethod
+    def scores(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, float]:
+        """The task's metrics of logits [positions, classes]."""
 
     def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; all splits are cut alike."""
@@ -66,7 +85,9 @@ class SequenceTask(ABC):
 
     def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
         """A trained classifier in float32, its labels matched to the data's by name."""
-        return models.load_saved(saved, labels, problem_type=self.problem_type)
+        return models.load_saved(
+            saved, labels, problem_type=self.problem_type, auto_class=self.auto_class
+        )
 
     def load_body(
         self, folder: str, labels: LabelSpace, *, key: str, trust_remote_code: bool = False
@@ -77,6 +98,7 @@ class SequenceTask(ABC):
             labels,
             key=key,
             problem_type=self.problem_type,
+            auto_class=self.auto_class,
             fresh_head=True,
             trust_remote_code=trust_remote_code,
         )
@@ -86,7 +108,12 @@ class SequenceTask(ABC):
     ) -> Any:
         """A classifier of any transformers config, with new weights (seed torch before)."""
         return models.new_classifier(
-            config, labels, tokenizer, key=key, problem_type=self.problem_type
+            config,
+            labels,
+            tokenizer,
+            key=key,
+            problem_type=self.problem_type,
+            auto_class=self.auto_class,
         )
 
     def load_tokenizer(self, folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
@@ -102,9 +129,12 @@ class SequenceTask(ABC):
         return labels.outputs
 
     def ask(self, tokenizer: Any) -> Ask:
-        """A classifier says its logits [batch, classes]."""
+        """A classifier says its logits [batch, classes], or [positions, classes] of its tokens."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:
-            return Outputs(model(**batch.inputs).logits.float())
+            logits = model(**batch.inputs).logits.float()
+            if batch.counted is not None:
+                logits = logits.flatten(0, 1)[batch.counted]
+            return Outputs(logits)
 
         return outputs

@@ -61,7 +61,7 @@ def outline(
         options["gguf_file"] = gguf
     else:
         check_folder(folder, key=key)
-    if fresh_head and task.family == "sequence":
+    if fresh_head and task.family != "language":
         options["num_labels"] = labels.outputs
     with quiet(), one_line(key, folder, "config"):
         config = transformers.AutoConfig.from_pretrained(where, **options)

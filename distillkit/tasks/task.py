@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from distillkit.examples import TokenTable
-from distillkit.records import Batch, HiddenOutputs, LabelSpace, Outputs
+from distillkit.records import Batch, Distribution, HiddenOutputs, LabelSpace, Outputs
 
 # (model, batch) -> what the model says at the batch's counted positions
 Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
@@ -43,6 +43,19 @@ class Loaded:
     order: np.ndarray | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Labelled examples that a model is measured on; `labels` names what it tells apart.
+
+    `split` is the text behind them, where it is at hand: in an evaluation, not in a training's
+    validation.
+    """
+
+    table: TokenTable
+    labels: LabelSpace
+    split: Any = None
+
+
 def ordered(said: Outputs | HiddenOutputs, order: np.ndarray | None) -> Outputs | HiddenOutputs:
     """A classifier's outputs in the data's label order."""
     if order is None or isinstance(said, HiddenOutputs):
@@ -53,15 +66,26 @@ def ordered(said: Outputs | HiddenOutputs, order: np.ndarray | None) -> Outputs 
 class Task(Protocol):
     """What is predicted. `max_length` is an example's most tokens.
 
-    `headline` names the metric that models are ranked by. `family` says how a model is measured:
-    an answer a text, or a distribution a token. Where `packs`, several examples may share a row.
+    `family` says how a model is measured: by labels that the data has, or by the distribution of a
+    token. `reads` are the kinds of data that it learns from, and `distribution` what a model's
+    outputs at a position mean. With `one_tokenizer`, positions and ids mean the same to student and
+    teacher only under one tokenizer. Where `packs`, several examples may share a row.
     """
 
-    headline: ClassVar[str]
     family: ClassVar[Literal["sequence", "language"]]
+    reads: ClassVar[tuple[str, ...]]
+    distribution: ClassVar[Distribution]
+    one_tokenizer: ClassVar[bool]
+    generates: ClassVar[bool]  # whether a model can continue a text
     higher_is_better: ClassVar[bool]
     auto_class: ClassVar[str]  # of transformers: how a user loads the student
+    pipeline: ClassVar[str]  # and what transformers and the hub call its use
     cuts: ClassVar[str]  # what becomes of longer text, for a message
+
+    @property
+    def headline(self) -> str:
+        """The metric that models are ranked by."""
+        ...
 
     @property
     def max_length(self) -> int:

@@ -139,6 +139,20 @@ def skewed(p: Array, q: Array, skew: float = 0.1) -> Array:
     return log_ratio(p, skew * p + (1 - skew) * q)
 
 
+def of_sides(
+    student: Array,
+    teacher: Array,
+    *,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: str = "mean",
+) -> Array:
+    """KL of each label that holds or not by itself."""
+    p, q = (1 / (1 + np.exp(-logits / temperature)) for logits in (teacher, student))
+    values = over_classes(log_ratio(p, q) + log_ratio(1 - p, 1 - q), reduction)
+    return values * (temperature**2 if scale_by_t2 else 1)
+
+
 def squared_error(student: Array, teacher: Array, *, reduction: str = "mean") -> Array:
     return over_classes((student - teacher) ** 2, reduction)
 
@@ -234,6 +248,17 @@ LOSSES = (
         student=[1.0, 2.0],
         teacher=[0.0, 5.0],
         value=5.0,
+    ),
+    Loss(
+        name="bernoulli_kl",
+        module=losses.BernoulliKL,
+        function=losses.bernoulli_kl,
+        reference=of_sides,
+        student=[0.0, LOG(4)],  # 1/2, and 2/3 at T = 2
+        teacher=[LOG(9), 0.0],  # 3/4, and 1/2 at T = 2
+        by_hand={"temperature": 2.0, "reduction": "batchmean"},
+        value=4 * (0.75 * LOG(3 / 2) + 0.25 * LOG(1 / 2) + 0.5 * LOG(3 / 4) + 0.5 * LOG(3 / 2)),
+        rules_out=True,
     ),
     Loss(
         name="hard_labels",

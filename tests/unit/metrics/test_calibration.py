@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from distillkit.metrics.calibration import Reliability, reliability
+from distillkit.metrics.calibration import Reliability, calibrated, reliability
 
 
 def of(confidences: list[float], right: list[bool], bins: int = 10) -> Reliability:
@@ -64,3 +64,16 @@ def test_the_confidence_of_an_even_guess_among_many_classes_is_in_its_bin() -> N
     found = reliability(np.zeros((10, 20)), np.arange(10), bins=10)  # confidence 1/20
     assert found.count.tolist() == [10] + [0] * 9
     assert found.expected_calibration_error == pytest.approx(0.1 - 0.05)
+
+
+def test_each_label_of_several_is_a_prediction_of_its_own() -> None:
+    p = np.array([[0.9, 0.2], [0.9, 0.6]])
+    found = calibrated("bernoulli", np.log(p / (1 - p)), np.array([[1, 1], [0, 1]]), bins=10)
+    assert found is not None
+    # surely 0.9 and right, 0.8 and wrong, 0.9 and wrong, 0.6 and right
+    assert found.count.sum() == 4
+    assert found.expected_calibration_error == pytest.approx((2 * 0.4 + 0.8 + 0.4) / 4)
+
+
+def test_real_values_have_no_confidence() -> None:
+    assert calibrated("real", np.zeros((2, 1)), np.zeros(2), bins=10) is None

@@ -7,7 +7,8 @@ import pytest
 
 from distillkit.errors import DataError
 from distillkit.records import LabelSpace
-from distillkit.tasks import Classification
+from distillkit.tasks import Classification, HeldOut
+from tests.tables import one_position_each
 
 
 @pytest.mark.parametrize(
@@ -53,5 +54,7 @@ def test_what_are_no_classes_is_refused(
 
 def test_the_headline_is_the_accuracy() -> None:
     logits, labels = np.array([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), np.array([0, 1, 1])
-    assert Classification.headline_score(logits, labels) == pytest.approx(2 / 3)
-    assert Classification.scores(logits, labels)["accuracy"] == pytest.approx(2 / 3)
+    task, held_out = Classification(), HeldOut(one_position_each(labels), LabelSpace(("a", "b")))
+    outcomes = task.outcomes(logits, held_out)
+    assert task.headline_score(outcomes) == pytest.approx(2 / 3)
+    assert task.scores(logits, outcomes, held_out)["accuracy"] == pytest.approx(2 / 3)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from distillkit.errors import DataError
-from distillkit.tasks import Regression
+from distillkit.records import LabelSpace
+from distillkit.tasks import HeldOut, Regression
+from tests.tables import one_position_each
 
 
 def test_values_are_kept_in_float64() -> None:
@@ -34,5 +36,7 @@ def test_what_is_no_real_value_is_refused(
 
 def test_the_headline_is_pearsons_correlation() -> None:
     labels = np.array([0.0, 1.0, 2.0, 4.0])
-    assert Regression.headline_score(3 - 2 * labels[:, None], labels) == pytest.approx(-1)
-    assert Regression.headline_score(np.ones((4, 1)), labels) == 0
+    task, held_out = Regression(), HeldOut(one_position_each(labels), LabelSpace(()))
+    falling, constant = 3 - 2 * labels[:, None], np.ones((4, 1))
+    assert task.headline_score(task.outcomes(falling, held_out)) == pytest.approx(-1)
+    assert task.headline_score(task.outcomes(constant, held_out)) == 0

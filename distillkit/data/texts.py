@@ -1,0 +1,73 @@
+"""Where the splits of a run's text come from: what all kinds of text but a classifier's share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from distillkit.constraints import Fraction, PositiveInt
+from distillkit.data.rows import Rows
+from distillkit.data.sources import identity
+from distillkit.data.splits import unit_hash
+from distillkit.errors import ConfigError
+from distillkit.progress import say
+from distillkit.records import LabelSpace
+
+ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where the text comes from. A source is a file, pypi:// or a hub id.
+
+    Without `validation` or `test`, shares of `train` are held out by the hash of the text, so that
+    a duplicate never stands on both sides. `train_size` and `held_out_size` keep so many rows of
+    the training split and of each other one, chosen by that hash; a smaller choice is a part of a
+    larger one.
+    """
+
+    train: str
+    validation: str | None = None
+    test: str | None = None
+    where: dict[str, Any] | None = None
+    validation_fraction: Fraction = 0.05
+    test_fraction: Fraction = 0.1
+    train_size: PositiveInt | None = None
+    held_out_size: PositiveInt | None = None
+
+    has_transfer = False
+    transfer = None
+    rows = "texts"  # what a row of it is called, in messages
+
+    def __post_init__(self) -> None:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ConfigError(
+                f"data.validation_fraction + data.test_fraction = "
+                f"{self.validation_fraction + self.test_fraction}: must leave something to train on"
+            )
+
+    def labelled_inputs(self) -> dict[str, Any]:
+        """All that decides the splits: sources by content, and how they are cut."""
+        specs = {"train": self.train, "validation": self.validation, "test": self.test}
+        sources = {r: identity(s, key=f"data.{r}") for r, s in specs.items() if s}
+        how = {k: v for k, v in asdict(self).items() if k not in specs}
+        return {"kind": type(self).__name__, "sources": sources, **how}
+
+    def sized(self, splits: dict[str, Rows]) -> dict[str, Rows]:
+        """So many rows of each split as are asked for."""
+        sizes = {"train": self.train_size}
+        return {name: _chosen(r, sizes.get(name, self.held_out_size)) for name, r in splits.items()}
+
+    def counted(self, splits: dict[str, Rows]) -> dict[str, int]:
+        """How many rows each split has; said, too."""
+        counts = {name: len(rows.texts) for name, rows in splits.items()}
+        say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f" {self.rows}")
+        return counts
+
+
+def _chosen(rows: Rows, size: int | None) -> Rows:
+    if size is None or size >= len(rows.texts):
+        return rows
+    ranked = sorted(range(len(rows.texts)), key=lambda i: unit_hash(f"size\x1f{rows.texts[i]}"))
+    return rows.take(sorted(ranked[:size]))

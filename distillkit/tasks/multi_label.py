@@ -1,0 +1,84 @@
+"""Multi-label classification: any number of labels a text, each holding by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from distillkit.constraints import Fraction
+from distillkit.errors import DataError
+from distillkit.losses.reduction import at_least_float32
+from distillkit.metrics import task as scores
+from distillkit.metrics.counts import precision_recall_f1
+from distillkit.records import LabelSpace
+from distillkit.tasks.label_spaces import read_classes
+from distillkit.tasks.sequence import SequenceTask
+from distillkit.tasks.task import HeldOut
+
+
+@dataclass(frozen=True)
+class MultiLabel(SequenceTask):
+    """Each label holds or not, with a probability of its own: a sigmoid, no softmax.
+
+    Labels of a probability above `threshold` are predicted. `max_length` is in tokens, longer text
+    is cut.
+    """
+
+    threshold: Fraction = 0.5
+
+    headline = "micro_f1"
+    distribution = "bernoulli"
+    problem_type = "multi_label_classification"
+
+    @property
+    def protocol(self) -> str:
+        """F1 at another threshold is another number."""
+        return f"labels of a probability above {self.threshold:g}"
+
+    def read_labels(
+        self, values: Sequence[Any], names: list[str] | None = None
+    ) -> tuple[LabelSpace, np.ndarray]:
+        """The label space of all labels, and which hold, int64 [rows, labels] of 0 and 1."""
+        single = next((v for v in values if not isinstance(v, (list, tuple))), None)
+        if single is not None:
+            raise DataError(
+                f"data.label: holds {single!r}, which is no list of labels; write lists, or set "
+                "data.label_separator to what stands between the labels of a text (one label a "
+                "text is for task=classification)"
+            )
+        space, ids = read_classes([label for row in values for label in row], names)
+        rows = np.repeat(np.arange(len(values)), [len(row) for row in values])
+        holds = np.zeros((len(values), space.outputs), np.int64)
+        holds[rows, ids] = 1
+        return space, holds
+
+    @staticmethod
+    def per_example(logits: Tensor, labels: Tensor) -> Tensor:
+        """Binary cross-entropy in nats, the mean over the labels, [batch]; float32 inside."""
+        wide = at_least_float32(logits)
+        values = F.binary_cross_entropy_with_logits(wide, labels.to(wide.dtype), reduction="none")
+        return values.mean(dim=-1)
+
+    def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
+        """Of each text, int64 [examples, 3]: the labels that are right, predicted, and there."""
+        said, known = self._predicted(logits), np.asarray(held_out.table.labels, bool)
+        counts = [(said & known).sum(axis=1), said.sum(axis=1), known.sum(axis=1)]
+        return np.stack(counts, axis=1).astype(np.int64)
+
+    def headline_score(self, outcomes: np.ndarray) -> float:
+        """Micro-averaged F1."""
+        return precision_recall_f1(outcomes)[2]
+
+    def scores(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, float]:
+        """Micro and macro F1, subset accuracy, and NLL in nats a text."""
+        labels = np.asarray(held_out.table.labels)
+        return scores.multi_label_scores(logits, self._predicted(logits), labels)
+
+    def _predicted(self, logits: np.ndarray) -> np.ndarray:
+        cut = np.log(self.threshold / (1 - self.threshold)) if self.threshold else -np.inf
+        return logits > cut
