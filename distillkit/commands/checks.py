@@ -16,8 +16,9 @@ from distillkit.records import KEY_BYTES, HardLabels, Outputs
 from distillkit.stages import corpus as corpora
 from distillkit.stages import harness
 from distillkit.students import PretrainedStudent, ScratchStudent
-from distillkit.targets import Draws, Sampled, StoreManifest, TopK, TopP
+from distillkit.targets import Draws, Sampled, StoreManifest
 from distillkit.targets.codecs import from_settings
+from distillkit.targets.nucleus import Nucleus
 from distillkit.targets.packing import payload
 from distillkit.tasks.models import check_folder
 
@@ -74,7 +75,7 @@ def check_loss(road: "Road") -> None:
     codec, loss = road.targets.codec, road.loss
     if road.targets.path:
         codec = from_settings(StoreManifest.open(Path(road.targets.path).expanduser()).codec)
-    if not loss.needs_teacher or not isinstance(codec, (TopK, TopP, Sampled)):
+    if not loss.needs_teacher or not isinstance(codec, (Nucleus, Sampled)):
         return
     width = max(TRIED, getattr(codec, "k", 0))
     one = np.ones(1, np.int64)

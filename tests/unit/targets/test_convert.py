@@ -14,6 +14,7 @@ from distillkit.targets import (
     Dense,
     LastHidden,
     Sampled,
+    SampledLogits,
     StoredTargets,
     StoreManifest,
     TargetStore,
@@ -31,7 +32,14 @@ POSITIONS = np.array([3, 1, 4, 1, 5, 2, 6, 5, 3])
 SHARDS = [np.array([4, 0, 7]), np.array([8, 2, 1, 3]), np.array([6, 5])]
 SAID = random_hidden(int(POSITIONS.sum()), OUTPUTS)
 KEPT = HiddenOutputs(SAID.hidden.bfloat16().float(), SAID.head)  # what LastHidden keeps of it
-ROUNDED = [Sampled(draws=12), TopK(k=5), TopP(p=0.8, k=9), LastHidden("int8"), Dense("float16")]
+ROUNDED = [
+    Sampled(draws=12),
+    SampledLogits(k=9),
+    TopK(k=5),
+    TopP(p=0.8, k=9),
+    LastHidden("int8"),
+    Dense("float16"),
+]
 
 
 def captured(folder: Path, codec: Any, said: Any = SAID) -> Path:
