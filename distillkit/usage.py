@@ -18,7 +18,7 @@ the road of a run
 look before, look after
   plan               what a run would find, make, compute and need; trains nothing
   recipes            what there is to choose from, and what it expects
-  targets            inspect, verify, merge or export target stores
+  targets            inspect, verify, merge, convert or export target stores
   report             the leaderboard of a sweep
 
   completion bash    shell completion: eval "$(distillkit completion bash)"

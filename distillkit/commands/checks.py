@@ -23,10 +23,9 @@ from distillkit.targets import (
     Sampled,
     StoredTargets,
     StoreManifest,
-    TopK,
-    TopP,
 )
 from distillkit.targets.codecs import from_settings
+from distillkit.targets.nucleus import Nucleus
 from distillkit.targets.packing import payload
 from distillkit.tasks import Task
 from distillkit.tasks.models import check_folder
@@ -134,7 +133,7 @@ def check_loss(road: "Road") -> None:
     codec = road.targets.codec
     if road.given_store:
         codec = from_settings(StoreManifest.open(Path(road.given_store).expanduser()).codec)
-    if not loss.needs_teacher or not isinstance(codec, (TopK, TopP, Sampled)):
+    if not loss.needs_teacher or not isinstance(codec, (Nucleus, Sampled)):
         return
     width = max(TRIED, getattr(codec, "k", 0))
     one = np.ones(1, np.int64)

@@ -1,4 +1,4 @@
-"""`distillkit targets inspect|verify|merge|export`: look into target stores, and make others."""
+"""`distillkit targets inspect|verify|merge|convert|export`: look into stores, and make others."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from distillkit.errors import TargetsError
+from distillkit.errors import ConfigError, TargetsError
 from distillkit.progress import stdout
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ examples
   distillkit targets merge ./both ./first ./second
   # two teachers over the same text, both with all logits kept: the mean of their probabilities
   distillkit targets merge ./average ./large ./small --weights 0.7,0.3
+  # asked once, all logits kept (targets=last_hidden); then any codec, without the teacher
+  distillkit targets convert ./top-12 .distillkit/targets-0123456789abcdef targets=top_k \\
+      targets.codec.k=12
   # for other programs
   distillkit targets export ./both both.parquet
 """
@@ -33,6 +36,12 @@ several teachers over the same examples, of a codec that keeps all logits (dense
 averaged: the weighted mean of their probabilities, kept as the logits of temperature 1. Anything
 else is refused. OUT appears when it is whole.
 """
+CONVERT = """\
+A store of a codec that keeps all logits (dense, last_hidden) as one of another codec, which serves
+the same runs by targets.path=OUT. The settings are those of every command: targets=top_k
+targets.codec.k=12. Draws are those of a capture with the same targets.seed. OUT appears when it is
+whole.
+"""
 EXPORT = """\
 One row for each counted position: key (16 bytes, of the example), position (from 0), and logits, or
 the ids that are kept and their probabilities at temperature 1 (of drawn ids: estimates, at the
@@ -41,10 +50,12 @@ temperature of the codec). A row group at a time is in memory.
 
 
 def main(words: list[str]) -> None:
-    """Print what a store holds, check all its shards, merge stores, or export one."""
+    """Print what a store holds, check all its shards, merge stores, convert or export one."""
     chosen = _parser().parse_args(words)
     if chosen.action == "merge":
         return merge(chosen.out, chosen.paths, chosen.weights)
+    if chosen.action == "convert":
+        return convert(chosen.out, chosen.path, chosen.settings)
     if chosen.action == "export":
         return export(chosen.path, chosen.out)
     from distillkit.targets.manifest import StoreManifest
@@ -73,6 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument("paths", metavar="PATH", type=Path, nargs="+", help=store)
     action.add_argument(
         "--weights", type=_numbers, metavar="W,W", help="of the average, one a store; equal if none"
+    )
+    action = actions.add_parser(
+        "convert", help="a store under another codec", description=CONVERT, formatter_class=raw
+    )
+    action.add_argument("out", metavar="OUT", type=Path, help="the new store's folder")
+    action.add_argument("path", metavar="PATH", type=Path, help=store)
+    action.add_argument(
+        "settings", metavar="SETTING", nargs="+", help="targets=CODEC, targets.codec.…=VALUE"
     )
     action = actions.add_parser(
         "export", help="a store as a Parquet file", description=EXPORT, formatter_class=raw
@@ -104,6 +123,35 @@ def merge(out: Path, paths: list[Path], weights: list[float] | None) -> None:
     )
 
 
+def convert(out: Path, path: Path, words: list[str]) -> None:
+    """Write a store to `out` under the codec that the words choose."""
+    from distillkit.config import overrides
+    from distillkit.config.build import build
+
+    for word in words:
+        key = word.partition("=")[0]
+        if key != "targets" and not key.startswith("targets."):
+            raise ConfigError(
+                f"{word}: converting takes settings of targets alone, as targets=top_k "
+                "targets.codec.k=12"
+            )
+    settings = build(overrides.check(words).cfg.targets, key="targets")
+    if settings.path:
+        raise ConfigError(f"targets.path = {settings.path}: the store to convert is PATH; unset it")
+
+    from accelerate import Accelerator
+
+    from distillkit.targets.convert import convert as converted
+
+    manifest = converted(path, out, settings, device=Accelerator().device)
+    size = sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
+    stdout().print(
+        f"{out}: {manifest.examples:,} examples, {manifest.positions:,} positions under "
+        f"{manifest.codec['name']}, {size / 1e6:,.1f} MB in {len(manifest.shards)} shards",
+        soft_wrap=True,
+    )
+
+
 def export(folder: Path, out: Path) -> None:
     """Write a store to a Parquet file."""
     from distillkit.targets.export import export as exported
@@ -123,6 +171,8 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
     table.add_row("examples", f"{manifest.examples:,}")
     table.add_row("tokens", f"{manifest.tokens:,}, {manifest.positions:,} of them with targets")
     table.add_row("codec", ", ".join(f"{k} {v}" for k, v in manifest.codec.items()))
+    if "converted" in manifest.origin:
+        table.add_row("converted from", str(manifest.origin["converted"]["name"]))
     names = ", ".join(manifest.labels)
     table.add_row("outputs", f"{manifest.outputs:,}" + (f": {names}" if names else ""))
     each = size / max(1, manifest.positions)

@@ -7,6 +7,7 @@ from distillkit.targets.last_hidden import LastHidden
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.sampled import Sampled
+from distillkit.targets.sampled_logits import SampledLogits
 from distillkit.targets.settings import OnlineTargets, StoredTargets
 from distillkit.targets.top_k import TopK
 from distillkit.targets.top_p import TopP
@@ -19,6 +20,7 @@ __all__ = [
     "LastHidden",
     "OnlineTargets",
     "Sampled",
+    "SampledLogits",
     "StoreManifest",
     "StoredTargets",
     "TargetStore",

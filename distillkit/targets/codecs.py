@@ -16,6 +16,7 @@ from distillkit.targets.last_hidden import LastHidden
 from distillkit.targets.logits import Said
 from distillkit.targets.packing import Payload
 from distillkit.targets.sampled import Sampled
+from distillkit.targets.sampled_logits import SampledLogits
 from distillkit.targets.top_k import TopK
 from distillkit.targets.top_p import TopP
 
@@ -61,7 +62,7 @@ class Codec(Protocol):
         """About what a position takes, of a teacher with so many outputs and hidden channels."""
 
 
-CODECS: tuple[type[Codec], ...] = (Dense, LastHidden, Sampled, TopK, TopP)
+CODECS: tuple[type[Codec], ...] = (Dense, LastHidden, Sampled, SampledLogits, TopK, TopP)
 
 
 def from_settings(settings: dict[str, Any]) -> Codec:

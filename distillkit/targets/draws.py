@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from distillkit.records import KEY_BYTES
 from distillkit.targets.packing import before
@@ -44,3 +47,17 @@ class Draws:
         bits = np.random.Philox(key=key, counter=[0, 0, 0, self.seed])
         bits.advance(skipped)
         return bits.random_raw(int(stop - start) + rest)[rest:]
+
+
+def drawn(
+    sums: Float[Tensor, "positions outputs"], uniforms: Float[Tensor, "positions draws"]
+) -> Int[Tensor, "positions draws"]:
+    """Inverse transform sampling: ids, ascending, each as often as it was drawn.
+
+    `sums` are the running sums of the outputs' weights, in float64, where no id is lost to
+    rounding.
+    """
+    whole = sums[:, -1:]
+    wanted = torch.minimum(uniforms * whole, whole.nextafter(torch.zeros_like(whole)))
+    # the first id whose sum exceeds what is wanted: never one without mass
+    return torch.searchsorted(sums, wanted, right=True).sort(dim=-1).values

@@ -54,7 +54,7 @@ def merge(
     for other in others:
         (_check_joined if is_join else _check_averaged)(first, other)
     shares = None if is_join else _shares(weights, len(stores))
-    with _appearing(out) as folder:
+    with appearing(out) as folder:
         return _joined(stores, folder) if shares is None else _averaged(stores, shares, folder)
 
 
@@ -243,7 +243,7 @@ def _mean_quality(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
+def appearing(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that gets its name when the block ends well."""
     folder = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""The most probable ids of each position, their log-probabilities, and the mass of all others.
+"""Some ids of each position, their log-probabilities, and the mass of all others.
 
     an example:  masses, float16 for each position and temperature | steps, a byte a position
                  | bits of a shortfall, a byte | k - number of ids, so many bits a position
@@ -48,7 +48,7 @@ _NO_ID = torch.iinfo(torch.int64).max
 
 @dataclass(frozen=True)
 class Nucleus:
-    """What `TopK` and `TopP` have in common; `mass` is that which the kept ids shall reach.
+    """What `TopK`, `TopP` and `SampledLogits` share; `mass` is what the likeliest ids shall reach.
 
     Rounding to 2^bits levels costs 1e-4 nats with 6 bits, 1e-5 with 8 (a language model's 50 most
     probable ids; scripts/bench/codecs.py): far less than what the other ids' mass hides, so 6 will
@@ -88,7 +88,7 @@ class Nucleus:
 
     @torch.inference_mode()
     def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
-        """The smallest set of the most probable ids that has the mass, but at most k of them.
+        """The ids that are kept, their probabilities, and what the others have.
 
         `counts` [positions] of ids; `ids` [positions, k], ascending, and their `log_probs`, of
         which the first `counts` mean something; `rest` [positions, temperatures]: the mass of all
@@ -101,24 +101,37 @@ class Nucleus:
             "log_probs": np.zeros((0, self.k), np.float32),
             "rest": np.zeros((0, len(self.captured))),
         }
-        parts = [none, *(self._pick(logits) for _, logits in chunks(said))]
+        parts = [none]
+        for part, logits in chunks(said):
+            below = logits - logits.amax(dim=-1, keepdim=True)
+            whole = below.exp().sum(dim=-1, keepdim=True, dtype=torch.float64)
+            check_mass(whole)
+            ids, kept = self.choose(below, whole, draws, part)
+            parts.append(self._picked(below, whole, ids, kept))
         return {name: np.concatenate([part[name] for part in parts]) for name in none}
 
-    def _pick(self, logits: Tensor) -> dict[str, np.ndarray]:
+    def choose(
+        self, logits: Tensor, whole: Tensor, draws: Draws, part: slice
+    ) -> tuple[Tensor, Tensor]:
+        """(ids [positions, k], which of them are kept): the smallest set of the likeliest ids that
+        has the mass, but at most k of them. The sum of exp(logits) is `whole` [positions, 1]."""
         top, ids = logits.topk(self.k)
-        below, top = logits - top[:, :1], top - top[:, :1]
-        whole = below.exp().sum(dim=-1, keepdim=True, dtype=torch.float64)
-        check_mass(whole)
         kept = top > -torch.inf
         if self.mass < 1:
             reached = top.double().exp().cumsum(dim=-1) >= self.mass * whole
             kept[:, 1:] &= ~reached[:, :-1]
-        rest = [_rest(below / t, ids, kept) for t in self.captured]
-        ids, order = ids.where(kept, _NO_ID).sort(dim=-1)
+        return ids, kept
+
+    def _picked(
+        self, logits: Tensor, whole: Tensor, ids: Tensor, kept: Tensor
+    ) -> dict[str, np.ndarray]:
+        rest = [_rest(logits / t, ids, kept) for t in self.captured]
+        ids = ids.where(kept, _NO_ID).sort(dim=-1).values
+        chosen = logits.gather(1, ids.where(ids != _NO_ID, 0))
         return {
             "counts": kept.sum(dim=-1).cpu().numpy(),
             "ids": ids.int().cpu().numpy(),
-            "log_probs": (top - whole.log()).gather(1, order).float().cpu().numpy(),
+            "log_probs": (chosen - whole.log()).float().cpu().numpy(),
             "rest": torch.stack(rest, dim=-1).cpu().numpy(),
         }
 
@@ -161,11 +174,15 @@ class Nucleus:
         return decode
 
     def expected_bytes(self, outputs: int, hidden: int) -> float:
-        """About what a position takes: how many ids have the mass is an estimate."""
-        ids = nucleus_ids(outputs, self.mass, self.k)
-        number = math.log2(self.k + 1) if self.mass < 1 else 0.0
+        """About what a position takes: how many ids it has is an estimate."""
+        ids = self.expected_ids(outputs)
+        number = math.log2(self.k + 1) if ids < self.k else 0.0
         fixed = 2 * len(self.captured) + 1
         return fixed + (number + self.bits * ids) / 8 + id_set_bytes(outputs, ids)
+
+    def expected_ids(self, outputs: int) -> float:
+        """About how many ids a position has."""
+        return nucleus_ids(outputs, self.mass, self.k)
 
     def _unpack(self, payload: Payload) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids and log-probabilities (up to a constant) [positions, most ids], and the masses."""
@@ -185,7 +202,8 @@ def _rest(logits: Tensor, ids: Tensor, kept: Tensor) -> Tensor:
     """The mass [positions] of all ids but the kept ones of `ids`; the largest logit is 0."""
     every = logits.exp()
     chosen = every.gather(1, ids)
-    others = every.scatter_(1, ids, chosen.where(~kept, 0)).sum(dim=-1, dtype=torch.float64)
+    left = chosen.where(~kept, 0)  # an id that is named twice is kept once, and so not left
+    others = every.scatter_reduce_(1, ids, left, "amin").sum(dim=-1, dtype=torch.float64)
     inside = chosen.where(kept, 0).sum(dim=-1, dtype=torch.float64)
     return others / (others + inside)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from distillkit.constraints import Positive, PositiveInt
 from distillkit.records import SparseTargets
 from distillkit.targets import id_sets
-from distillkit.targets.draws import Draws
+from distillkit.targets.draws import Draws, drawn
 from distillkit.targets.expected import id_set_bytes, unique_ids
 from distillkit.targets.logits import Said, check_mass, chunks
 from distillkit.targets.packing import (
@@ -82,14 +82,11 @@ class Sampled:
         return {name: np.concatenate([part[name] for part in parts]) for name in none}
 
     def _pick(self, logits: Tensor, uniforms: Tensor) -> dict[str, np.ndarray]:
-        """Inverse transform sampling; the sums in float64, where no id is lost to rounding."""
         below = (logits - logits.amax(dim=-1, keepdim=True)) / self.temperature
         sums = (below * self.exponent).exp().cumsum(dim=-1, dtype=torch.float64)
         whole = sums[:, -1:]
         check_mass(whole)
-        wanted = torch.minimum(uniforms * whole, whole.nextafter(torch.zeros_like(whole)))
-        # the first id whose sum exceeds what is wanted: never one without mass
-        ids = torch.searchsorted(sums, wanted, right=True).sort(dim=-1).values
+        ids = drawn(sums, uniforms)
         picked = {"ids": ids.int().cpu().numpy()}
         if self.exponent != 1:
             chosen = below.gather(1, ids)

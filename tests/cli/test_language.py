@@ -88,6 +88,10 @@ def test_one_store_serves_other_batches_packings_seeds_and_losses(
                 "targets.codec.k=20",
             ],
         ),
+        (
+            "sampled_logits",
+            ["loss=soft_cross_entropy", "loss.rest=renormalise", "loss.temperature=1"],
+        ),
         ("last_hidden", ["loss=skew_kl", "loss.temperature=3"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""`distillkit targets inspect|verify|merge|export`, and targets.path."""
+"""`distillkit targets inspect|verify|merge|convert|export`, and targets.path."""
 
 import json
 import shutil
@@ -165,6 +165,23 @@ def test_the_average_of_two_teachers_teaches_another_student(
     assert len(found) == 2, "the student of one store was taken for that of the other"
 
 
+def test_a_store_under_another_codec_serves_the_same_run(
+    distillkit: Distillkit, fresh: list[str], store: Path, tmp_path: Path
+) -> None:
+    result = distillkit(
+        "targets", "convert", "drawn", store, "targets=sampled", "targets.codec.draws=9"
+    )
+    examples = json.loads((store / "targets.json").read_text())["examples"]
+    start = f"drawn: {examples} examples, {examples} positions under sampled, "
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(start)
+    assert "converted from" in distillkit("targets", "inspect", "drawn").out
+    words = [*fresh, f"targets.path={tmp_path / 'drawn'}", "loss.temperature=1.0"]
+    learnt = distillkit("train-student", *words)
+    assert learnt.code == 0, learnt.err
+    assert "targets" not in kinds(tmp_path / "workspace")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -173,11 +190,16 @@ def test_the_average_of_two_teachers_teaches_another_student(
         (["merge", "out", "{store}", "{store}", "--weights", "1,x"], "--weights 1,x: must be"),
         (["merge", "out", "{store}", "{store}", "--weights", "1,1"], "of one teacher"),
         (["merge", "out", "{store}", "nowhere"], "nowhere: no targets.json in it"),
+        (["convert", "out", "nowhere", "targets=top_k"], "nowhere: no targets.json in it"),
+        (["convert", "out", "{store}", "targets=top_x"], "no such targets; did you mean top_p?"),
+        (["convert", "out", "{store}", "targets=top_k"], "codec.k = 50: the teacher has only 2"),
+        (["convert", "out", "{store}", "loss=jsd"], "loss=jsd: converting takes settings of"),
+        (["convert", "out", "{store}", "targets.path=x"], "targets.path = x: the store to convert"),
         (["export", "nowhere", "out.parquet"], "nowhere: no targets.json in it"),
         (["export", "{store}", "{store}"], "already there"),
     ],
 )
-def test_what_cannot_be_merged_or_exported_is_one_line(
+def test_what_cannot_be_made_of_stores_is_one_line(
     distillkit: Distillkit, store: Path, tmp_path: Path, words: list[str], said: str
 ) -> None:
     refused(distillkit("targets", *(word.format(store=store) for word in words)), said)
@@ -197,7 +219,7 @@ def test_a_store_is_exported_with_a_row_a_position(
     assert found.num_rows == manifest["positions"]
 
 
-@pytest.mark.parametrize("action", ["inspect", "verify", "merge", "export"])
+@pytest.mark.parametrize("action", ["inspect", "verify", "merge", "convert", "export"])
 def test_every_action_has_a_help_of_its_own(distillkit: Distillkit, action: str) -> None:
     result = distillkit("targets", action, "--help")
     assert result.code == 0

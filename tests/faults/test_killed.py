@@ -1,15 +1,12 @@
 """Runs that are really killed (SIGKILL) and started again with the same command."""
 
-import json
-import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests import tiny
+from tests.faults.kills import kill_when, weights
 
 SLOW = ["trainer.checkpoint_seconds=0", "teacher.epochs=3", "trainer.epochs=3"]
 
@@ -23,38 +20,6 @@ def undisturbed(
     done = tiny.run("train", *tiny.small(body, *reviews, folder / "workspace"), *SLOW, cwd=folder)
     assert done.returncode == 0, done.stderr
     return weights(folder / "workspace")
-
-
-def weights(workspace: Path) -> dict[str, str]:
-    """Every trained model's folder name and the sha256 of its weights."""
-    found = {}
-    for path in workspace.glob("*/manifest.json"):
-        facts = json.loads(path.read_text())["facts"]
-        if "weights_sha256" in facts:
-            found[path.parent.name] = facts["weights_sha256"]
-    return found
-
-
-def kill_when(words: list[str], cwd: Path, sign: str) -> bool:
-    """Start distillkit and SIGKILL it once there is a path like `sign`; False if it ended first."""
-    process = subprocess.Popen(
-        tiny.command("train", *words),
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=tiny.env(),
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 100
-    while process.poll() is None and time.monotonic() < deadline:
-        if any(cwd.glob(sign)):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    return False
 
 
 STAGES = {

@@ -8,7 +8,17 @@ import torch
 
 from distillkit.errors import TargetsError
 from distillkit.records import Outputs, SoftTargets
-from distillkit.targets import Codec, Dense, Draws, LastHidden, Sampled, TopK, TopP, logits
+from distillkit.targets import (
+    Codec,
+    Dense,
+    Draws,
+    LastHidden,
+    Sampled,
+    SampledLogits,
+    TopK,
+    TopP,
+    logits,
+)
 from distillkit.targets.codecs import CODECS, from_settings
 from distillkit.targets.packing import payload
 from tests.unit.targets.answers import keys, random_hidden, random_logits, there_and_back
@@ -21,6 +31,7 @@ EVERY: list[Codec] = [
     LastHidden("int8"),
     Sampled(draws=7),
     Sampled(draws=7, temperature=2.0, exponent=0.5),
+    SampledLogits(k=6),
     TopK(k=4, bits=6),
     TopK(k=4, bits=16, temperatures=[2.0, 1.0, 0.5]),
     TopP(p=0.7, k=6),

@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from distillkit.records import Head, HiddenOutputs, Outputs
-from distillkit.targets import Dense, Draws, LastHidden, Sampled, TargetWriter, TopK, TopP
+from distillkit.targets import (
+    Dense,
+    Draws,
+    LastHidden,
+    Sampled,
+    SampledLogits,
+    TargetWriter,
+    TopK,
+    TopP,
+)
 from distillkit.targets.expected import (
     id_set_bytes,
     nucleus_ids,
@@ -29,6 +38,7 @@ CODECS: list[Any] = [
     Sampled(draws=12),
     Sampled(draws=50, exponent=0.8),
     Sampled(draws=50, temperature=2.0),
+    SampledLogits(k=256),
     TopK(k=50, bits=6),
     TopK(k=20, bits=16, temperatures=[1.0, 2.0]),
     TopP(p=0.95, k=100),

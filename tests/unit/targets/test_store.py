@@ -16,6 +16,7 @@ from distillkit.targets import (
     Draws,
     LastHidden,
     Sampled,
+    SampledLogits,
     TargetStore,
     TargetWriter,
     TopK,
@@ -150,6 +151,7 @@ CODECS: list[Codec] = [
     LastHidden("int8"),
     Sampled(draws=9),
     Sampled(draws=9, exponent=0.5, temperature=2.0),
+    SampledLogits(k=7, bits=8),
     TopK(k=5, temperatures=[1.0, 2.0]),
     TopP(p=0.8, k=9, bits=8),
 ]

@@ -1,0 +1,124 @@
+"""A store of all logits as one of another codec: the teacher is not asked again."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from distillkit.errors import TargetsError, WorkspaceError
+from distillkit.progress import track
+from distillkit.records import HiddenOutputs, HiddenTargets, Outputs, SoftTargets
+from distillkit.targets.draws import Draws
+from distillkit.targets.expected import store_bytes
+from distillkit.targets.logits import Said
+from distillkit.targets.manifest import StoreManifest
+from distillkit.targets.merge import WHOLE, appearing, pieces
+from distillkit.targets.quality import quality
+from distillkit.targets.reader import TargetStore
+from distillkit.targets.settings import StoredTargets
+from distillkit.targets.writer import TargetWriter
+
+POSITIONS = 4096  # that are decoded and picked at a time
+QUALITY_POSITIONS = 512  # of which what is kept is held against what was there
+
+
+def convert(
+    path: Path, out: Path, settings: StoredTargets, *, device: torch.device | str = "cpu"
+) -> StoreManifest:
+    """Write the store of `path` to `out`, which appears when it is whole, as `settings` say.
+
+    It stays a store of the same teacher, tokenizer and data, and serves the same runs. Draws are
+    those that a capture with the same seed makes, up to the rounding of what `path` keeps. Raises
+    `TargetsError` for a store that does not keep all logits or an `out` that is there,
+    `WorkspaceError` if the disk has no room.
+    """
+    store = TargetStore.open(path)
+    found, codec = store.manifest, settings.codec
+    if found.codec["name"] not in WHOLE:
+        raise TargetsError(
+            f"{path}: its codec, {found.codec['name']}, does not keep all logits; only a store of "
+            f"{' or '.join(WHOLE)} can be converted"
+        )
+    if codec.files and found.codec["name"] != codec.name:
+        raise TargetsError(
+            f"targets.codec = {codec.name}: {path} keeps logits ({found.codec['name']}), and no "
+            "hidden states can be made of them; choose another codec"
+        )
+    if out.exists():
+        raise TargetsError(f"{out}: already there; give another name, or remove it first")
+    codec.check(found.outputs)
+    _check_room(store, out, settings)
+    with appearing(out) as folder, TargetWriter(folder, codec) as writer:
+        examples = _rewritten(store, writer, settings, torch.device(device))
+        origin = found.origin | {"converted": {"fingerprint": found.fingerprint, **found.codec}}
+        manifest = writer.finish(examples, tokens=found.tokens, labels=found.labels, origin=origin)
+        manifest = _measured(store, TargetStore(folder, manifest), torch.device(device))
+        manifest.save(folder)
+    return manifest
+
+
+def _rewritten(
+    store: TargetStore, writer: TargetWriter, settings: StoredTargets, device: torch.device
+) -> list[int]:
+    """Have all examples written anew, in their order; how many each shard has."""
+    keys, positions = store.keys, store.positions
+    examples = []
+    with track("convert", int(positions.sum()), unit="positions") as bar:
+        shards = pieces(positions, np.arange(len(keys)), settings.shard_tokens)
+        for number, shard in enumerate(shards):
+            parts = []
+            for rows in pieces(positions, shard, POSITIONS):
+                said = _said(store, rows, device)
+                writer.describe(said)
+                draws = Draws(settings.seed, keys[rows], positions[rows])
+                parts.append(settings.codec.pick(said, draws))
+                bar.advance(int(positions[rows].sum()))
+            picked = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+            writer.write(number, keys[shard], positions[shard], picked)
+            examples.append(len(shard))
+    return examples
+
+
+def _said(store: TargetStore, rows: np.ndarray, device: torch.device) -> Said:
+    kept = store.read(rows, device)
+    assert isinstance(kept, SoftTargets | HiddenTargets), "of a codec that keeps all logits"
+    if isinstance(kept, SoftTargets):
+        return Outputs(kept.logits)
+    return HiddenOutputs(kept.hidden, kept.head)
+
+
+def _measured(store: TargetStore, made: TargetStore, device: torch.device) -> StoreManifest:
+    """The manifest with its quality: of a few examples from all over the store."""
+    manifest, count = made.manifest, len(store.positions)
+    if manifest.outputs < 2 or not count:
+        return manifest
+    wanted = int(QUALITY_POSITIONS / max(1.0, float(store.positions.mean()))) + 1
+    rows = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
+    kept = made.read(made.rows(store.keys[rows]), device)
+    return replace(manifest, quality=quality(_said(store, rows, device), kept))
+
+
+def _check_room(store: TargetStore, out: Path, settings: StoredTargets) -> None:
+    manifest = store.manifest
+    hidden = 0
+    if settings.codec.files:
+        kept = store.read(np.zeros(1, np.int64))
+        assert isinstance(kept, HiddenTargets)
+        hidden = kept.hidden.shape[1]
+    expected = store_bytes(
+        settings.codec,
+        examples=manifest.examples,
+        positions=manifest.positions,
+        outputs=manifest.outputs,
+        hidden=hidden,
+    )
+    there = next(folder for folder in out.absolute().parents if folder.is_dir())
+    room = shutil.disk_usage(there).free
+    if expected > room:
+        raise WorkspaceError(
+            f"targets.codec = {settings.codec.name}: about {expected / 1e9:,.1f} GB of targets are "
+            f"expected, and {room / 1e9:,.1f} GB are free in {there}; choose a smaller codec "
+            "(targets=sampled), or write to another disk"
+        )
