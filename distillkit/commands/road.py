@@ -12,7 +12,6 @@ from distillkit.artifacts import Artifact, Workspace, fingerprint
 from distillkit.commands import checks, roles
 from distillkit.commands.roles import Role
 from distillkit.config.build import build
-from distillkit.config.overrides import plain
 from distillkit.data import Corpus, Data
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
@@ -29,17 +28,27 @@ from distillkit.stages.learning import MODEL, Recipe
 from distillkit.stages.online import OnlineTeacher, open_teacher
 from distillkit.students import PretrainedStudent, ScratchStudent, Student
 from distillkit.students.architectures import register_architectures
-from distillkit.targets import OnlineTargets, StoredTargets, StoreManifest, TargetStore
+from distillkit.targets import OnlineTargets, StoredTargets, TargetStore
 from distillkit.tasks import SavedModel, Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
 from distillkit.teachers import LocalTeacher
 
 
 class Road:
-    """The artifacts of one run config. `makes` names the kinds that may be made, not only found."""
+    """The artifacts of one run config. `makes` names the kinds that may be made, not only found.
 
-    def __init__(self, cfg: DictConfig, *, makes: tuple[str, ...]) -> None:
-        self.cfg, self.makes = cfg, makes
+    Of a run in phases each `phase` has a road, and its student starts from that of `before`.
+    """
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        *,
+        makes: tuple[str, ...],
+        phase: str = "",
+        before: "Road | None" = None,
+    ) -> None:
+        self.cfg, self.makes, self.phase, self.before = cfg, makes, phase, before
         self.workspace = Workspace(cfg.workspace)
         self.workspace.check_writable()
         self.seed, self.trust = int(cfg.seed), bool(cfg.trust_remote_code)
@@ -265,10 +274,11 @@ class Road:
 
         def make(out: Path) -> dict[str, Any]:
             if role.name == "untrained":
-                return students.keep_untrained(*self.new_student(), self.task, out=out)
+                return students.keep_untrained(*self.new_student(role), self.task, out=out)
             recipe = self.recipe(role)
-            model, tokenizer = self.new_student()
-            return students.train_student(model, tokenizer, recipe, out=out, label=role.name)
+            model, tokenizer = self.new_student(role)
+            label = f"{role.name}, {self.phase}" if self.phase else role.name
+            return students.train_student(model, tokenizer, recipe, out=out, label=label)
 
         return self._obtain("student", self.student_inputs(role), make, learns=True)
 
@@ -296,11 +306,15 @@ class Road:
             labels=self.corpus.labels,
         )
 
-    def new_student(self) -> tuple[Any, Any]:
+    def new_student(self, role: Role) -> tuple[Any, Any]:
         """The student before training, and its tokenizer."""
         key, spec = self.student_tokenizer()
+        student = self.student
+        if self.before and role.name == "student":
+            key, spec = "start", str(self.before.trained(self.before.student_role).path / MODEL)
+            student = PretrainedStudent(spec)
         return students.make_student(
-            self.student,
+            student,
             self.task,
             self.corpus.labels,
             lambda: self.teacher_model,
@@ -312,6 +326,8 @@ class Road:
 
     def student_tokenizer(self) -> tuple[str, str]:
         """(setting, source) of the student's tokenizer."""
+        if self.before:
+            return self.before.student_tokenizer()
         if isinstance(self.student, PretrainedStudent):
             return "student.path", self.student.path
         if isinstance(self.student, ScratchStudent) and self.student.tokenizer:
@@ -320,43 +336,7 @@ class Road:
 
     def student_inputs(self, role: Role) -> dict[str, Any]:
         """What decides the student, its control, or the student before training."""
-        key, spec = self.student_tokenizer()
-        data = [self.labelled.fingerprint]
-        if role.from_teacher and self.transfer:
-            data.append(self.transfer.fingerprint)
-        targets = None
-        if role.from_teacher and isinstance(self.targets, OnlineTargets):
-            settings = {"online": asdict(self.targets)}
-            targets = fingerprint({"origin": self.origin(), **settings})
-        elif role.from_teacher:
-            targets = fingerprint(self.store_inputs())
-            if self.given_store:
-                given = StoreManifest.open(self.store).fingerprint
-                targets = fingerprint({"run": self.origin(), "store": given})
-        is_pretrained = isinstance(self.student, PretrainedStudent)
-        if role.name == "untrained":
-            # nothing of the training decides it
-            return students.start_inputs(
-                self.student,
-                self.task,
-                teacher=fingerprint(self.teacher_inputs()),
-                data=data,
-                seed=self.seed,
-            )
-        return students.inputs(
-            self.student,
-            self.task,
-            source=identity(spec, key=key) if is_pretrained else "new weights",
-            tokenizer=tokenizer_identity(spec, key=key),
-            teacher=fingerprint(self.teacher_inputs()),
-            targets=targets,
-            data=data,
-            loss=role.node,
-            optimizer=plain(self.cfg.optimizer),
-            scheduler=plain(self.cfg.scheduler),
-            settings=role.settings,
-            seed=self.seed,
-        )
+        return roles.inputs(self, role)
 
     # evaluation
 
@@ -387,7 +367,8 @@ class Road:
     def rows(self, *, student: SavedModel | None = None, digest: str = "") -> dict[str, Any]:
         """The rows of an evaluation: teacher, student, control, as far as they are there."""
         found: dict[str, tuple[SavedModel, str]] = {}
-        if self.teacher.path or "teacher" in self.makes or self.find_teacher():
+        asks = "teacher" in self.makes and self.loss.needs_teacher
+        if self.teacher.path or asks or self.find_teacher():
             model = self.teacher_model
             found["teacher"] = (model.saved, model.origin["fingerprint"])
         if student:

@@ -285,6 +285,9 @@ def _run_lines(results: Mapping[str, Any]) -> list[str]:
     lines = [f"- measured with {shown}"]
     for name, value in results.get("run", {}).items():
         lines.append(f"- {name}: {value}")
+    for phase in results.get("phases", []):
+        told = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
+        lines.append(f"- phase {phase['name']}: {told}")
     for term, drawn in results.get("layer_maps", {}).items():
         lines += ["", f"Layers of the student that learn from the teacher's ({term}):", ""]
         lines += ["```", drawn, "```"]
