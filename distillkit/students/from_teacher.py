@@ -11,7 +11,9 @@ from distillkit.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-How = Literal["uniform", "first", "last", "drop_middle", "block_influence", "importance"]
+How = Literal[
+    "uniform", "every_kth", "first", "last", "drop_middle", "block_influence", "importance"
+]
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,9 @@ class FromTeacher:
     """
 
     layers: int | list[int] | None = None
-    choose: Literal["uniform", "first", "last", "drop_middle", "block_influence", "importance"] = (
-        "uniform"
-    )
+    choose: Literal[
+        "uniform", "every_kth", "first", "last", "drop_middle", "block_influence", "importance"
+    ] = "uniform"
     hidden_size: PositiveInt | None = None
     intermediate_size: PositiveInt | None = None
     num_attention_heads: PositiveInt | None = None
@@ -67,9 +69,15 @@ class FromTeacher:
 
     def check_layers(self, teacher_layers: int) -> None:
         """Raise `ConfigError` for layers that the teacher does not have."""
-        if isinstance(self.layers, int) and self.layers > teacher_layers:
+        count = self.layers if isinstance(self.layers, int) else 1
+        if count > teacher_layers:
             raise ConfigError(
                 f"student.layers = {self.layers}: the teacher has {teacher_layers} layers"
+            )
+        if self.choose == "every_kth" and teacher_layers % count:
+            raise ConfigError(
+                f"student.layers = {self.layers}: with student.choose=every_kth it must divide the "
+                f"teacher's {teacher_layers}; choose uniform, or name the layers"
             )
         if isinstance(self.layers, list) and self.layers[-1] >= teacher_layers:
             raise ConfigError(
@@ -88,13 +96,18 @@ def kept_layers(
 
     `uniform` keeps the first and the last and spaces the others evenly: 6 of 12 are
     [0, 2, 4, 7, 9, 11], the layers of DistilBERT (Sanh et al. 2019,
-    https://arxiv.org/abs/1910.01108, in its `extract_distilbert.py`). `drop_middle` drops one block
+    https://arxiv.org/abs/1910.01108, in its `extract_distilbert.py`). `every_kth` keeps the last of
+    each k = teacher_layers / count: 6 of 12 are [1, 3, 5, 7, 9, 11], those that TinyBERT's uniform
+    map is to (Jiao et al. 2020, https://arxiv.org/abs/1909.10351). `drop_middle` drops one block
     in the middle (of an odd `count`, one more is kept in front). `block_influence` and `importance`
     keep the layers of the highest `scores` [teacher_layers]; of equal ones, the earlier.
     """
     match how:
         case "first":
             return list(range(count))
+        case "every_kth":
+            k = teacher_layers // count
+            return list(range(k - 1, teacher_layers, k))
         case "last":
             return list(range(teacher_layers - count, teacher_layers))
         case "drop_middle":
