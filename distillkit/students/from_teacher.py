@@ -1,7 +1,7 @@
 """A student cut out of its teacher: fewer layers, or narrower ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,8 @@ class FromTeacher:
     keeps all. Widths are null or smaller than the teacher's; what matters most is kept, measured on
     `calibration_examples` of the training text as in Minitron, https://arxiv.org/abs/2407.14679,
     section 2: hidden channels and neurons by mean |activation|, heads by the norm of their output.
+    With `narrow_by: pca` the hidden channels, word embeddings included, become the principal
+    components of the teacher's (see `hidden_projection`).
     """
 
     layers: int | list[int] | None = None
@@ -34,6 +36,7 @@ class FromTeacher:
     intermediate_size: PositiveInt | None = None
     num_attention_heads: PositiveInt | None = None
     num_key_value_heads: PositiveInt | None = None
+    narrow_by: Literal["importance", "pca"] = "importance"
     calibration_examples: PositiveInt = 64
 
     def __post_init__(self) -> None:
@@ -44,6 +47,11 @@ class FromTeacher:
             raise ConfigError(
                 f"student.layers = {self.layers}: must name layers in ascending order, from 0, "
                 "each once"
+            )
+        if self.narrow_by == "pca" and self.hidden_size is None:
+            raise ConfigError(
+                "student.narrow_by = pca: it makes fewer hidden channels; set student.hidden_size, "
+                "or student.narrow_by=importance"
             )
 
     @property
@@ -133,6 +141,7 @@ def make(
     for an architecture that cannot be cut.
     """
     from distillkit.students.anatomy import layer_stack
+    from distillkit.students.projection import hidden_projection
     from distillkit.students.pruning import prune
     from distillkit.students.scores import first_examples, layer_scores, width_scores
     from distillkit.students.widths import check_widths, kept_widths
@@ -145,6 +154,10 @@ def make(
     widths = None
     if student.is_narrower:
         widths = kept_widths(student, teacher_model, width_scores(teacher_model, text))
+        if student.narrow_by == "pca":
+            assert student.hidden_size is not None
+            projection = hidden_projection(teacher_model, text, student.hidden_size)
+            widths = replace(widths, hidden=None, projection=projection)
     if not isinstance(student.layers, int):
         return prune(teacher_model, layers=student.layers, widths=widths)
     scores = None
