@@ -267,12 +267,13 @@ class Road:
 
         def make(out: Path) -> dict[str, Any]:
             if role.name == "untrained":
-                return students.keep_untrained(*self.new_student(), self.task, out=out)
+                return students.keep_untrained(*self._made_student(), self.task, out=out)
             recipe = self.recipe(role)
             model, tokenizer = self.new_student()
             return students.train_student(model, tokenizer, recipe, out=out, label=role.name)
 
-        return self._obtain("student", self.student_inputs(role), make, learns=True)
+        learns = role.name != "untrained"  # of several processes one cuts, the others wait for it
+        return self._obtain("student", self.student_inputs(role), make, learns=learns)
 
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
@@ -296,7 +297,18 @@ class Road:
         )
 
     def new_student(self) -> tuple[Any, Any]:
-        """The student before training, and its tokenizer."""
+        """The student before training, and its tokenizer.
+
+        What is cut out of a teacher is cut once: student, control and those of other losses start
+        from the same artifact.
+        """
+        if not self.untrained_role:
+            return self._made_student()
+        folder = str(self.trained(self.untrained_role).path / MODEL)
+        start = self.task.load(SavedModel(folder, "student", None, self.trust), self.corpus.labels)
+        return start.model, start.tokenizer
+
+    def _made_student(self) -> tuple[Any, Any]:
         key, spec = self.student_tokenizer()
         return students.make_student(
             self.student,
