@@ -274,13 +274,15 @@ class Road:
 
         def make(out: Path) -> dict[str, Any]:
             if role.name == "untrained":
-                return students.keep_untrained(*self.new_student(role), self.task, out=out)
+                made = self._made_student(self.student, *self.student_tokenizer())
+                return students.keep_untrained(*made, self.task, out=out)
             recipe = self.recipe(role)
             model, tokenizer = self.new_student(role)
             label = f"{role.name}, {self.phase}" if self.phase else role.name
             return students.train_student(model, tokenizer, recipe, out=out, label=label)
 
-        return self._obtain("student", self.student_inputs(role), make, learns=True)
+        learns = role.name != "untrained"  # of several processes one cuts, the others wait for it
+        return self._obtain("student", self.student_inputs(role), make, learns=learns)
 
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
@@ -307,12 +309,21 @@ class Road:
         )
 
     def new_student(self, role: Role) -> tuple[Any, Any]:
-        """The student before training, and its tokenizer."""
-        key, spec = self.student_tokenizer()
-        student = self.student
+        """The student before training, and its tokenizer.
+
+        A later phase starts from the student of an earlier one. What is cut out of a teacher is cut
+        once: student, control and those of other losses start from the same artifact.
+        """
         if self.before and role.name == "student":
-            key, spec = "start", str(self.before.trained(self.before.student_role).path / MODEL)
-            student = PretrainedStudent(spec)
+            folder = str(self.before.trained(self.before.student_role).path / MODEL)
+            return self._made_student(PretrainedStudent(folder), "start", folder)
+        if not self.untrained_role:
+            return self._made_student(self.student, *self.student_tokenizer())
+        folder = str(self.trained(self.untrained_role).path / MODEL)
+        start = self.task.load(SavedModel(folder, "student", None, self.trust), self.corpus.labels)
+        return start.model, start.tokenizer
+
+    def _made_student(self, student: Student, key: str, spec: str) -> tuple[Any, Any]:
         return students.make_student(
             student,
             self.task,

@@ -13,11 +13,9 @@ median of the rounds' ratios counts. Weights and texts are random: speed does no
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from timing import machine, ratio, seconds, shown
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -156,7 +155,7 @@ def student_ratio(rounds: int, steps: int, folder: Path) -> dict[str, float]:
     for i in range(rounds + 1):
         bare.append(bare_steps(batches, labels))
         ours.append(our_steps(recipe, plan, collate, steps, folder / f"run-{i}"))
-    return _ratio(ours[1:], bare[1:]) | {
+    return ratio(ours[1:], bare[1:]) | {
         "bare_ms": 1e3 * statistics.median(bare[1:]) / steps,
         "ours_ms": 1e3 * statistics.median(ours[1:]) / steps,
     }
@@ -191,32 +190,13 @@ def teacher_ratio(rounds: int, examples: int, folder: Path) -> dict[str, float]:
     spent: tuple[list[float], list[float]] = ([], [])
     for i in range(rounds + 1):
         for times, call in zip(spent, (bare, partial(ours, i)), strict=True):
-            times.append(_seconds(call))
+            times.append(seconds(call))
     tokens = len(table.ids)
-    return _ratio(spent[0][1:], spent[1][1:]) | {
+    return ratio(spent[0][1:], spent[1][1:]) | {
         "bare_tokens_per_second": tokens / statistics.median(spent[0][1:]),
         "ours_tokens_per_second": tokens / statistics.median(spent[1][1:]),
         "padding": padding_waste(many, length_buckets(many, tokens=settings.batch_tokens)),
     }
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
-
-
-def _seconds(call: Callable[[], None]) -> float:
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun
-
-
-def _ratio(above: list[float], below: list[float]) -> dict[str, float]:
-    ratios = [a / b for a, b in zip(above, below, strict=True)]
-    return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
 
 
 def main() -> None:
@@ -232,26 +212,17 @@ def main() -> None:
         figures = {
             "student step": student_ratio(chosen.rounds, chosen.steps, Path(folder)),
             "teacher pass": teacher_ratio(chosen.rounds, chosen.examples, Path(folder)),
-            "machine": {
-                "processor": processor(),
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            },
+            "machine": machine(),
         }
     step, teacher = figures["student step"], figures["teacher pass"]
-    print(f"student step  {step['ours_ms']:.1f} ms / {step['bare_ms']:.1f} ms = {_shown(step)}")
+    print(f"student step  {step['ours_ms']:.1f} ms / {step['bare_ms']:.1f} ms = {shown(step)}")
     print(
         f"teacher pass  {teacher['ours_tokens_per_second']:,.0f} / "
-        f"{teacher['bare_tokens_per_second']:,.0f} tokens/s = {_shown(teacher)}"
+        f"{teacher['bare_tokens_per_second']:,.0f} tokens/s = {shown(teacher)}"
     )
     print(f"padding       {teacher['padding']:.1%}")
     if chosen.json:
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _shown(figures: dict[str, float]) -> str:
-    return f"{figures['ratio']:.3f} [{figures['lowest']:.3f}, {figures['highest']:.3f}]"
 
 
 if __name__ == "__main__":

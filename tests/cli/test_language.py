@@ -71,7 +71,8 @@ def test_one_store_serves_other_batches_packings_seeds_and_losses(
         result = distillkit("train-student", *words, *change)
         assert result.code == 0, result.err
     assert kinds(tmp_path / "workspace").count("targets") == 1
-    assert kinds(tmp_path / "workspace").count("student") == 5
+    trained, starts = 5, 2  # another seed is another start, whatever is cut out of the teacher
+    assert kinds(tmp_path / "workspace").count("student") == trained + starts
 
 
 @pytest.mark.parametrize(
