@@ -1,5 +1,6 @@
 """Tokenised examples: token ids flat in memory-mapped arrays, and which positions count."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,28 @@ class TokenTable:
     labels: np.ndarray
     labelled: np.ndarray
     counted: np.ndarray | None = None
+
+    @classmethod
+    def of_rows(
+        cls,
+        rows: Sequence[np.ndarray],
+        keys: np.ndarray,
+        labels: Sequence[np.ndarray],
+        *,
+        counted: Sequence[np.ndarray] | None = None,
+    ) -> "TokenTable":
+        """A table of labelled examples, each with its token ids, its key and its labels."""
+        lengths = [len(row) for row in rows]
+        flat = np.concatenate([np.zeros(0, np.int64), *labels])
+        return cls(
+            ids=np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+            segments=None,
+            keys=keys,
+            labels=flat,
+            labelled=np.ones(len(flat), bool),
+            counted=None if counted is None else np.concatenate([np.zeros(0, bool), *counted]),
+        )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -12,6 +12,7 @@ from distillkit.stages.harness import STDERR
 # column -> (title, format, how it reads); a column stands in the table where a row has it
 COLUMNS: dict[str, tuple[str, str]] = {
     "perplexity": ("perplexity", ",.2f"),
+    "masked_accuracy": ("masked accuracy", ".4f"),
     "rouge_l": ("ROUGE-L", ".2f"),
     "accuracy": ("accuracy", ".4f"),
     "micro_f1": ("micro-F1", ".4f"),

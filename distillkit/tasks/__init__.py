@@ -2,6 +2,7 @@
 
 from distillkit.tasks.causal_lm import CausalLM
 from distillkit.tasks.classification import Classification
+from distillkit.tasks.masked_lm import MaskedLM
 from distillkit.tasks.multi_label import MultiLabel
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
@@ -13,6 +14,7 @@ __all__ = [
     "Classification",
     "HeldOut",
     "Loaded",
+    "MaskedLM",
     "MultiLabel",
     "Regression",
     "SavedModel",
