@@ -47,17 +47,20 @@ class Collator:
             inputs["position_ids"] = self._positions(shape, rows, begins, lengths)
         if table.segments is not None:
             inputs["token_type_ids"] = self._filled(shape, places, table.segments[tokens], 0)
-        counted, labels = None, indices
+        counted = allowed = None
         if table.counted is not None:
             counted = self._tensor(places[table.counted[tokens]])
-            begin, end = self.positions[indices], self.positions[indices + 1]
-            labels = spread(begin, end - begin)
+        if table.allowed is not None:
+            allowed = self._filled(shape, places, table.allowed[tokens], 0).bool()
+        begin, end = self.positions[indices], self.positions[indices + 1]
+        labels = spread(begin, end - begin)
         return Batch(
             inputs=inputs,
             indices=indices,
             labels=self._tensor(np.asarray(table.labels[labels])),
             labelled=self._tensor(np.asarray(table.labelled[labels])),
             counted=counted,
+            allowed=allowed,
         )
 
     def _filled(

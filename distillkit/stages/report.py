@@ -18,6 +18,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "micro_f1": ("micro-F1", ".4f"),
     "subset_accuracy": ("subset accuracy", ".4f"),
     "f1": ("F1", ".4f"),
+    "exact_match": ("exact match", ".4f"),
     "precision": ("precision", ".4f"),
     "recall": ("recall", ".4f"),
     "token_accuracy": ("token accuracy", ".4f"),

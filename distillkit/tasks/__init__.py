@@ -4,6 +4,7 @@ from distillkit.tasks.causal_lm import CausalLM
 from distillkit.tasks.classification import Classification
 from distillkit.tasks.masked_lm import MaskedLM
 from distillkit.tasks.multi_label import MultiLabel
+from distillkit.tasks.question_answering import QuestionAnswering
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut, Loaded, SavedModel, Task
@@ -16,6 +17,7 @@ __all__ = [
     "Loaded",
     "MaskedLM",
     "MultiLabel",
+    "QuestionAnswering",
     "Regression",
     "SavedModel",
     "SequenceTask",

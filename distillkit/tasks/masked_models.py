@@ -9,7 +9,7 @@ from distillkit.errors import ModelError
 from distillkit.losses.heads import project
 from distillkit.records import Head
 from distillkit.tasks.language_heads import TOKENS, device_of, distance, evaluated, tolerance
-from distillkit.tasks.models import load_model, new_model
+from distillkit.tasks.models import load_complete, load_model, new_model
 
 MASKED = "AutoModelForMaskedLM"
 
@@ -70,20 +70,8 @@ def load_masked_lm(
     With `may_lack_head` a body will do, and has a new head (seed torch before). `options` may be
     `dtype` and `device_map`.
     """
-    model, report = load_model(
-        folder,
-        key=key,
-        auto_class=MASKED,
-        trust_remote_code=trust_remote_code,
-        output_loading_info=True,
-        **options,
-    )
-    missing = sorted(report["missing_keys"])
-    if missing and not may_lack_head:
-        raise ModelError(
-            f"{key} = {folder}: it has no weights for {missing[0]}; it is no complete masked "
-            f"language model ({type(model).__name__}); teacher.body=… fits its head first"
-        )
+    load = load_model if may_lack_head else load_complete
+    model = load(folder, key=key, auto_class=MASKED, trust_remote_code=trust_remote_code, **options)
     check_masked_head(model, key=f"{key} = {folder}")
     return model.eval()
 

@@ -105,6 +105,27 @@ def load_model(
         )
 
 
+def load_complete(
+    folder: str, *, key: str, auto_class: str, trust_remote_code: bool = False, **options: Any
+) -> Any:
+    """The model of a folder or hub id; raises `ModelError` where it lacks weights, as of a head."""
+    model, report = load_model(
+        folder,
+        key=key,
+        auto_class=auto_class,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+        **options,
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{key} = {folder}: it has no weights for {missing[0]}; it is no complete "
+            f"{type(model).__name__}. teacher.body=… fits such a head first"
+        )
+    return model
+
+
 def new_classifier(
     config: dict[str, Any],
     labels: LabelSpace,

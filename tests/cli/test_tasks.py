@@ -145,3 +145,40 @@ def test_a_body_without_a_head_is_no_ready_teacher(
 ) -> None:
     words = but(documents, "teacher.body=null", f"teacher.path={body}")
     refused(distillkit("train", *words), "it has no weights for cls.predictions", "teacher.body=")
+
+
+@pytest.fixture
+def questions(common: list[str], tmp_path: Path) -> list[str]:
+    """Words of a run over questions; some passages need two windows."""
+    data = ["data=questions", f"data.train={tiny.write_questions(tmp_path)}"]
+    more = ["task.max_length=24", "task.stride=4", "teacher.epochs=4", "data.test_fraction=0.2"]
+    return but([*common, "task=question_answering", *data], *more)
+
+
+def test_question_answering(distillkit: Distillkit, questions: list[str], tmp_path: Path) -> None:
+    found = trained(distillkit, tmp_path, *questions)
+    assert found["headline"] == "f1"
+    teacher, student = (found["rows"][row] for row in ("teacher", "student"))
+    assert {"exact_match", "nll", "ece", "agreement"} <= student.keys()
+    assert teacher["kl_to_teacher"] == 0 < student["kl_to_teacher"] < 5
+    assert "windows of 24 tokens that share 4" in found["protocol"]
+
+    from transformers import AutoModelForQuestionAnswering
+
+    AutoModelForQuestionAnswering.from_pretrained(report(tmp_path) / "student")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["loss=logit_mse"], "compares all outputs, and here some are ruled out"),
+        (["task.stride=24"], "task.stride = 24: windows of task.max_length = 24"),
+        (["task.stride=18"], "which leaves no room; raise it, or lower task.stride"),
+        (["data.answers=answer"], "data.answers = answer: no such column"),
+    ],
+)
+def test_what_questions_cannot_be_answered_with_is_refused(
+    change: list[str], said: str, distillkit: Distillkit, questions: list[str]
+) -> None:
+    words = but(questions, *change, without="loss." if change[0].startswith("loss") else "-")
+    refused(distillkit("train", *words), said)
