@@ -63,6 +63,8 @@ def measure(
             "headline_interval": [math.exp(low), math.exp(high)],
             "positions": len(owner),
         }
+        if not task.generates:  # of masked tokens; perplexity alone ranks those that generate
+            rows[row]["masked_accuracy"] = float(found["correct"].mean())
         if "teacher" in scores:
             rows[row]["agreement"] = float(found["agreement"].mean())
             rows[row]["kl_to_teacher"] = float(found["kl"].mean())
@@ -74,7 +76,7 @@ def measure(
     arrays = {f"{row}.{name}": v for row, found in scores.items() for name, v in found.items()}
     np.savez(out / SCORES, allow_pickle=False, **arrays)
     comparison = _compare(nats, settings)
-    if settings.samples:
+    if settings.samples and task.generates:
         comparison["samples"] = samples(loaded, test, settings)
     if asked:
         rouge, said = instruction.measure(loaded, asked, settings, out)
