@@ -11,7 +11,7 @@ from distillkit.data import Documents
 from distillkit.data.sources import LocalSource, parse
 from distillkit.engine.loop import check_batch_size
 from distillkit.errors import ConfigError, TargetsError
-from distillkit.losses import HardLabelLoss
+from distillkit.losses import HardLabelLoss, Loss
 from distillkit.records import KEY_BYTES, HardLabels, Outputs
 from distillkit.stages import corpus as corpora
 from distillkit.stages import harness
@@ -32,7 +32,12 @@ def check_fit(road: "Road") -> None:
     corpora.check_fit(road.data, road.task)
     if isinstance(road.loss, HardLabelLoss) and road.targets.path:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
-    if road.task.headline == "pearson" and hasattr(road.loss, "temperature"):
+    if not isinstance(road.loss, Loss):
+        raise ConfigError(
+            f"loss._target_ = {road.cfg.loss['_target_']}: no loss; a loss is derived from "
+            "distillkit.losses.Loss"
+        )
+    if road.task.headline == "pearson" and road.loss.needs_classes:
         raise ConfigError(
             f"loss = {type(road.loss).__name__}: a softmax over one real-valued output is "
             "constant; regression takes loss=logit_mse"

@@ -20,18 +20,24 @@ from distillkit.losses.divergences import (
     soft_cross_entropy,
     total_variation,
 )
-from distillkit.losses.loss import HardLabelLoss
+from distillkit.losses.loss import HardLabelLoss, LogitLoss, Loss, SoftmaxLoss, SoftTargetLoss
+from distillkit.losses.mixture import Mixture
 from distillkit.losses.reduction import reduce_terms
 
 __all__ = [
     "JSD",
     "ForwardKL",
     "HardLabelLoss",
+    "LogitLoss",
     "LogitMSE",
+    "Loss",
+    "Mixture",
     "ReverseKL",
     "SkewKL",
     "SkewReverseKL",
     "SoftCrossEntropy",
+    "SoftTargetLoss",
+    "SoftmaxLoss",
     "TotalVariation",
     "forward_kl",
     "jsd",
