@@ -30,7 +30,8 @@ from distillkit.losses.hidden_losses import (
     HiddenMSE,
     Patience,
 )
-from distillkit.losses.loss import HardLabelLoss, Loss
+from distillkit.losses.loss import HardLabelLoss, LogitLoss, Loss, SoftmaxLoss, SoftTargetLoss
+from distillkit.losses.mixture import Mixture
 from distillkit.losses.reduction import reduce_terms
 from distillkit.losses.relation_losses import AttentionKL, AttentionMSE, Relations
 
@@ -46,14 +47,18 @@ __all__ = [
     "HardLabelLoss",
     "HiddenCosine",
     "HiddenMSE",
+    "LogitLoss",
     "LogitMSE",
     "Loss",
+    "Mixture",
     "Patience",
     "Relations",
     "ReverseKL",
     "SkewKL",
     "SkewReverseKL",
     "SoftCrossEntropy",
+    "SoftTargetLoss",
+    "SoftmaxLoss",
     "TotalVariation",
     "bernoulli_kl",
     "forward_kl",
