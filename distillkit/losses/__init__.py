@@ -1,7 +1,10 @@
 """Losses: pure functions of logits, and the thin modules that a run chooses among."""
 
+from distillkit.losses.adaptive import AKL, akl
+from distillkit.losses.decoupled import DKD, dkd
 from distillkit.losses.distillation import (
     JSD,
+    AlphaBeta,
     ForwardKL,
     LogitMSE,
     ReverseKL,
@@ -11,6 +14,7 @@ from distillkit.losses.distillation import (
     TotalVariation,
 )
 from distillkit.losses.divergences import (
+    alpha_beta,
     forward_kl,
     jsd,
     logit_mse,
@@ -20,32 +24,49 @@ from distillkit.losses.divergences import (
     soft_cross_entropy,
     total_variation,
 )
+from distillkit.losses.interpolated import TAID, taid
 from distillkit.losses.loss import HardLabelLoss, LogitLoss, Loss, SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.mixture import Mixture
+from distillkit.losses.ranking import ListMLE, RankNet, list_mle, rank_net
 from distillkit.losses.reduction import reduce_terms
+from distillkit.losses.standardised import StandardisedKL, standardised_kl
 
 __all__ = [
+    "AKL",
+    "DKD",
     "JSD",
+    "TAID",
+    "AlphaBeta",
     "ForwardKL",
     "HardLabelLoss",
+    "ListMLE",
     "LogitLoss",
     "LogitMSE",
     "Loss",
     "Mixture",
+    "RankNet",
     "ReverseKL",
     "SkewKL",
     "SkewReverseKL",
     "SoftCrossEntropy",
     "SoftTargetLoss",
     "SoftmaxLoss",
+    "StandardisedKL",
     "TotalVariation",
+    "akl",
+    "alpha_beta",
+    "dkd",
     "forward_kl",
     "jsd",
+    "list_mle",
     "logit_mse",
+    "rank_net",
     "reduce_terms",
     "reverse_kl",
     "skew_kl",
     "skew_reverse_kl",
     "soft_cross_entropy",
+    "standardised_kl",
+    "taid",
     "total_variation",
 ]
