@@ -5,12 +5,13 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from distillkit.constraints import Fraction, Share
+from distillkit.constraints import Fraction, NonNegative, Share
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import bernoulli_kl, divergence, logit_mse
 from distillkit.losses.elementwise import (
     NOTHING,
+    alpha_beta_terms,
     cross_entropy_terms,
     jsd_terms,
     kl_terms,
@@ -213,3 +214,34 @@ class SkewReverseKL(SkewKL):
     def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """q log(q / m), m = (1 - skew) p + skew q."""
         return skew_reverse_kl_terms(log_p, log_q, skew=self.skew)
+
+
+class AlphaBeta(Divergence):
+    """`alpha_beta` to the soft targets, mixed with the task's loss on the hard labels.
+
+    Of a store of a few entries it is that of the buckets, but unless alpha + beta is 1 it is no
+    bound on that of the whole: powers of probabilities do not add up.
+    """
+
+    def __init__(
+        self,
+        alpha: NonNegative = 0.2,
+        beta: NonNegative = 0.7,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
+        scale_by_t2: bool = True,
+        reduction: Reduction = "batchmean",
+        rest: Rest = "tail",
+    ) -> None:
+        if alpha + beta == 0:
+            raise ConfigError(
+                "loss.alpha = 0, loss.beta = 0: one of both must be greater than 0; forward KL is "
+                "at (1, 0), reverse KL at (0, 1)"
+            )
+        self.alpha, self.beta = float(alpha), float(beta)  # first: the base class tries them
+        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction, rest)
+
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """The alpha-beta divergence's."""
+        return alpha_beta_terms(log_p, log_q, alpha=self.alpha, beta=self.beta)

@@ -3,8 +3,8 @@
 The k entries are k buckets, and all other classes together are one more. What the teacher has in
 that one, the rest, is a policy:
 
-tail         what it left over, 1 - sum p: the divergence of the buckets is then at most that of the
-             whole distributions, for what is not known of the teacher counts as agreed
+tail         what it left over, 1 - sum p: an f-divergence of the buckets is then at most that of
+             the whole distributions, for what is not known of the teacher counts as agreed
 renormalise  nothing: p is scaled to sum 1 over its entries
 ignore       there is no such bucket, and p stays as it is: only the k terms count
 
