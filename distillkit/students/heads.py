@@ -23,7 +23,7 @@ def order_outputs(model: Any, order: np.ndarray, labels: LabelSpace) -> None:
         return
     index = torch.from_numpy(np.asarray(order))
     if not torch.equal(index, torch.arange(len(index))):
-        expected = _logits(model)[:, index]
+        expected = _logits(model)[..., index]
         last = _last_layer(model, len(index))
         with torch.no_grad():
             for rows in last.parameters():
@@ -56,7 +56,7 @@ def _cannot(model: Any) -> ModelError:
 
 
 def _logits(model: Any) -> Tensor:
-    """What the model says of a few tokens, [1, classes]."""
+    """What the model says of a few tokens, [1, (tokens,) classes]."""
     table = model.get_input_embeddings().weight
     ids = torch.arange(TOKENS, device=table.device).unsqueeze(0) % len(table)
     was_training = model.training

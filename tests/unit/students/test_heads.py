@@ -24,11 +24,12 @@ WIDE = {
 }
 
 
-def classifier(kind: str) -> Any:
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+def classifier(kind: str, auto: str = "AutoModelForSequenceClassification") -> Any:
+    import transformers
 
     torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **WIDE)).eval()
+    config = transformers.AutoConfig.for_model(kind, **WIDE)
+    return getattr(transformers, auto).from_config(config).eval()
 
 
 @torch.no_grad()
@@ -45,6 +46,13 @@ def test_each_label_has_the_output_that_meant_it(kind: str) -> None:
     torch.testing.assert_close(says(model), before[:, [2, 0, 1]])
     assert model.config.id2label == {0: "no", 1: "perhaps", 2: "yes"}
     assert model.config.label2id == {"no": 0, "perhaps": 1, "yes": 2}
+
+
+def test_the_labels_of_tokens_are_moved_as_those_of_texts() -> None:
+    model = classifier("bert", "AutoModelForTokenClassification")
+    before = says(model)
+    order_outputs(model, ORDER, LABELS)
+    torch.testing.assert_close(says(model), before[..., [2, 0, 1]])
 
 
 def test_the_same_order_only_takes_the_names() -> None:
