@@ -69,6 +69,8 @@ class Questions(Texts):
         if path is not None and path.suffix.lower() == ".json":
             nested = _nested(path)
             if nested is not None:
+                if self.where:
+                    raise DataError(f"data.where: {spec} is no table, and all is read; unset it")
                 yield from _of_squad(nested, f"{key} = {spec}")
                 return
         table = read_table(spec, key=key, split=role, cache=cache)

@@ -54,6 +54,7 @@ def inputs(
         "start": teacher if starts_from_teacher(student) else None,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),
+        **task.scoring,
         "packs": task.packs,
         "targets": targets,
         "data": data,

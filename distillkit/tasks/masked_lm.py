@@ -77,6 +77,11 @@ class MaskedLM:
             "mask_seed": 0 if held_out else self.seed,
         }
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """A perplexity has no settings."""
+        return {}
+
     def tokenise(
         self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
     ) -> tuple[TokenTable, int]:

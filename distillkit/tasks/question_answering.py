@@ -65,6 +65,11 @@ class QuestionAnswering(SequenceTask):
             f"{self.max_answer_length} tokens at most; NLL and KL in nats an end of an answer"
         )
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """Which answers may be given."""
+        return {"max_answer_length": self.max_answer_length, "impossible": self.impossible}
+
     def read_labels(
         self, values: Sequence[Any], names: list[str] | None = None
     ) -> tuple[LabelSpace, np.ndarray]:

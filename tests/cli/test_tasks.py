@@ -1,5 +1,6 @@
 """Every task goes the whole road, from its own data to a student that loads."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def trained(distillkit: Distillkit, folder: Path, *words: str) -> dict[str, Any]
     found = results(folder)
     assert list(found["rows"]) == ["teacher", "student", "control"]
     assert (report(folder) / "report.md").read_text()
-    planned = distillkit("plan", *words)
+    planned = distillkit("plan", *words, "hardware=h100")  # which needs no probe
     assert planned.code == 0, planned.err
     assert "to be made" not in planned.out
     return found
@@ -166,6 +167,23 @@ def test_question_answering(distillkit: Distillkit, questions: list[str], tmp_pa
     from transformers import AutoModelForQuestionAnswering
 
     AutoModelForQuestionAnswering.from_pretrained(report(tmp_path) / "student")
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["top_k", "targets.codec.k=20"], pytest.param(["sampled"], marks=pytest.mark.slow)],
+)
+def test_a_sparse_store_keeps_no_place_that_is_ruled_out(
+    targets: list[str], distillkit: Distillkit, questions: list[str], tmp_path: Path
+) -> None:
+    change = [f"targets={targets[0]}", *targets[1:], "loss.temperature=1.0", "teacher.epochs=1"]
+    words = but(questions, *change)
+    made = distillkit("generate-targets", *words)
+    assert made.code == 0, made.err
+    result = distillkit("train-student", *words)
+    assert result.code == 0, result.err
+    store = json.loads(next(tmp_path.glob("workspace/targets-*/targets.json")).read_text())
+    assert store["quality"]["ids"] < 20  # the question's tokens are none of them
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,19 @@ def test_extreme_logits_give_finite_values_and_gradients(
 
 
 @every(where=divergence)
+def test_classes_that_both_rule_out_are_as_if_they_were_not_there(loss: Loss) -> None:
+    student, teacher = pair(loss)
+    wide = [torch.nn.functional.pad(it, (0, 3), value=-torch.inf) for it in (student, teacher)]
+    values, gradient = found(loss, student, SoftTargets(teacher))
+    for rest in rests(loss):
+        targets = likeliest(wide[1], CLASSES + 1)  # one entry is not used
+        wider, grown = found(loss, wide[0], targets, rest=rest)
+        torch.testing.assert_close(wider, values, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(grown[:, :CLASSES], gradient, rtol=1e-9, atol=1e-12)
+        assert (grown[:, CLASSES:] == 0).all()
+
+
+@every(where=divergence)
 def test_bfloat16_logits_are_computed_in_float32(loss: Loss) -> None:
     student, teacher = pair(loss, torch.bfloat16)
     targets = likeliest(teacher.float(), K)
