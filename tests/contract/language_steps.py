@@ -101,7 +101,7 @@ def step(loss: Loss, teacher: Path, cut: str) -> Step:
         else PackedPlan(table.lengths, size=EXAMPLES, seed=0, block=block)
     )
     assert sorted(plan.batch(1)) == list(range(EXAMPLES))
-    trained = accelerator.prepare(Learner(model, Distillation(recipe, tokenizer, CPU)))
+    trained = accelerator.prepare(Learner(model, Distillation(recipe, model, tokenizer, CPU)))
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(
         accelerator,

@@ -116,7 +116,7 @@ def step(
         seed=0,
         batch_key="",
     )
-    trained = accelerator.prepare(Learner(model, Distillation(recipe, None, CPU)))
+    trained = accelerator.prepare(Learner(model, Distillation(recipe, model, None, CPU)))
     plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(

@@ -42,7 +42,9 @@ class Elsewhere(Loss):
         self.scale = nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
         self.heard: list[Any] = []
 
-    def forward(self, outputs: Any, targets: Any, labels: HardLabels) -> LossTerms:
+    def forward(
+        self, outputs: Any, targets: Any, labels: HardLabels, insides: Any = None
+    ) -> LossTerms:
         return LossTerms({"state": self.scale * labels.labelled.double()}, self.weights)
 
     def after(self, shares: Any) -> None:
