@@ -37,7 +37,7 @@ def patience(
     """The squared difference of two [CLS] states, scaled to length 1 unless told otherwise.
 
     Sun et al. 2019 (PKD), https://arxiv.org/abs/1908.09355, equation 7: "batchmean". Its official
-    code takes the "mean" over the hidden channels as well, and halves it.
+    code takes the mean over the hidden channels and over the pairs of layers as well.
     """
     mine, theirs = at_least_float32(student), at_least_float32(teacher)
     if normalise:
