@@ -5,7 +5,7 @@ from distillkit.tasks.classification import Classification
 from distillkit.tasks.multi_label import MultiLabel
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
-from distillkit.tasks.task import HeldOut, Loaded, SavedModel, Task
+from distillkit.tasks.task import HeldOut, Loaded, SavedEnsemble, SavedModel, Task
 from distillkit.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Loaded",
     "MultiLabel",
     "Regression",
+    "SavedEnsemble",
     "SavedModel",
     "SequenceTask",
     "Task",
