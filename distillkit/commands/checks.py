@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from distillkit.commands import output
-from distillkit.data import Data, Documents
+from distillkit.data import Data, Documents, MaskAndRefill
 from distillkit.data.sources import LocalSource, parse
 from distillkit.engine.loop import check_batch_size
 from distillkit.errors import ConfigError, TargetsError
@@ -68,6 +68,7 @@ def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
 def check_fit(road: "Road") -> None:
     """What the groups show of each other, before any work."""
     corpora.check_fit(road.data, road.task)
+    corpora.check_augmented(road.data, road.augmentation)
     if road.loss.looks_inside:
         if len(road.teacher.members) > 1:
             raise ConfigError(
@@ -170,6 +171,8 @@ def check_sources(road: "Road") -> None:
     models = [(teacher.key, teacher.source) for teacher in road.teacher.members]
     if isinstance(road.student, PretrainedStudent):
         models.append(("student.path", road.student.path))
+    if isinstance(road.augmentation, MaskAndRefill):
+        models.append(("augmentation.model", road.augmentation.model))
     for key, spec in models:
         source = parse(spec, key=key)
         if isinstance(source, LocalSource) and source.path.suffix != ".gguf":

@@ -16,9 +16,10 @@ THERE, MADE_NOW, BEGUN, MISSING = "there", "made now", "begun", "to be made"
 def texts(road: Road) -> list[Made]:
     """Text and tokens; those that are not there are made."""
     found = [_text(road, "data", corpora.labelled_inputs(road.data, road.task))]
-    if road.data.has_transfer:
-        inputs = corpora.transfer_inputs(road.data, road.labelled.fingerprint)
-        found.append(_text(road, "transfer", inputs))
+    if road.augmentation.copies:
+        found.append(_text(road, "augmented", road.augmented_inputs()))
+    if road.has_transfer:
+        found.append(_text(road, "transfer", road.transfer_inputs()))
     splits = ["train", "validation", *(["transfer"] if road.transfer else [])]
     tables = [(key, spec, name) for key, spec in _tokenizers(road) for name in splits]
     missing = [it for it in tables if _state(road, "tokens", road.token_inputs(*it)) != THERE]

@@ -19,7 +19,7 @@ from distillkit.commands.teaching import (
 )
 from distillkit.config.build import build
 from distillkit.config.overrides import plain
-from distillkit.data import Corpus, Data
+from distillkit.data import Augmentation, Corpus, Data
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
 from distillkit.engine.settings import TrainSettings
@@ -51,6 +51,7 @@ class Road:
         self.teacher: Teacher = build(cfg.teacher, key="teacher")
         self.student: Student = build(cfg.student, key="student")
         self.data: Data = build(cfg.data, key="data")
+        self.augmentation: Augmentation = build(cfg.augmentation, key="augmentation")
         self.task: Task = build(cfg.task, key="task")
         self.targets: StoredTargets | OnlineTargets = build(cfg.targets, key="targets")
         self.trainer: TrainSettings = build(cfg.trainer, key="trainer")
@@ -78,20 +79,51 @@ class Road:
         )
 
     @cached_property
-    def transfer(self) -> Artifact | None:
-        """The transfer set, if the run has one."""
-        if not self.data.has_transfer:
+    def augmented(self) -> Artifact | None:
+        """Copies of the training texts, if the run makes some."""
+        if not self.augmentation.copies:
             return None
         return self.obtain(
-            "transfer",
-            corpora.transfer_inputs(self.data, self.labelled.fingerprint),
-            lambda out: corpora.make_transfer(
-                self.data,
+            "augmented",
+            self.augmented_inputs(),
+            lambda out: corpora.make_augmented(
+                self.augmentation,
                 Corpus.open(self.labelled.path, None),
                 cache=self.workspace.assets,
                 out=out,
             ),
         )
+
+    def augmented_inputs(self) -> dict[str, Any]:
+        """What decides the copies of the training texts."""
+        return corpora.augmented_inputs(self.augmentation, self.labelled.fingerprint)
+
+    @property
+    def has_transfer(self) -> bool:
+        """Whether there is a transfer set."""
+        return self.data.has_transfer or self.augmentation.copies > 0
+
+    @cached_property
+    def transfer(self) -> Artifact | None:
+        """The transfer set, if the run has one: the data's unlabelled text, and the copies."""
+        if not self.has_transfer:
+            return None
+        return self.obtain(
+            "transfer",
+            self.transfer_inputs(),
+            lambda out: corpora.make_transfer(
+                self.data,
+                Corpus.open(self.labelled.path, None),
+                cache=self.workspace.assets,
+                out=out,
+                augmented=self.augmented.path if self.augmented else None,
+            ),
+        )
+
+    def transfer_inputs(self) -> dict[str, Any]:
+        """What decides the transfer set."""
+        copies = fingerprint(self.augmented_inputs()) if self.augmentation.copies else None
+        return corpora.transfer_inputs(self.data, self.labelled.fingerprint, augmented=copies)
 
     @cached_property
     def corpus(self) -> Corpus:

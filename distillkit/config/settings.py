@@ -31,6 +31,7 @@ GROUPS = (
     "student",
     "loss",
     "data",
+    "augmentation",
     "optimizer",
     "scheduler",
     "task",
