@@ -74,7 +74,7 @@ def _run(words: list[str]) -> int:
 
 def _run_with_hydra(command: str, words: list[str]) -> None:
     """Check the whole config, then hand the cleaned words to Hydra."""
-    from distillkit.config import overrides
+    from distillkit.config import overrides, phases
     from distillkit.config.compose import register_recipes
 
     options, given, folder = usage.split_options(words)
@@ -83,14 +83,18 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         given = [f"+{word}" if word.startswith("recipe=") else word for word in given]
         _hydra(command, [*options, *given])
         return
+    given, of_phases = phases.gathered(given)
     checked = overrides.check(given, user_folder=folder)
+    declared = phases.declared(checked.cfg, of_phases)
+    if declared:
+        phases.settled(given, declared, user_folder=folder)
     if checked.left_out:
         sys.stderr.write(
             f"distillkit: the recipe's {', '.join(checked.left_out)} left out; what you chose "
             "instead does not take it\n"
         )
     sweeps = "-m" in options or "--multirun" in options
-    settled = [*checked.overrides]
+    settled = [*checked.overrides, *phases.written(declared, of_phases)]
     sweep_folder = None
     if sweeps:
         sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))

@@ -1,5 +1,6 @@
 """Tokenised examples: token ids flat in memory-mapped arrays, and which positions count."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ class TokenTable:
     has exactly one (a classifier's), else those tokens where `counted` [tokens] is True. `labels`
     and `labelled` [positions] belong to the counted positions, in order; where several labels may
     hold at once, `labels` are [positions, labels] of 0 and 1.
+
+    Where an answer is a place in the text, an example has as many positions as it has labels (its
+    first token and its last), each a choice among the tokens that are `allowed` [tokens]; `spans`
+    [tokens, 2] are the characters that each token stands for, (0, 0) outside of the text, and
+    `owners` [examples] the text that each example was cut from.
     """
 
     ids: np.ndarray
@@ -25,6 +31,38 @@ class TokenTable:
     labels: np.ndarray
     labelled: np.ndarray
     counted: np.ndarray | None = None
+    allowed: np.ndarray | None = None
+    spans: np.ndarray | None = None
+    owners: np.ndarray | None = None
+
+    @classmethod
+    def of_rows(
+        cls,
+        rows: Sequence[np.ndarray],
+        keys: np.ndarray,
+        labels: Sequence[np.ndarray],
+        *,
+        counted: Sequence[np.ndarray] | None = None,
+        segments: Sequence[np.ndarray] | None = None,
+        allowed: Sequence[np.ndarray] | None = None,
+        spans: Sequence[np.ndarray] | None = None,
+        owners: np.ndarray | None = None,
+    ) -> "TokenTable":
+        """A table of labelled examples, each with its token ids, its key and its labels."""
+        lengths = [len(row) for row in rows]
+        flat = np.concatenate([np.zeros(0, np.int64), *labels])
+        return cls(
+            ids=np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+            segments=_flat(segments, np.zeros(0, np.int8)),
+            keys=keys,
+            labels=flat,
+            labelled=np.ones(len(flat), bool),
+            counted=_flat(counted, np.zeros(0, bool)),
+            allowed=_flat(allowed, np.zeros(0, bool)),
+            spans=_flat(spans, np.zeros((0, 2), np.int32)),
+            owners=owners,
+        )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -43,7 +81,7 @@ class TokenTable:
     def position_offsets(self) -> np.ndarray:
         """Where the counted positions of each example begin, [examples + 1]."""
         if self.counted is None:
-            return np.arange(len(self) + 1)
+            return np.arange(len(self) + 1) * (len(self.labels) // max(1, len(self)))
         before = np.concatenate([[0], np.cumsum(self.counted, dtype=np.int64)])
         return before[self.offsets]
 
@@ -72,6 +110,9 @@ class TokenTable:
             labels=np.concatenate([self.labels, self._shaped(other)]),
             labelled=np.concatenate([self.labelled, other.labelled]),
             counted=_both(self.counted, other.counted),
+            allowed=_both(self.allowed, other.allowed),
+            spans=_both(self.spans, other.spans),
+            owners=_both(self.owners, other.owners),
         )
 
     def _shaped(self, other: "TokenTable") -> np.ndarray:
@@ -90,6 +131,10 @@ def spread(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     ends = np.cumsum(lengths)
     first = np.repeat(begins - (ends - lengths), lengths)
     return first + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
+def _flat(rows: Sequence[np.ndarray] | None, nothing: np.ndarray) -> np.ndarray | None:
+    return None if rows is None else np.concatenate([nothing, *rows])
 
 
 def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:

@@ -27,7 +27,8 @@ class Batch:
     flattened [rows * tokens]; None where each row has one, as a classifier's has. `labels`
     [positions] are class ids, token ids or real values, or [positions, labels] of 0 and 1 where
     several may hold; `labelled` [positions] is False where the
-    label means nothing (transfer text has none).
+    label means nothing (transfer text has none). Where a position is a choice among tokens,
+    `allowed` [rows, tokens] says which of them may be chosen.
     """
 
     inputs: Mapping[str, Tensor]
@@ -35,6 +36,7 @@ class Batch:
     labels: Tensor
     labelled: Tensor
     counted: Tensor | None = None
+    allowed: Tensor | None = None
     mask: Tensor | None = None
     places: Tensor | None = None
     owners: Tensor | None = None

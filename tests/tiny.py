@@ -1,6 +1,7 @@
 """Tiny models, texts and folders that the tests make for themselves."""
 
 import csv
+import json
 import os
 import random
 import subprocess
@@ -77,6 +78,23 @@ def write_several(folder: Path, count: int = 160) -> Path:
         holds = {"good": set(GOOD) & set(words), "bad": set(BAD) & set(words), "any": words}
         rows.append((text, "|".join(name for name, found in holds.items() if found)))
     return write_csv(folder / "several.csv", ("text", "labels"), rows)
+
+
+def write_questions(folder: Path, count: int = 60) -> Path:
+    """A jsonl file: which word of the passage is the good one?"""
+    path = folder / "questions.jsonl"
+    rng = random.Random(0)
+    rows = []
+    for number in range(count):
+        words = [rng.choice(PLAIN) for _ in range(rng.randint(8, 30))]
+        place = rng.randrange(len(words))
+        words[place] = rng.choice(GOOD)
+        start = len(" ".join(words[:place])) + bool(place)
+        answers = {"text": [words[place]], "answer_start": [start]}
+        question = f"the {PLAIN[number % len(PLAIN)]} {number}"
+        rows.append({"question": question, "context": " ".join(words), "answers": answers})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
 
 def write_tagged(folder: Path, count: int = 160) -> Path:

@@ -11,7 +11,7 @@ from distillkit.data import Data, Documents, MaskAndRefill
 from distillkit.data.sources import LocalSource, parse
 from distillkit.engine.loop import check_batch_size
 from distillkit.errors import ConfigError, TargetsError
-from distillkit.losses import HardLabelLoss
+from distillkit.losses import HardLabelLoss, Loss
 from distillkit.progress import say
 from distillkit.records import KEY_BYTES, HardLabels, Outputs
 from distillkit.stages import corpus as corpora
@@ -86,6 +86,11 @@ def check_fit(road: "Road") -> None:
     check_averaged(road)
     if isinstance(road.loss, HardLabelLoss) and road.given_store:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
+    if not isinstance(road.loss, Loss):
+        raise ConfigError(
+            f"loss._target_ = {road.cfg.loss['_target_']}: no loss; a loss is derived from "
+            "distillkit.losses.Loss"
+        )
     check_outputs(road.task, road.loss)
     if "student" in road.makes and isinstance(road.student, ScratchStudent):
         road.student.check_is_new()

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from distillkit.commands import output
-from distillkit.commands.road import Road
+from distillkit.commands.phases import roads
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.progress import rank, say, stdout
@@ -14,7 +14,7 @@ from distillkit.tasks import SavedModel
 
 def evaluate(cfg: DictConfig) -> float:
     """Evaluate `student.path`, or the student of this config; return its headline metric."""
-    road = Road(cfg, makes=())
+    road = roads(cfg, makes=())[-1]
     path = cfg.student.get("path")
     # `path` of a pretrained student is where it starts from: its trained copy comes first
     is_start = isinstance(road.student, PretrainedStudent) and road.find(road.student_role)

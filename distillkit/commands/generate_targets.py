@@ -3,22 +3,24 @@
 from omegaconf import DictConfig
 
 from distillkit.commands import output
-from distillkit.commands.road import Road
+from distillkit.commands.phases import roads
 from distillkit.errors import ConfigError
 from distillkit.progress import stdout
-from distillkit.targets import OnlineTargets
+from distillkit.targets import StoredTargets
 
 
 def generate_targets(cfg: DictConfig) -> float:
     """Make the target store, or find it; return the number of its examples."""
-    road = Road(cfg, makes=("teacher", "targets"))
-    if isinstance(road.targets, OnlineTargets):
+    line = roads(cfg, makes=("teacher", "targets"))
+    kept = [road for road in line if isinstance(road.targets, StoredTargets)]
+    if not kept:
         raise ConfigError(
             "targets = online: nothing is kept, since the teacher answers in the training loop; "
             "`distillkit train` runs the whole road"
         )
 
-    store = road.open_store()
+    stores = [road.open_store() for road in kept if road.loss.needs_soft_targets or not road.phase]
 
-    stdout().print(f"targets: {output.relative(store.folder)}", soft_wrap=True)
-    return float(store.manifest.examples)
+    for store in stores:
+        stdout().print(f"targets: {output.relative(store.folder)}", soft_wrap=True)
+    return float(sum(store.manifest.examples for store in stores))

@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from distillkit.commands.forecast import Forecast
+from distillkit.commands.phases import roads
 from distillkit.commands.road import Road
 from distillkit.progress import stdout
 from distillkit.students import ScratchStudent
@@ -10,10 +11,20 @@ from distillkit.students import ScratchStudent
 
 def plan(cfg: DictConfig) -> float:
     """Print the plan of a run; return its expected seconds, NaN where they cannot be told."""
-    road = Road(cfg, makes=())  # nothing that costs: no teacher is fitted or asked, nobody learns
-    if isinstance(road.student, ScratchStudent):
-        road.student.check_is_new()
+    # nothing that costs: no teacher is fitted or asked, nobody learns
+    line = roads(cfg, makes=())
+    seconds = 0.0
+    for road in line:
+        if isinstance(road.student, ScratchStudent) and not road.before:
+            road.student.check_is_new()
+        if road.phase:
+            stdout().print(f"phase {road.phase}", style="bold", markup=False)
+        seconds += _show(road, cfg)
+    return seconds
 
+
+def _show(road: Road, cfg: DictConfig) -> float:
+    """Print what one training would find, make, compute and need; its expected seconds or NaN."""
     outlook = Forecast(road, hardware=cfg.hardware).look()
 
     console = stdout()

@@ -11,17 +11,11 @@ from omegaconf import DictConfig
 from distillkit.artifacts import Artifact, Workspace, fingerprint
 from distillkit.commands import checks, roles
 from distillkit.commands.roles import Role
-from distillkit.commands.teaching import (
-    OneTeacher,
-    TeacherEnsemble,
-    targets_of_student,
-    taught_by,
-)
+from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
 from distillkit.config.build import build
-from distillkit.config.overrides import plain
 from distillkit.data import Augmentation, Corpus, Data
 from distillkit.data.folders import model_folder
-from distillkit.data.sources import identity, tokenizer_identity
+from distillkit.data.sources import tokenizer_identity
 from distillkit.engine.settings import TrainSettings
 from distillkit.errors import WorkspaceError
 from distillkit.examples import TokenTable
@@ -32,7 +26,7 @@ from distillkit.stages import student as students
 from distillkit.stages.learning import MODEL, Recipe
 from distillkit.students import PretrainedStudent, ScratchStudent, Student
 from distillkit.students.architectures import register_architectures
-from distillkit.targets import OnlineTargets, StoredTargets, StoreManifest, TargetStore
+from distillkit.targets import OnlineTargets, StoredTargets, TargetStore
 from distillkit.tasks import SavedEnsemble, SavedModel, Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
 from distillkit.teachers import Teacher
@@ -41,10 +35,20 @@ Row = tuple[SavedModel | SavedEnsemble, str]  # a model of the evaluation, and i
 
 
 class Road:
-    """The artifacts of one run config. `makes` names the kinds that may be made, not only found."""
+    """The artifacts of one run config. `makes` names the kinds that may be made, not only found.
 
-    def __init__(self, cfg: DictConfig, *, makes: tuple[str, ...]) -> None:
-        self.cfg, self.makes = cfg, makes
+    Of a run in phases each `phase` has a road, and its student starts from that of `before`.
+    """
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        *,
+        makes: tuple[str, ...],
+        phase: str = "",
+        before: "Road | None" = None,
+    ) -> None:
+        self.cfg, self.makes, self.phase, self.before = cfg, makes, phase, before
         self.workspace = Workspace(cfg.workspace)
         self.workspace.check_writable()
         self.seed, self.trust = int(cfg.seed), bool(cfg.trust_remote_code)
@@ -228,12 +232,15 @@ class Road:
 
         def make(out: Path) -> dict[str, Any]:
             if role.name == "untrained":
-                return students.keep_untrained(*self.new_student(), self.task, out=out)
+                made = self._made_student(self.student, *self.student_tokenizer())
+                return students.keep_untrained(*made, self.task, out=out)
             recipe = self.recipe(role)
-            model, tokenizer = self.new_student()
-            return students.train_student(model, tokenizer, recipe, out=out, label=role.name)
+            model, tokenizer = self.new_student(role)
+            label = f"{role.name}, {self.phase}" if self.phase else role.name
+            return students.train_student(model, tokenizer, recipe, out=out, label=label)
 
-        return self.obtain("student", self.student_inputs(role), make, learns=True)
+        learns = role.name != "untrained"  # of several processes one cuts, the others wait for it
+        return self.obtain("student", self.student_inputs(role), make, learns=learns)
 
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
@@ -262,11 +269,24 @@ class Road:
             labels=self.corpus.labels,
         )
 
-    def new_student(self) -> tuple[Any, Any]:
-        """The student before training, and its tokenizer."""
-        key, spec = self.student_tokenizer()
+    def new_student(self, role: Role) -> tuple[Any, Any]:
+        """The student before training, and its tokenizer.
+
+        A later phase starts from the student of an earlier one. What is cut out of a teacher is cut
+        once: student, control and those of other losses start from the same artifact.
+        """
+        if self.before and role.name == "student":
+            folder = str(self.before.trained(self.before.student_role).path / MODEL)
+            return self._made_student(PretrainedStudent(folder), "start", folder)
+        if not self.untrained_role:
+            return self._made_student(self.student, *self.student_tokenizer())
+        folder = str(self.trained(self.untrained_role).path / MODEL)
+        start = self.task.load(SavedModel(folder, "student", None, self.trust), self.corpus.labels)
+        return start.model, start.tokenizer
+
+    def _made_student(self, student: Student, key: str, spec: str) -> tuple[Any, Any]:
         return students.make_student(
-            self.student,
+            student,
             self.task,
             self.corpus.labels,
             lambda: self.teachers[0].model,
@@ -278,6 +298,8 @@ class Road:
 
     def student_tokenizer(self) -> tuple[str, str]:
         """(setting, source) of the student's tokenizer."""
+        if self.before:
+            return self.before.student_tokenizer()
         if isinstance(self.student, PretrainedStudent):
             return "student.path", self.student.path
         if isinstance(self.student, ScratchStudent) and self.student.tokenizer:
@@ -286,38 +308,7 @@ class Road:
 
     def student_inputs(self, role: Role) -> dict[str, Any]:
         """What decides the student, its control, or the student before training."""
-        key, spec = self.student_tokenizer()
-        data = [self.labelled.fingerprint]
-        if role.from_teacher and self.transfer:
-            data.append(self.transfer.fingerprint)
-        targets = None
-        if role.from_teacher:
-            given = StoreManifest.open(self.store).fingerprint if self.given_store else None
-            targets = targets_of_student(self, given)
-        is_pretrained = isinstance(self.student, PretrainedStudent)
-        if role.name == "untrained":
-            # nothing of the training decides it
-            return students.start_inputs(
-                self.student,
-                self.task,
-                teacher=fingerprint(self.teachers[0].inputs()),
-                data=data,
-                seed=self.seed,
-            )
-        return students.inputs(
-            self.student,
-            self.task,
-            source=identity(spec, key=key) if is_pretrained else "new weights",
-            tokenizer=tokenizer_identity(spec, key=key),
-            teacher=fingerprint(self.teachers[0].inputs()),
-            targets=targets,
-            data=data,
-            loss=role.node,
-            optimizer=plain(self.cfg.optimizer),
-            scheduler=plain(self.cfg.scheduler),
-            settings=role.settings,
-            seed=self.seed,
-        )
+        return roles.inputs(self, role)
 
     # evaluation
 
@@ -348,7 +339,8 @@ class Road:
     def rows(self, *, student: SavedModel | None = None, digest: str = "") -> dict[str, Any]:
         """The rows of an evaluation: teacher, student, control, as far as they are there."""
         found: dict[str, Row] = {}
-        if "teacher" in self.makes or self.taught_by.is_there():
+        asks = "teacher" in self.makes and self.loss.needs_teacher
+        if asks or self.taught_by.is_there():
             found["teacher"] = (self.taught_by.saved, fingerprint(self.teacher_inputs()))
         if student:
             return found | {"student": (student, digest)}

@@ -1,12 +1,16 @@
 """Who learns in a run: the student, its control, and the student before it has learnt."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from distillkit.artifacts import fingerprint
 from distillkit.config.overrides import plain
+from distillkit.data.sources import identity, tokenizer_identity
 from distillkit.engine.settings import TrainSettings
 from distillkit.losses import HardLabelLoss
-from distillkit.students import FromTeacher
+from distillkit.stages import student as students
+from distillkit.students import FromTeacher, PretrainedStudent, Student
+from distillkit.targets import OnlineTargets, StoreManifest
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
@@ -27,6 +31,55 @@ def student(road: "Road") -> Role:
     """The student, as the config says."""
     node = plain(road.cfg.loss)
     return Role("student", road.loss, node, bool(road.loss.needs_teacher), road.trainer)
+
+
+def inputs(road: "Road", role: Role) -> dict[str, Any]:
+    """What decides the student, its control, or the student before training."""
+    key, spec = road.student_tokenizer()
+    data = [road.labelled.fingerprint]
+    if role.from_teacher and road.transfer:
+        data.append(road.transfer.fingerprint)
+    if role.name == "untrained":
+        # nothing of the training decides it
+        return students.start_inputs(
+            road.student,
+            road.task,
+            teacher=fingerprint(road.teachers[0].inputs()),
+            data=data,
+            seed=road.seed,
+        )
+    start: Student = road.student
+    source = "new weights"
+    before = road.before if role.name == "student" else None
+    if before:
+        start = PretrainedStudent("")
+        source = f"student-{fingerprint(inputs(before, before.student_role))}"
+    elif isinstance(start, PretrainedStudent):
+        source = identity(spec, key=key)
+    return students.inputs(
+        start,
+        road.task,
+        source=source,
+        tokenizer=tokenizer_identity(spec, key=key),
+        teacher=fingerprint(road.teachers[0].inputs()),
+        targets=_targets(road) if role.from_teacher else None,
+        data=data,
+        loss=role.node,
+        optimizer=plain(road.cfg.optimizer),
+        scheduler=plain(road.cfg.scheduler),
+        settings=role.settings,
+        seed=road.seed,
+    )
+
+
+def _targets(road: "Road") -> str:
+    """What decides the soft targets."""
+    if isinstance(road.targets, OnlineTargets):
+        return fingerprint({"origin": road.origin(), "online": asdict(road.targets)})
+    if road.given_store:
+        given = StoreManifest.open(road.store).fingerprint
+        return fingerprint({"run": road.origin(), "store": given})
+    return fingerprint(road.store_inputs())
 
 
 def control(road: "Road") -> Role | None:

@@ -1,6 +1,6 @@
 """Who teaches in a run, and what was said: one teacher, or several whose answers are averaged."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,12 +236,3 @@ def taught_by(road: "Road") -> OneTeacher | TeacherEnsemble:
     """Who answers in a run."""
     members = tuple(OneTeacher(road, member) for member in road.teacher.members)
     return TeacherEnsemble(road, members) if len(members) > 1 else members[0]
-
-
-def targets_of_student(road: "Road", store: str | None) -> str:
-    """The fingerprint of what a student learns from; `store` is that of a given store."""
-    if isinstance(road.targets, OnlineTargets):
-        return fingerprint({"origin": road.origin(), "online": asdict(road.targets)})
-    if store:
-        return fingerprint({"run": road.origin(), "store": store})
-    return fingerprint(road.store_inputs())

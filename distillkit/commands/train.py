@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from distillkit.artifacts import Artifact
 from distillkit.commands import output
 from distillkit.commands.inside import check_inside
+from distillkit.commands.phases import roads
 from distillkit.commands.road import Road
 from distillkit.progress import rank, stdout
 from distillkit.stages.learning import MODEL, read_metrics
@@ -17,11 +18,13 @@ MAKES = ("teacher", "targets", "student", "control", "untrained")
 
 def train(cfg: DictConfig) -> float:
     """Run the whole road; return the student's headline metric."""
-    needs_teacher = cfg.loss["_target_"] != "distillkit.losses.HardLabelLoss"
-    road = Road(cfg, makes=MAKES if needs_teacher else ("student",))
-    check_inside(road)
+    line = roads(cfg, makes=MAKES)
+    road = line[-1]
+    for phase in line:
+        check_inside(phase)
 
-    student = road.trained(road.student_role)
+    for phase in line:
+        student = phase.trained(phase.student_role)
     control = road.trained(road.control_role) if road.control_role else None
     evaluation = road.evaluated(road.rows())
 
@@ -29,10 +32,11 @@ def train(cfg: DictConfig) -> float:
         "recipe": cfg.run_name,
         "overrides": output.overrides(),
         "run": _run(road, student, control),
-        "layer_maps": student.facts().get("layer_maps", {}),
+        "layer_maps": {k: v for phase in line for k, v in _layer_maps(phase).items()},
+        "phases": [_phase(phase) for phase in line if phase.phase],
     }
     if rank() == 0:
-        _report(cfg, road, results, student, control)
+        _report(cfg, line, results, student, control)
     return float(results["rows"]["student"][results["headline"]])
 
 
@@ -58,15 +62,38 @@ def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, A
     return run
 
 
+def _layer_maps(road: Road) -> dict[str, str]:
+    """Which layers a phase compared: term -> drawing."""
+    maps = road.trained(road.student_role).facts().get("layer_maps", {})
+    return {f"{road.phase}: {term}" if road.phase else term: drawn for term, drawn in maps.items()}
+
+
+def _phase(road: Road) -> dict[str, Any]:
+    """What one phase of several did."""
+    fit = road.trained(road.student_role).facts()["fit"]
+    return {
+        "name": road.phase,
+        "starts from": road.before.phase if road.before else "new weights",
+        "loss": str(road.cfg.loss["_target_"]).rpartition(".")[2],
+        "steps": fit["steps"],
+        "seconds": round(fit["seconds"], 1),
+        "validation": fit["best_score"],
+    }
+
+
 def _report(
     cfg: DictConfig,
-    road: Road,
+    line: list[Road],
     results: dict[str, Any],
     student: Artifact,
     control: Artifact | None,
 ) -> None:
+    road = line[-1]
     folder = output.write_run(cfg)
-    metrics = {"student": read_metrics(student.path)}
+    metrics = {
+        phase.phase: read_metrics(phase.trained(phase.student_role).path) for phase in line[:-1]
+    }
+    metrics["student"] = read_metrics(student.path)
     if control:
         metrics["control"] = read_metrics(control.path)
     teacher = road.find_teacher()

@@ -4,17 +4,19 @@ from omegaconf import DictConfig
 
 from distillkit.commands import output
 from distillkit.commands.inside import check_inside
-from distillkit.commands.road import Road
+from distillkit.commands.phases import roads
 from distillkit.progress import stdout
 from distillkit.stages.learning import MODEL
 
 
 def train_student(cfg: DictConfig) -> float:
     """Train the student, or find it; return its best validation score."""
-    road = Road(cfg, makes=("student",))
-    check_inside(road)
+    line = roads(cfg, makes=("student",))
+    for road in line:
+        check_inside(road)
 
-    artifact = road.trained(road.student_role)
+    for road in line:
+        artifact = road.trained(road.student_role)
 
     facts = artifact.facts()
     stdout().print(f"student: {output.relative(artifact.path / MODEL)}", soft_wrap=True)

@@ -54,10 +54,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def composing(user_folder: Path | None) -> Iterator["Composer"]:
-    """A composer over our conf folder and the user's own."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(paths.CONF), version_base="1.3"):
-        yield Composer(user_folder)
+    """A composer over our conf folder and the user's own; a run that is under way is not hurt."""
+    hydra = GlobalHydra.instance()
+    outer, hydra.hydra = hydra.hydra, None
+    try:
+        with initialize_config_dir(config_dir=str(paths.CONF), version_base="1.3"):
+            yield Composer(user_folder)
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 class Composer:

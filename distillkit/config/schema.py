@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -71,7 +71,7 @@ def _target(
 
 def _nested(value: Any, key: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Targets at any depth: Hydra would build them all."""
-    if isinstance(value, Mapping) and "_target_" in value:
+    if _is_target(value):
         yield from _target(value, key, prefixes)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
@@ -134,18 +134,36 @@ def _settings(
 
 def mismatch(value: Any, kind: Any) -> str | None:
     """Why `value` is not of the type `kind`, or None if it is."""
-    if kind is Any or (isinstance(value, Mapping) and "_target_" in value):
+    if kind is Any or _is_target(value):
         return None
     try:
-        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(_without_targets(value))
     except ValidationError as error:
+        is_mapping = get_origin(kind) is dict
         reasons = dict.fromkeys(
-            e["msg"].replace("Input should be", "must be").replace("a valid ", "a ")
+            (f"{e['loc'][0]} " if is_mapping and e["loc"] else "")
+            + e["msg"].replace("Input should be", "must be").replace("a valid ", "a ")
             for e in error.errors()
         )
         text = " or ".join(reasons).replace(" or must be", " or")
-        return text.replace("a dictionary", "a mapping").replace("a integer", "an integer")
+        text = text.replace("a dictionary", "a mapping").replace("a integer", "an integer")
+        if isinstance(value, Mapping) and "mapping" not in text and not is_mapping:
+            return f"{text}, or a mapping with the _target_ that it sets up"
+        return text
     return None
+
+
+def _without_targets(value: Any) -> Any:
+    """A value less the objects inside it that are yet to be built: what they are is not known."""
+    if isinstance(value, Mapping):
+        return {k: _without_targets(v) for k, v in value.items() if not _is_target(v)}
+    if isinstance(value, list):
+        return [_without_targets(v) for v in value if not _is_target(v)]
+    return value
+
+
+def _is_target(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
 
 
 def nearest(word: str, names: Iterable[str]) -> str:

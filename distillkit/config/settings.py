@@ -13,6 +13,9 @@ class RunSettings:
     `trusted` adds prefixes that `_target_` may be built from, and `trust_remote_code` lets
     transformers run a model's own code; both are taken from the command line only. `about` is what
     a recipe says of itself, and `published` what others measured with its settings.
+
+    `phases` are trainings one after the other: name -> overrides of the run's config. Each starts
+    from the student of the one before; `start` among its overrides names an earlier one, or `new`.
     """
 
     workspace: str
@@ -24,6 +27,8 @@ class RunSettings:
     hardware: Literal["a10", "a100", "h100", "h200", "l4", "l40s", "t4", "v100"] | None = None
     about: dict[str, Any] | None = None
     published: list[dict[str, Any]] | None = None
+    phases: dict[str, list[str]] | None = None
+    start: str | None = None
 
 
 GROUPS = (

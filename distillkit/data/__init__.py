@@ -1,4 +1,4 @@
-"""Data: sources, splits, the transfer set; documents, conversations, tagged words."""
+"""Data: sources, splits, the transfer set; documents, conversations, tagged words, questions."""
 
 from distillkit.data.augmentation import (
     Augmentation,
@@ -9,10 +9,11 @@ from distillkit.data.augmentation import (
 )
 from distillkit.data.corpus import Corpus, Split, TextData, prepare_labelled, prepare_transfer
 from distillkit.data.documents import Conversations, Documents, prepare_documents
+from distillkit.data.questions import Questions
 from distillkit.data.refill import MaskAndRefill
 from distillkit.data.tagged import TaggedText
 
-Data = TextData | Documents | Conversations | TaggedText
+Data = TextData | Documents | Conversations | TaggedText | Questions
 
 __all__ = [
     "Augmentation",
@@ -22,6 +23,7 @@ __all__ = [
     "Documents",
     "MaskAndRefill",
     "NoAugmentation",
+    "Questions",
     "RuleBased",
     "Split",
     "TaggedText",

@@ -111,6 +111,7 @@ class Split:
     Where several labels may hold, `labels` are [examples, labels] of 0 and 1. Of language-model
     text, `pairs` are the responses to the prompts `texts`; conversations are `messages`, each with
     a role and a content. Tagged text has `words`, and `labels` are [words] of all sentences.
+    Questions have their contexts as `pairs`, and `answers`, each a text and where it begins.
     """
 
     keys: np.ndarray
@@ -119,6 +120,7 @@ class Split:
     labels: np.ndarray | None
     messages: list[list[dict[str, str]]] | None = None
     words: list[list[str]] | None = None
+    answers: list[list[tuple[str, int]]] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -163,6 +165,9 @@ class Corpus:
             None if labels is None else np.array(labels),
             [json.loads(text) for text in table["text"][:]] if self.holds_messages else None,
             table["words"][:] if "words" in columns else None,
+            [[(text, begin) for text, begin in json.loads(known)] for known in table["answers"][:]]
+            if "answers" in columns
+            else None,
         )
 
 

@@ -33,11 +33,15 @@ class Sources(Protocol):
 
 @dataclass(slots=True)
 class Rows:
-    """Texts, what belongs to each, and labels (None where there are none)."""
+    """Texts, what belongs to each, and labels (None where there are none).
+
+    Rows of one of the `groups` stand together in one split; None: each row by itself.
+    """
 
     texts: list[str]
     pairs: list[str] | None
     labels: list[Any]
+    groups: list[str] | None = None
 
     def normalised(self) -> list[str]:
         """The texts as duplicates are judged."""
@@ -50,6 +54,7 @@ class Rows:
             [self.texts[i] for i in rows],
             None if self.pairs is None else [self.pairs[i] for i in rows],
             [self.labels[i] for i in rows],
+            None if self.groups is None else [self.groups[i] for i in rows],
         )
 
 
@@ -88,7 +93,7 @@ def share_out(
     if gone:
         dropped["train rows also held out"] = gone
     places = assign(
-        rows.normalised(),
+        rows.normalised() if rows.groups is None else [normalise(group) for group in rows.groups],
         validation_fraction=0.0 if "validation" in held else data.validation_fraction,
         test_fraction=0.0 if "test" in held else data.test_fraction,
     )

@@ -62,6 +62,10 @@ class TaggedText(Texts):
         spec, key = getattr(self, role), f"data.{role}"
         path = local_path(spec, key=key, cache=cache)
         if path is not None and path.suffix.lower() in COLUMN_FILES:
+            if self.where:
+                raise DataError(
+                    f"data.where: {spec} is a column file, of which all is read; unset it"
+                )
             found = list(self._of_column_file(path, f"{key} = {spec}"))
         else:
             table = read_table(spec, key=key, split=role, cache=cache)

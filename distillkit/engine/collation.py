@@ -48,11 +48,13 @@ class Collator:
             inputs["position_ids"] = self._positions(shape, rows, begins, lengths)
         if table.segments is not None:
             inputs["token_type_ids"] = self._filled(shape, places, table.segments[tokens], 0)
-        counted, labels = None, indices
+        counted = allowed = None
         if table.counted is not None:
             counted = self._tensor(places[table.counted[tokens]])
-            begin, end = self.positions[indices], self.positions[indices + 1]
-            labels = spread(begin, end - begin)
+        if table.allowed is not None:
+            allowed = self._filled(shape, places, table.allowed[tokens], 0).bool()
+        begin, end = self.positions[indices], self.positions[indices + 1]
+        labels = spread(begin, end - begin)
         texts = self._texts(indices, rows, begins, lengths, width) if self.by_text else {}
         return Batch(
             **texts,
@@ -61,6 +63,7 @@ class Collator:
             labels=self._tensor(np.asarray(table.labels[labels])),
             labelled=self._tensor(np.asarray(table.labelled[labels])),
             counted=counted,
+            allowed=allowed,
         )
 
     def _texts(
@@ -75,9 +78,7 @@ class Collator:
         columns = np.arange(int(lengths.max()))
         there = columns < lengths[:, None]
         places = np.where(there, (rows * width + begins)[:, None] + columns, 0)
-        owned = np.ones(len(indices), np.int64)
-        if self.table.counted is not None:
-            owned = self.positions[indices + 1] - self.positions[indices]
+        owned = self.positions[indices + 1] - self.positions[indices]
         return {
             "mask": self._tensor(there),
             "places": None if self.block is None else self._tensor(places),

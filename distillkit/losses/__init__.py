@@ -1,7 +1,10 @@
 """Losses: pure functions of logits, and the thin modules that a run chooses among."""
 
+from distillkit.losses.adaptive import AKL, akl
+from distillkit.losses.decoupled import DKD, dkd
 from distillkit.losses.distillation import (
     JSD,
+    AlphaBeta,
     BernoulliKL,
     ForwardKL,
     LogitMSE,
@@ -12,6 +15,7 @@ from distillkit.losses.distillation import (
     TotalVariation,
 )
 from distillkit.losses.divergences import (
+    alpha_beta,
     bernoulli_kl,
     forward_kl,
     jsd,
@@ -30,12 +34,20 @@ from distillkit.losses.hidden_losses import (
     HiddenMSE,
     Patience,
 )
-from distillkit.losses.loss import HardLabelLoss, Loss
+from distillkit.losses.interpolated import TAID, taid
+from distillkit.losses.loss import HardLabelLoss, LogitLoss, Loss, SoftmaxLoss, SoftTargetLoss
+from distillkit.losses.mixture import Mixture
+from distillkit.losses.ranking import ListMLE, RankNet, list_mle, rank_net
 from distillkit.losses.reduction import reduce_terms
 from distillkit.losses.relation_losses import AttentionKL, AttentionMSE, Relations
+from distillkit.losses.standardised import StandardisedKL, standardised_kl
 
 __all__ = [
+    "AKL",
+    "DKD",
     "JSD",
+    "TAID",
+    "AlphaBeta",
     "AttentionKL",
     "AttentionMSE",
     "BernoulliKL",
@@ -46,23 +58,37 @@ __all__ = [
     "HardLabelLoss",
     "HiddenCosine",
     "HiddenMSE",
+    "ListMLE",
+    "LogitLoss",
     "LogitMSE",
     "Loss",
+    "Mixture",
     "Patience",
+    "RankNet",
     "Relations",
     "ReverseKL",
     "SkewKL",
     "SkewReverseKL",
     "SoftCrossEntropy",
+    "SoftTargetLoss",
+    "SoftmaxLoss",
+    "StandardisedKL",
     "TotalVariation",
+    "akl",
+    "alpha_beta",
     "bernoulli_kl",
+    "dkd",
     "forward_kl",
     "jsd",
+    "list_mle",
     "logit_mse",
+    "rank_net",
     "reduce_terms",
     "reverse_kl",
     "skew_kl",
     "skew_reverse_kl",
     "soft_cross_entropy",
+    "standardised_kl",
+    "taid",
     "total_variation",
 ]

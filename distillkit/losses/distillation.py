@@ -1,14 +1,17 @@
 """The losses against a teacher that a run can choose: they hold the settings of a pure function."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
-from distillkit.constraints import Fraction, NonNegative, Positive, Share
-from distillkit.errors import ConfigError
+from distillkit.constraints import Fraction, NonNegative, Share
+from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import bernoulli_kl, divergence, logit_mse
 from distillkit.losses.elementwise import (
     NOTHING,
+    alpha_beta_terms,
     cross_entropy_terms,
     jsd_terms,
     kl_terms,
@@ -17,87 +20,76 @@ from distillkit.losses.elementwise import (
     skew_reverse_kl_terms,
     total_variation_terms,
 )
-from distillkit.losses.loss import LogitLoss, mixed
+from distillkit.losses.loss import SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.reduction import Reduction
+from distillkit.losses.schedules import Temperature, Weight, scheduled
 from distillkit.losses.sparse import Rest, sparse_divergence
-from distillkit.records import SoftTargets, SparseTargets
+from distillkit.records import HardLabels, SparseTargets
 
 
-class LogitMSE(LogitLoss):
+class LogitMSE(SoftTargetLoss):
     """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
 
     takes = ("softmax", "bernoulli", "real")
 
     def __init__(
         self,
-        soft_weight: NonNegative = 1.0,
-        hard_weight: NonNegative = 0.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(mixed(soft_weight, hard_weight))
+        super().__init__(soft_weight, hard_weight)
         self.reduction = reduction
 
-    def soft(self, logits: Tensor, targets: Known) -> Tensor:
+    def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Squared logits a position."""
-        if not isinstance(targets, SoftTargets):
-            raise ConfigError(
-                "loss: logit_mse compares all logits, and the store holds a few entries of the "
-                "teacher's distribution; choose loss=forward_kl, or a store of all logits"
-            )
-        return logit_mse(logits, targets.logits, reduction=self.reduction)
+        return logit_mse(logits, self.every_logit(targets), reduction=self.reduction)
 
 
-class BernoulliKL(LogitLoss):
+class BernoulliKL(SoftTargetLoss):
     """`bernoulli_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
     takes = ("bernoulli",)
 
     def __init__(
         self,
-        temperature: Positive = 1.0,
-        soft_weight: NonNegative = 1.0,
-        hard_weight: NonNegative = 0.0,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
         scale_by_t2: bool = True,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(mixed(soft_weight, hard_weight))
-        self.temperature = float(temperature)
+        super().__init__(soft_weight, hard_weight)
+        self._temperature = scheduled("temperature", temperature, positive=True)
         self.scale_by_t2, self.reduction = scale_by_t2, reduction
 
-    def soft(self, logits: Tensor, targets: Known) -> Tensor:
+    def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
-        if not isinstance(targets, SoftTargets):
-            raise ConfigError(
-                "loss: bernoulli_kl compares every label, and the store holds a few entries of a "
-                "softmax; choose targets=stored"
-            )
         return bernoulli_kl(
             logits,
-            targets.logits,
-            temperature=self.temperature,
+            self.every_logit(targets),
+            temperature=self._temperature(self.progress),
             scale_by_t2=self.scale_by_t2,
             reduction=self.reduction,
         )
 
 
-class Divergence(LogitLoss):
+class Divergence(SoftmaxLoss):
     """A divergence of the softened softmax from the teacher's, mixed with the hard labels' loss."""
 
-    takes = ("softmax", "choice")
     takes_estimates = False  # whether an unbiased estimate of p gives an unbiased gradient
 
     def __init__(
         self,
-        temperature: Positive = 1.0,
-        soft_weight: NonNegative = 1.0,
-        hard_weight: NonNegative = 0.0,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
         scale_by_t2: bool = True,
         reduction: Reduction = "batchmean",
         rest: Rest = "tail",
     ) -> None:
-        super().__init__(mixed(soft_weight, hard_weight))
-        self.temperature = float(temperature)
-        self.scale_by_t2, self.reduction, self.rest = scale_by_t2, reduction, rest
+        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
+        self.rest = rest
         ruled_out = self.by_class(torch.tensor([NOTHING]), torch.tensor([0.0]))
         if rest == "renormalise" and ruled_out.isinf():
             raise ConfigError(
@@ -105,41 +97,33 @@ class Divergence(LogitLoss):
                 "says 0; set loss.rest=tail, which gives the rest what the teacher left over"
             )
 
+    @abstractmethod
     def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """The divergence's terms, of log-probabilities."""
-        raise NotImplementedError
 
-    def soft(self, logits: Tensor, targets: Known) -> Tensor:
+    def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
         if isinstance(targets, SparseTargets):
-            if targets.is_estimate and not self.takes_estimates:
-                raise ConfigError(
-                    f"loss: {type(self).__name__} cannot be estimated from entries drawn at "
-                    "random, which the store holds; choose loss=forward_kl or "
-                    "loss=soft_cross_entropy, or a store of the likeliest entries"
-                )
+            self._check_entries(targets)
             return sparse_divergence(
-                self.by_class,
-                logits,
-                targets,
-                temperature=self.temperature,
-                scale_by_t2=self.scale_by_t2,
-                reduction=self.reduction,
-                rest=self.rest,
+                self.by_class, logits, targets, rest=self.rest, **self.softening
             )
-        assert targets is not None, "a loss that needs a teacher is given its targets"
-        if targets.logits.shape[-1] == 1:
+        return divergence(self.by_class, logits, self.every_logit(targets), **self.softening)
+
+    def _check_entries(self, targets: SparseTargets) -> None:
+        if targets.is_estimate and not self.takes_estimates:
             raise ConfigError(
-                "loss: a softmax over one real-valued output is constant; use loss=logit_mse"
+                f"loss: {type(self).__name__} cannot be estimated from entries drawn at "
+                "random, which the store holds; choose loss=forward_kl or "
+                "loss=soft_cross_entropy, or a store of the likeliest entries"
             )
-        return divergence(
-            self.by_class,
-            logits,
-            targets.logits,
-            temperature=self.temperature,
-            scale_by_t2=self.scale_by_t2,
-            reduction=self.reduction,
-        )
+        if not self._temperature.is_constant:
+            least, greatest = self._temperature.span
+            raise TargetsError(
+                f"loss.temperature: goes through all from {least:g} to {greatest:g}, and a store "
+                "of a few entries knows the teacher at single ones; set a number, or keep all "
+                "of the teacher with targets=last_hidden or targets=stored"
+            )
 
 
 class ForwardKL(Divergence):
@@ -188,9 +172,9 @@ class JSD(Divergence):
     def __init__(
         self,
         beta: Share = 0.5,
-        temperature: Positive = 1.0,
-        soft_weight: NonNegative = 1.0,
-        hard_weight: NonNegative = 0.0,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
         scale_by_t2: bool = True,
         reduction: Reduction = "batchmean",
         rest: Rest = "tail",
@@ -209,9 +193,9 @@ class SkewKL(Divergence):
     def __init__(
         self,
         skew: Fraction = 0.1,
-        temperature: Positive = 1.0,
-        soft_weight: NonNegative = 1.0,
-        hard_weight: NonNegative = 0.0,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
         scale_by_t2: bool = True,
         reduction: Reduction = "batchmean",
         rest: Rest = "tail",
@@ -230,3 +214,34 @@ class SkewReverseKL(SkewKL):
     def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """q log(q / m), m = (1 - skew) p + skew q."""
         return skew_reverse_kl_terms(log_p, log_q, skew=self.skew)
+
+
+class AlphaBeta(Divergence):
+    """`alpha_beta` to the soft targets, mixed with the task's loss on the hard labels.
+
+    Of a store of a few entries it is that of the buckets, but unless alpha + beta is 1 it is no
+    bound on that of the whole: powers of probabilities do not add up.
+    """
+
+    def __init__(
+        self,
+        alpha: NonNegative = 0.2,
+        beta: NonNegative = 0.7,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
+        scale_by_t2: bool = True,
+        reduction: Reduction = "batchmean",
+        rest: Rest = "tail",
+    ) -> None:
+        if alpha + beta == 0:
+            raise ConfigError(
+                "loss.alpha = 0, loss.beta = 0: one of both must be greater than 0; forward KL is "
+                "at (1, 0), reverse KL at (0, 1)"
+            )
+        self.alpha, self.beta = float(alpha), float(beta)  # first: the base class tries them
+        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction, rest)
+
+    def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """The alpha-beta divergence's."""
+        return alpha_beta_terms(log_p, log_q, alpha=self.alpha, beta=self.beta)

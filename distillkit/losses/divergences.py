@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distillkit.losses.elementwise import (
     Elementwise,
+    alpha_beta_terms,
     cross_entropy_terms,
     jsd_terms,
     kl_terms,
@@ -140,6 +141,26 @@ def total_variation(
     1 / T, so `scale_by_t2` makes it grow with T.
     """
     return divergence(total_variation_terms, student, teacher, temperature, scale_by_t2, reduction)
+
+
+def alpha_beta(
+    student: Logits,
+    teacher: Logits,
+    *,
+    alpha: float = 0.2,
+    beta: float = 0.7,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """The alpha-beta divergence: `forward_kl` at (1, 0), `reverse_kl` at (0, 1).
+
+    sum (alpha/s p^s + beta/s q^s - p^alpha q^beta) / (alpha beta), s = alpha + beta. Wang et al.
+    2025 (ABKD), https://arxiv.org/abs/2505.04560; Cichocki, Cruces, Amari 2011, whose limits hold
+    where alpha or beta is 0. The official code of ABKD has 1 / alpha there for 1 / alpha^2.
+    """
+    terms = partial(alpha_beta_terms, alpha=alpha, beta=beta)
+    return divergence(terms, student, teacher, temperature, scale_by_t2, reduction)
 
 
 def logit_mse(student: Logits, teacher: Logits, *, reduction: Reduction = "mean") -> Values:

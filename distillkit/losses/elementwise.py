@@ -62,6 +62,21 @@ def total_variation_terms(log_p: Classes, log_q: Classes) -> Classes:
     return 0.5 * (log_p.exp() - log_q.exp()).abs()
 
 
+def alpha_beta_terms(log_p: Classes, log_q: Classes, *, alpha: float, beta: float) -> Classes:
+    """The terms of the alpha-beta divergence, for alpha and beta that are 0 or more, not both 0.
+
+    (alpha/s p^s + beta/s q^s - p^alpha q^beta) / (alpha beta) with s = alpha + beta; where one of
+    both is 0, its limit.
+    """
+    if alpha == 0 or beta == 0:
+        power = alpha or beta
+        first, second = (log_p, log_q) if alpha else (log_q, log_p)
+        first, second = power * first, power * second
+        return (kl_terms(first, second) - first.exp() + second.exp()) / power**2
+    terms: Tensor = _AlphaBeta.apply(log_p, log_q, alpha, beta)
+    return terms
+
+
 def log_mixture(log_p: Classes, log_q: Classes, *, share: float) -> Classes:
     """log(share p + (1 - share) q)."""
     if share in (0, 1):
@@ -75,11 +90,9 @@ class _LogMixture(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, log_p: Classes, log_q: Classes, share: float) -> Classes:
-        p_is_greater = log_p >= log_q
-        greater = torch.where(p_is_greater, log_p, log_q)
-        less = torch.where(p_is_greater, log_q, log_p)
+        p_is_greater, greater, gap = _gap(log_p, log_q)
         share_of_less = torch.full_like(greater, share).masked_fill_(p_is_greater, 1 - share)
-        ratio = less.sub_(greater).masked_fill_(greater == NOTHING, 0.0).expm1_()
+        ratio = gap.expm1_()
         log_m = greater.add_(ratio.mul_(share_of_less).log1p_())
         ctx.save_for_backward(log_p, log_q, log_m)
         ctx.share = share
@@ -101,3 +114,47 @@ class _LogMixture(torch.autograd.Function):
             of(log_q, 1 - ctx.share) if by_q else None,
             None,
         )
+
+
+class _AlphaBeta(torch.autograd.Function):
+    """From the ratio of the less to the greater of p and q, so that it is exact where they agree.
+
+    The gradients are q^beta (q^alpha - p^alpha) / alpha by log q, and as much by log p with p and
+    q, alpha and beta in each other's place.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_p: Classes, log_q: Classes, alpha: float, beta: float) -> Classes:
+        ctx.save_for_backward(log_p, log_q)
+        ctx.alpha, ctx.beta = alpha, beta
+        p_is_greater, greater, gap = _gap(log_p, log_q)
+        whole = alpha + beta
+        of_less = torch.full_like(gap, alpha).masked_fill_(p_is_greater, beta)
+        ratio = (whole * gap).expm1_().mul_(of_less / whole) - (of_less * gap).expm1_()
+        return greater.mul_(whole).exp_().mul_(ratio).div_(alpha * beta)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Classes) -> tuple[Tensor | None, Tensor | None, None, None]:
+        log_p, log_q = ctx.saved_tensors
+        p_is_greater, greater, gap = _gap(log_p, log_q)
+
+        def of(own: Tensor, is_greater: Tensor, power: float, other: float) -> Tensor:
+            size = (other * gap).expm1_().mul_((power * own + other * greater).exp_()).div_(other)
+            return torch.where(is_greater, -size, size).mul_(gradient)
+
+        by_p, by_q, _, _ = ctx.needs_input_grad
+        return (
+            of(log_p, p_is_greater, ctx.alpha, ctx.beta) if by_p else None,
+            of(log_q, ~p_is_greater, ctx.beta, ctx.alpha) if by_q else None,
+            None,
+            None,
+        )
+
+
+def _gap(log_p: Classes, log_q: Classes) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether p is the greater, the greater, and log(less / greater), 0 where both are nothing."""
+    p_is_greater = log_p >= log_q
+    greater = torch.where(p_is_greater, log_p, log_q)
+    less = torch.where(p_is_greater, log_q, log_p)
+    return p_is_greater, greater, less.sub_(greater).masked_fill_(greater == NOTHING, 0.0)

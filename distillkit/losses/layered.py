@@ -11,6 +11,7 @@ from distillkit.errors import ConfigError
 from distillkit.losses.layer_maps import LayerMap, drawing, layer_pairs
 from distillkit.losses.loss import Loss
 from distillkit.losses.reduction import at_least_float32
+from distillkit.losses.schedules import Constant
 from distillkit.records import (
     Dimensions,
     HardLabels,
@@ -39,7 +40,7 @@ class LayeredLoss(Loss):
     lowest = 1  # layer that can be compared; 0 is the embeddings
 
     def __init__(self, layers: LayerMap) -> None:
-        super().__init__({self.term: 1.0})
+        super().__init__({self.term: Constant(1.0)})
         self.layers = layers
         self.pairs: list[tuple[int, int]] = []
         self._drawing = ""

@@ -1,13 +1,23 @@
-"""What all losses share: they are called in one way, and are mixed with the hard labels in one."""
+"""What all losses share: how they are called, and what training tells them.
+
+Loss                    the student's outputs, soft targets, hard labels -> terms
+  LogitLoss             … from logits, which may be there for a few positions at a time only
+    HardLabelLoss       the task's own loss
+    SoftTargetLoss      a loss to the teacher, mixed with the task's own
+      SoftmaxLoss       … between softmaxes at a temperature
+  Mixture               named losses with weights (mixture.py)
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
+from distillkit.losses.reduction import Reduction
+from distillkit.losses.schedules import Constant, Schedule, Temperature, Weight, scheduled
 from distillkit.records import (
     Dimensions,
     Distribution,
@@ -17,6 +27,7 @@ from distillkit.records import (
     LossTerms,
     Needs,
     Outputs,
+    SoftTargets,
     Targets,
 )
 
@@ -24,8 +35,9 @@ from distillkit.records import (
 class Loss(nn.Module, ABC):
     """A loss is called with what student and teacher said, and the hard labels.
 
-    It returns its terms, of which `reduce_terms` makes the number: each position counts once.
-    `takes` names what outputs may mean to it.
+    It returns its terms, of which `reduce_terms` makes the number, and a weight for each. Weights
+    may be schedules. A loss may have parameters of its own, which are learnt beside the student's,
+    and buffers. `takes` names what outputs may mean to it.
     """
 
     needs_teacher = True
@@ -33,9 +45,15 @@ class Loss(nn.Module, ABC):
     looks_inside = False
     takes: tuple[Distribution, ...] = ("softmax", "choice", "bernoulli", "real")
 
-    def __init__(self, weights: dict[str, float]) -> None:
+    def __init__(self, weights: Mapping[str, Schedule]) -> None:
         super().__init__()
-        self.weights = weights
+        self.progress = 0.0
+        self._schedules = dict(weights)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term, as far as training is."""
+        return {name: weight(self.progress) for name, weight in self._schedules.items()}
 
     @abstractmethod
     def forward(
@@ -66,6 +84,7 @@ class Loss(nn.Module, ABC):
 
     def at(self, progress: float) -> None:
         """Called before each optimizer step with the share of the run that is done, in [0, 1)."""
+        self.progress = progress
 
     def after(self, shares: Mapping[str, float]) -> None:
         """Called after each optimizer step with what each term came to in it, before its weight.
@@ -76,10 +95,9 @@ class Loss(nn.Module, ABC):
 
 
 class LogitLoss(Loss):
-    """A loss on logits: soft_weight * soft + hard_weight * hard, the second where a label is.
+    """A loss that says what it computes from the logits of some positions, one by one.
 
-    It says what it computes from logits (`soft`); that outputs may be hidden states, and targets
-    too, is no concern of its.
+    That outputs may be hidden states, and targets too, is no concern of its.
     """
 
     def forward(
@@ -90,19 +108,11 @@ class LogitLoss(Loss):
         insides: Insides | None = None,
     ) -> LossTerms:
         """The terms, before reduction."""
-        return loss_terms(self.terms, self.weights, outputs, targets, labels)
-
-    def terms(self, logits: Tensor, targets: Known, labels: HardLabels) -> dict[str, Tensor]:
-        """The values [positions] of each term that has a weight, of some positions' logits."""
-        values = {"soft": self.soft(logits, targets)} if "soft" in self.weights else {}
-        if "hard" in self.weights:
-            hard: Tensor = labels.per_example(logits, labels.values)
-            values["hard"] = hard.masked_fill(~labels.labelled, 0.0)
-        return values
+        return loss_terms(self.of_logits, self.weights, outputs, targets, labels)
 
     @abstractmethod
-    def soft(self, logits: Tensor, targets: Known) -> Tensor:
-        """What is learnt from the teacher, a position."""
+    def of_logits(self, logits: Tensor, targets: Known, labels: HardLabels) -> dict[str, Tensor]:
+        """The values [positions] of each term, of some positions' logits."""
 
 
 class HardLabelLoss(LogitLoss):
@@ -112,18 +122,94 @@ class HardLabelLoss(LogitLoss):
     needs_soft_targets = False
 
     def __init__(self) -> None:
-        super().__init__({"hard": 1.0})
+        super().__init__({"hard": Constant(1.0)})
 
-    def soft(self, logits: Tensor, targets: Known) -> Tensor:
-        """Nothing is learnt from a teacher."""
-        return torch.zeros_like(logits[..., 0])
+    def of_logits(self, logits: Tensor, targets: Known, labels: HardLabels) -> dict[str, Tensor]:
+        """The task's loss where there is a label, 0 elsewhere."""
+        return {"hard": hard(logits, labels)}
 
 
-def mixed(soft_weight: float, hard_weight: float) -> dict[str, float]:
-    """The weights of the terms; raises `ConfigError` where nothing is learnt from the teacher."""
-    if soft_weight == 0:
-        raise ConfigError(
-            "loss.soft_weight = 0: nothing would be learnt from the teacher; choose "
-            "loss=hard_labels to train on the labels alone"
-        )
-    return {"soft": soft_weight, **({"hard": hard_weight} if hard_weight else {})}
+class SoftTargetLoss(LogitLoss):
+    """What is learnt from the teacher, mixed with the task's loss on the hard labels.
+
+    Each position counts once: its loss is soft_weight * soft + hard_weight * hard, the second only
+    where it has a label.
+    """
+
+    def __init__(self, soft_weight: Weight, hard_weight: Weight) -> None:
+        weights = {
+            "soft": scheduled("soft_weight", soft_weight),
+            "hard": scheduled("hard_weight", hard_weight),
+        }
+        if weights["soft"].span == (0, 0):
+            raise ConfigError(
+                "loss.soft_weight = 0: nothing would be learnt from the teacher; choose "
+                "loss=hard_labels to train on the labels alone"
+            )
+        super().__init__({name: weight for name, weight in weights.items() if weight.span[1] > 0})
+
+    def of_logits(self, logits: Tensor, targets: Known, labels: HardLabels) -> dict[str, Tensor]:
+        """Both terms, the second if it has a weight."""
+        values = {"soft": self.soft(logits, targets, labels)}
+        return values | ({"hard": hard(logits, labels)} if "hard" in self._schedules else {})
+
+    @abstractmethod
+    def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
+        """What is learnt from the teacher, a position."""
+
+    def every_logit(self, targets: Known) -> Tensor:
+        """All the teacher's logits; raises `ConfigError` for a store of a few entries."""
+        if not isinstance(targets, SoftTargets):
+            raise ConfigError(
+                f"loss: {type(self).__name__} compares all logits, and the store holds a few "
+                "entries of the teacher's distribution; choose loss=forward_kl, or keep all of it "
+                "with targets=last_hidden or targets=stored"
+            )
+        return targets.logits
+
+
+class SoftmaxLoss(SoftTargetLoss):
+    """A loss between the student's softmax and the teacher's, both softened by a temperature."""
+
+    takes = ("softmax", "choice")
+
+    def __init__(
+        self,
+        temperature: Temperature,
+        soft_weight: Weight,
+        hard_weight: Weight,
+        scale_by_t2: bool,
+        reduction: Reduction,
+    ) -> None:
+        super().__init__(soft_weight, hard_weight)
+        self._temperature = scheduled("temperature", temperature, positive=True)
+        self.scale_by_t2, self.reduction = scale_by_t2, reduction
+
+    @property
+    def temperature(self) -> float:
+        """The temperature, as far as training is."""
+        return self._temperature(self.progress)
+
+    @property
+    def softening(self) -> dict[str, Any]:
+        """The settings that all functions of two softmaxes take."""
+        return {
+            "temperature": self.temperature,
+            "scale_by_t2": self.scale_by_t2,
+            "reduction": self.reduction,
+        }
+
+    def every_logit(self, targets: Known) -> Tensor:
+        """All the teacher's logits; raises `ConfigError` where a softmax of them says nothing."""
+        logits = super().every_logit(targets)
+        if logits.shape[-1] == 1:
+            raise ConfigError(
+                "loss: a softmax over one real-valued output is constant; use loss=logit_mse"
+            )
+        return logits
+
+
+def hard(logits: Tensor, labels: HardLabels) -> Tensor:
+    """The task's loss on the hard labels [positions], 0 where there is none."""
+    values: Tensor = labels.per_example(logits, labels.values)
+    return values.masked_fill(~labels.labelled, 0.0)

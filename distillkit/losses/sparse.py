@@ -3,8 +3,8 @@
 The k entries are k buckets, and all other classes together are one more. What the teacher has in
 that one, the rest, is a policy:
 
-tail         what it left over, 1 - sum p: the divergence of the buckets is then at most that of the
-             whole distributions, for what is not known of the teacher counts as agreed
+tail         what it left over, 1 - sum p: an f-divergence of the buckets is then at most that of
+             the whole distributions, for what is not known of the teacher counts as agreed
 renormalise  nothing: p is scaled to sum 1 over its entries
 ignore       there is no such bucket, and p stays as it is: only the k terms count
 
@@ -57,7 +57,11 @@ def sparse_divergence(
         values = terms(log_p, log_q[..., :-1])
     else:
         known_to = torch.finfo(targets.log_probs.dtype).eps
-        values = terms(teacher_buckets(log_p, student.shape[-1], rest, known_to), log_q)
+        log_p = teacher_buckets(log_p, student.shape[-1], rest, known_to)
+        # a student whose logits rule out all others was told to: the teacher's rest is rounding
+        gone = log_q[..., -1:] == NOTHING
+        log_p = torch.cat([log_p[..., :-1], log_p[..., -1:].masked_fill(gone, NOTHING)], dim=-1)
+        values = terms(log_p, log_q)
     per_class = student.shape[-1] if reduction == "mean" else 1
     return values.sum(dim=-1) * ((temperature**2 if scale_by_t2 else 1.0) / per_class)
 

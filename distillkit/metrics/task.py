@@ -12,12 +12,19 @@ def classification_scores(
 ) -> dict[str, float]:
     """Accuracy, macro-averaged F1 over the classes that occur, and NLL in nats."""
     predicted = logits.argmax(axis=-1)
-    log_p = log_softmax(logits.astype(np.float64), axis=-1)
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
-        "nll": float(-log_p[np.arange(len(labels)), labels].mean()),
+        "nll": mean_nll(logits, labels),
     }
+
+
+def mean_nll(
+    logits: Float[np.ndarray, "positions classes"], labels: Int[np.ndarray, " positions"]
+) -> float:
+    """Mean negative log-likelihood of the labels, in nats a position."""
+    log_p = log_softmax(logits.astype(np.float64), axis=-1)
+    return float(-log_p[np.arange(len(labels)), labels].mean())
 
 
 def multi_label_scores(

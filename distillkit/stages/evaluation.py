@@ -37,6 +37,7 @@ def inputs(
         "data": labelled,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=True),
+        **task.scoring,
         "settings": settings,
         **harness.inputs(settings["harness"], settings["harness_path"]),
     }

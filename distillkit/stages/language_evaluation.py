@@ -64,6 +64,8 @@ def measure(
             "headline_interval": [math.exp(low), math.exp(high)],
             "positions": len(owner),
         }
+        if not task.generates:  # of masked tokens; perplexity alone ranks those that generate
+            rows[row]["masked_accuracy"] = float(found["correct"].mean())
         if "teacher" in scores:
             rows[row]["agreement"] = float(found["agreement"].mean())
             rows[row]["kl_to_teacher"] = float(found["kl"].mean())
@@ -77,7 +79,7 @@ def measure(
     comparison = _compare(nats, settings)
     # several models have probabilities together, but none that writes
     writers = {row: it for row, it in loaded.items() if not it.others}
-    if settings.samples:
+    if settings.samples and task.generates:
         comparison["samples"] = samples(writers, test, settings)
     if asked:
         rouge, said = instruction.measure(writers, asked, settings, out)

@@ -140,7 +140,8 @@ def _pieces(batch: Batch, tokens: int) -> Iterator[Batch]:
         if counted is not None:
             inside = (counted >= begin * width) & (counted < (begin + size) * width)
             counted = counted[inside] - begin * width
-        yield replace(batch, inputs=inputs, counted=counted)
+        allowed = None if batch.allowed is None else batch.allowed[cut]
+        yield replace(batch, inputs=inputs, counted=counted, allowed=allowed)
 
 
 def _targets(said: list[Outputs | HiddenOutputs]) -> Targets:

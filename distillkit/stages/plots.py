@@ -19,7 +19,12 @@ COLOURS = {
     "control": "#e67700",
     "untrained": "#868e96",
 }
-NAMES = {"accuracy": "accuracy", "pearson": "Pearson correlation"}
+NAMES = {
+    "f1": "F1",
+    "micro_f1": "micro-averaged F1",
+    "pearson": "Pearson correlation",
+    "token_accuracy": "token accuracy",
+}
 FEW = 10  # points that are marked
 LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
 

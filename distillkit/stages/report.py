@@ -12,11 +12,13 @@ from distillkit.stages.harness import STDERR
 # column -> (title, format, how it reads); a column stands in the table where a row has it
 COLUMNS: dict[str, tuple[str, str]] = {
     "perplexity": ("perplexity", ",.2f"),
+    "masked_accuracy": ("masked accuracy", ".4f"),
     "rouge_l": ("ROUGE-L", ".2f"),
     "accuracy": ("accuracy", ".4f"),
     "micro_f1": ("micro-F1", ".4f"),
     "subset_accuracy": ("subset accuracy", ".4f"),
     "f1": ("F1", ".4f"),
+    "exact_match": ("exact match", ".4f"),
     "precision": ("precision", ".4f"),
     "recall": ("recall", ".4f"),
     "token_accuracy": ("token accuracy", ".4f"),
@@ -285,6 +287,9 @@ def _run_lines(results: Mapping[str, Any]) -> list[str]:
     lines = [f"- measured with {shown}"]
     for name, value in results.get("run", {}).items():
         lines.append(f"- {name}: {value}")
+    for phase in results.get("phases", []):
+        told = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
+        lines.append(f"- phase {phase['name']}: {told}")
     for term, drawn in results.get("layer_maps", {}).items():
         lines += ["", f"Layers of the student that learn from the teacher's ({term}):", ""]
         lines += ["```", drawn, "```"]

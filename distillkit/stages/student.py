@@ -18,6 +18,7 @@ from distillkit.stages.teacher import TeacherModel
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent, Student
 from distillkit.students.embeddings import start_from_teacher
 from distillkit.students.from_teacher import make
+from distillkit.students.heads import order_outputs
 from distillkit.tasks import Task
 
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
@@ -53,6 +54,7 @@ def inputs(
         "start": teacher if starts_from_teacher(student) else None,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),
+        **task.scoring,
         "packs": task.packs,
         "targets": targets,
         "data": data,
@@ -110,6 +112,8 @@ def make_student(
     elif isinstance(student, FromTeacher):
         loaded = teacher().load(task, space)
         model = make(student, loaded.model, _batches(student, calibration, loaded.tokenizer))
+        if loaded.order is not None:
+            order_outputs(model, loaded.order, space)
     else:
         model = task.new_model(student.config, space, tokenizer, key="student.config")
     longest = getattr(model.config, "max_position_embeddings", None)

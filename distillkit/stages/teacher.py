@@ -54,6 +54,7 @@ def fitted_inputs(
         "data": labelled,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),
+        **task.scoring,
         "seed": seed,
         **{name: getattr(teacher, name) for name in how},
     }

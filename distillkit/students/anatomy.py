@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -146,15 +146,54 @@ _BERT = Layout(
     neurons="output.dense",
     heads="attention.output.dense",
 )
+_ROBERTA = replace(
+    _BERT,
+    axes={
+        **_BERT.axes,
+        "lm_head.dense": ("hidden", "hidden"),
+        "lm_head.layer_norm": ("hidden",),
+        "lm_head": (None,),  # the decoder's bias
+        "classifier.dense": ("hidden", "hidden"),
+        "out_proj": (None, "hidden"),
+    },
+)
+_DISTILBERT = Layout(
+    axes={
+        "word_embeddings": (None, "hidden"),
+        "position_embeddings": (None, "hidden"),
+        "LayerNorm": ("hidden",),
+        "q_lin": ("heads", "hidden"),
+        "k_lin": ("heads", "hidden"),
+        "v_lin": ("heads", "hidden"),
+        "out_lin": ("hidden", "heads"),
+        "sa_layer_norm": ("hidden",),
+        "lin1": ("neurons", "hidden"),
+        "lin2": ("hidden", "neurons"),
+        "output_layer_norm": ("hidden",),
+        "vocab_transform": ("hidden", "hidden"),
+        "vocab_layer_norm": ("hidden",),
+        "vocab_projector": (None, "hidden"),
+        "pre_classifier": ("hidden", "hidden"),
+        "classifier": (None, "hidden"),
+        "qa_outputs": (None, "hidden"),
+    },
+    neurons="ffn.lin2",
+    heads="attention.out_lin",
+    intermediate="hidden_dim",
+)
 LAYOUTS: dict[str, Layout] = {
     "bert": _BERT,
+    "camembert": _ROBERTA,
+    "distilbert": _DISTILBERT,
     "gpt2": _GPT2,
     "granite": _LLAMA,
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
+    "roberta": _ROBERTA,
     "smollm3": _LLAMA,
+    "xlm-roberta": _ROBERTA,
 }
 
 

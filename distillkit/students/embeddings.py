@@ -16,10 +16,14 @@ def principal_components(table: Tensor, width: int) -> Tensor:
     """
     wide = table.to(torch.float64)
     wide = wide - wide.mean(dim=0)
-    _, vectors = torch.linalg.eigh(wide.T @ wide)  # ascending
+    return wide @ principal_axes(wide.T @ wide, width)
+
+
+def principal_axes(moments: Tensor, width: int) -> Tensor:
+    """The first eigenvectors of second moments [hidden, hidden], as columns: [hidden, width]."""
+    _, vectors = torch.linalg.eigh(moments)  # ascending
     axes = vectors.flip(-1)[:, :width]
-    axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
-    return wide @ axes
+    return axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
 
 
 def start_from_teacher(student: Any, teacher_embeddings: Tensor, *, tokens: int) -> None:

@@ -1,7 +1,7 @@
 """A student cut out of its teacher: fewer layers, or narrower ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,9 @@ from distillkit.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-How = Literal["uniform", "first", "last", "drop_middle", "block_influence", "importance"]
+How = Literal[
+    "uniform", "every_kth", "first", "last", "drop_middle", "block_influence", "importance"
+]
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,19 @@ class FromTeacher:
     keeps all. Widths are null or smaller than the teacher's; what matters most is kept, measured on
     `calibration_examples` of the training text as in Minitron, https://arxiv.org/abs/2407.14679,
     section 2: hidden channels and neurons by mean |activation|, heads by the norm of their output.
+    With `narrow_by: pca` the hidden channels, word embeddings included, become the principal
+    components of the teacher's (see `hidden_projection`).
     """
 
     layers: int | list[int] | None = None
-    choose: Literal["uniform", "first", "last", "drop_middle", "block_influence", "importance"] = (
-        "uniform"
-    )
+    choose: Literal[
+        "uniform", "every_kth", "first", "last", "drop_middle", "block_influence", "importance"
+    ] = "uniform"
     hidden_size: PositiveInt | None = None
     intermediate_size: PositiveInt | None = None
     num_attention_heads: PositiveInt | None = None
     num_key_value_heads: PositiveInt | None = None
+    narrow_by: Literal["importance", "pca"] = "importance"
     calibration_examples: PositiveInt = 64
 
     def __post_init__(self) -> None:
@@ -42,6 +47,11 @@ class FromTeacher:
             raise ConfigError(
                 f"student.layers = {self.layers}: must name layers in ascending order, from 0, "
                 "each once"
+            )
+        if self.narrow_by == "pca" and self.hidden_size is None:
+            raise ConfigError(
+                "student.narrow_by = pca: it makes fewer hidden channels; set student.hidden_size, "
+                "or student.narrow_by=importance"
             )
 
     @property
@@ -67,9 +77,15 @@ class FromTeacher:
 
     def check_layers(self, teacher_layers: int) -> None:
         """Raise `ConfigError` for layers that the teacher does not have."""
-        if isinstance(self.layers, int) and self.layers > teacher_layers:
+        count = self.layers if isinstance(self.layers, int) else 1
+        if count > teacher_layers:
             raise ConfigError(
                 f"student.layers = {self.layers}: the teacher has {teacher_layers} layers"
+            )
+        if self.choose == "every_kth" and teacher_layers % count:
+            raise ConfigError(
+                f"student.layers = {self.layers}: with student.choose=every_kth it must divide the "
+                f"teacher's {teacher_layers}; choose uniform, or name the layers"
             )
         if isinstance(self.layers, list) and self.layers[-1] >= teacher_layers:
             raise ConfigError(
@@ -88,13 +104,18 @@ def kept_layers(
 
     `uniform` keeps the first and the last and spaces the others evenly: 6 of 12 are
     [0, 2, 4, 7, 9, 11], the layers of DistilBERT (Sanh et al. 2019,
-    https://arxiv.org/abs/1910.01108, in its `extract_distilbert.py`). `drop_middle` drops one block
+    https://arxiv.org/abs/1910.01108, in its `extract_distilbert.py`). `every_kth` keeps the last of
+    each k = teacher_layers / count: 6 of 12 are [1, 3, 5, 7, 9, 11], those that TinyBERT's uniform
+    map is to (Jiao et al. 2020, https://arxiv.org/abs/1909.10351). `drop_middle` drops one block
     in the middle (of an odd `count`, one more is kept in front). `block_influence` and `importance`
     keep the layers of the highest `scores` [teacher_layers]; of equal ones, the earlier.
     """
     match how:
         case "first":
             return list(range(count))
+        case "every_kth":
+            k = teacher_layers // count
+            return list(range(k - 1, teacher_layers, k))
         case "last":
             return list(range(teacher_layers - count, teacher_layers))
         case "drop_middle":
@@ -120,6 +141,7 @@ def make(
     for an architecture that cannot be cut.
     """
     from distillkit.students.anatomy import layer_stack
+    from distillkit.students.projection import hidden_projection
     from distillkit.students.pruning import prune
     from distillkit.students.scores import first_examples, layer_scores, width_scores
     from distillkit.students.widths import check_widths, kept_widths
@@ -132,6 +154,10 @@ def make(
     widths = None
     if student.is_narrower:
         widths = kept_widths(student, teacher_model, width_scores(teacher_model, text))
+        if student.narrow_by == "pca":
+            assert student.hidden_size is not None
+            projection = hidden_projection(teacher_model, text, student.hidden_size)
+            widths = replace(widths, hidden=None, projection=projection)
     if not isinstance(student.layers, int):
         return prune(teacher_model, layers=student.layers, widths=widths)
     scores = None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import ConfigError, ModelError
 from distillkit.students.anatomy import Axis, layer_stack, layout_of, skipped
+from distillkit.students.projection import Projection
 from distillkit.students.widths import Widths, head_width
 
 TOKENS = 8  # of the check
@@ -76,10 +77,10 @@ def _narrow(config: Any, model: Any, widths: Widths) -> None:
     layout = layout_of(model)
     if layout.free_heads:
         config.head_dim = head_width(model)
-    if widths.hidden is not None:
+    if widths.hidden_size is not None:
         neurons = getattr(config, layout.intermediate) or 4 * config.hidden_size
         setattr(config, layout.intermediate, neurons)
-        config.hidden_size = len(widths.hidden)
+        config.hidden_size = widths.hidden_size
     if widths.neurons is not None:
         setattr(config, layout.intermediate, widths.neurons.shape[1])
     if widths.heads is not None:
@@ -110,7 +111,14 @@ def _cut_weights(
 
 def _narrowed(model: Any, name: str, tensor: Tensor, layer: int | None, widths: Widths) -> Tensor:
     axes = _axes(model, name, tensor)
+    projection = widths.projection
+    if projection is not None and axes == ("hidden",) and _is_norm(model, name):
+        return _projected_norm(projection, name, tensor)
     for dim, axis in enumerate(axes):
+        if projection is not None and axis == "hidden":
+            turned = projection.axes.to(tensor.device)
+            tensor = torch.tensordot(tensor.double(), turned, dims=([dim], [0])).movedim(-1, dim)
+            continue
         index = None if axis is None else _kept_rows(model, axis, layer, widths)
         if index is not None:
             tensor = tensor.index_select(dim, index.to(tensor.device))
@@ -121,6 +129,21 @@ def _narrowed(model: Any, name: str, tensor: Tensor, layer: int | None, widths: 
         # on WikiText-2 instead of 274, before any training.
         tensor = tensor * math.sqrt(model.config.hidden_size / len(widths.hidden))
     return tensor
+
+
+def _is_norm(model: Any, name: str) -> bool:
+    """Whether a weight or bias over hidden channels is elementwise, and no matrix's bias."""
+    return layout_of(model).of(name.rpartition(".")[0]) == ("hidden",)
+
+
+def _projected_norm(projection: Projection, name: str, tensor: Tensor) -> Tensor:
+    """A norm's weight or bias on the new axes: what was fitted, in a head what comes near it."""
+    module, _, kind = name.rpartition(".")
+    if module in projection.norms:
+        weight, bias = projection.norms[module]
+        return weight if kind == "weight" else bias
+    values, axes = tensor.double(), projection.axes.to(tensor.device)
+    return values @ axes if kind == "bias" else values.mean().expand(axes.shape[1]).clone()
 
 
 def _axes(model: Any, name: str, tensor: Tensor) -> tuple[Axis | None, ...]:

@@ -54,7 +54,7 @@ def layer_scores(model: Any, batches: Batches, how: str) -> Tensor:
     forward pass a layer.
     """
     measure = {"block_influence": _block_influence, "importance": _importance}[how]
-    return torch.stack(_averages(model, batches, measure))
+    return torch.stack(averages(model, batches, measure))
 
 
 def _block_influence(model: Any, run: Callable[[], Tensor], keep: Tensor) -> list[Tensor]:
@@ -130,10 +130,10 @@ def width_scores(model: Any, batches: Batches) -> WidthScores:
             run()
         return [torch.stack(hidden).sum(dim=0), torch.stack(neurons), torch.stack(spoken)]
 
-    return WidthScores(*_averages(model, batches, measure))
+    return WidthScores(*averages(model, batches, measure))
 
 
-def _averages(model: Any, batches: Batches, measure: Callable[..., list[Tensor]]) -> list[Tensor]:
+def averages(model: Any, batches: Batches, measure: Callable[..., list[Tensor]]) -> list[Tensor]:
     """Sums over tokens that `measure` gives for each batch, divided by the number of tokens.
 
     `measure` gets the model, a function that runs it to its last hidden states, and which tokens

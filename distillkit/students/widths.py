@@ -8,6 +8,7 @@ from torch import Tensor
 from distillkit.errors import ConfigError
 from distillkit.students.anatomy import layout_of
 from distillkit.students.from_teacher import FromTeacher
+from distillkit.students.projection import Projection
 from distillkit.students.scores import WidthScores
 
 
@@ -15,14 +16,23 @@ from distillkit.students.scores import WidthScores
 class Widths:
     """What is kept of the teacher, as ascending indices; None: all of it.
 
-    `hidden` [hidden] is one choice for the whole model; `neurons` [layers, neurons], `heads`
-    [layers, heads] and `kv_heads` [layers, heads] are those of each of the teacher's layers.
+    `hidden` [hidden] is one choice for the whole model, and so is a `projection` in its place;
+    `neurons` [layers, neurons], `heads` [layers, heads] and `kv_heads` [layers, heads] are those of
+    each of the teacher's layers.
     """
 
     hidden: Tensor | None = None
     neurons: Tensor | None = None
     heads: Tensor | None = None
     kv_heads: Tensor | None = None
+    projection: Projection | None = None
+
+    @property
+    def hidden_size(self) -> int | None:
+        """The number of hidden channels that is left; None: all."""
+        if self.projection is not None:
+            return self.projection.axes.shape[1]
+        return None if self.hidden is None else len(self.hidden)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class Nucleus:
     def _picked(
         self, logits: Tensor, whole: Tensor, ids: Tensor, kept: Tensor
     ) -> dict[str, np.ndarray]:
-        rest = [_rest(logits / t, ids, kept) for t in self.captured]
+        rest = [_rest(logits if t == 1 else logits / t, ids, kept) for t in self.captured]
         ids = ids.where(kept, _NO_ID).sort(dim=-1).values
         chosen = logits.gather(1, ids.where(ids != _NO_ID, 0))
         return {

@@ -82,8 +82,11 @@ class Sampled:
         return {name: np.concatenate([part[name] for part in parts]) for name in none}
 
     def _pick(self, logits: Tensor, uniforms: Tensor) -> dict[str, np.ndarray]:
-        below = (logits - logits.amax(dim=-1, keepdim=True)) / self.temperature
-        sums = (below * self.exponent).exp().cumsum(dim=-1, dtype=torch.float64)
+        below = logits - logits.amax(dim=-1, keepdim=True)
+        if self.temperature != 1:  # a pass over the whole buffer, as the exponent is
+            below = below / self.temperature
+        proposed = below if self.exponent == 1 else below * self.exponent
+        sums = proposed.exp().cumsum(dim=-1, dtype=torch.float64)
         whole = sums[:, -1:]
         check_mass(whole)
         ids = drawn(sums, uniforms)

@@ -2,7 +2,9 @@
 
 from distillkit.tasks.causal_lm import CausalLM
 from distillkit.tasks.classification import Classification
+from distillkit.tasks.masked_lm import MaskedLM
 from distillkit.tasks.multi_label import MultiLabel
+from distillkit.tasks.question_answering import QuestionAnswering
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut, Loaded, SavedEnsemble, SavedModel, Task
@@ -13,7 +15,9 @@ __all__ = [
     "Classification",
     "HeldOut",
     "Loaded",
+    "MaskedLM",
     "MultiLabel",
+    "QuestionAnswering",
     "Regression",
     "SavedEnsemble",
     "SavedModel",

@@ -81,6 +81,11 @@ class CausalLM:
         # windows share one token even without overlap: it says the first one of the next window
         return (self.stride if held_out else None) or self.max_length - 1
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """A perplexity has no settings."""
+        return {}
+
     def tokenise(
         self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
     ) -> tuple[TokenTable, int]:

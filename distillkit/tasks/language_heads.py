@@ -78,16 +78,16 @@ def check_head(model: Any, *, key: str) -> None:
     """
     output = model.get_output_embeddings()
     body, head = body_and_head(model, 0 if output is None else len(output.weight))
-    ids = torch.arange(TOKENS, device=_device(model)).unsqueeze(0) % len(head.weight)
-    with _evaluated(model), torch.inference_mode():
+    ids = torch.arange(TOKENS, device=device_of(model)).unsqueeze(0) % len(head.weight)
+    with evaluated(model), torch.inference_mode():
         hidden = body(input_ids=ids)
         raw = project(hidden, replace(head, softcap=None)).abs().max()
         for factor in (1.0, float(LOUD / raw) if raw > 0 else 1.0):
             with _louder(output, factor):
                 theirs = model(input_ids=ids).logits.float()
             ours = project(hidden * factor, head)[..., : theirs.shape[-1]]
-            gap = _gap(ours, theirs)
-            if not gap <= _tolerance(hidden.dtype):
+            gap = distance(ours, theirs)
+            if not gap <= tolerance(hidden.dtype):
                 raise ModelError(
                     f"{key}: {type(model).__name__} does something to its logits that distillkit "
                     f"does not know (they differ by {gap:.1%}), so it cannot be distilled; choose "
@@ -96,8 +96,8 @@ def check_head(model: Any, *, key: str) -> None:
         if not all(p.is_floating_point() for p in model.parameters()):
             return  # 8-bit products pick outliers over all tokens: each sees a trace of the others
         changed = torch.cat([ids[:, :-1], ids[:, :1]], dim=1)
-        gap = _gap(body(input_ids=changed)[:, :-1], hidden[:, :-1])
-        if not gap <= _tolerance(hidden.dtype):
+        gap = distance(body(input_ids=changed)[:, :-1], hidden[:, :-1])
+        if not gap <= tolerance(hidden.dtype):
             raise ModelError(
                 f"{key}: {type(model).__name__} sees the tokens after the one that it is to "
                 "predict; an encoder needs is_decoder: true in its config"
@@ -128,24 +128,26 @@ def _first(config: Any, names: tuple[str, ...]) -> float | None:
     return next((float(value) for value in found if value), None)
 
 
-def _device(model: Any) -> torch.device:
+def device_of(model: Any) -> torch.device:
+    """Where token ids are to be."""
     device: torch.device = model.get_input_embeddings().weight.device
     return device
 
 
-def _tolerance(dtype: torch.dtype) -> float:
+def tolerance(dtype: torch.dtype) -> float:
     """The model rounds its logits to its own precision; we do not."""
     return max(TOLERANCE, torch.finfo(dtype).eps)
 
 
-def _gap(found: Tensor, expected: Tensor) -> float:
+def distance(found: Tensor, expected: Tensor) -> float:
     """|found - expected| / |expected|; NaN counts as a gap."""
     apart = float(torch.linalg.vector_norm(found.float() - expected.float()))
     return apart / max(float(torch.linalg.vector_norm(expected.float())), 1e-30)
 
 
 @contextmanager
-def _evaluated(model: Any) -> Iterator[None]:
+def evaluated(model: Any) -> Iterator[None]:
+    """Without dropout, and as it was afterwards."""
     was_training = model.training
     model.eval()
     try:

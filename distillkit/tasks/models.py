@@ -78,16 +78,52 @@ def load_classifier(
     With `fresh_head` the body is taken and a new head made for `labels` (seed torch before).
     Without, the head is kept as it is: `label_order` tells how its classes stand to the data's.
     """
+    head = head_options(labels, problem_type) | {"ignore_mismatched_sizes": True}
+    return load_model(
+        folder,
+        key=key,
+        auto_class=auto_class,
+        trust_remote_code=trust_remote_code,
+        **(head if fresh_head else {}),
+    )
+
+
+def load_model(
+    folder: str, *, key: str, auto_class: str, trust_remote_code: bool = False, **options: Any
+) -> Any:
+    """The model of a folder or hub id, in float32 unless the options say otherwise.
+
+    With `output_loading_info` among them, (the model, what was and was not found).
+    """
     import transformers
 
     check_folder(folder, key=key)
-    options: dict[str, Any] = {"dtype": "float32", "use_safetensors": True}
-    if fresh_head:
-        options |= head_options(labels, problem_type) | {"ignore_mismatched_sizes": True}
+    options = {"dtype": "float32", "use_safetensors": True, **options}
     with quiet(), one_line(key, folder, "model"):
         return getattr(transformers, auto_class).from_pretrained(
             folder, trust_remote_code=trust_remote_code, **options
         )
+
+
+def load_complete(
+    folder: str, *, key: str, auto_class: str, trust_remote_code: bool = False, **options: Any
+) -> Any:
+    """The model of a folder or hub id; raises `ModelError` where it lacks weights, as of a head."""
+    model, report = load_model(
+        folder,
+        key=key,
+        auto_class=auto_class,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+        **options,
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{key} = {folder}: it has no weights for {missing[0]}; it is no complete "
+            f"{type(model).__name__}. teacher.body=… fits such a head first"
+        )
+    return model
 
 
 def new_classifier(
@@ -100,6 +136,18 @@ def new_classifier(
     auto_class: str = TEXTS,
 ) -> Any:
     """A classifier of any transformers config, with new weights (seed torch before)."""
+    options = head_options(labels, problem_type)
+    return new_model(config, tokenizer, key=key, auto_class=auto_class, **options)
+
+
+def new_model(
+    config: dict[str, Any], tokenizer: Any, *, key: str, auto_class: str, **options: Any
+) -> Any:
+    """A model of any transformers config, with new weights (seed torch before).
+
+    Its vocabulary is the tokenizer's unless the config says otherwise; `options` are further fields
+    of the config.
+    """
     import transformers
 
     shape = dict(config)
@@ -113,7 +161,6 @@ def new_classifier(
             f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has {len(tokenizer)} tokens"
         )
     with quiet(), one_line(key, model_type, "config"):
-        options = head_options(labels, problem_type)
         made = transformers.AutoConfig.for_model(model_type, **shape, **options)
         return getattr(transformers, auto_class).from_config(made)
 

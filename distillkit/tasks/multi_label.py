@@ -38,6 +38,11 @@ class MultiLabel(SequenceTask):
         """F1 at another threshold is another number."""
         return f"labels of a probability above {self.threshold:g}"
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """The threshold: it decides F1."""
+        return {"threshold": self.threshold}
+
     def read_labels(
         self, values: Sequence[Any], names: list[str] | None = None
     ) -> tuple[LabelSpace, np.ndarray]:

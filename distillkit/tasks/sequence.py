@@ -77,6 +77,11 @@ class SequenceTask(ABC):
         """The settings that decide a token table; all splits are cut alike."""
         return {"max_length": self.max_length}
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """The settings that decide a score and no token table: also which weights are kept."""
+        return {}
+
     def tokenise(
         self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
     ) -> tuple[TokenTable, int]:

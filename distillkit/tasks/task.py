@@ -114,6 +114,11 @@ class Task(Protocol):
         """The settings that decide a token table; `held_out` splits may be cut otherwise."""
         ...
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """The settings that decide a score and no token table: also which weights are kept."""
+        ...
+
     def tokenise(
         self, split: Any, tokenizer: Any, *, label: str, held_out: bool
     ) -> tuple[TokenTable, int]:

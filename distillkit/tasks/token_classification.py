@@ -21,15 +21,15 @@ from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
 from distillkit.tasks.word_tokens import word_examples
 
-ENTITY_TAG = re.compile(r"O|[BI]-.+")
+ENTITY_TAG = re.compile(r"O|[BIES]-.+")
 
 
 @dataclass(frozen=True)
 class TokenClassification(SequenceTask):
     """A tag for each word, said by its first sub-word; the other sub-words do not count.
 
-    With `entities` the tags are IOB1 or IOB2 (B-PER, I-PER, O), and whole entities are scored;
-    without, each word by itself. Words beyond `max_length` tokens are left out.
+    With `entities` the tags are IOB1, IOB2 (B-PER, I-PER, O) or IOBES, and whole entities are
+    scored; without, each word by itself. Words beyond `max_length` tokens are left out.
     """
 
     entities: bool = True
@@ -50,6 +50,11 @@ class TokenClassification(SequenceTask):
     def headline(self) -> str:
         """F1 of whole entities, or the accuracy of words."""
         return "f1" if self.entities else "token_accuracy"
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """Whether entities or words are scored."""
+        return {"entities": self.entities}
 
     def read_labels(
         self, values: Sequence[Any], names: list[str] | None = None

@@ -56,18 +56,8 @@ def word_examples(
                 kept.append(labels[place + of])
                 keys.append(_key([words[i] for i in of]))
             progress.advance(len(part), sum(map(len, rows[0])))
-    flat = np.concatenate(kept) if kept else np.zeros(0, np.int64)
-    lengths = [len(row) for row in ids]
-    table = TokenTable(
-        ids=np.concatenate(ids) if ids else np.zeros(0, np.int32),
-        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
-        segments=None,
-        keys=np.array(keys, f"S{KEY_BYTES}"),
-        labels=flat,
-        labelled=np.ones(len(flat), bool),
-        counted=np.concatenate(counted) if counted else np.zeros(0, bool),
-    )
-    return table, cut
+    filed = np.array(keys, f"S{KEY_BYTES}")
+    return TokenTable.of_rows(ids, filed, kept, counted=counted), cut
 
 
 def _key(words: Sequence[str]) -> bytes:

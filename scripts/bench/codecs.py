@@ -35,6 +35,7 @@ from distillkit.targets import (
     Draws,
     LastHidden,
     Sampled,
+    SampledLogits,
     TargetStore,
     TargetWriter,
     TopK,
@@ -47,6 +48,7 @@ WIDTH, ENTROPY = 64, 2.9  # of the synthetic teacher
 CODECS: tuple[Codec, ...] = (
     Sampled(draws=50),
     Sampled(draws=50, exponent=0.8),
+    SampledLogits(k=256),
     TopK(k=50, bits=6),
     TopK(k=50, bits=8),
     TopK(k=50, bits=16),

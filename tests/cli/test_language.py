@@ -71,7 +71,8 @@ def test_one_store_serves_other_batches_packings_seeds_and_losses(
         result = distillkit("train-student", *words, *change)
         assert result.code == 0, result.err
     assert kinds(tmp_path / "workspace").count("targets") == 1
-    assert kinds(tmp_path / "workspace").count("student") == 5
+    trained, starts = 5, 2  # another seed is another start, whatever is cut out of the teacher
+    assert kinds(tmp_path / "workspace").count("student") == trained + starts
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,45 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert "Traceback" not in result.err
     (line,) = [line for line in result.err.splitlines() if line.startswith("distillkit: ")]
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("length", "template", "said"),
+    [
+        (8, True, "task.max_length = 8: "),
+        (64, False, "has no chat template; set data.template"),
+    ],
+)
+def test_conversations_that_cannot_be_read_stop_before_the_teacher_is_asked(
+    length: int, template: bool, said: str, distillkit: Distillkit, talks: Path, tmp_path: Path
+) -> None:
+    teacher = tiny_language.write_model(tmp_path / "teacher", layers=1)
+    if not template:
+        tiny_language.write_tokenizer(teacher, template=None)
+        (teacher / "chat_template.jinja").unlink(missing_ok=True)
+    words = tiny_language.small(teacher, talks, tmp_path / "workspace")
+    changed = [w for w in words if not w.startswith(("data", "task.max_length"))]
+    talk = ["data=conversations", f"data.train={talks}", "data.messages=messages"]
+    result = distillkit("train", *changed, *talk, f"task.max_length={length}")
+    assert result.code == 2, result.err
+    assert "Traceback" not in result.err
+    (line,) = [line for line in result.err.splitlines() if line.startswith("distillkit: ")]
+    assert said in line
+    assert "targets" not in kinds(tmp_path / "workspace")
+
+
+def test_a_store_captured_at_another_temperature_is_refused_before_any_work(
+    distillkit: Distillkit, words: list[str], tmp_path: Path
+) -> None:
+    made = distillkit("generate-targets", *words)
+    assert made.code == 0, made.err
+    (store,) = (tmp_path / "workspace").glob("targets-*")
+    before = kinds(tmp_path / "workspace")
+    given = [w for w in words if not w.startswith("loss.temperature")]
+    result = distillkit("train-student", *given, f"targets.path={store}", "loss.temperature=2")
+    assert result.code == 2, result.err
+    assert "loss.temperature = 2: the store was captured at 1; capture it with" in result.err
+    assert kinds(tmp_path / "workspace") == before
 
 
 def test_a_student_with_another_tokenizer_is_refused_with_the_first_token_that_differs(

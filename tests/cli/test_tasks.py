@@ -1,11 +1,12 @@
 """Every task goes the whole road, from its own data to a student that loads."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import tiny
+from tests import tiny, tiny_language
 from tests.cli.runs import QUICK, but, refused, report, results
 from tests.conftest import Distillkit
 
@@ -24,7 +25,7 @@ def trained(distillkit: Distillkit, folder: Path, *words: str) -> dict[str, Any]
     found = results(folder)
     assert list(found["rows"]) == ["teacher", "student", "control"]
     assert (report(folder) / "report.md").read_text()
-    planned = distillkit("plan", *words)
+    planned = distillkit("plan", *words, "hardware=h100")  # which needs no probe
     assert planned.code == 0, planned.err
     assert "to be made" not in planned.out
     return found
@@ -87,4 +88,115 @@ def test_what_several_labels_cannot_be_learnt_with_is_refused(
     change: list[str], said: str, distillkit: Distillkit, several: list[str]
 ) -> None:
     words = but(several, *change, without="loss." if change[0].startswith("loss") else "-")
+    refused(distillkit("train", *words), said)
+
+
+@pytest.fixture
+def documents(body: Path, common: list[str], tmp_path: Path) -> list[str]:
+    """Words of a masked-language-model run; the teacher is fitted with a new head."""
+    data = ["data=documents", f"data.train={tiny_language.write_documents(tmp_path, 40)}"]
+    more = ["task.max_length=24", "evaluation.samples=2", "targets=sampled", "loss.temperature=1.0"]
+    return but([*common, "task=masked_lm", "task.masks=2", *data, *more], "data.test_fraction=0.2")
+
+
+def test_masked_lm(distillkit: Distillkit, documents: list[str], tmp_path: Path) -> None:
+    found = trained(distillkit, tmp_path, *documents)
+    assert found["headline"] == "perplexity"
+    student = found["rows"]["student"]
+    assert 0 <= student["masked_accuracy"] <= 1
+    assert "samples" not in found["comparison"]
+    assert found["protocol"] == "15% masked in windows of 24 tokens, one fixed pattern"
+
+    from transformers import AutoModelForMaskedLM
+
+    AutoModelForMaskedLM.from_pretrained(report(tmp_path) / "student")
+
+
+def test_a_ready_teacher_is_cut_to_a_student_of_fewer_layers(
+    distillkit: Distillkit, documents: list[str], body: Path, tmp_path: Path
+) -> None:
+    from distillkit.records import LabelSpace
+    from distillkit.tasks import MaskedLM
+
+    task = MaskedLM()
+    model = task.load_body(str(body), LabelSpace(()), key="k")
+    task.save(model, task.load_tokenizer(str(body), key="k"), tmp_path / "ready")
+    words = but(documents, "teacher.body=null", f"teacher.path={tmp_path / 'ready'}")
+    words = [*but(words, without="student"), "student=from_teacher", "student.layers=1"]
+    result = distillkit("train", *words)
+    assert result.code == 0, result.err
+    assert list(results(tmp_path)["rows"]) == ["teacher", "student", "control", "untrained"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["data=conversations", "data.prompt=a", "data.response=b"], "choose data=documents"),
+        (["task.mask_probability=0"], "task.mask_probability = 0: nothing would be masked"),
+    ],
+)
+def test_what_masked_language_models_cannot_do_is_refused(
+    change: list[str], said: str, distillkit: Distillkit, documents: list[str]
+) -> None:
+    refused(distillkit("train", *but(documents, *change)), said)
+
+
+def test_a_body_without_a_head_is_no_ready_teacher(
+    distillkit: Distillkit, documents: list[str], body: Path
+) -> None:
+    words = but(documents, "teacher.body=null", f"teacher.path={body}")
+    refused(distillkit("train", *words), "it has no weights for cls.predictions", "teacher.body=")
+
+
+@pytest.fixture
+def questions(common: list[str], tmp_path: Path) -> list[str]:
+    """Words of a run over questions; some passages need two windows."""
+    data = ["data=questions", f"data.train={tiny.write_questions(tmp_path)}"]
+    more = ["task.max_length=24", "task.stride=4", "teacher.epochs=4", "data.test_fraction=0.2"]
+    return but([*common, "task=question_answering", *data], *more)
+
+
+def test_question_answering(distillkit: Distillkit, questions: list[str], tmp_path: Path) -> None:
+    found = trained(distillkit, tmp_path, *questions)
+    assert found["headline"] == "f1"
+    teacher, student = (found["rows"][row] for row in ("teacher", "student"))
+    assert {"exact_match", "nll", "ece", "agreement"} <= student.keys()
+    assert teacher["kl_to_teacher"] == 0 < student["kl_to_teacher"] < 5
+    assert "windows of 24 tokens that share 4" in found["protocol"]
+
+    from transformers import AutoModelForQuestionAnswering
+
+    AutoModelForQuestionAnswering.from_pretrained(report(tmp_path) / "student")
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["top_k", "targets.codec.k=20"], pytest.param(["sampled"], marks=pytest.mark.slow)],
+)
+def test_a_sparse_store_keeps_no_place_that_is_ruled_out(
+    targets: list[str], distillkit: Distillkit, questions: list[str], tmp_path: Path
+) -> None:
+    change = [f"targets={targets[0]}", *targets[1:], "loss.temperature=1.0", "teacher.epochs=1"]
+    words = but(questions, *change)
+    made = distillkit("generate-targets", *words)
+    assert made.code == 0, made.err
+    result = distillkit("train-student", *words)
+    assert result.code == 0, result.err
+    store = json.loads(next(tmp_path.glob("workspace/targets-*/targets.json")).read_text())
+    assert store["quality"]["ids"] < 20  # the question's tokens are none of them
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["loss=logit_mse"], "compares all outputs, and here some are ruled out"),
+        (["task.stride=24"], "task.stride = 24: windows of task.max_length = 24"),
+        (["task.stride=18"], "which leaves no room; raise it, or lower task.stride"),
+        (["data.answers=answer"], "data.answers = answer: no such column"),
+    ],
+)
+def test_what_questions_cannot_be_answered_with_is_refused(
+    change: list[str], said: str, distillkit: Distillkit, questions: list[str]
+) -> None:
+    words = but(questions, *change, without="loss." if change[0].startswith("loss") else "-")
     refused(distillkit("train", *words), said)

@@ -110,7 +110,7 @@ def kinds_of_targets(loss: Loss) -> Iterator[Targets | None]:
     logits = project(hidden.hidden, hidden.head)
     yield SoftTargets(logits)
     yield hidden
-    if loss.is_divergence:
+    if loss.is_divergence or loss.from_entries:
         yield likeliest(logits, 4)
 
 

@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from distillkit.losses import (
+    akl,
+    alpha_beta,
+    dkd,
     forward_kl,
     jsd,
+    list_mle,
+    rank_net,
     reverse_kl,
     skew_kl,
     skew_reverse_kl,
     soft_cross_entropy,
+    standardised_kl,
+    taid,
     total_variation,
 )
 
@@ -100,3 +107,108 @@ def test_pinsker_total_variation_is_bounded_by_both_kls() -> None:
     assert (squared <= forward_kl(student, teacher)).all()
     assert (squared <= reverse_kl(student, teacher)).all()
     assert (total_variation(student, teacher) <= 1).all()
+
+
+@at_temperatures
+def test_alpha_beta_at_its_corners_is_forward_and_reverse_kl(temperature: float) -> None:
+    student, teacher = pair()
+    for alpha, beta, kl in ((1.0, 0.0, forward_kl), (0.0, 1.0, reverse_kl)):
+        corner = alpha_beta(student, teacher, alpha=alpha, beta=beta, temperature=temperature)
+        torch.testing.assert_close(corner, kl(student, teacher, temperature=temperature))
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_alpha_beta_goes_to_its_corners(power: float) -> None:
+    student, teacher = pair()
+    for at, near in (((power, 0.0), (power, 1e-6)), ((0.0, power), (1e-6, power))):
+        corner, by_it = (alpha_beta(student, teacher, alpha=a, beta=b) for a, b in (at, near))
+        torch.testing.assert_close(by_it, corner, rtol=1e-4, atol=1e-8)
+
+
+def test_alpha_beta_of_halves_is_4_times_hellingers_distance_squared() -> None:
+    student, teacher = pair()
+    roots = (logits.softmax(dim=-1).sqrt() for logits in (student, teacher))
+    hellinger = 1 - torch.stack(list(roots)).prod(dim=0).sum(dim=-1)
+    torch.testing.assert_close(alpha_beta(student, teacher, alpha=0.5, beta=0.5), 4 * hellinger)
+
+
+def test_alpha_beta_of_ones_is_half_the_squared_distance() -> None:
+    student, teacher = pair()
+    p, q = teacher.softmax(dim=-1), student.softmax(dim=-1)
+    expected = 0.5 * (p - q).square().sum(dim=-1)
+    torch.testing.assert_close(alpha_beta(student, teacher, alpha=1.0, beta=1.0), expected)
+
+
+def test_alpha_beta_mirrors_when_student_and_teacher_change_places() -> None:
+    student, teacher = pair()
+    torch.testing.assert_close(
+        alpha_beta(student, teacher, alpha=0.3, beta=0.8),
+        alpha_beta(teacher, student, alpha=0.8, beta=0.3),
+    )
+
+
+@at_temperatures
+def test_kl_is_tckd_plus_nckd_by_what_the_teacher_leaves_the_others(temperature: float) -> None:
+    student, teacher = pair()
+    labels = torch.arange(POSITIONS) % CLASSES
+    tckd, nckd = (
+        dkd(student, teacher, labels, alpha=a, beta=1.0 - a, temperature=temperature)
+        for a in (1.0, 0.0)
+    )
+    p = (teacher / temperature).softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    expected = forward_kl(student, teacher, temperature=temperature)
+    torch.testing.assert_close(tckd + (1 - p) * nckd, expected)
+
+
+def test_dkd_without_a_label_takes_the_teachers_first_class() -> None:
+    student, teacher = pair()
+    unknown = torch.full((POSITIONS,), -1)
+    torch.testing.assert_close(
+        dkd(student, teacher, unknown), dkd(student, teacher, teacher.argmax(dim=-1))
+    )
+
+
+def test_akl_lies_between_forward_and_reverse_kl() -> None:
+    student, teacher = pair()
+    ends = torch.stack([forward_kl(student, teacher), reverse_kl(student, teacher)])
+    value = akl(student, teacher)
+    assert (ends.amin(dim=0) - 1e-9 <= value).all()
+    assert (value <= ends.amax(dim=0) + 1e-9).all()
+    whole = akl(student, teacher, head_mass=1.1)  # the sum of all is 1 but for rounding
+    torch.testing.assert_close(whole, forward_kl(student, teacher))
+
+
+def test_taid_is_0_at_the_student_and_forward_kl_at_the_teacher() -> None:
+    student, teacher = pair()
+    assert (taid(student, teacher, t=0.0) == 0).all()
+    torch.testing.assert_close(taid(student, teacher, t=1.0), forward_kl(student, teacher))
+
+
+def test_standardised_kl_knows_neither_scale_nor_place_of_the_logits() -> None:
+    student, teacher = pair()
+    torch.testing.assert_close(
+        standardised_kl(3 * student - 1, 0.2 * teacher + 5), standardised_kl(student, teacher)
+    )
+    torch.testing.assert_close(
+        standardised_kl(0.5 * teacher + 1, teacher), torch.zeros(POSITIONS).double()
+    )
+
+
+def test_the_order_of_two_classes_is_their_softmax() -> None:
+    student, teacher = (logits[:, :2] for logits in pair())
+    torch.testing.assert_close(rank_net(student, teacher), forward_kl(student, teacher))
+
+
+def test_the_first_place_is_the_cross_entropy_to_the_teachers_first_class() -> None:
+    student, teacher = pair()
+    expected = torch.nn.functional.cross_entropy(student, teacher.argmax(dim=-1), reduction="none")
+    torch.testing.assert_close(list_mle(student, teacher, top=1), expected)
+
+
+def test_the_likelihoods_of_all_orders_add_up_to_1() -> None:
+    student = pair()[0][:4, :4]
+    orders = torch.cartesian_prod(*[torch.arange(4.0)] * 4)
+    orders = orders[[len(set(order.tolist())) == 4 for order in orders]]
+    likelihoods = [(-list_mle(student, order.expand(4, 4))).exp() for order in orders]
+    assert len(likelihoods) == 24
+    torch.testing.assert_close(torch.stack(likelihoods).sum(dim=0), torch.ones(4).double())

@@ -10,17 +10,18 @@ from torch import Tensor
 
 from distillkit import losses
 from distillkit.errors import ConfigError, TargetsError
+from distillkit.losses.schedules import Linear
 from distillkit.losses.sparse import Rest
 from distillkit.records import Outputs, SoftTargets, SparseTargets
 from tests.contract.entries import TEMPERATURES, chosen, likeliest, unlabelled, with_unused
-from tests.contract.listing import NAMES, Loss, divergence, each_setting, every
+from tests.contract.listing import Loss, divergence, each_setting, every, soft
 
 CLASSES, POSITIONS, K = 11, 16, 4
 RESTS: tuple[Rest, ...] = ("tail", "renormalise", "ignore")
 CASES = each_setting(where=lambda loss: loss.is_divergence)
 every_setting = pytest.mark.parametrize(("loss", "settings"), CASES)
 finite = pytest.mark.parametrize(
-    ("loss", "settings"), [case for case in CASES if case.values[0].rules_out]
+    ("loss", "settings"), [c for c in CASES if c.values[0].rules_out and c.values[0].merges]
 )
 Found = tuple[Tensor, Tensor]
 
@@ -85,7 +86,8 @@ def test_the_tail_is_one_more_class(loss: Loss, settings: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("loss", "settings"), [case for case in CASES if case.values[0].agreement == "zero"]
+    ("loss", "settings"),
+    [c for c in CASES if c.values[0].agreement == "zero" and c.values[0].merges],
 )
 def test_the_tail_never_says_more_than_the_whole(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = pair(loss)
@@ -191,6 +193,19 @@ def test_extreme_logits_give_finite_values_and_gradients(
 
 
 @every(where=divergence)
+def test_classes_that_both_rule_out_are_as_if_they_were_not_there(loss: Loss) -> None:
+    student, teacher = pair(loss)
+    wide = [torch.nn.functional.pad(it, (0, 3), value=-torch.inf) for it in (student, teacher)]
+    values, gradient = found(loss, student, SoftTargets(teacher))
+    for rest in rests(loss):
+        targets = likeliest(wide[1], CLASSES + 1)  # one entry is not used
+        wider, grown = found(loss, wide[0], targets, rest=rest)
+        torch.testing.assert_close(wider, values, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(grown[:, :CLASSES], gradient, rtol=1e-9, atol=1e-12)
+        assert (grown[:, CLASSES:] == 0).all()
+
+
+@every(where=divergence)
 def test_bfloat16_logits_are_computed_in_float32(loss: Loss) -> None:
     student, teacher = pair(loss, torch.bfloat16)
     targets = likeliest(teacher.float(), K)
@@ -229,8 +244,38 @@ def test_a_temperature_that_was_not_captured_is_refused(loss: Loss) -> None:
     assert 2.0 not in TEMPERATURES
 
 
-def test_logits_cannot_be_compared_with_a_few_entries() -> None:
-    loss = NAMES["logit_mse"]
+@every(where=divergence)
+def test_a_temperature_that_changes_is_refused_and_a_constant_one_is_not(loss: Loss) -> None:
+    student, teacher = pair(loss)
+    targets = likeliest(teacher, K)
+    with pytest.raises(TargetsError, match=r"loss\.temperature: goes through all from 1 to 4, .*"):
+        found(loss, student, targets, temperature=Linear(4.0, 1.0))
+    assert found(loss, student, SoftTargets(teacher), temperature=Linear(4.0, 1.0))
+    torch.testing.assert_close(
+        found(loss, student, targets, temperature=Linear(4.0, 4.0)),
+        found(loss, student, targets, temperature=4.0),
+        rtol=0,
+        atol=0,
+    )
+
+
+@every(where=lambda loss: loss.from_entries)
+@pytest.mark.parametrize("k", [1, K, CLASSES])
+def test_what_looks_at_the_likeliest_alone_takes_them_as_it_takes_all(loss: Loss, k: int) -> None:
+    student, teacher = pair(loss)
+    targets = likeliest(teacher, k)
+    expected = found(loss, student, SoftTargets(teacher), top=max(k, 2))
+    if k == 1 and loss.name == "rank_net":  # there is no pair
+        expected = torch.zeros(POSITIONS).double(), torch.zeros_like(student)
+    elif k == 1:
+        expected = found(loss, student, SoftTargets(teacher), top=1)
+    for entries in (targets, with_unused(targets, 3)):
+        sparse = found(loss, student, entries, top=max(k, 2))
+        torch.testing.assert_close(sparse, expected, rtol=1e-9, atol=1e-12)
+
+
+@every(where=lambda loss: soft(loss) and not (loss.is_divergence or loss.from_entries))
+def test_logits_cannot_be_compared_with_a_few_entries(loss: Loss) -> None:
     student, teacher = pair(loss)
     with pytest.raises(ConfigError, match="choose loss=forward_kl"):
         found(loss, student, likeliest(teacher, K))

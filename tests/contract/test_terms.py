@@ -29,7 +29,7 @@ def terms_of(
     **settings: Any,
 ) -> LossTerms:
     """The module's terms; a loss that learns from labels alone gets no soft targets."""
-    module = loss.module(**settings)
+    module = loss.make(**settings)
     found: LossTerms = module(Outputs(student), SoftTargets(target) if soft(loss) else None, labels)
     return found
 
@@ -45,7 +45,8 @@ def test_the_soft_term_is_the_function_at_the_modules_settings(loss: Loss) -> No
     for settings in loss.settings():
         terms = terms_of(loss, student, labels_for(loss), target, **settings)
         assert dict(terms.weights) == {"soft": 1.0}
-        expected = loss.function(student, target, **settings)
+        ids = labels_for(loss).values.masked_fill(~LABELLED, -1)
+        expected = loss.values(student, target, labels=ids, **settings)
         torch.testing.assert_close(terms.values["soft"], expected, rtol=0, atol=0)
 
 

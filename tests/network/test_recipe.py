@@ -8,10 +8,11 @@ import pytest
 from tests import tiny
 
 CUT = [
-    "data.transfer_size=1500",
+    "data.transfer_size=300",
     "data.transfer_spans=0",
-    "teacher.epochs=0.4",
-    "trainer.steps=120",
+    "teacher.epochs=0.3",
+    "task.max_length=24",
+    "trainer.steps=60",
     "evaluation.latency_examples=20",
     "evaluation.throughput_batches=3",
 ]

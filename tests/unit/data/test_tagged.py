@@ -122,3 +122,8 @@ def test_a_column_file_that_is_none_is_refused(
     (tmp_path / "words.txt").write_text(text)
     with pytest.raises(DataError, match=said):
         prepared(tmp_path, TaggedText(str(tmp_path / "words.txt"), **settings))
+
+
+def test_rows_of_a_column_file_cannot_be_chosen(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.where: .* is a column file, of which all is read"):
+        prepared(tmp_path, TaggedText(str(column_file(tmp_path)), where={"x": 1}, **SHARES))

@@ -25,11 +25,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     shapes = []
     soft = ForwardKL.soft
 
-    def watched(self: ForwardKL, logits: torch.Tensor, targets: Any) -> torch.Tensor:
+    def watched(self: ForwardKL, logits: torch.Tensor, targets: Any, labels: Any) -> torch.Tensor:
         shapes.append(tuple(logits.shape))
         if isinstance(targets, SoftTargets):
             assert targets.logits.shape == logits.shape
-        return soft(self, logits, targets)
+        return soft(self, logits, targets, labels)
 
     monkeypatch.setattr(ForwardKL, "soft", watched)
     return shapes

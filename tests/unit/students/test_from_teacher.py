@@ -31,6 +31,9 @@ def same(one: Any, other: Any) -> None:
         ("uniform", 12, 1, [0]),
         ("uniform", 30, 10, [0, 3, 6, 10, 13, 16, 19, 23, 26, 29]),
         ("uniform", 4, 3, [0, 2, 3]),
+        ("every_kth", 12, 6, [1, 3, 5, 7, 9, 11]),
+        ("every_kth", 12, 4, [2, 5, 8, 11]),  # TinyBERT's
+        ("every_kth", 12, 12, list(range(12))),
         ("first", 12, 4, [0, 1, 2, 3]),
         ("last", 12, 4, [8, 9, 10, 11]),
         ("last", 12, 12, list(range(12))),
@@ -77,6 +80,13 @@ def test_what_the_teacher_does_not_have_is_refused(student: FromTeacher, said: s
         make(student, language_model("llama"), text())
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+def test_every_kth_layer_needs_a_whole_k() -> None:
+    teacher = language_model("llama", num_hidden_layers=5)
+    make(FromTeacher(layers=5, choose="every_kth"), teacher, text())
+    with pytest.raises(ConfigError, match=r"^student\.layers = 2: .*must divide the teacher's 5; "):
+        make(FromTeacher(layers=2, choose="every_kth"), teacher, text())
 
 
 @pytest.mark.parametrize(

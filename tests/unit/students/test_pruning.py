@@ -14,7 +14,7 @@ from distillkit.students.from_teacher import FromTeacher
 from distillkit.students.pruning import prune
 from distillkit.students.scores import WidthScores, width_scores
 from distillkit.students.widths import Widths, head_width, kept_widths
-from tests.unit.tasks.tiny_lms import GROUPED, language_model, tokens
+from tests.unit.tasks.tiny_lms import WIDE, language_model, tokens
 
 TYPES = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
 FOUR: dict[str, dict[str, Any]] = {
@@ -33,23 +33,28 @@ FOUR: dict[str, dict[str, Any]] = {
     "gpt_neox": {"num_hidden_layers": 4},
     "mixtral": {"num_hidden_layers": 4},
 }
-each_kind = pytest.mark.parametrize("kind", [*FOUR, "bert"])
+ENCODERS = ["bert", "camembert", "distilbert", "roberta", "xlm-roberta"]
+each_kind = pytest.mark.parametrize("kind", [*FOUR, *ENCODERS, "electra"])
+each_encoder = pytest.mark.parametrize("kind", ENCODERS)
 each_layout = pytest.mark.parametrize("kind", LAYOUTS)
 
 
-def bert(**changes: Any) -> Any:
-    from transformers import BertConfig, BertModel
+def encoder(kind: str, auto: str = "AutoModel", **changes: Any) -> Any:
+    import transformers
 
     torch.manual_seed(0)
-    shape = {key: value for key, value in GROUPED.items() if key != "num_key_value_heads"}
-    return BertModel(BertConfig(vocab_size=120, **shape | changes)).eval()
+    shape = WIDE | changes
+    if kind == "distilbert":
+        shape["hidden_dim"] = shape.pop("intermediate_size")
+    config = transformers.AutoConfig.for_model(kind, vocab_size=120, pad_token_id=0, **shape)
+    return getattr(transformers, auto).from_config(config).eval()
 
 
 @torch.no_grad()
 def teacher(kind: str, **changes: Any) -> Any:
     """A model of four layers whose biases and norms are not the zeros and ones they start as."""
-    if kind == "bert":
-        model = bert(num_hidden_layers=4, **changes)
+    if kind in (*ENCODERS, "electra"):
+        model = encoder(kind, **{"num_hidden_layers": 4, **changes})
     else:
         shape = FOUR.get(kind, {"num_hidden_layers": 4})
         model = language_model(kind, **{**shape, **changes})
@@ -285,9 +290,9 @@ def silence(model: Any, widths: Widths) -> None:
                 weight[:, gone] = 0
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+@pytest.mark.parametrize("kind", ["gpt2", *ENCODERS])
 def test_hidden_channels_that_only_repeat_others_are_not_missed(kind: str) -> None:
-    model = teacher(kind, **({} if kind == "bert" else {"tie_word_embeddings": False}))
+    model = teacher(kind, **({"tie_word_embeddings": False} if kind == "gpt2" else {}))
     widths = cut(4, heads=[1, 2], kv_heads=[1, 2])
     silence(model, widths)
     with torch.no_grad():
@@ -298,7 +303,7 @@ def test_hidden_channels_that_only_repeat_others_are_not_missed(kind: str) -> No
                 weight[:, HALF + 1] = weight[:, HALF] if is_table else 0
     student = prune(model, widths=widths)
     expected = says(model)
-    expected = expected[..., HALF] if kind == "bert" else expected
+    expected = expected if kind == "gpt2" else expected[..., HALF]
     torch.testing.assert_close(says(student), expected, rtol=1e-4, atol=1e-5)
     assert (student.config.hidden_size, student.config.num_attention_heads) == (16, 2)
 
@@ -340,6 +345,38 @@ def test_a_narrower_model_is_saved_and_loads_with_transformers(kind: str, tmp_pa
     )
 
 
+@each_encoder
+@pytest.mark.parametrize(
+    "auto",
+    [
+        "AutoModelForMaskedLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "AutoModelForQuestionAnswering",
+    ],
+)
+def test_the_heads_of_an_encoder_are_cut_with_it(kind: str, auto: str, tmp_path: Path) -> None:
+    import transformers
+
+    model = teacher(kind, auto=auto)
+    student = prune(model, layers=[0, 2], widths=cut(4, heads=[0, 1], kv_heads=[0, 1]))
+    said = student(input_ids=tokens())
+    assert said[0].isfinite().all()
+    assert said[0].shape == model(input_ids=tokens())[0].shape
+    student.save_pretrained(tmp_path)
+    again = getattr(transformers, auto).from_pretrained(tmp_path)
+    torch.testing.assert_close(again(input_ids=tokens())[0], said[0], rtol=1e-6, atol=1e-7)
+
+
+@each_encoder
+def test_a_classifiers_pooler_and_head_are_copied(kind: str) -> None:
+    model = teacher(kind, auto="AutoModelForSequenceClassification", num_labels=3)
+    student = prune(model, layers=[0, 3])
+    with skipped(layer_stack(model)[1], {1, 2}):
+        expected = says(model)
+    torch.testing.assert_close(says(student), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_best_key_value_heads_are_those_of_the_query_heads_that_stay() -> None:
     model = teacher(
         "llama", num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2, head_dim=4
@@ -360,7 +397,7 @@ def test_the_best_key_value_heads_are_those_of_the_query_heads_that_stay() -> No
 
 
 def test_an_architecture_whose_widths_are_not_known_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"the widths of gemma2 cannot be cut, those of bert, gpt"):
+    with pytest.raises(ModelError, match=r"the widths of gemma2 cannot be cut, those of bert, "):
         measured(teacher("gemma2"))
 
 

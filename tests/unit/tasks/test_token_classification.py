@@ -68,6 +68,17 @@ def test_a_byte_level_token_that_carries_the_blank_belongs_to_the_word_after_it(
     assert of.tolist() == [0, 1]
 
 
+def test_another_tokenizer_says_the_same_words_under_the_same_keys(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    tiny.write_tokenizer(tmp_path, extra=["xyz"])
+    other = TokenClassification().load_tokenizer(str(tmp_path), key="k")
+    ours, theirs = (table_of(it, WORDS, LABELS)[0] for it in (tokenizer, other))
+    assert len(theirs.ids) < len(ours.ids)
+    for name in ("keys", "labels", "positions"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
 @pytest.mark.parametrize(
     ("tags", "names", "said"),
     [

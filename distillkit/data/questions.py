@@ -1,0 +1,130 @@
+"""Questions about passages, with the places of their answers: SQuAD's format, or a table."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from distillkit.artifacts import read_json, write_json
+from distillkit.data.rows import Rows, say_dropped, share_out, write_split
+from distillkit.data.tables import check_columns, keep_rows, local_path, read_table
+from distillkit.data.texts import ReadLabels, Texts
+from distillkit.errors import DataError
+
+Answer = tuple[str, int]  # its text, and the character of the context that it begins at
+
+
+@dataclass(frozen=True)
+class Questions(Texts):
+    """A question a row, with its context and the answers that stand in it.
+
+    `answers` is a column of {text: [...], answer_start: [...]}, or of lists of {text,
+    answer_start}; one without any says that the context has no answer. A .json file may be SQuAD's
+    own. Held-out shares of `train` are of whole contexts.
+    """
+
+    question: str = "question"
+    context: str = "context"
+    answers: str = "answers"
+
+    kind = "questions"
+    rows = "questions"
+
+    def prepare(self, read_labels: ReadLabels, *, cache: Path, out: Path) -> dict[str, Any]:
+        """Write the splits into `out`; return their counts, and say what was dropped."""
+        splits, dropped = share_out(self, partial(self._read, cache))
+        splits = self.sized(splits)
+        for name, rows in splits.items():
+            answers = [json.dumps(found, ensure_ascii=False) for found in rows.labels]
+            write_split(out / name, rows.texts, rows.pairs, None, answers=answers)
+        write_json(out / "labels.json", asdict(read_labels([], None)[0]))
+        counts = self.counted(splits)
+        say_dropped("questions", dropped)
+        return {"counts": counts, "dropped": dropped}
+
+    def _read(self, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
+        spec, key = getattr(self, role), f"data.{role}"
+        found = list(self._rows(spec, key, role, cache))
+        kept: list[tuple[str, str, list[Answer]]] = []
+        for question, context, answers in found:
+            there = [(text, at) for text, at in answers if context[at : at + len(text)] == text]
+            if question.strip() and context.strip() and (there or not answers):
+                kept.append((question, context, there))
+        if not kept:
+            raise DataError(
+                f"{key} = {spec}: no question of it has a context, and an answer that stands where "
+                "its answer_start says"
+            )
+        if len(kept) < len(found):
+            dropped[f"empty, or with no answer at its place ({role})"] = len(found) - len(kept)
+        questions, contexts, places = map(list, zip(*kept, strict=True))
+        return Rows(questions, contexts, places, groups=contexts)
+
+    def _rows(
+        self, spec: str, key: str, role: str, cache: Path
+    ) -> Iterator[tuple[str, str, list[Answer]]]:
+        path = local_path(spec, key=key, cache=cache)
+        if path is not None and path.suffix.lower() == ".json":
+            nested = _nested(path)
+            if nested is not None:
+                if self.where:
+                    raise DataError(f"data.where: {spec} is no table, and all is read; unset it")
+                yield from _of_squad(nested, f"{key} = {spec}")
+                return
+        table = read_table(spec, key=key, split=role, cache=cache)
+        names = ("question", "context", "answers")
+        check_columns(table, {f"data.{name}": getattr(self, name) for name in names}, spec=spec)
+        table = keep_rows(
+            table, self.where if role == "train" else None, key="data.where", spec=spec
+        )
+        for number, row in enumerate(table, start=1):
+            texts = row[self.question], row[self.context]
+            if not all(isinstance(text, str) for text in texts):
+                raise DataError(
+                    f"data.question = {self.question}, data.context = {self.context}: row {number} "
+                    f"of {spec} holds something that is no text"
+                )
+            at = f"data.answers = {self.answers}: row {number} of {spec}"
+            yield *texts, list(_places(row[self.answers], at))
+
+
+def _nested(path: Path) -> list[Any] | None:
+    """The articles of a file in SQuAD's own format; None for another file."""
+    try:
+        record = read_json(path)
+    except ValueError:  # a table of lines
+        return None
+    articles = record.get("data") if isinstance(record, dict) else None
+    is_squad = isinstance(articles, list) and all("paragraphs" in article for article in articles)
+    return articles if is_squad else None
+
+
+def _of_squad(articles: list[Any], at: str) -> Iterator[tuple[str, str, list[Answer]]]:
+    try:
+        for article in articles:
+            for paragraph in article["paragraphs"]:
+                for asked in paragraph["qas"]:
+                    answers = list(_places(asked.get("answers"), at))
+                    yield asked["question"], paragraph["context"], answers
+    except KeyError as error:
+        raise DataError(
+            f"{at}: it is in SQuAD's format, but a part of it has no {error}"
+        ) from error
+
+
+def _places(answers: Any, at: str) -> Iterator[Answer]:
+    """The answers of either form, (text, where it begins)."""
+    if not answers:
+        return
+    if isinstance(answers, dict) and {"text", "answer_start"} <= answers.keys():
+        yield from zip(answers["text"], map(int, answers["answer_start"]), strict=True)
+    elif isinstance(answers, list) and all(
+        isinstance(a, dict) and {"text", "answer_start"} <= a.keys() for a in answers
+    ):
+        yield from ((a["text"], int(a["answer_start"])) for a in answers)
+    else:
+        raise DataError(
+            f"{at} holds {str(answers)[:60]!r}; answers have a text and an answer_start"
+        )

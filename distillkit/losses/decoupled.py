@@ -1,0 +1,80 @@
+"""Decoupled knowledge distillation: the target class against all others, and the others."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from distillkit.constraints import NonNegative
+from distillkit.losses.chunked import Known
+from distillkit.losses.divergences import Logits, Values, log_softmax
+from distillkit.losses.elementwise import NOTHING, kl_terms
+from distillkit.losses.loss import SoftmaxLoss
+from distillkit.losses.reduction import Reduction
+from distillkit.losses.schedules import Temperature, Weight
+from distillkit.records import HardLabels
+
+
+def dkd(
+    student: Logits,
+    teacher: Logits,
+    labels: Int[Tensor, "*batch"],
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.5,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """alpha TCKD + beta NCKD in nats; `labels` are the target classes.
+
+    TCKD is the KL of (p_t, 1 - p_t), NCKD that of the other classes among themselves; at alpha 1
+    and beta 1 - p_t it is `forward_kl`. Where a label is below 0, none is known, and the target is
+    the teacher's likeliest class. Zhao et al. 2022, https://arxiv.org/abs/2203.08679, equation 7.
+    """
+    target = torch.where(labels < 0, teacher.argmax(dim=-1), labels).unsqueeze(-1)
+    pairs = [_decoupled(log_softmax(it, temperature), target) for it in (teacher, student)]
+    of_target, of_others = (kl_terms(p, q).sum(dim=-1) for p, q in zip(*pairs, strict=True))
+    values = alpha * of_target + beta * of_others
+    per_class = student.shape[-1] if reduction == "mean" else 1
+    return values * ((temperature**2 if scale_by_t2 else 1.0) / per_class)
+
+
+def _decoupled(log_p: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """log (p_t, 1 - p_t) [*batch, 2], and the log-softmax of the other classes alone."""
+    others = log_p.scatter(-1, target, NOTHING)
+    log_others = others.logsumexp(dim=-1, keepdim=True)
+    alone = others - log_others.masked_fill(log_others == NOTHING, 0.0)
+    return torch.cat([log_p.gather(-1, target), log_others], dim=-1), alone
+
+
+class DKD(SoftmaxLoss):
+    """`dkd` to the soft targets, mixed with the task's loss on the hard labels.
+
+    The target class is the hard label: of a language model the next token of the text. Transfer
+    text has no labels; there it is the class that the teacher finds likeliest.
+    """
+
+    def __init__(
+        self,
+        alpha: NonNegative = 1.0,
+        beta: NonNegative = 0.5,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
+        scale_by_t2: bool = True,
+        reduction: Reduction = "batchmean",
+    ) -> None:
+        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
+        self.alpha, self.beta = float(alpha), float(beta)
+
+    def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
+        """Nats a position."""
+        ids = labels.values.long().masked_fill(~labels.labelled, -1)
+        return dkd(
+            logits,
+            self.every_logit(targets),
+            ids,
+            alpha=self.alpha,
+            beta=self.beta,
+            **self.softening,
+        )

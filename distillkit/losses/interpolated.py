@@ -1,0 +1,95 @@
+"""A teacher that moves away from the student as fast as the student learns."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from distillkit.constraints import Fraction, NonNegative, Share
+from distillkit.errors import ConfigError
+from distillkit.losses.chunked import Known
+from distillkit.losses.divergences import Logits, Values, forward_kl
+from distillkit.losses.loss import SoftmaxLoss
+from distillkit.losses.reduction import Reduction, at_least_float32
+from distillkit.losses.schedules import Temperature, Weight
+from distillkit.records import HardLabels
+
+TINY = 1e-15  # keeps the relative change of a loss of 0 a number, as in the official code
+
+
+def taid(
+    student: Logits,
+    teacher: Logits,
+    *,
+    t: float | Tensor = 1.0,
+    temperature: float = 1.0,
+    scale_by_t2: bool = True,
+    reduction: Reduction = "batchmean",
+) -> Values:
+    """KL(p_t || q) in nats, p_t the softmax of (1 - t) student + t teacher.
+
+    The student inside p_t has no gradient. `forward_kl` at t = 1, and 0 at t = 0. Shing et al.
+    2025, https://arxiv.org/abs/2501.16937, equations 3 and 4.
+    """
+    student = at_least_float32(student)
+    between = (1 - t) * student.detach() + t * at_least_float32(teacher)
+    return forward_kl(
+        student,
+        between,
+        temperature=temperature,
+        scale_by_t2=scale_by_t2,
+        reduction=reduction,
+    )
+
+
+class TAID(SoftmaxLoss):
+    """`taid` to the soft targets, mixed with the task's loss on the hard labels.
+
+    t begins at `start` and never falls: before each step it is at least what a straight line from
+    `start` to `end` says, and after each step it grows by rate * sigmoid(m) * (1 - t), where m is
+    the running mean of the loss's relative decrease (algorithm 1 of the paper). The loss is the
+    paper's KL; the official code follows the cross-entropy, which decreases relatively less.
+    """
+
+    t: Tensor
+    decrease: Tensor
+    previous: Tensor
+
+    def __init__(
+        self,
+        start: Fraction = 0.4,
+        end: Share = 1.0,
+        rate: NonNegative = 5e-4,
+        momentum: Fraction = 0.99,
+        temperature: Temperature = 1.0,
+        soft_weight: Weight = 1.0,
+        hard_weight: Weight = 0.0,
+        scale_by_t2: bool = True,
+        reduction: Reduction = "batchmean",
+    ) -> None:
+        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
+        if start > end:
+            raise ConfigError(f"loss.start = {start:g}: above loss.end = {end:g}; t never falls")
+        self.start, self.end = float(start), float(end)
+        self.rate, self.momentum = float(rate), float(momentum)
+        self.register_buffer("t", torch.tensor(self.start))
+        self.register_buffer("decrease", torch.tensor(0.0))
+        self.register_buffer("previous", torch.tensor(float("nan")))  # the loss of the last step
+
+    def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
+        """Nats a position."""
+        return taid(logits, self.every_logit(targets), t=self.t, **self.softening)
+
+    def at(self, progress: float) -> None:
+        """Not below the line, nor beyond its end."""
+        super().at(progress)
+        line = self.start + (self.end - self.start) * progress
+        self.t.clamp_(min=line).clamp_(max=self.end)
+
+    def after(self, shares: Mapping[str, float]) -> None:
+        """Move on, the faster the more the loss went down."""
+        if not self.previous.isnan():
+            relative = (self.previous - shares["soft"]) / (self.previous + TINY)
+            self.decrease.mul_(self.momentum).add_((1 - self.momentum) * relative)
+            self.t.add_(self.rate * self.decrease.sigmoid() * (1 - self.t))
+        self.previous.fill_(shares["soft"])

@@ -1,0 +1,184 @@
+"""Several losses at once, each with a name and a weight."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+
+from distillkit.errors import ConfigError
+from distillkit.losses.chunked import Known, loss_terms
+from distillkit.losses.loss import LogitLoss, Loss
+from distillkit.losses.schedules import Weight, scheduled
+from distillkit.records import (
+    Dimensions,
+    HardLabels,
+    HiddenOutputs,
+    Insides,
+    LossTerms,
+    Needs,
+    Outputs,
+    Targets,
+)
+
+
+class Mixture(Loss):
+    """The weighted sum of named losses.
+
+    Every term has its own settings, its temperature among them, and is reported under its name;
+    the parts of a term that has several (soft and hard) under name.part. A term of weight 0 is not
+    computed. The terms that are of logits see those of each chunk together, so that a language
+    model's head is passed once.
+    """
+
+    def __init__(self, terms: Mapping[str, Loss], weights: Mapping[str, Weight]) -> None:
+        _check(terms, weights)
+        schedules = {name: scheduled(f"weights.{name}", weights[name]) for name in terms}
+        super().__init__({name: w for name, w in schedules.items() if w.span[1] > 0})
+        self.terms = nn.ModuleDict({name: terms[name] for name in self._schedules})
+        if not any(loss.needs_teacher for loss in self._losses().values()):
+            raise ConfigError(
+                f"loss.terms = {', '.join(terms)}: nothing would be learnt from the teacher; "
+                "choose loss=hard_labels to train on the labels alone"
+            )
+        losses = self._losses().values()
+        self.needs_soft_targets = any(loss.needs_soft_targets for loss in losses)
+        self.looks_inside = any(loss.looks_inside for loss in losses)
+        self.takes = tuple(d for d in Loss.takes if all(d in loss.takes for loss in losses))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each part of each term: the term's, times the part's own in it."""
+        return {
+            _name(term, part, loss): self._weight(term) * own
+            for term, loss in self._losses().items()
+            for part, own in loss.weights.items()
+        }
+
+    def bind(self, student: Dimensions, teacher: Dimensions) -> None:
+        """Settle what each term compares."""
+        for loss in self._losses().values():
+            loss.bind(student, teacher)
+
+    @property
+    def needs_inside(self) -> tuple[Needs, Needs]:
+        """What any term looks at."""
+        student, teacher = Needs(), Needs()
+        for loss in self._losses().values():
+            mine, theirs = loss.needs_inside
+            student, teacher = student | mine, teacher | theirs
+        return student, teacher
+
+    @property
+    def drawings(self) -> dict[str, str]:
+        """The layer maps, each under the name of its term."""
+        return {
+            name: drawn for name, loss in self._losses().items() for drawn in loss.drawings.values()
+        }
+
+    def forward(
+        self,
+        outputs: Outputs | HiddenOutputs,
+        targets: Targets | None,
+        labels: HardLabels,
+        insides: Insides | None = None,
+    ) -> LossTerms:
+        """The parts of all terms, before reduction."""
+        found = []
+        weights = self._logit_weights()
+        if weights:
+            found.append(loss_terms(self._of_logits, weights, outputs, targets, labels))
+        for term, loss in self._losses().items():
+            if not isinstance(loss, LogitLoss):
+                parts: LossTerms = loss(outputs, targets, labels, insides)
+                found.append(_weighted(parts, self._weight(term), term, loss))
+        return _together(found)
+
+    def at(self, progress: float) -> None:
+        """Tell every term."""
+        super().at(progress)
+        for loss in self._losses().values():
+            loss.at(progress)
+
+    def after(self, shares: Mapping[str, float]) -> None:
+        """Tell every term what it came to."""
+        for term, loss in self._losses().items():
+            loss.after({part: shares[_name(term, part, loss)] for part in loss.weights})
+
+    def _losses(self) -> dict[str, Loss]:
+        return {name: loss for name, loss in self.terms.items() if isinstance(loss, Loss)}
+
+    def _weight(self, term: str) -> float:
+        return self._schedules[term](self.progress)
+
+    def _logit_weights(self) -> dict[str, float]:
+        """The weights of all parts that are computed from logits."""
+        return {
+            _name(term, part, loss): self._weight(term) * own
+            for term, loss in self._losses().items()
+            if isinstance(loss, LogitLoss)
+            for part, own in loss.weights.items()
+        }
+
+    def _of_logits(self, logits: Tensor, targets: Known, labels: HardLabels) -> dict[str, Tensor]:
+        return {
+            _name(term, part, loss): values
+            for term, loss in self._losses().items()
+            if isinstance(loss, LogitLoss)
+            for part, values in loss.of_logits(logits, targets, labels).items()
+        }
+
+
+def _name(term: str, part: str, loss: Loss) -> str:
+    return term if len(loss.weights) == 1 else f"{term}.{part}"
+
+
+def _weighted(parts: LossTerms, weight: float, term: str, loss: Loss) -> LossTerms:
+    """The parts of one term under its name, with its weight."""
+    return LossTerms(
+        {_name(term, part, loss): values for part, values in parts.values.items()},
+        {_name(term, part, loss): weight * own for part, own in parts.weights.items()},
+        None if parts.total is None else weight * parts.total,
+    )
+
+
+def _together(found: list[LossTerms]) -> LossTerms:
+    """One record of several; where one has only its total, they all have one."""
+    if len(found) == 1:
+        return found[0]
+    values = {name: value for terms in found for name, value in terms.values.items()}
+    weights = {name: weight for terms in found for name, weight in terms.weights.items()}
+    if all(terms.total is None for terms in found):
+        return LossTerms(values, weights)
+    return LossTerms(values, weights, torch.stack([_total(terms) for terms in found]).sum())
+
+
+def _total(terms: LossTerms) -> Tensor:
+    if terms.total is not None:
+        return terms.total
+    parts = [terms.weights[name] * values.sum() for name, values in terms.values.items()]
+    return torch.stack(parts).sum()
+
+
+def _check(terms: Mapping[str, object], weights: Mapping[str, object]) -> None:
+    """Raise `ConfigError` for terms that are no losses, or whose names and weights differ."""
+    if not terms:
+        raise ConfigError("loss.terms: empty; name at least one term")
+    for name, loss in terms.items():
+        if not isinstance(loss, Loss):
+            raise ConfigError(
+                f"loss.terms.{name}: no loss; it takes _target_=distillkit.losses.NAME and its "
+                "settings"
+            )
+        if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+            raise ConfigError(
+                f"loss.terms.{name}: cannot be a name of a term; take another, of letters, digits "
+                "and _"
+            )
+    for name in weights:
+        if name not in terms:
+            near = get_close_matches(name, terms, n=1) or [", ".join(terms)]
+            raise ConfigError(f"loss.weights.{name}: no such term; did you mean {near[0]}?")
+    for name in terms:
+        if name not in weights:
+            raise ConfigError(f"loss.weights.{name}: not set; every term has a weight, 0 or more")

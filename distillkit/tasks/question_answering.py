@@ -1,0 +1,207 @@
+"""Extractive question answering: the stretch of a passage that answers a question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import log_softmax
+from torch import Tensor
+
+from distillkit.constraints import NonNegativeInt, PositiveInt
+from distillkit.errors import ConfigError
+from distillkit.examples import TokenTable
+from distillkit.losses.reduction import at_least_float32
+from distillkit.metrics.answers import answer_scores, overlap_f1
+from distillkit.metrics.task import mean_nll
+from distillkit.records import Batch, LabelSpace, Outputs
+from distillkit.tasks import models
+from distillkit.tasks.answer_tokens import answer_examples
+from distillkit.tasks.sequence import SequenceTask
+from distillkit.tasks.task import Ask, HeldOut, Loaded, SavedModel
+
+START_AND_END = LabelSpace(("start", "end"))
+NOWHERE = float("-inf")
+
+
+@dataclass(frozen=True)
+class QuestionAnswering(SequenceTask):
+    """Where the answer begins and ends: two softmaxes over the tokens of a window.
+
+    Contexts are cut into windows of `max_length` tokens that share `stride`. Each window says two
+    distributions of `max_length` outputs, -inf wherever no answer may stand (question, padding), so
+    that no loss looks there. An answer has at most `max_answer_length` tokens. With `impossible`
+    (SQuAD 2.0) the empty answer is predicted where [CLS] is likelier.
+    """
+
+    max_length: PositiveInt = 384
+    stride: NonNegativeInt = 128
+    max_answer_length: PositiveInt = 30
+    impossible: bool = False
+
+    headline = "f1"
+    reads = ("questions",)
+    distribution = "choice"
+    one_tokenizer = True
+    auto_class = "AutoModelForQuestionAnswering"
+    pipeline = "question-answering"
+    cuts = "longer contexts are cut into windows"
+
+    def __post_init__(self) -> None:
+        if self.stride >= self.max_length:
+            raise ConfigError(
+                f"task.stride = {self.stride}: windows of task.max_length = {self.max_length} "
+                "tokens cannot share so many"
+            )
+
+    @property
+    def protocol(self) -> str:
+        """How the passages are read."""
+        return (
+            f"windows of {self.max_length} tokens that share {self.stride}, answers of "
+            f"{self.max_answer_length} tokens at most; NLL and KL in nats an end of an answer"
+        )
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """Which answers may be given."""
+        return {"max_answer_length": self.max_answer_length, "impossible": self.impossible}
+
+    def read_labels(
+        self, values: Sequence[Any], names: list[str] | None = None
+    ) -> tuple[LabelSpace, np.ndarray]:
+        """A model's two outputs; where answers stand is told from the text."""
+        return START_AND_END, np.zeros(0, np.int64)
+
+    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+        """The settings that decide a token table; all splits are cut alike."""
+        return {"max_length": self.max_length, "stride": self.stride}
+
+    def tokenise(
+        self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
+    ) -> tuple[TokenTable, int]:
+        """The token table of a split, and how many contexts were cut into several windows."""
+        return answer_examples(
+            split.texts,
+            split.pairs,
+            split.answers,
+            tokenizer,
+            max_length=self.max_length,
+            stride=self.stride,
+            label=label,
+        )
+
+    def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
+        """A trained model in float32; its two outputs are start and end, whatever their names."""
+        options: Any = {"key": saved.key, "trust_remote_code": saved.trust_remote_code}
+        model = models.load_complete(saved.folder, auto_class=self.auto_class, **options)
+        return Loaded(model.eval(), models.load_tokenizer(saved.folder, **options))
+
+    def width(self, tokenizer: Any, labels: LabelSpace) -> int:
+        """The tokens of a window."""
+        return self.max_length
+
+    def ask(self, tokenizer: Any) -> Ask:
+        """A model says its logits [2 windows, max_length]: the start and the end of each."""
+
+        def outputs(model: Any, batch: Batch) -> Outputs:
+            said = model(**batch.inputs)
+            logits = torch.stack([said.start_logits, said.end_logits], dim=1).float()
+            assert batch.allowed is not None
+            logits = logits.masked_fill(~batch.allowed[:, None], NOWHERE)
+            wide = F.pad(logits, (0, self.max_length - logits.shape[-1]), value=NOWHERE)
+            return Outputs(wide.flatten(0, 1))
+
+        return outputs
+
+    @staticmethod
+    def per_example(logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy in nats, [2 windows]; float32 inside."""
+        return F.cross_entropy(at_least_float32(logits), labels, reduction="none")
+
+    def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
+        """Exact match and F1 of each question, float64 [questions, 2].
+
+        Where the text is not at hand, in a training's validation, of characters instead of words.
+        """
+        said = self.answers(logits, held_out.table)
+        if held_out.split is None:
+            known = _known(held_out.table)
+            pairs = zip(said, known, strict=True)
+            return np.array(
+                [(float(ours == theirs), _shared(ours, theirs)) for ours, theirs in pairs]
+            )
+        texts = [c[begin:end] for c, (begin, end) in zip(held_out.split.pairs, said, strict=True)]
+        references = [[text for text, _ in known] for known in held_out.split.answers]
+        return np.array([answer_scores(t, r) for t, r in zip(texts, references, strict=True)])
+
+    def headline_score(self, outcomes: np.ndarray) -> float:
+        """F1."""
+        return float(outcomes[:, 1].mean())
+
+    def scores(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, float]:
+        """Exact match, F1, and NLL in nats an end of an answer."""
+        exact, f1 = outcomes.mean(axis=0)
+        nll = mean_nll(logits, np.asarray(held_out.table.labels))
+        return {"f1": float(f1), "exact_match": float(exact), "nll": nll}
+
+    def answers(self, logits: np.ndarray, table: TokenTable) -> list[tuple[int, int]]:
+        """(first character, the one after the last) of each question's answer; (0, 0): none.
+
+        The best over all windows, by log-probabilities: a window without the answer says so at
+        [CLS], whereas its logits alone, which a softmax may shift, compare with no other window's.
+        """
+        assert table.owners is not None and table.spans is not None and table.allowed is not None
+        log_p = log_softmax(logits.astype(np.float64), axis=-1).reshape(len(table), 2, -1)
+        questions = int(table.owners[-1]) + 1
+        best = np.full(questions, -np.inf)
+        nothing = np.full(questions, np.inf)
+        found = [(0, 0)] * questions
+        for window, owner in enumerate(table.owners):
+            begin, end = table.offsets[window : window + 2]
+            spans = np.asarray(table.spans[begin:end])
+            start, stop = log_p[window, :, : end - begin].copy()
+            context = spans[:, 1] > spans[:, 0]
+            nowhere = int(np.flatnonzero(table.allowed[begin:end] & ~context)[0])
+            nothing[owner] = min(nothing[owner], start[nowhere] + stop[nowhere])
+            start[~context] = stop[~context] = -np.inf
+            score, first, last = best_span(start, stop, self.max_answer_length)
+            if score > best[owner]:
+                best[owner], found[owner] = score, (int(spans[first, 0]), int(spans[last, 1]))
+        if self.impossible:
+            empty = nothing > best
+            found = [(0, 0) if none else place for none, place in zip(empty, found, strict=True)]
+        return found
+
+
+def best_span(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[float, int, int]:
+    """(score, first token, last token) of the best span of at most `longest` tokens.
+
+    `start` and `end` [tokens] are log-probabilities; a span's score is the sum of both.
+    """
+    reach = min(longest, len(end))
+    padded = np.concatenate([end, np.full(reach - 1, -np.inf)])
+    totals = start[:, None] + sliding_window_view(padded, reach)
+    first, more = np.unravel_index(int(totals.argmax()), totals.shape)
+    return float(totals[first, more]), int(first), int(first + more)
+
+
+def _known(table: TokenTable) -> list[tuple[int, int]]:
+    """(first character, the one after the last) of each question's own answer; (0, 0): none."""
+    assert table.owners is not None and table.spans is not None
+    found = [(0, 0)] * (int(table.owners[-1]) + 1)
+    for window, owner in enumerate(table.owners):
+        first, last = table.offsets[window] + table.labels[2 * window : 2 * window + 2]
+        if table.spans[first, 1]:  # [CLS] stands for no character
+            found[owner] = (int(table.spans[first, 0]), int(table.spans[last, 1]))
+    return found
+
+
+def _shared(ours: tuple[int, int], theirs: tuple[int, int]) -> float:
+    shared = max(0, min(ours[1], theirs[1]) - max(ours[0], theirs[0]))
+    return overlap_f1(shared, ours[1] - ours[0], theirs[1] - theirs[0])

@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""What distillkit adds to the bare work of language models, as ratios within one run.
+
+    teacher pass   tokens a second of generate-targets with 50 draws a token, shards written and
+                   synced  /  those of the teacher's own forward (all logits, nothing kept) on the
+                   same batches                                             (wanted: at least 0.90)
+    student step   a KD step from that store (rows packed, draws looked up and decoded)  /  a step
+                   on the next token alone of the same student on the same ready rows, in a plain
+                   PyTorch loop with fused AdamW                             (wanted: at most 1.10)
+    chunked step   the same KD step  /  distillkit's own step on the next token alone
+
+Both sides take turns in every round, so that a slow moment of the machine falls on both; the
+median of the rounds' ratios counts. Weights and token ids are random: speed does not depend on
+them but for the number of different ids among the draws, which a sharpened head brings to about
+what a trained one gives.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timing import machine, ratio, seconds, shown
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from distillkit.engine.batching import length_buckets
+from distillkit.engine.loop import fit
+from distillkit.engine.precision import autocast, resolve
+from distillkit.engine.schedules import Linear
+from distillkit.engine.settings import TrainSettings
+from distillkit.examples import TokenTable
+from distillkit.losses import ForwardKL, HardLabelLoss
+from distillkit.records import LabelSpace
+from distillkit.stages import targets as stage
+from distillkit.stages.learning import Recipe, batch_plan, collator, objective
+from distillkit.targets import Sampled, StoredTargets, TargetStore
+from distillkit.tasks import CausalLM, Loaded
+
+CPU = torch.device("cpu")
+Clock = Callable[[], float]
+SPREAD = 4.5  # of the logits: 50 draws then have about 20 different ids
+
+
+class Tokenizer:
+    """What batching and the real size of a vocabulary ask of a tokenizer."""
+
+    pad_token_id = 0
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary = {str(i): i for i in range(vocabulary)}
+
+    def get_vocab(self) -> dict[str, int]:
+        return self.vocabulary
+
+
+def llama(vocabulary: int, *, hidden: int, layers: int, heads: int, inner: int) -> Any:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 3 if heads % 3 == 0 else heads,
+            intermediate_size=inner,
+            tie_word_embeddings=False,
+        )
+    )
+
+
+class RandomTeacher:
+    """A teacher of SmolLM2-135M's shape, or with fewer layers."""
+
+    may_move = True
+
+    def __init__(self, tokenizer: Tokenizer, layers: int) -> None:
+        size = len(tokenizer.get_vocab())
+        self.model = llama(size, hidden=576, layers=layers, heads=9, inner=1536).eval()
+        # the last norm's output has about one unit a channel
+        torch.nn.init.normal_(self.model.lm_head.weight, std=SPREAD / 576**0.5)
+        self.tokenizer = tokenizer
+
+    def load(self, task: Any, space: LabelSpace) -> Loaded:
+        return Loaded(self.model, self.tokenizer)
+
+
+def texts(tokens: int, length: int, vocabulary: int) -> TokenTable:
+    """Random token ids in documents of half to all of the context, every token predicted."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(length // 2, length + 1, 2 * tokens // length)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = rng.integers(1, vocabulary, offsets[-1]).astype(np.int32)
+    counted = np.ones(len(ids), bool)
+    counted[offsets[1:] - 1] = False
+    return TokenTable(
+        ids=ids,
+        offsets=offsets,
+        segments=None,
+        keys=np.array([rng.bytes(15) + b"\1" for _ in lengths], dtype="S16"),
+        labels=np.roll(ids, -1)[counted].astype(np.int64),
+        labelled=np.ones(int(counted.sum()), bool),
+        counted=counted,
+    )
+
+
+def teacher_ratio(
+    rounds: int,
+    table: TokenTable,
+    teacher: RandomTeacher,
+    task: CausalLM,
+    folder: Path,
+    clock: Clock,
+) -> dict[str, float]:
+    settings = StoredTargets(codec=Sampled(), batch_tokens=1024, shard_tokens=2048)
+    stage.QUALITY_POSITIONS = 1  # 512 are nothing beside a real text, and much beside this one
+    buckets = length_buckets(table.lengths, tokens=settings.batch_tokens)
+    collate = collator(table, teacher.tokenizer, CPU)
+    inputs = [collate(bucket).inputs for bucket in buckets]
+
+    def bare() -> None:
+        for batch in inputs:
+            with torch.inference_mode(), autocast(resolve("auto", CPU), CPU):
+                teacher.model(**batch)
+
+    def ours(out: Path) -> None:
+        out.mkdir()
+        stage.generate_targets(
+            teacher,  # type: ignore[arg-type]
+            task,
+            LabelSpace(()),
+            table,
+            settings=settings,
+            origin={},
+            out=out,
+        )
+
+    spent: tuple[list[float], list[float]] = ([], [])
+    for i in range(rounds + 1):
+        spent[0].append(seconds(bare, clock=clock))
+        spent[1].append(seconds(partial(ours, folder / f"store-{i}"), clock=clock))
+    tokens = len(table.ids)
+    return ratio(spent[0][1:], spent[1][1:]) | {
+        "bare_tokens_per_second": tokens / statistics.median(spent[0][1:]),
+        "ours_tokens_per_second": tokens / statistics.median(spent[1][1:]),
+    }
+
+
+def student_ratios(
+    rounds: int,
+    steps: int,
+    table: TokenTable,
+    tokenizer: Tokenizer,
+    task: CausalLM,
+    folder: Path,
+    clock: Clock,
+) -> dict[str, dict[str, float]]:
+    size = len(tokenizer.get_vocab())
+    start = partial(llama, size, hidden=192, layers=4, heads=6, inner=512)
+    recipe = Recipe(
+        task=task,
+        loss=ForwardKL(temperature=1.0),
+        examples=table,
+        validation=table,
+        store=TargetStore.open(folder / "store-0"),
+        make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
+        schedule=Linear(),
+        settings=TrainSettings(steps=steps, batch_size=4, keep="last", eval_every=10**9),
+        seed=0,
+        batch_key="",
+    )
+    plan = batch_plan(recipe, start())
+    collate = collator(table, tokenizer, CPU, block=task.max_length)
+    ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
+
+    def bare() -> None:
+        model = start().train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
+        for batch in ready:
+            logits = model(**batch.inputs).logits.flatten(0, 1)[batch.counted]
+            F.cross_entropy(logits, batch.labels).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def ours(loss: Any, store: TargetStore | None, out: Path) -> None:
+        fit(
+            start(),
+            objective(replace(recipe, loss=loss, store=store), tokenizer, CPU),
+            plan,
+            table.positions,
+            collate,
+            make_optimizer=recipe.make_optimizer,
+            schedule=recipe.schedule,
+            settings=recipe.settings,
+            steps=steps,
+            evaluate=lambda model: {"score": 0.0},
+            out=out,
+            label="bench",
+        )
+
+    spent: dict[str, list[float]] = {"bare": [], "kd": [], "ce": []}
+    for i in range(rounds + 1):
+        kd = partial(ours, recipe.loss, recipe.store, folder / f"kd-{i}")
+        ce = partial(ours, HardLabelLoss(), None, folder / f"ce-{i}")
+        for name, call in (("bare", bare), ("kd", kd), ("ce", ce)):
+            spent[name].append(seconds(call, clock=clock))
+    each = {
+        f"{name}_ms": 1e3 * statistics.median(times[1:]) / steps for name, times in spent.items()
+    }
+    return {
+        "student step": ratio(spent["kd"][1:], spent["bare"][1:]) | each,
+        "chunked step": ratio(spent["kd"][1:], spent["ce"][1:]) | each,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=8192, help="that the teacher reads")
+    parser.add_argument("--length", type=int, default=256, help="tokens of context")
+    parser.add_argument("--vocabulary", type=int, default=49_152)
+    parser.add_argument("--layers", type=int, default=30, help="of the teacher")
+    parser.add_argument("--steps", type=int, default=8, help="of the student, a round")
+    parser.add_argument(
+        "--work",
+        action="store_true",
+        help="count processor time of all threads, for a busy machine: nothing overlaps then",
+    )
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    chosen = parser.parse_args()
+    clock = time.process_time if chosen.work else time.perf_counter
+    tokenizer, task = Tokenizer(chosen.vocabulary), CausalLM(max_length=chosen.length)
+    table = texts(chosen.tokens, chosen.length, chosen.vocabulary)
+    teacher = RandomTeacher(tokenizer, chosen.layers)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures: dict[str, Any] = {
+            "teacher pass": teacher_ratio(chosen.rounds, table, teacher, task, folder, clock)
+        }
+        figures |= student_ratios(
+            chosen.rounds, chosen.steps, table, tokenizer, task, folder, clock
+        )
+    figures["machine"] = machine()
+    passed, step, chunked = (figures[n] for n in ("teacher pass", "student step", "chunked step"))
+    print(
+        f"teacher pass  {passed['ours_tokens_per_second']:,.0f} / "
+        f"{passed['bare_tokens_per_second']:,.0f} tokens/s = {shown(passed)}"
+    )
+    print(f"student step  {step['kd_ms']:.1f} ms / {step['bare_ms']:.1f} ms = {shown(step)}")
+    print(f"chunked step  {step['kd_ms']:.1f} ms / {step['ce_ms']:.1f} ms = {shown(chunked)}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

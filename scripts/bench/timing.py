@@ -1,0 +1,46 @@
+"""Times of two ways of doing the same, in turn: what their ratio is, and on which machine."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def seconds(call: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long a call takes; `time.process_time` counts the work of all threads instead."""
+    begun = clock()
+    call()
+    return clock() - begun
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
+    """The median of the rounds' ratios, the lowest and the highest."""
+    ratios = [a / b for a, b in zip(above, below, strict=True)]
+    return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+
+
+def shown(figures: dict[str, float]) -> str:
+    """A ratio as it is printed."""
+    return f"{figures['ratio']:.3f} [{figures['lowest']:.3f}, {figures['highest']:.3f}]"
+
+
+def machine() -> dict[str, Any]:
+    """What the times belong to."""
+    return {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()

@@ -1,0 +1,69 @@
+"""Losses that a run makes of several, that change as it goes on, or that its store cannot give."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests.cli.runs import but, refused
+from tests.conftest import Distillkit
+
+LINEAR = "_target_:distillkit.losses.schedules.Linear"
+MIXTURE = [
+    "loss=mixture",
+    f"loss.weights.hard={{{LINEAR},start:1.0,end:0.0}}",
+    "+loss.terms.moving={_target_:distillkit.losses.TAID,start:0.2}",
+    "loss.weights.moving=1.0",
+    "trainer.log_every=1",
+]
+
+
+def test_a_mixture_reports_its_terms_and_leaves_nothing_of_itself_in_the_student(
+    distillkit: Distillkit, again: list[str], tmp_path: Path
+) -> None:
+    there = set((tmp_path / "workspace").glob("student-*"))
+    words = but(again, *MIXTURE, without="loss.")
+    learnt = distillkit("train-student", *words)
+    assert learnt.code == 0, learnt.err
+    (student,) = set((tmp_path / "workspace").glob("student-*")) - there
+    lines = (student / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for done, row in enumerate(rows):
+        hard = 1.0 - done / len(rows)
+        expected = 0.5 * row["kl"] + hard * row["hard"] + row["moving"]
+        assert row["loss"] == pytest.approx(expected, rel=1e-4)
+    with safe_open(student / "model/model.safetensors", "pt") as weights:
+        names = set(weights.keys())
+    with safe_open(there.pop() / "model/model.safetensors", "pt") as weights:
+        assert names == set(weights.keys())
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["loss=taid"], "TAID compares all logits, and the store holds a few entries"),
+        (
+            ["loss=forward_kl", f"loss.temperature={{{LINEAR},start:4,end:1}}"],
+            "loss.temperature: goes through all from 1 to 4",
+        ),
+        (
+            ["loss=mixture", "loss.terms.kl._target_=distillkit.losses.AKL"],
+            "AKL compares all logits",
+        ),
+    ],
+    ids=["taid", "schedule", "mixture"],
+)
+def test_what_a_store_of_a_few_entries_cannot_give_is_refused_before_any_work(
+    distillkit: Distillkit, fresh: list[str], tmp_path: Path, words: list[str], fault: str
+) -> None:
+    sparse = but(fresh, "targets=top_k", "targets.codec.k=2", *words, without="loss.")
+    refused(distillkit("train", *sparse), fault)
+    assert not list((tmp_path / "workspace").glob("teacher-*"))
+
+
+def test_a_softmax_inside_a_mixture_is_no_loss_for_one_real_value(
+    distillkit: Distillkit, fresh: list[str]
+) -> None:
+    words = but(fresh, "task=regression", "loss=mixture", without="loss.")
+    refused(distillkit("train", *words), "loss = Mixture: a softmax over one real-valued output")

@@ -1,0 +1,92 @@
+"""A run in phases: each is an artifact, and starts where the one before ends."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.cli.runs import QUICK, Finished, run
+
+PHASES = "phases={layers:['loss=hidden_mse'],joint:['loss.hard_weight=0.5','trainer.epochs=2']}"
+
+
+@pytest.fixture(scope="module")
+def done(
+    body: Path, reviews: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    folder = tmp_path_factory.mktemp("phases")
+    words = [*tiny.small(body, *reviews, folder / "w"), *QUICK, "control=false"]
+    words = [word for word in words if not word.startswith("targets.")]
+    return Finished(words, folder / "w", folder, run(folder, "train", *words, PHASES))
+
+
+def students(done: Finished) -> dict[str, float]:
+    return {path.name: path.stat().st_mtime for path in done.workspace.glob("student-*")}
+
+
+def test_it_trains_each_and_says_what_each_did(done: Finished) -> None:
+    assert done.result.code == 0, done.result.err
+    assert "student, layers: " in done.result.err and "student, joint: " in done.result.err
+    (path,) = done.folder.glob("outputs/*/*/results.json")
+    told = json.loads(path.read_text())["phases"]
+    assert [(p["name"], p["starts from"]) for p in told] == [
+        ("layers", "new weights"),
+        ("joint", "layers"),
+    ]
+    assert "- phase joint: starts from layers" in path.with_name("report.md").read_text()
+    assert len(students(done)) == 2
+
+
+def test_a_changed_last_phase_does_not_repeat_the_first(done: Finished) -> None:
+    before = students(done)
+    again = run(done.folder, "train", *done.words, PHASES, "phases.joint.loss.temperature=3")
+    assert again.code == 0, again.err
+    assert "student, layers" not in again.err
+    after = students(done)
+    assert len(after) == 3 and before.items() <= after.items()
+
+
+def test_the_second_phase_begins_with_the_weights_of_the_first(
+    done: Finished, tmp_path: Path
+) -> None:
+    """With a learning rate of nothing they are what it ends with."""
+    idle = "phases.joint.optimizer.lr=1e-30"
+    again = run(done.folder, "train", *done.words, PHASES, idle, "optimizer.weight_decay=0")
+    assert again.code == 0, again.err
+    from safetensors.torch import load_file
+
+    found = {
+        path.name: load_file(path / "model" / "model.safetensors")
+        for path in done.workspace.glob("student-*")
+    }
+    same = [
+        (a, b)
+        for a in found
+        for b in found
+        if a < b and all(found[a][n].allclose(found[b][n], atol=1e-9) for n in found[a])
+    ]
+    assert len(same) == 1
+
+
+def test_each_command_knows_the_phases(done: Finished) -> None:
+    planned = run(done.folder, "plan", *done.words, PHASES)
+    assert planned.code == 0, planned.err
+    assert "phase layers" in planned.out and "phase joint" in planned.out
+    trained = run(done.folder, "train-student", *done.words, PHASES)
+    assert trained.code == 0, trained.err
+    evaluated = run(done.folder, "evaluate", *done.words, PHASES)
+    assert evaluated.code == 0, evaluated.err
+    kept = run(done.folder, "generate-targets", *done.words, PHASES)
+    assert kept.code == 0, kept.err
+
+
+def test_a_phase_that_is_not_there_is_named_before_anything_is_done(
+    done: Finished, tmp_path: Path
+) -> None:
+    refused = run(tmp_path, "train", *done.words, "phases={a:[],b:['start=c']}")
+    assert refused.code == 2
+    assert refused.err == (
+        "distillkit: phases.b: start = c: no such phase before it; it takes a, new\n"
+    )
+    assert not list(tmp_path.iterdir())

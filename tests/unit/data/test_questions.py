@@ -1,0 +1,113 @@
+"""Questions from SQuAD's format and from tables, or refused in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distillkit.data import Corpus, Questions
+from distillkit.errors import DataError
+from distillkit.tasks import QuestionAnswering
+
+CONTEXTS = [f"the film number {i} was good" for i in range(12)]
+ROWS: list[dict[str, Any]] = [
+    {"question": f"{word} {i}?", "context": context, "answers": [("good", context.index("good"))]}
+    for i, context in enumerate(CONTEXTS)
+    for word in ("how was", "what was")
+]
+ROWS[0]["answers"] = []
+SHARES: dict[str, Any] = {"validation_fraction": 0.3, "test_fraction": 0.3}
+SPLITS = ("train", "validation", "test")
+
+
+def prepared(folder: Path, data: Questions) -> Corpus:
+    data.prepare(QuestionAnswering().read_labels, cache=folder / "cache", out=folder / "out")
+    return Corpus.open(folder / "out", None)
+
+
+def every(corpus: Corpus) -> list[dict[str, Any]]:
+    found = []
+    for name in SPLITS:
+        split = corpus.split(name)
+        assert split.pairs is not None and split.answers is not None
+        rows = zip(split.texts, split.pairs, split.answers, strict=True)
+        found += [{"question": q, "context": c, "answers": a} for q, c, a in rows]
+    return sorted(found, key=lambda row: ROWS.index(row))
+
+
+def columns(row: dict[str, Any]) -> dict[str, Any]:
+    texts, starts = [t for t, _ in row["answers"]], [s for _, s in row["answers"]]
+    return row | {"answers": {"text": texts, "answer_start": starts}}
+
+
+def pairs(row: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"text": text, "answer_start": start} for text, start in row["answers"]]
+
+
+def jsonl(folder: Path, rows: list[dict[str, Any]]) -> str:
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_table_has_columns_of_texts_and_starts(tmp_path: Path) -> None:
+    data = Questions(jsonl(tmp_path, [columns(row) for row in ROWS]), **SHARES)
+    assert every(prepared(tmp_path, data)) == ROWS
+
+
+def test_a_table_may_list_its_answers(tmp_path: Path) -> None:
+    rows = [{"q": r["question"], "c": r["context"], "a": pairs(r)} for r in ROWS]
+    data = Questions(jsonl(tmp_path, rows), question="q", context="c", answers="a", **SHARES)
+    assert every(prepared(tmp_path, data)) == ROWS
+
+
+def test_squads_own_format_is_read(tmp_path: Path) -> None:
+    paragraphs = [
+        {
+            "context": context,
+            "qas": [
+                {"id": "x", "question": r["question"], "answers": pairs(r)}
+                for r in ROWS
+                if r["context"] == context
+            ],
+        }
+        for context in CONTEXTS
+    ]
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]}))
+    assert every(prepared(tmp_path, Questions(str(path), **SHARES))) == ROWS
+
+
+def test_questions_about_one_context_stand_in_one_split(tmp_path: Path) -> None:
+    corpus = prepared(tmp_path, Questions(jsonl(tmp_path, [columns(r) for r in ROWS]), **SHARES))
+    contexts = [set(corpus.split(name).pairs or []) for name in SPLITS]
+    assert sum(map(len, contexts)) == len(set.union(*contexts)) == len(CONTEXTS)
+
+
+def test_an_answer_that_does_not_stand_at_its_place_is_dropped_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [columns(row) for row in ROWS]
+    rows[3]["answers"] = {"text": ["bad"], "answer_start": [0]}
+    corpus = prepared(tmp_path, Questions(jsonl(tmp_path, rows), **SHARES))
+    assert ROWS[3] not in every(corpus)
+    assert len(every(corpus)) == len(ROWS) - 1
+    assert "1 empty, or with no answer at its place (train)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"question": "q", "context": "c"}, "data.answers = answers: no such column"),
+        ({"question": "q", "context": "c", "answers": "c"}, "row 1 of .* holds 'c'; answers have"),
+        ({"question": 1, "context": "c", "answers": []}, "row 1 of .* that is no text"),
+        (
+            {"question": "q", "context": "c", "answers": {"text": ["x"], "answer_start": [0]}},
+            "no question of it has a context, and an answer that stands",
+        ),
+    ],
+)
+def test_what_are_no_questions_is_refused(row: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=said):
+        prepared(tmp_path, Questions(jsonl(tmp_path, [row])))
