@@ -127,7 +127,24 @@ class HiddenTargets:
         return HiddenTargets(self.hidden[rows], self.head)
 
 
-Targets = SoftTargets | SparseTargets | HiddenTargets
+@dataclass(frozen=True, slots=True)
+class AveragedTargets:
+    """What several teachers said, to be averaged where it is used: a few positions at a time.
+
+    `shares` sum to 1; `distribution` says what is averaged.
+    """
+
+    members: tuple[SoftTargets | HiddenTargets, ...]
+    shares: tuple[float, ...]
+    distribution: Distribution
+
+    def part(self, rows: slice) -> AveragedTargets:
+        """Those of some positions."""
+        members = tuple(member.part(rows) for member in self.members)
+        return AveragedTargets(members, self.shares, self.distribution)
+
+
+Targets = SoftTargets | SparseTargets | HiddenTargets | AveragedTargets
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from distillkit.commands import output
-from distillkit.data import Data, Documents
+from distillkit.data import Data, Documents, MaskAndRefill
 from distillkit.data.sources import LocalSource, parse
 from distillkit.engine.loop import check_batch_size
 from distillkit.errors import ConfigError, TargetsError
@@ -24,6 +24,7 @@ from distillkit.targets import (
     StoredTargets,
     StoreManifest,
 )
+from distillkit.targets.average import no_hidden_states
 from distillkit.targets.codecs import from_settings
 from distillkit.targets.nucleus import Nucleus
 from distillkit.targets.packing import payload
@@ -67,7 +68,13 @@ def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
 def check_fit(road: "Road") -> None:
     """What the groups show of each other, before any work."""
     corpora.check_fit(road.data, road.task)
+    corpora.check_augmented(road.data, road.augmentation)
     if road.loss.looks_inside:
+        if len(road.teacher.members) > 1:
+            raise ConfigError(
+                f"loss = {type(road.loss).__name__}: looks inside the teacher, and an ensemble has "
+                "no one inside; choose teacher=local, or a loss on logits"
+            )
         _, student = road.student_tokenizer()
         if student != road.teacher.source:
             raise ConfigError(
@@ -76,6 +83,7 @@ def check_fit(road: "Road") -> None:
                 f"{road.teacher.source_name}; set student.tokenizer=null, or choose a loss on "
                 "logits"
             )
+    check_averaged(road)
     if isinstance(road.loss, HardLabelLoss) and road.given_store:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
     if not isinstance(road.loss, Loss):
@@ -90,6 +98,14 @@ def check_fit(road: "Road") -> None:
     check_evaluation(road)
     if road.given_store and not Path(road.given_store).expanduser().is_dir():
         raise TargetsError(f"targets.path = {road.given_store}: no such folder")
+
+
+def check_averaged(road: "Road") -> None:
+    """An ensemble whose average cannot be kept as the codec would."""
+    if not isinstance(road.targets, StoredTargets) or road.given_store:
+        return
+    if len(road.teacher.members) > 1 and road.targets.codec.files:
+        raise ConfigError(no_hidden_states(road.targets.codec.name))
 
 
 def check_siamese(student: ScratchStudent, data: Data) -> None:
@@ -157,10 +173,12 @@ def check_sources(road: "Road") -> None:
         spec = getattr(road.data, role)
         if spec:
             parse(spec, key=f"data.{role}")
-    models = {road.teacher.key: road.teacher.source}
+    models = [(teacher.key, teacher.source) for teacher in road.teacher.members]
     if isinstance(road.student, PretrainedStudent):
-        models["student.path"] = road.student.path
-    for key, spec in models.items():
+        models.append(("student.path", road.student.path))
+    if isinstance(road.augmentation, MaskAndRefill):
+        models.append(("augmentation.model", road.augmentation.model))
+    for key, spec in models:
         source = parse(spec, key=key)
         if isinstance(source, LocalSource) and source.path.suffix != ".gguf":
             check_folder(str(source.path), key=key)
@@ -174,7 +192,7 @@ def check_batches(road: "Road") -> None:
     if road.task.family == "language":
         return
     examples = road.labelled.facts()["counts"]["train"]
-    if not road.teacher.path:
+    if not road.teacher.is_ready:
         check_batch_size(road.teacher.batch_size, examples, key="teacher.batch_size")
     if road.transfer:
         examples += road.transfer.facts()["counts"]["transfer"]

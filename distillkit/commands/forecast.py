@@ -11,6 +11,7 @@ from distillkit.commands import inventory
 from distillkit.commands.outlines import Outlines
 from distillkit.commands.road import Road
 from distillkit.commands.roles import Role
+from distillkit.commands.teaching import TeacherEnsemble
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buckets
 from distillkit.engine.loop import check_batch_size
 from distillkit.engine.settings import TrainSettings
@@ -24,6 +25,7 @@ from distillkit.stages.planning import Job, Work
 from distillkit.stages.targets import more_room
 from distillkit.students import FromTeacher
 from distillkit.targets import StoredTargets, StoreManifest
+from distillkit.targets.codecs import Codec
 from distillkit.targets.expected import picked_bytes, store_bytes
 from distillkit.targets.logits import CHUNK, FEWER_LAUNCHES
 from distillkit.tasks.shapes import Shape, shape_of
@@ -110,8 +112,15 @@ class Forecast:
 
     def _shape(self, name: str) -> Shape | None:
         made = self._teacher_outline if name == "teacher" else self._student_outline
-        if made is None:
-            return None
+        return None if made is None else self._shaped(made)
+
+    def _shapes(self, row: str) -> list[Shape | None]:
+        """The shapes of all models that answer in a row: of an ensemble there are several."""
+        if row != "teacher" or self._teacher_outline is None:
+            return [self._shape(row)]
+        return [self._shaped(made) for made in self.outlines.teachers]
+
+    def _shaped(self, made: Any) -> Shape:
         shape = shape_of(made)
         # rows of a head that no token belongs to are never multiplied
         head = shape.head * self._width // shape.outputs
@@ -127,7 +136,7 @@ class Forecast:
     def _trainings(self) -> dict[str, _Training]:
         road = self.road
         found: dict[str, _Training] = {}
-        if self.asks and not road.teacher.path:
+        if self.asks and not road.teacher.is_ready:
             key, spec = road.teacher.key, road.teacher.source
             settings = TrainSettings(
                 epochs=road.teacher.epochs, batch_size=road.teacher.batch_size, precision="auto"
@@ -193,7 +202,8 @@ class Forecast:
     def _learning(self, name: str, training: _Training, state: str) -> Job:
         shape = self._shape(name)
         settings, steps = training.settings, training.steps
-        job = Job(name, state, f"{steps:,} steps")
+        times = len(self.road.teachers) if name == "teacher" else 1
+        job = Job(name, state, f"{times} x {steps:,} steps" if times > 1 else f"{steps:,} steps")
         if shape is None:
             return job
         model = self._teacher_outline if name == "teacher" else self._student_outline
@@ -205,7 +215,7 @@ class Forecast:
             job,
             shape=shape,
             precision=precision,
-            flops=flops + planning.forward_flops(shape, checked),
+            flops=times * (flops + planning.forward_flops(shape, checked)),
             rate=self._rate(shape, precision, epoch.most_tokens) if state != "there" else None,
             memory=planning.learning_memory(
                 shape,
@@ -228,27 +238,36 @@ class Forecast:
         return planning.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
 
     def _asked_of_teacher(self, job: Job, done: Work) -> Job:
-        """What it costs to ask the teacher about texts, and what is in memory meanwhile."""
-        shape, targets, teacher = self._shape("teacher"), self.road.targets, self.road.teacher
-        if shape is None:
+        """What it costs to ask the teacher about texts, and what is in memory meanwhile.
+
+        Of several teachers one is in memory at a time where answers are stored, and all are in a
+        student's loop.
+        """
+        targets, teacher = self.road.targets, self.road.teacher
+        every = [shape for shape in self._shapes("teacher") if shape is not None]
+        if not every:
             return job
+        shape = max(every, key=lambda it: it.parameters)
         precision = self.machine.precision(targets.precision)
         held = WEIGHTS["float32"]
         if self.road.task.family == "language":
             held = WEIGHTS[teacher.quantization or teacher.dtype]
+        memory = planning.asking_memory(
+            shape,
+            done,
+            weight_bytes=held,
+            narrow=precision == "bfloat16",
+            chunk=CHUNK * FEWER_LAUNCHES if self.machine.is_device else CHUNK,
+        )
+        if not self.keeps:
+            memory["weights"] += held * (sum(it.parameters for it in every) - shape.parameters)
         return replace(
             job,
             shape=shape,
             precision=precision,
-            flops=planning.forward_flops(shape, done),
+            flops=sum(planning.forward_flops(it, done) for it in every),
             rate=self._rate(shape, precision, done.most_tokens) if job.state != "there" else None,
-            memory=planning.asking_memory(
-                shape,
-                done,
-                weight_bytes=held,
-                narrow=precision == "bfloat16",
-                chunk=CHUNK * FEWER_LAUNCHES if self.machine.is_device else CHUNK,
-            ),
+            memory=memory,
         )
 
     def _capture(self, state: str) -> Job:
@@ -281,7 +300,7 @@ class Forecast:
         models = [row for row in ("teacher", "student", "control", "untrained") if row in states]
         models = [row for row in models if states[row] != "not needed"]
         job = Job("evaluation", states["evaluation"], f"{len(models)} models")
-        shapes = [self._shape(row) for row in models]
+        shapes = [shape for row in models for shape in self._shapes(row)]
         known = [shape for shape in shapes if shape is not None]
         if len(known) < len(shapes):
             return job
@@ -331,18 +350,17 @@ class Forecast:
             size = sum(s.bytes for s in held.shards) + sum(f.bytes for f in held.files)
             each = size / max(1, held.positions)
             return Store(described(held.codec), each, size, is_estimate=False)
-        expected = self._store_bytes()
+        expected = self._store_bytes(self._shape("teacher"), self._codec)
         if expected is None:
             return None
         each = expected / self._asking.positions
         return Store(described(self._codec.settings()), each, expected, is_estimate=True)
 
-    def _store_bytes(self) -> float | None:
-        shape = self._shape("teacher")
+    def _store_bytes(self, shape: Shape | None, codec: Codec) -> float | None:
         if shape is None:
             return None
         return store_bytes(
-            self._codec,
+            codec,
             examples=len(self._asked),
             positions=int(self._asking.positions),
             outputs=shape.outputs,
@@ -353,17 +371,30 @@ class Forecast:
         """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
         found: dict[str, float] = {}
         if self.keeps and states["targets"] != "there":
-            found["targets"] = self._store_bytes() or 0.0
+            found["targets"] = self._store_bytes(self._shape("teacher"), self._codec) or 0.0
+            found |= self._disk_of_members()
         passing = [0.0]
         for name in ("teacher", "student", "control", "untrained"):
             shape = self._shape(name) if states.get(name) in ("to be made", "begun") else None
             if shape is None:
                 continue
             # the student once more in the run's own folder
-            found[name] = planning.kept_disk(shape, copies=2 if name == "student" else 1)
+            copies = {"student": 2, "teacher": len(self.road.teachers)}.get(name, 1)
+            found[name] = planning.kept_disk(shape, copies=copies)
             if name in trainings:
                 passing.append(planning.passing_disk(shape, states=self._states(name)))
         return found | {"checkpoints": max(passing)}
+
+    def _disk_of_members(self) -> dict[str, float]:
+        """What the answers of an ensemble's members take that are not there: all logits of each."""
+        taught_by, targets = self.road.taught_by, self.road.targets
+        if not isinstance(taught_by, TeacherEnsemble) or not isinstance(targets, StoredTargets):
+            return {}
+        codec = taught_by.kept(targets).codec
+        inputs = zip(taught_by.member_inputs(targets), self._shapes("teacher"), strict=False)
+        missing = [s for i, s in inputs if not self.road.workspace.find("targets", i)]
+        sizes = [self._store_bytes(shape, codec) or 0.0 for shape in missing]
+        return {"targets of each teacher": sum(sizes)} if sizes else {}
 
 
 def _row(label: str, table: TokenTable, done: Work, steps: int | None) -> Text:

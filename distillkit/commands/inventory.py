@@ -4,10 +4,11 @@ from typing import Any
 
 from distillkit.artifacts import fingerprint
 from distillkit.commands.road import Road
+from distillkit.commands.teaching import TeacherEnsemble
 from distillkit.progress import say
 from distillkit.stages import corpus as corpora
 from distillkit.stages.outlook import Made
-from distillkit.targets import StoreManifest
+from distillkit.targets import StoredTargets, StoreManifest
 
 THERE, MADE_NOW, BEGUN, MISSING = "there", "made now", "begun", "to be made"
 
@@ -15,9 +16,10 @@ THERE, MADE_NOW, BEGUN, MISSING = "there", "made now", "begun", "to be made"
 def texts(road: Road) -> list[Made]:
     """Text and tokens; those that are not there are made."""
     found = [_text(road, "data", corpora.labelled_inputs(road.data, road.task))]
-    if road.data.has_transfer:
-        inputs = corpora.transfer_inputs(road.data, road.labelled.fingerprint)
-        found.append(_text(road, "transfer", inputs))
+    if road.augmentation.copies:
+        found.append(_text(road, "augmented", road.augmented_inputs()))
+    if road.has_transfer:
+        found.append(_text(road, "transfer", road.transfer_inputs()))
     splits = ["train", "validation", *(["transfer"] if road.transfer else [])]
     tables = [(key, spec, name) for key, spec in _tokenizers(road) for name in splits]
     missing = [it for it in tables if _state(road, "tokens", road.token_inputs(*it)) != THERE]
@@ -34,7 +36,7 @@ def models(road: Road) -> list[Made]:
     asks = bool(road.loss.needs_teacher)
     found = [_teacher(road), *([_targets(road)] if road.keeps_targets else [])]
     rows: dict[str, str] = {}
-    if road.teacher.path or asks or road.find_teacher():
+    if asks or road.taught_by.is_there():
         rows["teacher"] = fingerprint(road.teacher_inputs())
     for role in (road.student_role, road.control_role, road.untrained_role):
         if role is None:
@@ -54,27 +56,26 @@ def _text(road: Road, kind: str, inputs: dict[str, Any]) -> Made:
     if state != THERE:
         say(f"plan: {kind}: not there; fetched and made now, as by any other command")
         state = MADE_NOW
-    artifact = road.labelled if kind == "data" else road.transfer
+    artifact = road.labelled if kind == "data" else getattr(road, kind)
     assert artifact is not None
     return Made(kind, state, artifact.name)
 
 
 def _tokenizers(road: Road) -> list[tuple[str, str]]:
     """(setting, source) of the tokenizers in use; two settings may name one source."""
-    asked = [(road.teacher.key, road.teacher.source)] if road.loss.needs_teacher else []
+    asked = [(it.key, it.source) for it in road.teachers] if road.loss.needs_teacher else []
     found = {spec: (key, spec) for key, spec in [road.student_tokenizer(), *asked]}
     return [*found.values()]
 
 
 def _teacher(road: Road) -> Made:
-    teacher = road.teacher
-    if teacher.path:
-        return Made("teacher", THERE, f"ready: {teacher.source_name}")
-    inputs = road.teacher_inputs()
-    state = _state(road, "teacher", inputs)
+    if road.teacher.is_ready:
+        return Made("teacher", THERE, f"ready: {road.teacher.source_name}")
+    every = [member.inputs() for member in road.teachers]
+    state = _together([_state(road, "teacher", inputs) for inputs in every])
     if state == MISSING and not road.loss.needs_teacher:
         return Made("teacher", "not needed", "the loss looks at no soft targets")
-    return Made("teacher", state, f"teacher-{fingerprint(inputs)}")
+    return Made("teacher", state, ", ".join(f"teacher-{fingerprint(i)}" for i in every))
 
 
 def _targets(road: Road) -> Made:
@@ -83,7 +84,18 @@ def _targets(road: Road) -> Made:
         given.check_origin(road.origin(), at=f"targets.path = {road.given_store}")
         return Made("targets", THERE, f"given: {road.given_store}")
     inputs = road.store_inputs()
-    return Made("targets", _state(road, "targets", inputs), f"targets-{fingerprint(inputs)}")
+    state = _state(road, "targets", inputs)
+    if state == MISSING and isinstance(road.taught_by, TeacherEnsemble):
+        assert isinstance(road.targets, StoredTargets)
+        members = road.taught_by.member_inputs(road.targets)
+        begun = any(_state(road, "targets", inputs) != MISSING for inputs in members)
+        state = BEGUN if begun else MISSING
+    return Made("targets", state, f"targets-{fingerprint(inputs)}")
+
+
+def _together(states: list[str]) -> str:
+    """The state of several artifacts that are one thing to the run."""
+    return states[0] if len(set(states)) == 1 else BEGUN
 
 
 def _state(road: Road, kind: str, inputs: dict[str, Any]) -> str:

@@ -19,17 +19,25 @@ class Outlines:
         self.road = road
 
     @cached_property
-    def teacher(self) -> Any:
-        """The teacher; one that is yet to be fitted has the head that it will have."""
+    def teachers(self) -> list[Any]:
+        """All that are asked; one that is yet to be fitted has the head that it will have."""
         road = self.road
-        return outline(
-            self._folder(road.teacher.key, road.teacher.source),
-            road.task,
-            road.corpus.labels,
-            key=road.teacher.key,
-            fresh_head=not road.teacher.path,
-            trust_remote_code=road.trust,
-        )
+        return [
+            outline(
+                self._folder(it.key, it.source),
+                road.task,
+                road.corpus.labels,
+                key=it.key,
+                fresh_head=not it.teacher.is_ready,
+                trust_remote_code=road.trust,
+            )
+            for it in road.teachers
+        ]
+
+    @property
+    def teacher(self) -> Any:
+        """The first teacher, which a student may start from."""
+        return self.teachers[0]
 
     @cached_property
     def student(self) -> Any:

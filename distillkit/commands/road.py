@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 from distillkit.artifacts import Artifact, Workspace, fingerprint
 from distillkit.commands import checks, roles
 from distillkit.commands.roles import Role
+from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
 from distillkit.config.build import build
-from distillkit.data import Corpus, Data
+from distillkit.data import Augmentation, Corpus, Data
 from distillkit.data.folders import model_folder
-from distillkit.data.sources import identity, tokenizer_identity
+from distillkit.data.sources import tokenizer_identity
 from distillkit.engine.settings import TrainSettings
 from distillkit.errors import WorkspaceError
 from distillkit.examples import TokenTable
@@ -22,16 +23,15 @@ from distillkit.metrics import EvaluationSettings
 from distillkit.stages import corpus as corpora
 from distillkit.stages import evaluation as evaluations
 from distillkit.stages import student as students
-from distillkit.stages import targets as stores
-from distillkit.stages import teacher as teachers
 from distillkit.stages.learning import MODEL, Recipe
-from distillkit.stages.online import OnlineTeacher, open_teacher
 from distillkit.students import PretrainedStudent, ScratchStudent, Student
 from distillkit.students.architectures import register_architectures
 from distillkit.targets import OnlineTargets, StoredTargets, TargetStore
-from distillkit.tasks import SavedModel, Task
+from distillkit.tasks import SavedEnsemble, SavedModel, Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
-from distillkit.teachers import LocalTeacher
+from distillkit.teachers import Teacher
+
+Row = tuple[SavedModel | SavedEnsemble, str]  # a model of the evaluation, and its fingerprint
 
 
 class Road:
@@ -52,9 +52,10 @@ class Road:
         self.workspace = Workspace(cfg.workspace)
         self.workspace.check_writable()
         self.seed, self.trust = int(cfg.seed), bool(cfg.trust_remote_code)
-        self.teacher: LocalTeacher = build(cfg.teacher, key="teacher")
+        self.teacher: Teacher = build(cfg.teacher, key="teacher")
         self.student: Student = build(cfg.student, key="student")
         self.data: Data = build(cfg.data, key="data")
+        self.augmentation: Augmentation = build(cfg.augmentation, key="augmentation")
         self.task: Task = build(cfg.task, key="task")
         self.targets: StoredTargets | OnlineTargets = build(cfg.targets, key="targets")
         self.trainer: TrainSettings = build(cfg.trainer, key="trainer")
@@ -73,7 +74,7 @@ class Road:
     @cached_property
     def labelled(self) -> Artifact:
         """The labelled splits."""
-        return self._obtain(
+        return self.obtain(
             "data",
             corpora.labelled_inputs(self.data, self.task),
             lambda out: corpora.make_labelled(
@@ -82,20 +83,51 @@ class Road:
         )
 
     @cached_property
-    def transfer(self) -> Artifact | None:
-        """The transfer set, if the run has one."""
-        if not self.data.has_transfer:
+    def augmented(self) -> Artifact | None:
+        """Copies of the training texts, if the run makes some."""
+        if not self.augmentation.copies:
             return None
-        return self._obtain(
-            "transfer",
-            corpora.transfer_inputs(self.data, self.labelled.fingerprint),
-            lambda out: corpora.make_transfer(
-                self.data,
+        return self.obtain(
+            "augmented",
+            self.augmented_inputs(),
+            lambda out: corpora.make_augmented(
+                self.augmentation,
                 Corpus.open(self.labelled.path, None),
                 cache=self.workspace.assets,
                 out=out,
             ),
         )
+
+    def augmented_inputs(self) -> dict[str, Any]:
+        """What decides the copies of the training texts."""
+        return corpora.augmented_inputs(self.augmentation, self.labelled.fingerprint)
+
+    @property
+    def has_transfer(self) -> bool:
+        """Whether there is a transfer set."""
+        return self.data.has_transfer or self.augmentation.copies > 0
+
+    @cached_property
+    def transfer(self) -> Artifact | None:
+        """The transfer set, if the run has one: the data's unlabelled text, and the copies."""
+        if not self.has_transfer:
+            return None
+        return self.obtain(
+            "transfer",
+            self.transfer_inputs(),
+            lambda out: corpora.make_transfer(
+                self.data,
+                Corpus.open(self.labelled.path, None),
+                cache=self.workspace.assets,
+                out=out,
+                augmented=self.augmented.path if self.augmented else None,
+            ),
+        )
+
+    def transfer_inputs(self) -> dict[str, Any]:
+        """What decides the transfer set."""
+        copies = fingerprint(self.augmented_inputs()) if self.augmentation.copies else None
+        return corpora.transfer_inputs(self.data, self.labelled.fingerprint, augmented=copies)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -113,7 +145,7 @@ class Road:
             return corpora.make_tokens(self.corpus, tokenizer, self.task, name=name, out=out)
 
         decided = self.token_inputs(tokenizer_key, tokenizer_spec, name)
-        return TokenTable.open(self._obtain("tokens", decided, make).path)
+        return TokenTable.open(self.obtain("tokens", decided, make).path)
 
     def token_inputs(self, tokenizer_key: str, tokenizer_spec: str, name: str) -> dict[str, Any]:
         """What decides a split's token table."""
@@ -132,68 +164,22 @@ class Road:
     # teacher and targets
 
     @cached_property
-    def fitted_teacher(self) -> Artifact | None:
-        """The fitted teacher; None where a ready one is taken."""
-        if self.teacher.path:
-            return None
-        key, source = self.teacher.key, self.teacher.source
+    def taught_by(self) -> OneTeacher | TeacherEnsemble:
+        """The teacher, or the ensemble of teachers."""
+        return taught_by(self)
 
-        def make(out: Path) -> dict[str, Any]:
-            checks.check_batches(self)
-            return teachers.fit_teacher(
-                self.teacher,
-                self.task,
-                self.corpus.labels,
-                self.tokens(key, source, "train"),
-                self.tokens(key, source, "validation"),
-                folder=model_folder(source, key=key, cache=self.workspace.assets),
-                seed=self.seed,
-                checkpoint_seconds=self.trainer.checkpoint_seconds,
-                trust_remote_code=self.trust,
-                out=out,
-            )
-
-        return self._obtain("teacher", self.teacher_inputs(), make, learns=True)
-
-    @cached_property
-    def teacher_model(self) -> teachers.TeacherModel:
-        """The teacher, fitted or ready, to be asked."""
-        decided = self.teacher_inputs()
-        if self.fitted_teacher:
-            folder = str(self.fitted_teacher.path / MODEL)
-        else:
-            folder = model_folder(
-                self.teacher.source, key=self.teacher.key, cache=self.workspace.assets
-            )
-        options = self.teacher.options
-        saved = SavedModel(folder, self.teacher.key, self.teacher.labels, self.trust, options)
-        return teachers.TeacherModel(saved, {"fingerprint": fingerprint(decided), **decided})
+    @property
+    def teachers(self) -> tuple[OneTeacher, ...]:
+        """All who are asked; a student takes tokenizer, embeddings or layers from the first."""
+        return self.taught_by.members
 
     def teacher_inputs(self) -> dict[str, Any]:
         """What decides the teacher."""
-        source = identity(self.teacher.source, key=self.teacher.key)
-        if self.teacher.path:
-            return teachers.ready_inputs(self.teacher, source=source)
-        return teachers.fitted_inputs(
-            self.teacher,
-            self.task,
-            body=source,
-            labelled=self.labelled.fingerprint,
-            seed=self.seed,
-        )
+        return self.taught_by.inputs()
 
     def origin(self) -> dict[str, Any]:
         """Whose answers about what: what a target store must match."""
-        decided = self.teacher_inputs()
-        tokenizer = tokenizer_identity(self.teacher.source, key=self.teacher.key)
-        texts = {"labelled": self.labelled.manifest()["inputs"]}
-        if self.transfer:
-            texts["transfer"] = self.transfer.manifest()["inputs"]
-        return {
-            "teacher": {"fingerprint": fingerprint(decided), **decided},
-            "tokenizer": {"fingerprint": fingerprint({"source": tokenizer}), "source": tokenizer},
-            "data": {"fingerprint": fingerprint(texts), **texts},
-        }
+        return self.taught_by.origin()
 
     @cached_property
     def store(self) -> Path:
@@ -202,26 +188,12 @@ class Road:
         assert isinstance(targets, StoredTargets), "an online teacher's answers are not kept"
         if targets.path:
             return Path(targets.path).expanduser().absolute()
-
-        def make(out: Path) -> dict[str, Any]:
-            checks.check_batches(self)
-            targets.codec.check(self.task.width(self._teacher_tokenizer(), self.corpus.labels))
-            return stores.generate_targets(
-                self.teacher_model,
-                self.task,
-                self.corpus.labels,
-                self.examples(self.teacher.key, self.teacher.source, transfer=True),
-                settings=targets,
-                origin=self.origin(),
-                out=out,
-            )
-
-        return self._obtain("targets", self.store_inputs(), make, resumable=True).path
+        return self.taught_by.store(targets)
 
     def store_inputs(self) -> dict[str, Any]:
         """What decides the target store."""
         assert isinstance(self.targets, StoredTargets)
-        return stores.inputs(self.targets, self.origin(), self.task)
+        return self.taught_by.store_inputs(self.targets)
 
     @property
     def given_store(self) -> str | None:
@@ -232,20 +204,6 @@ class Road:
     def keeps_targets(self) -> bool:
         """Whether the student learns from a store, not from a teacher in its loop."""
         return bool(self.loss.needs_teacher) and isinstance(self.targets, StoredTargets)
-
-    def online_teacher(self, student: TokenTable, spec: str) -> OnlineTeacher:
-        """The teacher, loaded to be asked about the batches of the student's examples."""
-        assert isinstance(self.targets, OnlineTargets)
-        asked = None
-        if spec != self.teacher.source:
-            asked = self.examples(self.teacher.key, self.teacher.source, transfer=True)
-        loaded = self.teacher_model.place(self.task, self.corpus.labels)
-        return open_teacher(loaded, self.task, student, asked, self.targets)
-
-    def _teacher_tokenizer(self) -> Any:
-        key, spec = self.teacher.key, self.teacher.source
-        folder = model_folder(spec, key=key, cache=self.workspace.assets)
-        return self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
 
     def open_store(self) -> TargetStore:
         """The target store, after checking whose it is and that no shard is damaged."""
@@ -282,24 +240,27 @@ class Road:
             return students.train_student(model, tokenizer, recipe, out=out, label=label)
 
         learns = role.name != "untrained"  # of several processes one cuts, the others wait for it
-        return self._obtain("student", self.student_inputs(role), make, learns=learns)
+        return self.obtain("student", self.student_inputs(role), make, learns=learns)
 
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
         key, spec = self.student_tokenizer()
-        if role.from_teacher and self.task.one_tokenizer and spec != self.teacher.source:
+        first = self.teachers[0]
+        if role.from_teacher and self.task.one_tokenizer and spec != first.source:
             folder = model_folder(spec, key=key, cache=self.workspace.assets)
             ours = self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
-            check_same_tokenizer(ours, self._teacher_tokenizer(), key=f"{key} = {spec}")
+            check_same_tokenizer(ours, first.tokenizer(), key=f"{key} = {spec}")
         examples = self.examples(key, spec, transfer=role.from_teacher)
-        asks = role.from_teacher and not self.keeps_targets
+        teacher = None
+        if role.from_teacher and isinstance(self.targets, OnlineTargets):
+            teacher = self.taught_by.online(examples, spec, self.targets)
         return Recipe(
             task=self.task,
             loss=role.loss,
             examples=examples,
             validation=self.tokens(key, spec, "validation"),
             store=self.open_store() if role.from_teacher and self.keeps_targets else None,
-            teacher=self.online_teacher(examples, spec) if asks else None,
+            teacher=teacher,
             make_optimizer=self.optimizer,
             schedule=self.schedule,
             settings=role.settings,
@@ -328,7 +289,7 @@ class Road:
             student,
             self.task,
             self.corpus.labels,
-            lambda: self.teacher_model,
+            lambda: self.teachers[0].model,
             lambda: self.tokens(self.teacher.key, self.teacher.source, "train"),
             folder=model_folder(spec, key=key, cache=self.workspace.assets),
             seed=self.seed,
@@ -351,9 +312,9 @@ class Road:
 
     # evaluation
 
-    def evaluated(self, models: dict[str, tuple[SavedModel, str]]) -> Artifact:
+    def evaluated(self, models: dict[str, Row]) -> Artifact:
         """The evaluation of these rows: name -> (model, its fingerprint)."""
-        return self._obtain(
+        return self.obtain(
             "evaluation",
             self.evaluation_inputs({row: digest for row, (_, digest) in models.items()}),
             lambda out: evaluations.evaluate(
@@ -377,11 +338,10 @@ class Road:
 
     def rows(self, *, student: SavedModel | None = None, digest: str = "") -> dict[str, Any]:
         """The rows of an evaluation: teacher, student, control, as far as they are there."""
-        found: dict[str, tuple[SavedModel, str]] = {}
+        found: dict[str, Row] = {}
         asks = "teacher" in self.makes and self.loss.needs_teacher
-        if self.teacher.path or asks or self.find_teacher():
-            model = self.teacher_model
-            found["teacher"] = (model.saved, model.origin["fingerprint"])
+        if asks or self.taught_by.is_there():
+            found["teacher"] = (self.taught_by.saved, fingerprint(self.teacher_inputs()))
         if student:
             return found | {"student": (student, digest)}
         for role in (self.student_role, self.control_role, self.untrained_role):
@@ -396,12 +356,12 @@ class Road:
         return self.workspace.find("student", self.student_inputs(role))
 
     def find_teacher(self) -> Artifact | None:
-        """The fitted teacher, if it is there."""
-        return self.workspace.find("teacher", self.teacher_inputs())
+        """The fitted teacher, if it is there; None of an ensemble, which has several."""
+        return self.taught_by.find()
 
     # the workspace
 
-    def _obtain(
+    def obtain(
         self,
         kind: str,
         inputs: dict[str, Any],
@@ -410,6 +370,7 @@ class Road:
         resumable: bool = False,
         learns: bool = False,
     ) -> Artifact:
+        """An artifact of the workspace, made there if this run may make its kind."""
         found = self.workspace.find(kind, inputs)
         if found:
             return found

@@ -44,7 +44,7 @@ def inputs(road: "Road", role: Role) -> dict[str, Any]:
         return students.start_inputs(
             road.student,
             road.task,
-            teacher=fingerprint(road.teacher_inputs()),
+            teacher=fingerprint(road.teachers[0].inputs()),
             data=data,
             seed=road.seed,
         )
@@ -61,7 +61,7 @@ def inputs(road: "Road", role: Role) -> dict[str, Any]:
         road.task,
         source=source,
         tokenizer=tokenizer_identity(spec, key=key),
-        teacher=fingerprint(road.teacher_inputs()),
+        teacher=fingerprint(road.teachers[0].inputs()),
         targets=_targets(road) if role.from_teacher else None,
         data=data,
         loss=role.node,

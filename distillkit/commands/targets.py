@@ -33,8 +33,8 @@ examples
 MERGE = """\
 Stores of one teacher, tokenizer and codec are joined: all their examples, shard by shard. Stores of
 several teachers over the same examples, of a codec that keeps all logits (dense, last_hidden), are
-averaged: the weighted mean of their probabilities, kept as the logits of temperature 1. Anything
-else is refused. OUT appears when it is whole.
+averaged: the weighted mean of their probabilities (of real values: of these), kept as the logits of
+temperature 1. Anything else is refused. OUT appears when it is whole.
 """
 CONVERT = """\
 A store of a codec that keeps all logits (dense, last_hidden) as one of another codec, which serves

@@ -36,6 +36,7 @@ GROUPS = (
     "student",
     "loss",
     "data",
+    "augmentation",
     "optimizer",
     "scheduler",
     "task",

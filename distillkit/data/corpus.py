@@ -22,6 +22,7 @@ from distillkit.progress import Track, say, track
 from distillkit.records import KEY_BYTES, LabelSpace
 
 LABELLED = ("train", "validation", "test")
+AUGMENTED = "augmented"
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,15 @@ class Corpus:
 
     def split(self, name: str) -> Split:
         """One split: train, validation, test or transfer."""
-        from datasets import load_from_disk
-
         folder = self.transfer if name == "transfer" else self.path
         if folder is None:
             return Split(np.zeros(0, f"S{KEY_BYTES}"), [], None, None)
+        return self.read(folder, name)
+
+    def read(self, folder: Path, name: str) -> Split:
+        """A split of another folder, as its like."""
+        from datasets import load_from_disk
+
         table = load_from_disk(str(folder / name))
         columns = table.column_names
         labels = table["label"][:] if "label" in columns else None
@@ -188,8 +193,13 @@ def prepare_labelled(
     return {"counts": counts, "dropped": dropped}
 
 
-def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:
-    """Write the transfer set into `out`, free of every labelled text; return its counts."""
+def prepare_transfer(
+    data: TextData, labelled: Corpus, *, cache: Path, out: Path, augmented: Path | None = None
+) -> dict[str, Any]:
+    """Write the transfer set into `out`, free of every labelled text; return its counts.
+
+    What `prepare_augmented` wrote into `augmented` stands in it, too.
+    """
     known = {normalise(t) for name in LABELLED for t in labelled.split(name).texts}
     texts, dropped = [], {}
     if data.transfer and data.transfer_size != 0:
@@ -206,11 +216,17 @@ def prepare_transfer(data: TextData, labelled: Corpus, *, cache: Path, out: Path
         )
         say(f"data: {len(cut):,} spans of the training texts beside them")
         texts = texts + cut
+    pairs = None
+    if augmented:
+        made = labelled.read(augmented, AUGMENTED)
+        pairs = made.pairs  # then there is no other transfer text
+        taken = {normalise(text) for text in texts}
+        texts += made.texts if pairs else [t for t in made.texts if normalise(t) not in taken]
     if not texts:
         raise DataError(
             f"data.transfer_spans = {data.transfer_spans}: no training text is long enough to cut"
         )
-    write_split(out / "transfer", texts, None, None)
+    write_split(out / "transfer", texts, pairs, None)
     return {"counts": {"transfer": len(texts)}, "dropped": dropped}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from distillkit.errors import TargetsError
+from distillkit.losses.averages import averaged_logits
 from distillkit.losses.heads import (
     add_product_,
     finish,
@@ -23,6 +24,7 @@ from distillkit.losses.heads import (
     raw_logits,
 )
 from distillkit.records import (
+    AveragedTargets,
     HardLabels,
     Head,
     HiddenOutputs,
@@ -63,6 +65,9 @@ def _known(targets: Targets | None, logits: Tensor) -> Known:
     if isinstance(targets, HiddenTargets):
         with torch.no_grad():
             targets = SoftTargets(project(targets.hidden, targets.head))
+    elif isinstance(targets, AveragedTargets):
+        with torch.no_grad():
+            targets = SoftTargets(averaged_logits(targets))
     if isinstance(targets, SoftTargets) and targets.logits.shape[-1] != logits.shape[-1]:
         raise TargetsError(
             f"targets: the teacher has {targets.logits.shape[-1]:,} classes and the student "
@@ -79,8 +84,7 @@ def _chunk_by_chunk(
     labels: HardLabels,
 ) -> LossTerms:
     hidden, head = _ready(outputs.hidden, outputs.head)
-    if isinstance(targets, HiddenTargets):
-        targets = HiddenTargets(*_ready(targets.hidden, targets.head))
+    targets = _ready_targets(targets)
     found = _Gradients(outputs.hidden, outputs.head)
     sums = {name: torch.zeros((), dtype=found.dtype, device=hidden.device) for name in weights}
 
@@ -110,6 +114,18 @@ def _ready(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
     hidden, weight = operands(hidden.detach(), head.weight.detach()[: head.size])
     bias = None if head.bias is None else head.bias.detach()[: head.size]
     return hidden, replace(head, weight=weight, bias=bias)
+
+
+def _ready_targets(targets: Targets | None) -> Targets | None:
+    if isinstance(targets, HiddenTargets):
+        return HiddenTargets(*_ready(targets.hidden, targets.head))
+    if isinstance(targets, AveragedTargets):
+        members = tuple(
+            HiddenTargets(*_ready(it.hidden, it.head)) if isinstance(it, HiddenTargets) else it
+            for it in targets.members
+        )
+        return replace(targets, members=members)
+    return targets
 
 
 def _chunks(positions: int, classes: int, dtype: torch.dtype) -> Iterator[slice]:

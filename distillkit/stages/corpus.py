@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from distillkit.data import Data
+from distillkit.data import Augmentation, Data, prepare_augmented
 from distillkit.data.corpus import Corpus, TextData, prepare_labelled, prepare_transfer
 from distillkit.data.documents import Conversations, Documents, prepare_documents
 from distillkit.errors import ConfigError, DataError
@@ -29,10 +29,36 @@ def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     return {"version": 1, **data.labelled_inputs()}
 
 
-def transfer_inputs(data: Data, labelled: str) -> dict[str, Any]:
-    """What decides the transfer set; `labelled` is the fingerprint of the text it must not hold."""
+def check_augmented(data: Data, how: Augmentation) -> None:
+    """Raise `ConfigError` where the data has no texts that could be rewritten without labels."""
+    if how.copies and not isinstance(data, TextData):
+        raise ConfigError(
+            f"augmentation = {type(how).__name__}: rewrites texts of data=files, and data is "
+            f"{type(data).__name__}; set augmentation=none"
+        )
+
+
+def augmented_inputs(how: Augmentation, labelled: str) -> dict[str, Any]:
+    """What decides the copies of the training texts."""
+    return {"version": 1, "labelled": labelled, **how.inputs()}
+
+
+def make_augmented(
+    how: Augmentation, labelled: Corpus, *, cache: Path, out: Path
+) -> dict[str, Any]:
+    """Write copies of the training texts under `out`."""
+    return prepare_augmented(how, labelled, cache=cache, out=out)
+
+
+def transfer_inputs(data: Data, labelled: str, *, augmented: str | None = None) -> dict[str, Any]:
+    """What decides the transfer set.
+
+    `labelled` is the fingerprint of the text it must not hold, `augmented` that of the copies in
+    it.
+    """
     assert isinstance(data, TextData)
-    return {"version": 1, "labelled": labelled, **data.transfer_inputs()}
+    decided = {"version": 1, "labelled": labelled, **data.transfer_inputs()}
+    return decided | ({"augmented": augmented} if augmented else {})
 
 
 def make_labelled(data: Data, task: Task, *, cache: Path, out: Path) -> dict[str, Any]:
@@ -45,10 +71,12 @@ def make_labelled(data: Data, task: Task, *, cache: Path, out: Path) -> dict[str
     return data.prepare(task.read_labels, cache=cache, out=out)
 
 
-def make_transfer(data: Data, labelled: Corpus, *, cache: Path, out: Path) -> dict[str, Any]:
+def make_transfer(
+    data: Data, labelled: Corpus, *, cache: Path, out: Path, augmented: Path | None = None
+) -> dict[str, Any]:
     """Write the transfer set under `out`."""
     assert isinstance(data, TextData)
-    return prepare_transfer(data, labelled, cache=cache, out=out)
+    return prepare_transfer(data, labelled, cache=cache, out=out, augmented=augmented)
 
 
 def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:

@@ -18,19 +18,30 @@ from distillkit.tasks.task import Ask
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A model under measurement: the held-out text under its own tokenizer, and how it is asked."""
+    """A model under measurement: the held-out text under its own tokenizer, and how it is asked.
+
+    `others` answer with it, and their answers are averaged, weighted by `shares`.
+    """
 
     saved: SavedModel
     loaded: Loaded
     table: TokenTable
     collate: Collator
     ask: Ask
+    others: "tuple[Measured, ...]" = ()
+    shares: tuple[float, ...] = (1.0,)
+
+    @property
+    def every(self) -> "tuple[Measured, ...]":
+        """This model and those that answer with it."""
+        return (self, *self.others)
 
     def move(self, device: torch.device) -> None:
         """Put the model on a device, unless it was placed or quantised when it was loaded."""
-        options = self.saved.options or {}
-        if not (options.get("device_map") or options.get("quantization")):
-            self.loaded.model.to(device)
+        for it in self.every:
+            options = it.saved.options or {}
+            if not (options.get("device_map") or options.get("quantization")):
+                it.loaded.model.to(device)
 
 
 def costs(
@@ -46,11 +57,11 @@ def costs(
     many = _timed(loaded, batches, device)
     found: dict[str, dict[str, Any]] = {}
     for i, (row, it) in enumerate(loaded.items()):
-        path = Path(it.saved.folder)
+        paths = [Path(member.saved.folder) for member in it.every]
         tokens = np.array([it.table.lengths[batch].sum() for batch in batches])
         found[row] = {
-            "parameters": it.loaded.model.num_parameters(),
-            "megabytes": megabytes(path) if path.exists() else None,
+            "parameters": sum(member.loaded.model.num_parameters() for member in it.every),
+            "megabytes": sum(map(megabytes, paths)) if all(p.exists() for p in paths) else None,
             "latency_p50_ms": float(np.percentile(one[:, i], 50) * 1e3),
             "latency_p95_ms": float(np.percentile(one[:, i], 95) * 1e3),
         }
@@ -78,16 +89,18 @@ def _timed(
     loaded: Mapping[str, Measured], batches: Sequence[np.ndarray], device: torch.device
 ) -> np.ndarray:
     """Seconds of a forward pass, [batches, models]; the models in turn on each batch."""
-    inputs = [[it.collate(batch).inputs for batch in batches] for it in loaded.values()]
 
-    def call(model: Any, batch: Any) -> None:
-        model(**batch)
+    def ready(it: Measured) -> list[list[tuple[Any, Any]]]:
+        """(model, what it is given) of all that answer, batch by batch."""
+        return [[(m.loaded.model, m.collate(b).inputs) for m in it.every] for b in batches]
+
+    def call(asked: list[tuple[Any, Any]]) -> None:
+        for model, inputs in asked:
+            model(**inputs)
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    calls = [
-        lambda i, model=it.loaded.model, batches=mine: call(model, batches[i])
-        for it, mine in zip(loaded.values(), inputs, strict=True)
-    ]
+    every = [ready(it) for it in loaded.values()]
+    calls = [lambda i, asked=asked: call(asked[i]) for asked in every]
     with torch.inference_mode():
         return seconds_each(calls, rounds=len(batches))

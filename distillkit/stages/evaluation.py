@@ -1,6 +1,7 @@
 """Stage: models and the held-out split -> quality, fidelity, cost."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from distillkit.data.corpus import Split
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.forward import all_logits
 from distillkit.errors import ModelError
+from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import calibrated
 from distillkit.metrics.fidelity import closeness
@@ -20,7 +22,7 @@ from distillkit.records import LabelSpace
 from distillkit.stages import harness, language_evaluation
 from distillkit.stages.costs import Measured, costs, ratios
 from distillkit.stages.learning import VALIDATION_TOKENS, collator, environment
-from distillkit.tasks import HeldOut, SavedModel, SequenceTask, Task
+from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask, Task
 
 PREDICTIONS = "predictions.npz"
 
@@ -42,7 +44,7 @@ def inputs(
 
 
 def evaluate(
-    models: Mapping[str, SavedModel],
+    models: Mapping[str, SavedModel | SavedEnsemble],
     task: Task,
     space: LabelSpace,
     test: Split,
@@ -52,16 +54,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure all models on the same split, on the CPU or GPU at hand, in float32.
 
-    The row `teacher`, where there is one, is what the others are held against. What each said goes
-    under `out`.
+    The row `teacher`, where there is one, is what the others are held against. An ensemble's row is
+    of its averaged answers, and its cost that of all members in turn. What each said goes under
+    `out`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded: dict[str, Measured] = {}
     for row, saved in models.items():
-        found = task.load(saved, space)
-        table, _ = task.tokenise(test, found.tokenizer, label="the test texts", held_out=True)
-        collate = collator(table, found.tokenizer, device)
-        loaded[row] = Measured(saved, found, table, collate, task.ask(found.tokenizer))
+        loaded[row] = _loaded(saved, task, space, test, device)
         loaded[row].move(device)
     if task.family == "language":
         rows, comparison, bins = language_evaluation.measure(loaded, task, test, settings, out)
@@ -91,6 +91,23 @@ def evaluate(
     }
 
 
+def _loaded(
+    saved: SavedModel | SavedEnsemble,
+    task: Task,
+    space: LabelSpace,
+    test: Split,
+    device: torch.device,
+) -> Measured:
+    """A model, or all of an ensemble's, with the held-out text."""
+    if isinstance(saved, SavedEnsemble):
+        first, *others = (_loaded(member, task, space, test, device) for member in saved.members)
+        return replace(first, others=tuple(others), shares=saved.shares)
+    found = task.load(saved, space)
+    table, _ = task.tokenise(test, found.tokenizer, label="the test texts", held_out=True)
+    collate = collator(table, found.tokenizer, device)
+    return Measured(saved, found, table, collate, task.ask(found.tokenizer))
+
+
 def _measure(
     loaded: Mapping[str, Measured],
     task: Task,
@@ -103,13 +120,13 @@ def _measure(
     assert isinstance(task, SequenceTask)
     logits, outcomes = {}, {}
     held_out = {row: HeldOut(it.table, space, test) for row, it in loaded.items()}
-    _check_same_positions(loaded, held_out)
+    _check_same_positions(loaded)
     for row, it in loaded.items():
-        buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
-        said = all_logits(
-            it.loaded.model, it.ask, buckets, it.collate, offsets=it.table.position_offsets
-        )
-        logits[row] = said if it.loaded.order is None else said[:, it.loaded.order]
+        said = [_said(member) for member in it.every]
+        logits[row] = said[0]
+        if it.others:
+            members = [torch.from_numpy(values) for values in said]
+            logits[row] = averaged(members, it.shares, task.distribution).numpy()
         outcomes[row] = task.outcomes(logits[row], held_out[row])
     rows, bins = {}, {}
     for row, values in logits.items():
@@ -126,11 +143,20 @@ def _measure(
     return rows, _compare(task, rows, outcomes, settings), bins
 
 
-def _check_same_positions(loaded: Mapping[str, Measured], held_out: Mapping[str, HeldOut]) -> None:
+def _said(it: Measured) -> np.ndarray:
+    """One model's logits [positions, classes] in the data's label order."""
+    buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
+    said = all_logits(
+        it.loaded.model, it.ask, buckets, it.collate, offsets=it.table.position_offsets
+    )
+    return said if it.loaded.order is None else said[:, it.loaded.order]
+
+
+def _check_same_positions(loaded: Mapping[str, Measured]) -> None:
     """Raise `ModelError` where a tokenizer leaves out words that another one has room for."""
-    first = next(iter(held_out.values())).table.keys
-    for row, it in loaded.items():
-        if not np.array_equal(held_out[row].table.keys, first):
+    first = next(iter(loaded.values())).table.keys
+    for it in (member for row in loaded.values() for member in row.every):
+        if not np.array_equal(it.table.keys, first):
             raise ModelError(
                 f"{it.saved.key}: its tokenizer cuts the held-out texts elsewhere than the "
                 "others' do, so that they say labels of other words; raise task.max_length"

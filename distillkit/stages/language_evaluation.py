@@ -1,7 +1,7 @@
 """Language models on the held-out text: perplexity, fidelity, calibration, what they write."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from distillkit.data.corpus import Split
 from distillkit.engine.batching import length_buckets
+from distillkit.losses.averages import averaged
 from distillkit.losses.heads import project
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import binned
@@ -41,7 +42,7 @@ def measure(
     are over windows, since the tokens of one are not independent.
     """
     first = next(iter(loaded.values()))
-    for it in loaded.values():
+    for it in (member for row in loaded.values() for member in row.every):
         check_same_tokenizer(it.loaded.tokenizer, first.loaded.tokenizer, key=it.saved.key)
     asked = None
     if settings.rouge_examples:  # before the forward passes, since it may refuse the data
@@ -76,16 +77,17 @@ def measure(
     arrays = {f"{row}.{name}": v for row, found in scores.items() for name, v in found.items()}
     np.savez(out / SCORES, allow_pickle=False, **arrays)
     comparison = _compare(nats, settings)
+    # several models have probabilities together, but none that writes
+    writers = {row: it for row, it in loaded.items() if not it.others}
     if settings.samples and task.generates:
-        comparison["samples"] = samples(loaded, test, settings)
+        comparison["samples"] = samples(writers, test, settings)
     if asked:
-        rouge, said = instruction.measure(loaded, asked, settings, out)
-        rows = {row: values | rouge[row] for row, values in rows.items()}
+        rouge, said = instruction.measure(writers, asked, settings, out)
+        rows = {row: values | rouge.get(row, {}) for row, values in rows.items()}
         comparison |= said
     if settings.harness:
-        rows = {
-            row: values | _on_harness(row, loaded[row], settings) for row, values in rows.items()
-        }
+        for row, it in writers.items():
+            rows[row] |= _on_harness(row, it, settings)
         comparison["harness"] = harness.conditions(settings.harness_limit)
     return rows, comparison, bins
 
@@ -117,13 +119,17 @@ def _scores(loaded: Mapping[str, Measured], first: Measured) -> dict[str, dict[s
     with track("evaluation", len(table.ids)) as progress:
         for bucket in length_buckets(table.lengths, tokens=VALIDATION_TOKENS):
             batch = first.collate(bucket)
-            said = {row: loaded[row].ask(loaded[row].loaded.model, batch) for row in order}
+            said = {
+                row: [it.ask(it.loaded.model, batch) for it in loaded[row].every] for row in order
+            }
+            step = max(1, CHUNK // _width(said[order[0]][0]))
             at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])
-            for begin in range(0, len(at), max(1, CHUNK // _width(said[order[0]]))):
-                part = slice(begin, begin + max(1, CHUNK // _width(said[order[0]])))
+            for begin in range(0, len(at), step):
+                part = slice(begin, begin + step)
                 log_p = None
                 for row in order:
-                    found, log_q = _of_chunk(said[row], batch.labels[part], part, log_p)
+                    logits = _logits(said[row], loaded[row].shares, part)
+                    found, log_q = _of_chunk(logits, batch.labels[part], log_p)
                     log_p = log_q if row == "teacher" else log_p
                     for name in names:
                         scores[row][name][at[part]] = found[name].cpu().numpy()
@@ -136,12 +142,20 @@ def _width(said: Any) -> int:
     return int(said.head.size)
 
 
+def _logits(said: Sequence[Any], shares: Sequence[float], part: slice) -> torch.Tensor:
+    """A row's logits [chunk, vocabulary]; where several models answer, of their average."""
+    members = []
+    for it in said:
+        assert isinstance(it, HiddenOutputs)
+        members.append(project(it.hidden[part], it.head))
+    return members[0] if len(members) == 1 else averaged(members, shares, "softmax")
+
+
 def _of_chunk(
-    said: Any, labels: torch.Tensor, part: slice, log_p: torch.Tensor | None
+    logits: torch.Tensor, labels: torch.Tensor, log_p: torch.Tensor | None
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """(scores [chunk] by name, log q [chunk, vocabulary]) of a chunk; `log_p` is the teacher's."""
-    assert isinstance(said, HiddenOutputs)
-    log_q = torch.log_softmax(project(said.hidden[part], said.head), dim=-1)
+    log_q = torch.log_softmax(logits, dim=-1)
     confidence, predicted = log_q.max(dim=-1)
     found = {
         "nll": -log_q.gather(-1, labels[:, None])[:, 0],

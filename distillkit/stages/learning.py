@@ -38,7 +38,7 @@ from distillkit.records import (
     LossTerms,
 )
 from distillkit.stages.language import mean_loss
-from distillkit.stages.online import OnlineTeacher, watch
+from distillkit.stages.online import OnlineEnsemble, OnlineTeacher, watch
 from distillkit.targets.reader import TargetStore
 from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.tasks.packing import keeps_packed_apart
@@ -68,7 +68,7 @@ class Recipe:
     settings: TrainSettings
     seed: int
     batch_key: str  # the setting that the batch size came from, for messages
-    teacher: OnlineTeacher | None = None
+    teacher: OnlineTeacher | OnlineEnsemble | None = None
     labels: LabelSpace = UNNAMED  # what the task tells apart, where it has names
 
 
@@ -147,7 +147,7 @@ class Distillation(Objective):
         self._ask, self._per_example = recipe.task.ask(tokenizer), recipe.task.per_example
         self._teacher, self._watch = recipe.teacher, None
         if self.loss.looks_inside:
-            assert recipe.teacher is not None, "what is inside a teacher is in no store"
+            assert isinstance(recipe.teacher, OnlineTeacher), "what is inside is in no store"
             torch.manual_seed(recipe.seed)  # the projections
             self.loss.bind(dimensions_of(model), dimensions_of(recipe.teacher.loaded.model))
             mine, theirs = self.loss.needs_inside

@@ -14,7 +14,9 @@ from distillkit.engine.watching import Watch, joined
 from distillkit.errors import ModelError
 from distillkit.examples import TokenTable
 from distillkit.records import (
+    AveragedTargets,
     Batch,
+    Distribution,
     HiddenOutputs,
     HiddenTargets,
     Inside,
@@ -69,6 +71,24 @@ class OnlineTeacher:
             if self.watch:
                 seen.append(self.watch.seen())
         return _targets(said), joined(seen) if seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineEnsemble:
+    """Several loaded teachers, asked in turn; `shares` sum to 1."""
+
+    members: tuple[OnlineTeacher, ...]
+    shares: tuple[float, ...]
+    distribution: Distribution
+
+    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+        """What they say at the batch's counted positions, to be averaged by the loss."""
+        said = []
+        for member in self.members:
+            targets, _ = member(batch)
+            assert isinstance(targets, SoftTargets | HiddenTargets), "a model says all logits"
+            said.append(targets)
+        return AveragedTargets(tuple(said), self.shares, self.distribution), None
 
 
 def open_teacher(

@@ -1,12 +1,13 @@
 """Stage: a teacher and text -> a target store."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 
 from distillkit.artifacts import read_json, write_json
@@ -21,6 +22,7 @@ from distillkit.stages.learning import collator, environment
 from distillkit.stages.planning import size
 from distillkit.stages.teacher import TeacherModel
 from distillkit.targets import Draws, StoredTargets, TargetStore, TargetWriter
+from distillkit.targets.average import average
 from distillkit.targets.expected import store_bytes
 from distillkit.targets.quality import quality
 from distillkit.tasks import Task
@@ -104,6 +106,7 @@ def generate_targets(
             tokens=int(lengths.sum()),
             labels=list(space.names),
             origin=origin,
+            distribution=task.distribution,
         )
     if manifest.outputs > 1:
         sample = _sample(positions, lengths, settings.batch_tokens)
@@ -124,6 +127,30 @@ def generate_targets(
         "tokens": manifest.tokens,
         "padding": round(waste, 4),
         "precision": str(resolve(settings.precision, device)).removeprefix("torch."),
+        "environment": environment(),
+    }
+
+
+def average_targets(
+    members: Sequence[TargetStore],
+    shares: Sequence[float],
+    *,
+    settings: StoredTargets,
+    device: torch.device,
+    out: Path,
+) -> dict[str, Any]:
+    """Keep the weighted mean of what several teachers said, as the codec keeps it, under `out`."""
+    manifest = average(
+        members, shares, out, codec=settings.codec, seed=settings.seed, device=device
+    )
+    say(
+        f"targets: the average of {len(members)} teachers, {manifest.examples:,} examples, "
+        f"{sum(s.bytes for s in manifest.shards) / 1e6:.1f} MB"
+    )
+    return {
+        "examples": manifest.examples,
+        "tokens": manifest.tokens,
+        "members": [store.manifest.fingerprint for store in members],
         "environment": environment(),
     }
 

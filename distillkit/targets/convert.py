@@ -10,11 +10,12 @@ import torch
 from distillkit.errors import TargetsError, WorkspaceError
 from distillkit.progress import track
 from distillkit.records import HiddenOutputs, HiddenTargets, Outputs, SoftTargets
+from distillkit.targets.average import WHOLE, pieces
 from distillkit.targets.draws import Draws
 from distillkit.targets.expected import store_bytes
 from distillkit.targets.logits import Said
 from distillkit.targets.manifest import StoreManifest
-from distillkit.targets.merge import WHOLE, appearing, pieces
+from distillkit.targets.merge import appearing
 from distillkit.targets.quality import quality
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.settings import StoredTargets
@@ -53,7 +54,13 @@ def convert(
     with appearing(out) as folder, TargetWriter(folder, codec) as writer:
         examples = _rewritten(store, writer, settings, torch.device(device))
         origin = found.origin | {"converted": {"fingerprint": found.fingerprint, **found.codec}}
-        manifest = writer.finish(examples, tokens=found.tokens, labels=found.labels, origin=origin)
+        manifest = writer.finish(
+            examples,
+            tokens=found.tokens,
+            labels=found.labels,
+            origin=origin,
+            distribution=found.distribution,
+        )
         manifest = _measured(store, TargetStore(folder, manifest), torch.device(device))
         manifest.save(folder)
     return manifest

@@ -14,8 +14,8 @@ from distillkit.errors import TargetsError
 from distillkit.losses.heads import project
 from distillkit.progress import track
 from distillkit.records import KEY_BYTES, HiddenTargets, SparseTargets
+from distillkit.targets.average import pieces
 from distillkit.targets.logits import CHUNK
-from distillkit.targets.merge import pieces
 from distillkit.targets.reader import TargetStore
 
 ROWS = 2**15  # of a row group, of a store that keeps some ids of a position

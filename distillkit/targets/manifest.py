@@ -7,6 +7,7 @@ from typing import Any
 
 from distillkit.artifacts import file_sha256, fingerprint, first_difference, read_json, write_json
 from distillkit.errors import TargetsError
+from distillkit.records import Distribution
 
 SCHEMA = 2
 FILE = "targets.json"
@@ -37,6 +38,7 @@ class StoreManifest:
 
     `outputs` are a classifier's classes or a language model's vocabulary; `codec` has all settings
     of the codec, with the temperatures that it captured. `quality` is what was measured at capture.
+    `distribution` says what outputs mean, and so what an average of several stores is of.
     `origin` has the records `teacher`, `tokenizer` and `data`, each with a `fingerprint` and the
     fields behind it: a store may only be used where all three are the same. What was merged of
     several names them as `members`; then it may be used where one of them is the run's.
@@ -52,6 +54,7 @@ class StoreManifest:
     shards: list[Shard]
     files: list[SharedFile] = field(default_factory=list)
     quality: dict[str, Any] = field(default_factory=dict)
+    distribution: Distribution = "softmax"
     schema: int = SCHEMA
 
     @property

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from distillkit.losses.heads import project
-from distillkit.records import HiddenTargets, SoftTargets, SparseTargets, Targets
+from distillkit.records import AveragedTargets, HiddenTargets, SoftTargets, SparseTargets, Targets
 from distillkit.targets.logits import Said, chunks, count
 
 Sums = dict[str, float]
@@ -36,6 +36,7 @@ def quality(said: Said, kept: Targets) -> dict[str, float]:
 
 def _of_chunk(log_p: Tensor, kept: Targets) -> dict[str, Tensor]:
     p = log_p.exp()
+    assert not isinstance(kept, AveragedTargets), "a store holds the average itself"
     if not isinstance(kept, SparseTargets):
         log_q = torch.log_softmax(_logits(kept).double(), dim=-1)
         return {

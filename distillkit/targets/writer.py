@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.artifacts import atomic, file_sha256
-from distillkit.records import KEY_BYTES
+from distillkit.records import KEY_BYTES, Distribution
 from distillkit.targets.codecs import Codec
 from distillkit.targets.logits import Said, width
 from distillkit.targets.manifest import Shard, SharedFile, StoreManifest
@@ -98,10 +98,12 @@ class TargetWriter:
         labels: list[str],
         origin: dict[str, Any],
         quality: dict[str, Any] | None = None,
+        distribution: Distribution = "softmax",
     ) -> StoreManifest:
         """Write the manifest over all shards, of which number i holds `examples[i]`.
 
         `quality` is what was measured at capture: how far what is kept is from what was said.
+        `distribution` says what an average of several stores would be of.
         """
         self.wait()
         paths = [self.folder / self.name(number) for number in range(len(examples))]
@@ -124,6 +126,7 @@ class TargetWriter:
                 for name in self.codec.files
             ],
             quality=quality or {},
+            distribution=distribution,
         )
         manifest.save(self.folder)
         return manifest

@@ -7,7 +7,7 @@ from distillkit.tasks.multi_label import MultiLabel
 from distillkit.tasks.question_answering import QuestionAnswering
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
-from distillkit.tasks.task import HeldOut, Loaded, SavedModel, Task
+from distillkit.tasks.task import HeldOut, Loaded, SavedEnsemble, SavedModel, Task
 from distillkit.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "MultiLabel",
     "QuestionAnswering",
     "Regression",
+    "SavedEnsemble",
     "SavedModel",
     "SequenceTask",
     "Task",

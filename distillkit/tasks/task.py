@@ -32,6 +32,14 @@ class SavedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedEnsemble:
+    """Several trained models whose answers are averaged, weighted by `shares` that sum to 1."""
+
+    members: tuple[SavedModel, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A model in eval mode and its tokenizer.
 

@@ -29,25 +29,52 @@ def check_same_tokenizer(student_tokenizer: Any, teacher_tokenizer: Any, *, key:
 
     Either may have added tokens of its own where the other has none, such as a pad token.
     """
-    student, teacher = student_tokenizer.get_vocab(), teacher_tokenizer.get_vocab()
-    added = {
-        *student_tokenizer.get_added_vocab().values(),
-        *teacher_tokenizer.get_added_vocab().values(),
-    }
-    students = {i: token for token, i in student.items()}
-    teachers = {i: token for token, i in teacher.items()}
-    for i in sorted(students.keys() | teachers.keys()):
-        ours, theirs = students.get(i), teachers.get(i)
-        if ours == theirs:
-            continue
-        alone = theirs not in student if ours is None else ours not in teacher
-        if None in (ours, theirs) and i in added and alone:
-            continue
+    found = _first_difference(student_tokenizer, teacher_tokenizer)
+    if found:
+        i, ours, theirs = found
         raise ModelError(
-            f"{key}: the student's tokenizer is not the teacher's: token {i} is {_spelt(ours)} in "
-            f"the student's and {_spelt(theirs)} in the teacher's; take the teacher's tokenizer "
+            f"{key}: the student's tokenizer is not the teacher's: token {i} is {ours} in "
+            f"the student's and {theirs} in the teacher's; take the teacher's tokenizer "
             "(student.tokenizer=null), or a student of the teacher's family"
         )
+
+
+def check_same_tokens(first_tokenizer: Any, tokenizer: Any, *, key: str) -> None:
+    """Raise `ModelError` unless several teachers' probabilities are of the same tokens."""
+    found = _first_difference(first_tokenizer, tokenizer)
+    if found:
+        i, ours, theirs = found
+        raise ModelError(
+            f"{key}: probabilities are averaged token by token, and token {i} is {theirs} in its "
+            f"tokenizer and {ours} in the first teacher's; take teachers of one tokenizer"
+        )
+    sizes = real_vocabulary(first_tokenizer), real_vocabulary(tokenizer)
+    if sizes[0] != sizes[1]:
+        raise ModelError(
+            f"{key}: probabilities are averaged token by token, and its tokenizer has ids up to "
+            f"{sizes[1] - 1}, the first teacher's up to {sizes[0] - 1}; give both the same added "
+            "tokens"
+        )
+
+
+def _first_difference(first_tokenizer: Any, other_tokenizer: Any) -> tuple[int, str, str] | None:
+    """(id, how the one spells it, how the other) of the first id that means two things."""
+    first, other = first_tokenizer.get_vocab(), other_tokenizer.get_vocab()
+    added = {
+        *first_tokenizer.get_added_vocab().values(),
+        *other_tokenizer.get_added_vocab().values(),
+    }
+    ones = {i: token for token, i in first.items()}
+    others = {i: token for token, i in other.items()}
+    for i in sorted(ones.keys() | others.keys()):
+        ours, theirs = ones.get(i), others.get(i)
+        if ours == theirs:
+            continue
+        alone = theirs not in first if ours is None else ours not in other
+        if None in (ours, theirs) and i in added and alone:
+            continue
+        return i, _spelt(ours), _spelt(theirs)
+    return None
 
 
 def _spelt(token: str | None) -> str:

@@ -1,5 +1,8 @@
 """Teachers: where soft targets come from."""
 
+from distillkit.teachers.ensemble import EnsembleTeacher
 from distillkit.teachers.local import LocalTeacher
 
-__all__ = ["LocalTeacher"]
+Teacher = LocalTeacher | EnsembleTeacher
+
+__all__ = ["EnsembleTeacher", "LocalTeacher", "Teacher"]

@@ -3,23 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from distillkit.constraints import Fraction, NonNegative, Positive, PositiveInt
+from distillkit.constraints import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
 from distillkit.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class LocalTeacher:
-    """Where the teacher comes from, and how it is fitted on the task.
+class ModelTeacher:
+    """How a model is fitted on the task with AdamW, and how a language model's weights are held."""
 
-    `path` is a ready teacher (folder, GGUF file, hub id or pypi://) and wins; `body` is a
-    pretrained model that is fine-tuned with AdamW. `labels` names a ready teacher's outputs, in
-    their order, where its config does not. `dtype`, `device_map` and `quantization` say how a
-    language model's weights are held while it is asked; a student inherits none of them.
-    """
-
-    body: str | None = None
-    path: str | None = None
-    labels: list[str] | None = None
     epochs: Positive = 3
     batch_size: PositiveInt = 32
     lr: Positive = 5e-5
@@ -29,12 +20,50 @@ class LocalTeacher:
     device_map: str | None = None
     quantization: Literal["8bit", "4bit"] | None = None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """How the weights are held."""
+        names = ("dtype", "device_map", "quantization")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class LocalTeacher(ModelTeacher):
+    """Where the teacher comes from, and how it is fitted on the task.
+
+    `path` is a ready teacher (folder, GGUF file, hub id or pypi://) and wins; `body` is a
+    pretrained model that is fine-tuned with AdamW, from `seed` on (null: the run's). `labels` names
+    a ready teacher's outputs, in their order, where its config does not. `dtype`, `device_map` and
+    `quantization` say how a language model's weights are held while it is asked; a student inherits
+    none of them.
+    """
+
+    body: str | None = None
+    path: str | None = None
+    labels: list[str] | None = None
+    seed: NonNegativeInt | None = None
+
     def __post_init__(self) -> None:
         if not (self.body or self.path):
             raise ConfigError(
                 "teacher: neither teacher.path (a ready teacher) nor teacher.body (a model to "
                 "fit) is set"
             )
+
+    @property
+    def members(self) -> "tuple[LocalTeacher, ...]":
+        """Who answers: this one."""
+        return (self,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How much each member counts."""
+        return (1.0,)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing is to be fitted."""
+        return bool(self.path)
 
     @property
     def source(self) -> str:
@@ -45,12 +74,6 @@ class LocalTeacher:
     def key(self) -> str:
         """The setting that `source` came from."""
         return "teacher.path" if self.path else "teacher.body"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """How the weights are held."""
-        names = ("dtype", "device_map", "quantization")
-        return {name: getattr(self, name) for name in names}
 
     @property
     def source_name(self) -> str:

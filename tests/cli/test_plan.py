@@ -193,13 +193,13 @@ def test_other_students_of_a_language_model(
 def test_a_teacher_that_cannot_be_described_is_said_and_the_rest_is_told(
     distillkit: Distillkit, fresh: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distillkit.commands import forecast
+    from distillkit.commands import outlines
     from distillkit.errors import ModelError
 
     def undescribed(*_: Any, **__: Any) -> None:
         raise ModelError("teacher.body = x: it has a secret")
 
-    monkeypatch.setattr(forecast, "outline", undescribed)
+    monkeypatch.setattr(outlines, "outline", undescribed)
     result = distillkit("plan", *fresh)
     work = table(result, "work")
     assert "cannot be told" in work["teacher"]

@@ -17,6 +17,7 @@ from distillkit.errors import ConfigError
 ENTRIES = [(group, choice) for group, choices in groups().items() for choice in choices]
 NEEDED = {  # beside the settings that the entry marks with ???
     ("teacher", "local"): ["teacher.body=./body"],
+    ("teacher", "ensemble"): ["teacher.body=./body"],
     ("data", "conversations"): ["data.messages=messages"],
     ("student", "scratch"): ["student.config={model_type:bert}"],
     ("optimizer", "torch"): ["optimizer._target_=torch.optim.RMSprop"],

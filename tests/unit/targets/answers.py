@@ -28,9 +28,11 @@ def random_logits(positions: int, outputs: int, *, seed: int = 0, spread: float 
     return spread * torch.randn(positions, outputs, generator=generator)
 
 
-def random_hidden(positions: int, outputs: int, *, size: int = 8, **head: Any) -> HiddenOutputs:
+def random_hidden(
+    positions: int, outputs: int, *, size: int = 8, seed: int = 1, **head: Any
+) -> HiddenOutputs:
     """Hidden states and a head with three rows of padding."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs + 3, size, generator=generator)
     hidden = torch.randn(positions, size, generator=generator)
     return HiddenOutputs(hidden, Head(weight, outputs, **head))

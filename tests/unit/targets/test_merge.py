@@ -12,6 +12,7 @@ from torch import Tensor
 from distillkit.errors import TargetsError
 from distillkit.records import HiddenOutputs, Outputs
 from distillkit.targets import Dense, LastHidden, Sampled, StoreManifest, TargetStore, TopK
+from distillkit.targets import average as averaging
 from distillkit.targets import merge as module
 from distillkit.targets.merge import merge
 from distillkit.targets.packing import before
@@ -166,8 +167,8 @@ def test_probabilities_of_two_teachers_are_averaged(tmp_path: Path, weights: Any
 
 def test_examples_stand_where_they_will(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stores hold the same examples in other orders, and pieces are smaller than shards."""
-    monkeypatch.setattr(module, "SHARD_VALUES", 10 * OUTPUTS)
-    monkeypatch.setattr(module, "CHUNK", 4 * OUTPUTS)
+    monkeypatch.setattr(averaging, "SHARD_VALUES", 10 * OUTPUTS)
+    monkeypatch.setattr(averaging, "CHUNK", 4 * OUTPUTS)
     first, second = store(tmp_path / "a"), store(tmp_path / "b", seed=1, origin=OTHER)
     turned = Path(tmp_path / "turned")
     opened = TargetStore.open(second)
@@ -214,6 +215,44 @@ def test_the_average_names_all_teachers_and_their_shares(tmp_path: Path) -> None
         manifest.check_origin(ORIGIN | {"teacher": part(body="folder:3")}, at="targets.path = here")
 
 
+def values(folder: Path, distribution: str) -> list[Path]:
+    """Two teachers' stores, of outputs that mean something else than a softmax."""
+    count = 1 if distribution == "real" else OUTPUTS
+    said = [random_logits(int(POSITIONS.sum()), count, seed=seed) for seed in (0, 1)]
+    return [
+        store(folder / name, said=s, labels=[], distribution=distribution, origin=origin)
+        for name, s, origin in zip("ab", said, (None, OTHER), strict=True)
+    ]
+
+
+def test_of_a_real_value_the_mean_is_kept(tmp_path: Path) -> None:
+    paths = values(tmp_path, "real")
+    merge(paths, tmp_path / "out", weights=[1, 3])
+    mean = 0.25 * logits(paths[0]) + 0.75 * logits(paths[1])
+    torch.testing.assert_close(logits(tmp_path / "out"), mean)
+
+
+def test_labels_by_themselves_are_averaged_by_themselves(tmp_path: Path) -> None:
+    paths = values(tmp_path, "bernoulli")
+    manifest = merge(paths, tmp_path / "out")
+    mean = (logits(paths[0]).double().sigmoid() + logits(paths[1]).double().sigmoid()) / 2
+    found = logits(tmp_path / "out").double().sigmoid()
+    torch.testing.assert_close(found, mean, rtol=1e-5, atol=1e-7)
+    assert manifest.distribution == "bernoulli"
+
+
+def test_tokens_of_other_tokenizers_are_refused_and_labels_are_not(tmp_path: Path) -> None:
+    other = {**OTHER, "tokenizer": part(source="other")}
+    labelled = [store(tmp_path / "a"), store(tmp_path / "b", seed=1, origin=other)]
+    manifest = merge(labelled, tmp_path / "out")
+    named = {member["fingerprint"] for member in manifest.origin["tokenizer"]["members"]}
+    assert named == {o["tokenizer"]["fingerprint"] for o in (ORIGIN, other)}
+    for path in labelled:
+        replace(StoreManifest.open(path), labels=[]).save(path)
+    with pytest.raises(TargetsError, match=r"tokenizer\.fingerprint"):
+        merge(labelled, tmp_path / "tokens")
+
+
 # refused
 
 
@@ -226,8 +265,8 @@ def test_the_average_names_all_teachers_and_their_shares(tmp_path: Path) -> None
         ({"labels": ["a", "c", "b"]}, r"labels \(\['a', 'c', 'b'\] here, \['a', 'b', 'c'\] there"),
         ({"said": random_logits(27 + 2, 5)}, r"outputs \(5 here, 6 there\)"),
         (
-            {"origin": {**OTHER, "tokenizer": part(source="other")}},
-            r"tokenizer\.fingerprint",
+            {"origin": OTHER, "distribution": "bernoulli"},
+            r"distribution \('bernoulli' here, 'softmax' there\)",
         ),
         ({"origin": OTHER, "said": random_logits(29, 5)}, r"outputs \(5 here, 6 there\)"),
         (
@@ -263,16 +302,6 @@ def test_the_same_texts_cut_otherwise_are_not_averaged(tmp_path: Path) -> None:
     replace(StoreManifest.open(tmp_path / "b"), origin=ORIGIN | OTHER).save(tmp_path / "b")
     with pytest.raises(TargetsError, match="other numbers of positions"):
         merge([store(tmp_path / "a"), tmp_path / "b"], tmp_path / "out")
-
-
-def test_a_real_value_is_not_averaged(tmp_path: Path) -> None:
-    one = random_logits(int(POSITIONS.sum()), 1)
-    paths = [
-        store(tmp_path / "a", said=one, labels=[]),
-        store(tmp_path / "b", said=one, labels=[], origin=OTHER),
-    ]
-    with pytest.raises(TargetsError, match="one real value has no probabilities"):
-        merge(paths, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,212 @@
+"""The stores of several teachers over the same examples as the store of their average."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillkit.artifacts import fingerprint, first_difference
+from distillkit.errors import TargetsError, WorkspaceError
+from distillkit.losses.averages import averaged
+from distillkit.losses.heads import project
+from distillkit.progress import track
+from distillkit.records import Distribution, HiddenTargets, Outputs, SoftTargets
+from distillkit.targets.codecs import Codec
+from distillkit.targets.draws import Draws
+from distillkit.targets.expected import store_bytes
+from distillkit.targets.logits import CHUNK
+from distillkit.targets.manifest import StoreManifest
+from distillkit.targets.packing import before
+from distillkit.targets.quality import quality
+from distillkit.targets.reader import TargetStore
+from distillkit.targets.writer import TargetWriter
+
+SHARD_VALUES = 2**26  # logits of a shard: 256 MB where all are kept
+QUALITY_POSITIONS = 512  # that are averaged again, to measure what the codec keeps
+WHOLE = ("dense", "last_hidden")  # codecs that keep all logits
+
+
+def average(
+    stores: Sequence[TargetStore],
+    shares: Sequence[float],
+    folder: Path,
+    *,
+    codec: Codec,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> StoreManifest:
+    """Write what the teachers of `stores` say on average into `folder`, as `codec` keeps it.
+
+    The mean is weighted by `shares`, which sum to 1, and is that of `losses.averages`. All stores
+    are of one codec of `WHOLE` or another and hold the same examples. Raises `TargetsError` if they
+    do not, or if the codec keeps hidden states, which an average has none of; `WorkspaceError` if
+    the disk has no room.
+    """
+    first = stores[0].manifest
+    for other in stores[1:]:
+        check_averaged(stores[0], other)
+    if codec.files:
+        raise TargetsError(no_hidden_states(codec.name))
+    codec.check(first.outputs)
+    _check_room(first, codec, folder)
+    mean = _Mean(stores, shares, torch.device(device))
+    keys, positions = stores[0].keys, stores[0].positions
+    counts: list[int] = []
+    with TargetWriter(folder, codec) as writer, track("average", len(keys), unit="examples") as bar:
+        for shard in pieces(positions, np.arange(len(keys)), SHARD_VALUES // first.outputs):
+            parts = []
+            for rows in pieces(positions, shard, CHUNK // first.outputs):
+                said = Outputs(mean(keys[rows]))
+                writer.describe(said)
+                parts.append(codec.pick(said, Draws(seed, keys[rows], positions[rows])))
+                bar.advance(len(rows))
+            picked = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+            writer.write(len(counts), keys[shard], positions[shard], picked)
+            counts.append(len(shard))
+        manifest = writer.finish(
+            counts,
+            tokens=first.tokens,
+            labels=first.labels,
+            origin=average_origin([store.manifest.origin for store in stores], shares),
+            distribution=first.distribution,
+        )
+    if first.outputs > 1:
+        manifest = replace(manifest, quality=_measured(mean, TargetStore(folder, manifest)))
+        manifest.save(folder)
+    return manifest
+
+
+def no_hidden_states(codec: str) -> str:
+    """Why the average of several teachers cannot be kept so."""
+    return (
+        f"targets.codec = {codec}: keeps a teacher's hidden states, and the average of several "
+        "teachers has none; choose targets=sampled, top_k or stored (all logits), or "
+        "targets=online"
+    )
+
+
+def average_origin(origins: Sequence[dict[str, Any]], shares: Sequence[float]) -> dict[str, Any]:
+    """The origin of an average: all its teachers and their shares, and the text they were asked."""
+    return origins[0] | {
+        "teacher": part(members=[origin["teacher"] for origin in origins], weights=list(shares)),
+        "tokenizer": union([origin["tokenizer"] for origin in origins]),
+        "data": union([origin["data"] for origin in origins]),
+    }
+
+
+def part(**fields: Any) -> dict[str, Any]:
+    """A part of an origin: its fields and their fingerprint."""
+    return {"fingerprint": fingerprint(fields), **fields}
+
+
+def union(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record of all these; each once, and those of a merged store one by one."""
+    every = [member for part in parts for member in part.get("members", [part])]
+    once = {member["fingerprint"]: member for member in every}
+    return every[0] if len(once) == 1 else part(members=[once[f] for f in sorted(once)])
+
+
+def check_averaged(first: TargetStore, other: TargetStore) -> None:
+    """Raise `TargetsError` that says why two teachers' stores cannot be averaged."""
+    refused = f"{other.folder}: cannot be merged with {first.folder}: "
+    for store in (first, other):
+        name = store.manifest.codec["name"]
+        if name not in WHOLE:
+            raise TargetsError(
+                f"{refused}their teachers differ, and codec.name is {name} in {store.folder}; only "
+                f"stores of all logits ({', '.join(WHOLE)}) can be averaged"
+            )
+    check_outputs(first, other)
+    ours, theirs = np.unique(first.keys), np.unique(other.keys)
+    if not np.array_equal(ours, theirs):
+        missing = len(np.setdiff1d(ours, theirs)), len(np.setdiff1d(theirs, ours))
+        raise TargetsError(
+            f"{refused}their teachers differ, so that both must hold the same examples; it lacks "
+            f"{missing[0]:,} and has {missing[1]:,} more"
+        )
+    if not np.array_equal(*(store.positions[store.rows(ours)] for store in (first, other))):
+        raise TargetsError(
+            f"{refused}the same examples have other numbers of positions; both need the same task "
+            "settings"
+        )
+
+
+def check_outputs(first: TargetStore, other: TargetStore) -> None:
+    """Raise `TargetsError` where the outputs of two stores do not mean the same."""
+    ours, theirs = first.manifest, other.manifest
+    if not ours.labels and ours.outputs > 1:  # what is said is tokens, not labels of the data
+        same("tokenizer", ours.origin["tokenizer"], theirs.origin["tokenizer"], first, other)
+    same("outputs", ours.outputs, theirs.outputs, first, other)
+    same("labels", ours.labels, theirs.labels, first, other)
+    same("distribution", ours.distribution, theirs.distribution, first, other)
+
+
+def pieces(positions: np.ndarray, rows: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Rows in order, about `most` positions at a time, and at least one row."""
+    place = before(positions[rows])[:-1] // max(1, most)
+    return iter(np.split(rows, np.flatnonzero(np.diff(place)) + 1) if len(rows) else [])
+
+
+def same(what: str, ours: Any, theirs: Any, first: TargetStore, other: TargetStore) -> None:
+    """Raise `TargetsError` that names the first field in which two stores differ."""
+    found = first_difference(ours, theirs, what)
+    if found:
+        field, here, there = found
+        raise TargetsError(
+            f"{other.folder}: cannot be merged with {first.folder}: the first field that differs "
+            f"is {field} ({there!r} here, {here!r} there)"
+        )
+
+
+class _Mean:
+    """keys [examples] -> the average's logits [positions, outputs] of these examples."""
+
+    def __init__(
+        self, stores: Sequence[TargetStore], shares: Sequence[float], device: torch.device
+    ) -> None:
+        self.stores, self.shares, self.device = stores, shares, device
+        first = stores[0].manifest
+        # a softmax over one output is constant: what stands there is a value
+        self.distribution: Distribution = "real" if first.outputs == 1 else first.distribution
+
+    def __call__(self, keys: np.ndarray) -> Tensor:
+        members = [self._logits(store, store.rows(keys)) for store in self.stores]
+        return averaged(members, self.shares, self.distribution)
+
+    def _logits(self, store: TargetStore, rows: np.ndarray) -> Tensor:
+        kept = store.read(rows, self.device)
+        assert isinstance(kept, SoftTargets | HiddenTargets), "of a codec that keeps all logits"
+        return kept.logits if isinstance(kept, SoftTargets) else project(kept.hidden, kept.head)
+
+
+def _measured(mean: _Mean, made: TargetStore) -> dict[str, Any]:
+    """How far what is kept is from the average, on a few examples from all over the store."""
+    count = len(made.positions)
+    if not count:
+        return {}
+    wanted = int(QUALITY_POSITIONS / max(1.0, float(made.positions.mean()))) + 1
+    rows = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
+    keys = made.keys[rows]
+    return quality(Outputs(mean(keys)), made.read(made.rows(keys), mean.device))
+
+
+def _check_room(first: StoreManifest, codec: Codec, folder: Path) -> None:
+    expected = store_bytes(
+        codec,
+        examples=first.examples,
+        positions=first.positions,
+        outputs=first.outputs,
+        hidden=0,
+    )
+    room = shutil.disk_usage(folder).free
+    if expected > room:
+        raise WorkspaceError(
+            f"targets.codec = {codec.name}: about {expected / 1e9:,.1f} GB of averaged targets are "
+            f"expected, and {room / 1e9:,.1f} GB are free in {folder.parent}; choose a smaller "
+            "codec (targets=sampled), or write to another disk"
+        )
