@@ -79,7 +79,8 @@ class _Check:
         left_out = self._left_out(choices, base)
         every = [*choices, *kept, *left_out]
         first = [self._first(o) for o in every]
-        cfg = self._checked(first)
+        # composing takes most of the time of a check
+        cfg = self._checked(first, composed=base if len(every) == len(choices) else None)
         for override in every:
             for alternative in self._alternatives(override)[1:]:
                 others = [self._first(o) for o in every if o is not override]
@@ -193,8 +194,10 @@ class _Check:
             self._fault(key, fault)
         return cfg
 
-    def _checked(self, overrides: list[str]) -> DictConfig | None:
-        cfg = self._compose(overrides)
+    def _checked(
+        self, overrides: list[str], *, composed: DictConfig | None = None
+    ) -> DictConfig | None:
+        cfg = self._compose(overrides) if composed is None else composed
         if cfg is None:
             return None
         trusted = cfg.get("trusted") or []

@@ -121,6 +121,7 @@ def test_a_plan_tells_what_is_there_of_it(words: list[str], tmp_path: Path) -> N
     assert "3 x " in done.out and "targets of each teacher" in done.out
 
 
+@pytest.mark.slow
 def test_ready_teachers_keep_their_own_tokens_and_label_orders(
     body: Path, texts: tuple[Path, Path], ready: list[Path], tmp_path: Path
 ) -> None:
@@ -163,6 +164,7 @@ def _probabilities(folder: Path, texts: list[str]) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_of_real_values_the_mean_is_learnt(body: Path, tmp_path: Path) -> None:
     rows = [(text, label + len(text) / 100) for text, label in tiny.labelled(60)]
     texts = tiny.write_csv(tmp_path / "scores.csv", ("text", "label"), rows)
@@ -205,6 +207,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_language_models_are_drawn_from_their_average(language: list[str], tmp_path: Path) -> None:
     done = run(tmp_path, "train", *language)
     assert done.code == 0, done.err
@@ -223,6 +226,7 @@ def test_language_models_are_drawn_from_their_average(language: list[str], tmp_p
     }
 
 
+@pytest.mark.slow
 def test_what_they_say_in_the_loop_is_what_a_store_of_all_logits_keeps(
     language: list[str], tmp_path: Path
 ) -> None:

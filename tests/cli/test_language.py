@@ -56,6 +56,7 @@ def test_documents_end_in_a_student_that_loads(
     assert student(**tokenizer("a good film", return_tensors="pt")).logits.shape[1] == 3
 
 
+@pytest.mark.slow
 def test_one_store_serves_other_batches_packings_seeds_and_losses(
     distillkit: Distillkit, words: list[str], tmp_path: Path
 ) -> None:
@@ -78,7 +79,7 @@ def test_one_store_serves_other_batches_packings_seeds_and_losses(
 @pytest.mark.parametrize(
     ("targets", "more"),
     [
-        ("stored", ["loss=reverse_kl", "loss.temperature=2"]),
+        pytest.param("stored", ["loss=reverse_kl", "loss.temperature=2"], marks=pytest.mark.slow),
         ("top_k", ["loss=jsd", "targets.codec.k=8", "loss.temperature=1"]),
         (
             "top_p",

@@ -24,7 +24,10 @@ def words(body: Path, reviews: tuple[Path, Path], tmp_path_factory: pytest.TempP
     return [word for word in every if not word.startswith("targets.")]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "loss",
+    ["hidden_mse", *(pytest.param(n, marks=pytest.mark.slow) for n in LOSSES if n != "hidden_mse")],
+)
 def test_it_learns_what_the_teacher_has_inside(loss: str, words: list[str], tmp_path: Path) -> None:
     done = run(tmp_path, "train", *words, f"loss={loss}", *LOSSES[loss])
     assert done.code == 0, done.err

@@ -69,6 +69,7 @@ def test_the_second_phase_begins_with_the_weights_of_the_first(
     assert len(same) == 1
 
 
+@pytest.mark.slow
 def test_each_command_knows_the_phases(done: Finished) -> None:
     planned = run(done.folder, "plan", *done.words, PHASES)
     assert planned.code == 0, planned.err

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from distillkit.commands.recipes import FIELDS
-from distillkit.config import overrides
+from distillkit.config import overrides, phases
 from distillkit.config.build import build
 from distillkit.config.compose import load_yaml
 from distillkit.config.paths import CONF, RECIPES, recipe_files
@@ -16,6 +16,9 @@ from distillkit.errors import ConfigError
 
 OURS = ("bert-tiny", "smollm2-mini")  # one an encoder's, one a language model's
 each_recipe = pytest.mark.parametrize("name", recipe_files())
+ours = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in OURS else [pytest.mark.slow]) for n in recipe_files()]
+)
 
 
 def test_there_are_recipes_and_all_lie_flat() -> None:
@@ -27,8 +30,10 @@ def test_there_are_recipes_and_all_lie_flat() -> None:
 def test_it_composes_passes_the_check_and_builds(name: str) -> None:
     cfg = overrides.check([f"recipe={name}"]).cfg
     assert cfg.run_name == name
-    for group in GROUPS:
-        build(cfg[group], key=group, partial=group == "optimizer")
+    every = [cfg, *(p.cfg for p in phases.settled([f"recipe={name}"], phases.declared(cfg)))]
+    for settled in every:
+        for group in GROUPS:
+            build(settled[group], key=group, partial=group == "optimizer")
 
 
 @each_recipe
@@ -38,7 +43,7 @@ def test_it_says_teacher_student_data_what_it_expects_and_who_says_so(name: str)
     assert all(isinstance(about[field], str) and about[field].strip() for field in FIELDS)
 
 
-@each_recipe
+@ours
 def test_both_spellings_do_the_same(name: str) -> None:
     plain, added = overrides.check([f"recipe={name}"]), overrides.check([f"+recipe={name}"])
     assert plain.cfg == added.cfg
@@ -51,16 +56,13 @@ def test_it_writes_only_groups_and_keys_of_a_run(name: str) -> None:
     assert set(load_yaml(recipe_files()[name])) <= known
 
 
-@each_recipe
+@ours
 def test_the_command_line_wins_over_it(name: str) -> None:
     cfg = overrides.check(["optimizer.lr=0.125", "seed=7", f"recipe={name}"]).cfg
     assert (cfg.optimizer.lr, cfg.seed) == (0.125, 7)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[] if n in OURS else [pytest.mark.slow]) for n in recipe_files()],
-)
+@ours
 @pytest.mark.parametrize(
     ("group", "choice", "needed"),
     [

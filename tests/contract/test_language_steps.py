@@ -39,6 +39,7 @@ def of_two_processes(
     return found
 
 
+@pytest.mark.slow
 @each_loss
 @pytest.mark.parametrize("cut", CUTS)
 def test_two_processes_find_the_loss_and_the_gradients_of_one(

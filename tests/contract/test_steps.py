@@ -47,6 +47,7 @@ def of_two_processes(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_two_processes_find_the_loss_and_the_gradients_of_one(

@@ -30,7 +30,15 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param("data", marks=pytest.mark.slow),
+        pytest.param("teacher", marks=pytest.mark.slow),
+        "targets",
+        "student",
+    ],
+)
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     stage: str,
     undisturbed: dict[str, str],
@@ -47,6 +55,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     assert not list(tmp_path.glob("workspace/.partial/*"))
 
 
+@pytest.mark.slow
 def test_two_runs_that_make_the_same_artifacts_both_end_well(
     undisturbed: dict[str, str], body: Path, reviews: tuple[Path, Path], tmp_path: Path
 ) -> None:

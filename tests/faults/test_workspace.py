@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tests.cli.runs import run
+from tests.conftest import Result
 
 
-def one_line(done: "subprocess.CompletedProcess[str]") -> str:
+def one_line(done: Result) -> str:
     """The last line of stderr, after making sure that the run was refused without a traceback."""
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("distillkit:")]
-    assert len(lines) == 1, done.stderr
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
+    lines = [line for line in done.err.splitlines() if line.startswith("distillkit:")]
+    assert len(lines) == 1, done.err
     return lines[0]
 
 
@@ -23,13 +25,13 @@ def test_a_workspace_that_cannot_be_written_is_refused_at_once(
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     words = tiny.small(body, *reviews, tmp_path / "file" / "workspace")
-    said = one_line(tiny.run("train", *words, cwd=tmp_path))
+    said = one_line(run(tmp_path, "train", *words))
     assert "workspace = " in said
     assert "DISTILLKIT_WORKSPACE" in said
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("limit", [20_000, 90_000])
+@pytest.mark.parametrize("limit", [pytest.param(20_000, marks=pytest.mark.slow), 90_000])
 def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_when_there_is_room(
     limit: int, body: Path, reviews: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -48,22 +50,22 @@ def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_when_there_is_room(
         preexec_fn=small_files,
         timeout=120,
     )
-    assert "workspace = " in one_line(done)
-    again = tiny.run("train", *words, cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    assert "workspace = " in one_line(Result(done.returncode, done.stdout, done.stderr))
+    again = run(tmp_path, "train", *words)
+    assert again.code == 0, again.err
 
 
 def test_an_altered_shard_is_found_before_training_starts(
     body: Path, reviews: tuple[Path, Path], tmp_path: Path
 ) -> None:
     words = tiny.small(body, *reviews, tmp_path / "workspace")
-    made = tiny.run("generate-targets", *words, cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
+    made = run(tmp_path, "generate-targets", *words)
+    assert made.code == 0, made.err
     shard = sorted(tmp_path.glob("workspace/targets-*/shard-*.arrow"))[1]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    said = one_line(tiny.run("train-student", *words, cwd=tmp_path))
+    said = one_line(run(tmp_path, "train-student", *words))
     assert shard.name in said
     assert not list(tmp_path.glob("workspace/.partial/student-*/checkpoint-*"))
 
@@ -73,7 +75,7 @@ def test_a_loss_that_is_not_a_number_stops_and_names_step_and_learning_rate(
 ) -> None:
     words = tiny.small(body, *reviews, tmp_path / "workspace")
     explosive = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.max_grad_norm=null"]
-    done = tiny.run("train", *words, *explosive, "trainer.checkpoint_seconds=0", cwd=tmp_path)
+    done = run(tmp_path, "train", *words, *explosive, "trainer.checkpoint_seconds=0")
     said = one_line(done)
     assert "step" in said
     assert "learning rate" in said

@@ -189,7 +189,7 @@ def test_every_choice_of_a_sweep_is_checked(faults: Faults, words: list[str], fa
         "loss.temperature=1,2,4",
         "loss.temperature=range(1,4)",
         "seed=range(3)",
-        "loss=glob(*)",
+        "scheduler=glob(*)",
         "optimizer.lr=interval(1e-4,1e-2)",  # for an optimising sweeper
         "optimizer.lr=tag(log,interval(1e-4,1e-2))",
         "recipe=bert-tiny",
