@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,33 @@ class Composer:
         return self._loader
 
     def compose(self, overrides: list[str]) -> tuple[DictConfig, Any]:
-        """The run config that these overrides make, and Hydra's own settings as plain data."""
+        """The run config that these overrides make, and Hydra's own settings as plain data.
+
+        Composing takes nearly all of a check's time, and the phases of a run, as the choices of a
+        sweep, begin with the same groups: what was composed is kept as long as no file changed.
+        """
+        key = (tuple(overrides), self._user_folder, _written(self._user_folder))
+        if key not in _COMPOSED:
+            if len(_COMPOSED) >= MOST_COMPOSED:
+                _COMPOSED.clear()
+            _COMPOSED[key] = self._composed(overrides)
+        cfg, hydra = _COMPOSED[key]
+        return deepcopy(cfg), hydra
+
+    def _composed(self, overrides: list[str]) -> tuple[DictConfig, Any]:
         words = [*self._search, *overrides]
         cfg = compose(config_name="run", overrides=words, return_hydra_config=True)
         hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
         with open_dict(cfg):
             del cfg["hydra"]
         return cfg, hydra
+
+
+MOST_COMPOSED = 64
+_COMPOSED: dict[tuple[Any, ...], tuple[DictConfig, Any]] = {}
+
+
+def _written(user_folder: Path | None) -> tuple[tuple[str, int], ...]:
+    """When each file of a user's own folder was last written."""
+    files = sorted(user_folder.rglob("*.yaml")) if user_folder is not None else []
+    return tuple((str(file), file.stat().st_mtime_ns) for file in files)

@@ -21,6 +21,7 @@ def counts(workspace: Path, kind: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_the_teacher_is_asked_about_the_copies_too(few: list[str], tmp_path: Path) -> None:
     words = [*few, "augmentation=word_dropout", "augmentation.copies=2"]
     done = run(tmp_path, "generate-targets", *words)
@@ -40,6 +41,7 @@ def test_the_teacher_is_asked_about_the_copies_too(few: list[str], tmp_path: Pat
     assert kinds(workspace).count("augmented") == 1
 
 
+@pytest.mark.slow
 def test_pairs_are_rewritten_as_pairs(few: list[str], tmp_path: Path) -> None:
     rows = [(text, text[::-1], label) for text, label in tiny.labelled(80)]
     pairs = tiny.write_csv(tmp_path / "pairs.csv", ("text", "other", "label"), rows)
@@ -49,6 +51,7 @@ def test_pairs_are_rewritten_as_pairs(few: list[str], tmp_path: Path) -> None:
     assert counts(tmp_path / "w", "transfer")["transfer"] > 80
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_refill_is_told_before_the_teacher_is_fitted(
     few: list[str], body: Path, tmp_path: Path
 ) -> None:

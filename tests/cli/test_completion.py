@@ -62,6 +62,7 @@ def beginning(letter: str, names: Iterable[str]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_it_completes_commands_recipes_choices_and_keys(shell: Path) -> None:
     wanted = {
         "distillkit tr": "train train-student",

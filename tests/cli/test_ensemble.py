@@ -96,6 +96,7 @@ def _shapes(folder: Path) -> list[tuple[int, ...]]:
         return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118
 
 
+@pytest.mark.slow
 def test_another_teacher_or_weight_asks_nobody_again(words: list[str], tmp_path: Path) -> None:
     run(tmp_path, "generate-targets", *words)
     workspace = workspace_of(words)
@@ -115,6 +116,7 @@ def test_another_teacher_or_weight_asks_nobody_again(words: list[str], tmp_path:
     assert "[0.75, 0.25]" in averages
 
 
+@pytest.mark.slow
 def test_a_plan_tells_what_is_there_of_it(words: list[str], tmp_path: Path) -> None:
     done = run(tmp_path, "plan", *words, "teacher.seeds=[7,8,9]")
     assert done.code == 0, done.err
@@ -260,6 +262,7 @@ def test_teachers_of_other_tokenizers_are_refused(language: list[str], tmp_path:
     refused(done, f"teacher.teachers = {other}", "'goof'", "teachers of one tokenizer")
 
 
+@pytest.mark.slow
 def test_a_loss_that_looks_inside_is_refused(words: list[str], tmp_path: Path) -> None:
     plain = [word for word in words if not word.startswith("targets.")]
     done = run(tmp_path, "train", *plain, "loss=hidden_mse")

@@ -50,6 +50,7 @@ def test_rouge_without_its_package_is_refused(
     assert "pip install 'distillkit[instruct]'" in refuses("evaluation.rouge_examples=5")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is here")
 def test_a_harness_that_is_not_installed_is_refused(refuses: Refuses) -> None:
     assert "pip install 'distillkit[harness]'" in refuses("evaluation.harness=[hellaswag]")
@@ -69,6 +70,7 @@ def test_a_classifier_has_no_tasks_of_the_harness(
     assert "task=causal_lm" in result.err
 
 
+@pytest.mark.slow
 def test_a_recipe_cannot_name_a_folder_of_tasks(
     refuses: Refuses, with_harness: None, tmp_path: Path
 ) -> None:

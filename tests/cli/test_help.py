@@ -65,6 +65,7 @@ def test_an_unknown_command_is_told_the_nearest(distillkit: Distillkit) -> None:
     refused(distillkit("xyz"), "xyz: no such command; there are ", *RUNS, *TOOLS)
 
 
+@pytest.mark.slow
 def test_the_table_of_recipes_shows_all_they_say(distillkit: Distillkit) -> None:
     result = distillkit("recipes")
     assert result.code == 0
@@ -75,6 +76,7 @@ def test_the_table_of_recipes_shows_all_they_say(distillkit: Distillkit) -> None
         assert all(word in shown for field in FIELDS for word in about[field].split())
 
 
+@pytest.mark.slow
 def test_a_users_recipes_stand_in_the_table(distillkit: Distillkit, tmp_path: Path) -> None:
     (tmp_path / "mine" / "recipes").mkdir(parents=True)
     (tmp_path / "mine" / "recipes" / "own.yaml").write_text("about: {expects: accuracy 0.99}\n")

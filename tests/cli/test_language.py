@@ -76,6 +76,7 @@ def test_one_store_serves_other_batches_packings_seeds_and_losses(
     assert kinds(tmp_path / "workspace").count("student") == trained + starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("targets", "more"),
     [
@@ -111,6 +112,7 @@ def test_each_way_of_keeping_targets_trains_a_student(
     assert "entropy" in looked.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [
@@ -188,6 +190,7 @@ def test_conversations_that_cannot_be_read_stop_before_the_teacher_is_asked(
     assert "targets" not in kinds(tmp_path / "workspace")
 
 
+@pytest.mark.slow
 def test_a_store_captured_at_another_temperature_is_refused_before_any_work(
     distillkit: Distillkit, words: list[str], tmp_path: Path
 ) -> None:

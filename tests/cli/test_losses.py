@@ -62,6 +62,7 @@ def test_what_a_store_of_a_few_entries_cannot_give_is_refused_before_any_work(
     assert not list((tmp_path / "workspace").glob("teacher-*"))
 
 
+@pytest.mark.slow
 def test_a_softmax_inside_a_mixture_is_no_loss_for_one_real_value(
     distillkit: Distillkit, fresh: list[str]
 ) -> None:

@@ -40,6 +40,7 @@ def test_it_learns_what_the_teacher_has_inside(loss: str, words: list[str], tmp_
     assert not list(Path(workspace).glob("targets-*"))
 
 
+@pytest.mark.slow
 def test_logits_may_be_had_online_and_are_those_of_a_store(
     words: list[str], tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
     assert not list((tmp_path / "w").glob("teacher-*"))
 
 
+@pytest.mark.slow
 def test_generate_targets_has_nothing_to_keep(words: list[str], tmp_path: Path) -> None:
     done = run(tmp_path, "generate-targets", *words, "targets=online")
     assert done.code == 2

@@ -47,6 +47,7 @@ def test_a_changed_last_phase_does_not_repeat_the_first(done: Finished) -> None:
     assert len(after) == 3 and before.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_the_second_phase_begins_with_the_weights_of_the_first(
     done: Finished, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_each_command_knows_the_phases(done: Finished) -> None:
     assert kept.code == 0, kept.err
 
 
+@pytest.mark.slow
 def test_a_phase_that_is_not_there_is_named_before_anything_is_done(
     done: Finished, tmp_path: Path
 ) -> None:

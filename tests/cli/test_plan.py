@@ -208,6 +208,7 @@ def test_a_teacher_that_cannot_be_described_is_said_and_the_rest_is_told(
     assert "not described without loading it (teacher.body = x: it has a secret)" in result.out
 
 
+@pytest.mark.slow
 def test_hardware_by_name(distillkit: Distillkit, language_words: list[str]) -> None:
     result = distillkit("plan", *language_words, "hardware=h100")
     work = table(result, "work, on one h100")
@@ -267,6 +268,7 @@ def test_what_a_run_would_refuse_is_refused(
     refused(distillkit("plan", *but(fresh, word)), said)
 
 
+@pytest.mark.slow
 def test_a_store_of_another_teacher_is_refused(
     distillkit: Distillkit, fresh: list[str], finished: Finished
 ) -> None:
@@ -276,12 +278,14 @@ def test_a_store_of_another_teacher_is_refused(
     refused(distillkit("plan", *words), "made by another teacher")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_planned_one_by_one(distillkit: Distillkit, fresh: list[str]) -> None:
     result = distillkit("plan", "-m", *fresh, "loss.temperature=1,2")
     assert result.code == 0, result.err
     assert sum(line.strip() == "artifacts" for line in result.out.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_other_texts_are_other_artifacts(
     distillkit: Distillkit, again: list[str], tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def test_it_is_planned(
     assert "cannot be told" not in result.out
 
 
+@pytest.mark.slow
 def test_a_siamese_student_learns_to_score_pairs(
     distillkit: Distillkit, body: Path, tmp_path: Path
 ) -> None:

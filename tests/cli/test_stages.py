@@ -37,6 +37,7 @@ def test_the_stages_alone_make_what_train_makes(
     assert "report: outputs/" in measured.out
 
 
+@pytest.mark.slow
 def test_evaluate_shows_what_train_showed(
     distillkit: Distillkit, finished: Finished, again: list[str], tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_evaluate_shows_what_train_showed(
     assert results(tmp_path)["rows"] == results(finished.folder)["rows"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "missing", "makes"),
     [
@@ -63,6 +65,7 @@ def test_a_stage_names_the_command_that_makes_what_it_lacks(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_train_again_makes_nothing_but_a_report(
     distillkit: Distillkit, finished: Finished, again: list[str], tmp_path: Path
 ) -> None:

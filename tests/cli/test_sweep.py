@@ -92,6 +92,7 @@ def test_a_sweep_with_a_bad_value_does_not_begin(
     assert not (tmp_path / "workspace").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_run_does_not_stop_the_others(
     distillkit: Distillkit, again: list[str], tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_refused_run_does_not_stop_the_others(
     assert done.parent.name == "1"
 
 
+@pytest.mark.slow
 def test_a_stage_can_be_swept_too(distillkit: Distillkit, again: list[str], tmp_path: Path) -> None:
     before = kinds(tmp_path / "workspace").count("student")
     result = distillkit("train-student", "-m", *again, "loss=logit_mse,soft_cross_entropy")

@@ -86,6 +86,7 @@ def test_a_store_of_a_newer_distillkit_is_refused(distillkit: Distillkit, store:
 # targets.path
 
 
+@pytest.mark.slow
 def test_a_store_of_this_run_is_taken_as_it_is(
     distillkit: Distillkit, fresh: list[str], store: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_store_of_this_run_is_taken_as_it_is(
     assert not {"teacher", "targets"} & set(kinds(tmp_path / "workspace"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -110,6 +112,7 @@ def test_a_store_of_another_teacher_or_data_is_refused(
     refused(distillkit("train-student", *words), f"targets.path = {store}", "made by", *said)
 
 
+@pytest.mark.slow
 def test_a_store_of_another_tokenizer_is_refused(
     distillkit: Distillkit, fresh: list[str], body: Path, store: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +133,7 @@ def test_a_damaged_store_is_not_learnt_from(
 # merge and export
 
 
+@pytest.mark.slow
 def test_merged_stores_are_one_that_a_run_takes(
     distillkit: Distillkit, fresh: list[str], store: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +149,7 @@ def test_merged_stores_are_one_that_a_run_takes(
     assert learnt.code == 0, learnt.err
 
 
+@pytest.mark.slow
 def test_the_average_of_two_teachers_teaches_another_student(
     distillkit: Distillkit, again: list[str], store: Path, tmp_path: Path
 ) -> None:
@@ -165,6 +170,7 @@ def test_the_average_of_two_teachers_teaches_another_student(
     assert len(found) == 2, "the student of one store was taken for that of the other"
 
 
+@pytest.mark.slow
 def test_a_store_under_another_codec_serves_the_same_run(
     distillkit: Distillkit, fresh: list[str], store: Path, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def several(common: list[str], reviews: tuple[Path, Path], tmp_path: Path) -> li
     return [*common, "task=multi_label", "loss=bernoulli_kl", "loss.hard_weight=0.5", *data, *more]
 
 
+@pytest.mark.slow
 def test_multi_label(distillkit: Distillkit, several: list[str], tmp_path: Path) -> None:
     found = trained(distillkit, tmp_path, *several)
     assert found["headline"] == "micro_f1"
@@ -78,7 +79,7 @@ def test_multi_label(distillkit: Distillkit, several: list[str], tmp_path: Path)
     ("change", "said"),
     [
         (["loss=forward_kl"], "multi_label takes loss=bernoulli_kl or loss=logit_mse"),
-        (["targets=top_k", "targets.codec.k=2"], "choose targets=stored"),
+        (["targets=top_k", "targets.codec.k=2"], "with targets=last_hidden or targets=stored"),
         (["task=classification"], "loss = BernoulliKL: takes each output by itself"),
         (["data.label_separator=null"], "which is no list of labels; write lists, or set data.la"),
         (["task=token_classification"], "data: TextData is not for TokenClassification; choose d"),
@@ -99,6 +100,7 @@ def documents(body: Path, common: list[str], tmp_path: Path) -> list[str]:
     return but([*common, "task=masked_lm", "task.masks=2", *data, *more], "data.test_fraction=0.2")
 
 
+@pytest.mark.slow
 def test_masked_lm(distillkit: Distillkit, documents: list[str], tmp_path: Path) -> None:
     found = trained(distillkit, tmp_path, *documents)
     assert found["headline"] == "perplexity"
@@ -112,6 +114,7 @@ def test_masked_lm(distillkit: Distillkit, documents: list[str], tmp_path: Path)
     AutoModelForMaskedLM.from_pretrained(report(tmp_path) / "student")
 
 
+@pytest.mark.slow
 def test_a_ready_teacher_is_cut_to_a_student_of_fewer_layers(
     distillkit: Distillkit, documents: list[str], body: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +159,7 @@ def questions(common: list[str], tmp_path: Path) -> list[str]:
     return but([*common, "task=question_answering", *data], *more)
 
 
+@pytest.mark.slow
 def test_question_answering(distillkit: Distillkit, questions: list[str], tmp_path: Path) -> None:
     found = trained(distillkit, tmp_path, *questions)
     assert found["headline"] == "f1"
@@ -169,6 +173,7 @@ def test_question_answering(distillkit: Distillkit, questions: list[str], tmp_pa
     AutoModelForQuestionAnswering.from_pretrained(report(tmp_path) / "student")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "targets",
     [["top_k", "targets.codec.k=20"], pytest.param(["sampled"], marks=pytest.mark.slow)],

@@ -35,7 +35,7 @@ STAGES = {
     [
         pytest.param("data", marks=pytest.mark.slow),
         pytest.param("teacher", marks=pytest.mark.slow),
-        "targets",
+        pytest.param("targets", marks=pytest.mark.slow),
         "student",
     ],
 )

@@ -31,6 +31,7 @@ def test_a_workspace_that_cannot_be_written_is_refused_at_once(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [pytest.param(20_000, marks=pytest.mark.slow), 90_000])
 def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_when_there_is_room(
     limit: int, body: Path, reviews: tuple[Path, Path], tmp_path: Path
@@ -70,6 +71,7 @@ def test_an_altered_shard_is_found_before_training_starts(
     assert not list(tmp_path.glob("workspace/.partial/student-*/checkpoint-*"))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_stops_and_names_step_and_learning_rate(
     body: Path, reviews: tuple[Path, Path], tmp_path: Path
 ) -> None:

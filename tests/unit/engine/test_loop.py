@@ -250,6 +250,7 @@ def test_micro_batches_change_nothing_but_rounding(tmp_path: Path) -> None:
     torch.testing.assert_close(weights(cut), weights(whole), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
     run_two(toy.__name__, tmp_path)
     train(tmp_path / "one", model := net(dropout=0), **toy.TOGETHER)

@@ -72,6 +72,7 @@ def test_greedy_takes_the_most_likely_token_of_the_real_ones(tokenizer: Ids) -> 
         ids.append(token)
 
 
+@pytest.mark.slow
 def test_draws_follow_the_whole_distribution_of_the_model(tokenizer: Ids) -> None:
     model = model_for(tokenizer, sharper=15.0)
     (asked,) = prompts(7)

@@ -165,6 +165,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_it_loads_where_distillkit_is_not_installed(tokenizer: Any, tmp_path: Path) -> None:
     expected = {}
     for kind in SHAPES:
