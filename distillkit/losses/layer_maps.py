@@ -16,7 +16,7 @@ def layer_pairs(
 
     Of a student with M layers and a teacher with N, M <= N:
     `uniform` takes layer m to N m / M, rounded down (TinyBERT: Jiao et al. 2020,
-    https://arxiv.org/abs/1909.10351, section 3.2);
+    https://arxiv.org/abs/1909.10351, section 3.1);
     `skip` does, but for the last layer, whose output the soft targets speak of (PKD-Skip: Sun et
     al. 2019, https://arxiv.org/abs/1908.09355, section 3.2);
     `last` takes layers 1 to M - 1 to the teacher's last before its final one (PKD-Last);

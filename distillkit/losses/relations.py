@@ -26,7 +26,7 @@ def relation(
 
     With a layer's queries, keys and its own heads these are its attention scores. The number of
     relation heads is free, so that models of other widths and heads can be compared: Wang et al.
-    2021 (MiniLM v2), https://arxiv.org/abs/2012.15828, equations 2 to 4.
+    2021 (MiniLM v2), https://arxiv.org/abs/2012.15828, section 3.1.
     """
 
     def split(vectors: Tensor) -> Tensor:
@@ -51,8 +51,8 @@ def relation_kl(student: Relation, teacher: Relation, mask: Mask) -> Values:
     """KL(teacher || student) of the softmax over the keys, in nats, mean over heads and queries.
 
     Of attention scores and of value relations: Wang et al. 2020 (MiniLM),
-    https://arxiv.org/abs/2002.10957, equations 4 to 6. Of any relation: Wang et al. 2021
-    (MiniLM v2), https://arxiv.org/abs/2012.15828, equation 5.
+    https://arxiv.org/abs/2002.10957, sections 3.1 and 3.2. Of any relation: Wang et al. 2021
+    (MiniLM v2), https://arxiv.org/abs/2012.15828, section 3.1.
     """
     padding = ~mask[:, None, None, :]
     log_p = F.log_softmax(at_least_float32(teacher).masked_fill(padding, -math.inf), dim=-1)
@@ -82,7 +82,7 @@ def flow_mse(
 
     The matrix is the mean of a b^T over a text's tokens, of two layers' hidden states a and b: how
     features flow from one to the other. Yim et al. 2017 (FSP), "A Gift from Knowledge
-    Distillation", equations 1 and 2. Student and teacher need the same widths.
+    Distillation", section 3. Student and teacher need the same widths.
     """
     share = mask / mask.sum(dim=-1, keepdim=True).clamp_min(1)
 

@@ -20,7 +20,7 @@ def standardised_kl(
 ) -> Values:
     """`forward_kl` of both softmaxes of `z_scores`.
 
-    Sun et al. 2024, https://arxiv.org/abs/2403.01929, algorithm 1.
+    Sun et al. 2024, https://arxiv.org/abs/2403.01427, algorithm 1.
     """
     return forward_kl(
         z_scores(student),
