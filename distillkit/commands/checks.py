@@ -49,9 +49,15 @@ UNFIT = {  # why a loss does not fit what outputs mean, and what does
 def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
     """Where the soft targets come from, chosen where the loss leaves no choice.
 
-    Raises `ConfigError` where a store was asked for that cannot hold what the loss looks at.
+    Raises `ConfigError` where a store was asked for that cannot hold what the loss looks at, and
+    for what is no loss.
     """
     targets, loss = road.targets, road.loss
+    if not isinstance(loss, Loss):
+        raise ConfigError(
+            f"loss._target_ = {road.cfg.loss['_target_']}: no loss; a loss is derived from "
+            "distillkit.losses.Loss"
+        )
     if isinstance(targets, OnlineTargets) or not loss.looks_inside:
         return targets
     name = type(loss).__name__
@@ -86,11 +92,6 @@ def check_fit(road: "Road") -> None:
     check_averaged(road)
     if isinstance(road.loss, HardLabelLoss) and road.given_store:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
-    if not isinstance(road.loss, Loss):
-        raise ConfigError(
-            f"loss._target_ = {road.cfg.loss['_target_']}: no loss; a loss is derived from "
-            "distillkit.losses.Loss"
-        )
     check_outputs(road.task, road.loss)
     if "student" in road.makes and isinstance(road.student, ScratchStudent):
         road.student.check_is_new()

@@ -59,7 +59,18 @@ def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, A
             f"the same student and seed, {learnt['fit']['steps']:,} steps over the "
             f"{learnt['examples']:,} labelled examples, hard labels only"
         )
+        before = _steps_before(road)
+        if before:
+            run["control"] += f"; the student had {before:,} steps more, in earlier phases"
     return run
+
+
+def _steps_before(road: Road) -> int:
+    """The steps of the phases that this one starts from, whose work a control does without."""
+    if road.before is None:
+        return 0
+    earlier = road.before.trained(road.before.student_role)
+    return int(earlier.facts()["fit"]["steps"]) + _steps_before(road.before)
 
 
 def _layer_maps(road: Road) -> dict[str, str]:

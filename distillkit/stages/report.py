@@ -260,20 +260,34 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
             if metric in row
         ],
     )
-    # code of ours that transformers lacks lies beside the weights
-    trust = ", trust_remote_code=True" if results.get("own_code") else ""
     use = [
         "```python",
         f"from transformers import {loader}, AutoTokenizer",
         "",
-        f'model = {loader}.from_pretrained("PATH"{trust})',
-        f'tokenizer = AutoTokenizer.from_pretrained("PATH"{trust})',
+        f'model = {loader}.from_pretrained("PATH")',
+        'tokenizer = AutoTokenizer.from_pretrained("PATH")',
         "```",
     ]
+    if results.get("own_code"):
+        use = [*OWN_CODE, "", *use]
     lines = ["---", data.to_yaml(), "---", f"# {name}", ""]
     lines += [f"Distilled with distillkit, recipe `{recipe}`.", "", *sentences(results), ""]
     lines += [*markdown_table(results), "", footnote(results) + ".", "", "## Use", "", *use, ""]
     return "\n".join(lines)
+
+
+OWN_CODE = [  # with distillkit at hand no code of the folder need be trusted
+    "transformers lacks this architecture, distillkit has it:",
+    "",
+    "```python",
+    "from distillkit.students.architectures import register_architectures",
+    "",
+    "register_architectures()",
+    "```",
+    "",
+    "Where distillkit is not installed, the same code lies beside the weights. Read it, then let",
+    "transformers run it with `trust_remote_code=True` in both calls.",
+]
 
 
 def _any(results: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -68,3 +68,12 @@ def test_a_softmax_inside_a_mixture_is_no_loss_for_one_real_value(
 ) -> None:
     words = but(fresh, "task=regression", "loss=mixture", without="loss.")
     refused(distillkit("train", *words), "loss = Mixture: a softmax over one real-valued output")
+
+
+def test_what_is_no_loss_of_ours_is_refused_in_one_line(
+    distillkit: Distillkit, again: list[str]
+) -> None:
+    other = "torch.nn.modules.loss.MSELoss"
+    words = [*but(again, without="loss."), "loss=hard_labels", f"loss._target_={other}"]
+    said = refused(distillkit("train", *words), f"loss._target_ = {other}: no loss")
+    assert "distillkit.losses.Loss" in said

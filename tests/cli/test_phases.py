@@ -16,7 +16,7 @@ def done(
     body: Path, reviews: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Finished:
     folder = tmp_path_factory.mktemp("phases")
-    words = [*tiny.small(body, *reviews, folder / "w"), *QUICK, "control=false"]
+    words = [*tiny.small(body, *reviews, folder / "w"), *QUICK, "evaluation.resamples=5"]
     words = [word for word in words if not word.startswith("targets.")]
     return Finished(words, folder / "w", folder, run(folder, "train", *words, PHASES))
 
@@ -34,8 +34,10 @@ def test_it_trains_each_and_says_what_each_did(done: Finished) -> None:
         ("layers", "new weights"),
         ("joint", "layers"),
     ]
-    assert "- phase joint: starts from layers" in path.with_name("report.md").read_text()
-    assert len(students(done)) == 2
+    report = path.with_name("report.md").read_text()
+    assert "- phase joint: starts from layers" in report
+    assert f"the student had {told[0]['steps']:,} steps more, in earlier phases" in report
+    assert len(students(done)) == 3  # one a phase, and the control
 
 
 def test_a_changed_last_phase_does_not_repeat_the_first(done: Finished) -> None:
@@ -44,7 +46,7 @@ def test_a_changed_last_phase_does_not_repeat_the_first(done: Finished) -> None:
     assert again.code == 0, again.err
     assert "student, layers" not in again.err
     after = students(done)
-    assert len(after) == 3 and before.items() <= after.items()
+    assert len(after) == 4 and before.items() <= after.items()
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.engine.collation import Collator
@@ -20,6 +21,7 @@ from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.records import SoftTargets
 from distillkit.stages.learning import Distillation, Recipe
+from distillkit.stages.online import OnlineTeacher
 from distillkit.tasks import CausalLM
 from distillkit.tasks.causal_models import load_causal_lm, load_causal_tokenizer
 from tests.contract.listing import LOSSES, Loss
@@ -76,19 +78,33 @@ class Answers:
 
 def step(loss: Loss, teacher: Path, cut: str) -> Step:
     """(loss, gradients by name) of one optimizer step on all examples."""
-    accelerator = Accelerator(cpu=True)
     tokenizer = load_causal_tokenizer(str(teacher), key="")
     model: Any = load_causal_lm(str(teacher), key="").eval()
-    vocabulary = len(tokenizer)
-    table = examples(vocabulary)
-    block, micro = CUTS[cut]
     weights = {"hard_weight": 0.5} if loss.target == "logits" else {}
+    store = Answers(examples(len(tokenizer)), len(tokenizer))
+    return taught(loss.module(**weights), model, tokenizer, cut, store=store)
+
+
+def taught(
+    loss: nn.Module,
+    model: Any,
+    tokenizer: Any,
+    cut: str,
+    *,
+    store: Answers | None = None,
+    teacher: OnlineTeacher | None = None,
+) -> Step:
+    """(loss, gradients by name) of one optimizer step, taught by a store or a teacher."""
+    accelerator = Accelerator(cpu=True)
+    table = examples(len(tokenizer))
+    block, micro = CUTS[cut]
     recipe = Recipe(
         task=CausalLM(max_length=BLOCK),
-        loss=loss.module(**weights),
+        loss=loss,  # type: ignore[arg-type]
         examples=table,
         validation=table,
-        store=Answers(table, vocabulary),  # type: ignore[arg-type]
+        store=store,  # type: ignore[arg-type]
+        teacher=teacher,
         make_optimizer=torch.optim.SGD,
         schedule=lambda step, steps: 1.0,
         settings=TrainSettings(steps=1, micro_batch_size=micro),
@@ -101,18 +117,19 @@ def step(loss: Loss, teacher: Path, cut: str) -> Step:
         else PackedPlan(table.lengths, size=EXAMPLES, seed=0, block=block)
     )
     assert sorted(plan.batch(1)) == list(range(EXAMPLES))
-    trained = accelerator.prepare(Learner(model, Distillation(recipe, model, tokenizer, CPU)))
+    learner = Learner(model, Distillation(recipe, model, tokenizer, CPU))
+    trained = accelerator.prepare(learner)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(
         accelerator,
         trained,
         plan.pieces(1, rows=micro, rank=rank, world=world),
         plan.batch(1),
-        Collator(table, pad_id=0, device=CPU, block=block),
+        Collator(table, pad_id=0, device=CPU, block=block, by_text=recipe.loss.looks_inside),
         int(table.positions.sum()),
         torch.float32,
     )
-    named = model.named_parameters()
+    named = learner.named_parameters()
     return shares["loss"], {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 

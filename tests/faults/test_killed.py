@@ -55,6 +55,34 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     assert not list(tmp_path.glob("workspace/.partial/*"))
 
 
+PHASES = [
+    "phases={layers:['loss=hidden_mse'],joint:['loss.hard_weight=0.5']}",
+    "trainer.epochs=2",
+    "control=false",
+    "trainer.checkpoint_seconds=0",
+]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_inside_each_of_its_phases_goes_on_there(
+    body: Path, reviews: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The projections of the first phase are the loss's own: its checkpoint has them too."""
+    words = [w for w in tiny.small(body, *reviews, tmp_path / "w") if not w.startswith("targets.")]
+    alone = [*words[:-2], f"workspace={tmp_path / 'alone'}", words[-1], *PHASES]
+    done = tiny.run("train", *alone, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words += PHASES
+    assert kill_when(words, tmp_path, "w/.partial/student-*/checkpoint-0000003*")
+    first = list(tmp_path.glob("w/.partial/student-*"))
+    assert kill_when(words, tmp_path, "w/student-*")  # the first phase is over
+    again = tiny.run("train", *words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "student, layers" not in again.stderr
+    assert (tmp_path / "w" / first[0].name).is_dir()
+    assert weights(tmp_path / "w") == weights(tmp_path / "alone")
+
+
 @pytest.mark.slow
 def test_two_runs_that_make_the_same_artifacts_both_end_well(
     undisturbed: dict[str, str], body: Path, reviews: tuple[Path, Path], tmp_path: Path

@@ -114,3 +114,25 @@ def test_a_row_ends_where_the_next_example_would_not_fit() -> None:
     rows, begins = packed(np.array([3, 2, 4, 1, 9, 1]), 5)
     assert rows.tolist() == [0, 0, 1, 1, 2, 3]
     assert begins.tolist() == [0, 3, 0, 4, 0, 0]
+
+
+def test_texts_are_found_in_rows_of_their_own_and_in_shared_ones(collate: Collator) -> None:
+    alone = replace(collate, by_text=True)(np.array([2, 1]))
+    assert alone.mask is not None and alone.owners is not None
+    assert alone.mask.tolist() == [[True, False, False, False], [True] * 4]
+    assert alone.owners.tolist() == [0, 1]
+    assert alone.places is None
+    shared = replace(collate, by_text=True, block=6)(np.array([0, 1, 2]))
+    assert shared.places is not None and shared.mask is not None
+    flat = shared.inputs["input_ids"].flatten()
+    found = [flat[p][m].tolist() for p, m in zip(shared.places, shared.mask, strict=True)]
+    assert found == [[1, 2], [3, 4, 5, 6], [7]]
+
+
+def test_a_counted_position_belongs_to_its_text(collate: Collator) -> None:
+    counted = np.array([True, False, True, True, False, True, True])
+    labels = np.arange(5)
+    table = replace(collate.table, counted=counted, labels=labels, labelled=labels >= 0)
+    batch = replace(collate, table=table, by_text=True)(np.array([1, 0, 2]))
+    assert batch.owners is not None
+    assert batch.owners.tolist() == [0, 0, 0, 1, 2]

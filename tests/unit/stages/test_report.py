@@ -106,4 +106,5 @@ def test_the_model_card_says_where_the_student_brings_its_own_code() -> None:
     plain = model_card(results(), name="my-student", recipe="mine")
     assert "trust_remote_code" not in plain
     card = model_card(results() | {"own_code": True}, name="my-student", recipe="mine")
-    assert card.count('from_pretrained("PATH", trust_remote_code=True)') == 2
+    assert "register_architectures()" in card  # the way that trusts no code of the folder
+    assert "`trust_remote_code=True`" in card
