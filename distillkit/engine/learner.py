@@ -20,6 +20,11 @@ class Objective(torch.nn.Module, ABC):
     saved model has nothing of it.
     """
 
+    @property
+    def passes_over(self) -> bool:
+        """Whether some of the model's parameters may get no gradient, and other processes wait."""
+        return False
+
     @abstractmethod
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The terms of the loss on one micro-batch."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from distillkit.artifacts import atomic
 from distillkit.engine.batching import Plan
@@ -57,7 +57,7 @@ def fit(
     Raises `TrainingError` when the loss is no longer a number.
     """
     out.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator()
+    accelerator = accelerator_for(objective)
     learner = Learner(model, objective).to(accelerator.device)
     optimizer = make_optimizer(parameter_groups(learner))
     base_rates = [group["lr"] for group in optimizer.param_groups]
@@ -123,6 +123,16 @@ def fit(
         seconds=progress.seconds,
         history=progress.history,
     )
+
+
+def accelerator_for(objective: Objective, *, cpu: bool = False) -> Accelerator:
+    """What shares training out to processes.
+
+    DDP waits for the gradient of every parameter, unless it is told to look for those that the
+    loss passes over; that costs a walk over the graph, and a warning where there are none.
+    """
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=objective.passes_over)
+    return Accelerator(cpu=cpu, kwargs_handlers=[ddp])
 
 
 def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:

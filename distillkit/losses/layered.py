@@ -36,6 +36,7 @@ class LayeredLoss(Loss):
 
     needs_soft_targets = False
     looks_inside = True
+    passes_over = True
     term = "layers"
     lowest = 1  # layer that can be compared; 0 is the embeddings
 

@@ -43,6 +43,7 @@ class Loss(nn.Module, ABC):
     needs_teacher = True
     needs_soft_targets = True  # or it learns from what is inside of the teacher alone
     looks_inside = False
+    passes_over = False  # parameters of the student, the head's for one, which then get no gradient
     takes: tuple[Distribution, ...] = ("softmax", "choice", "bernoulli", "real")
 
     def __init__(self, weights: Mapping[str, Schedule]) -> None:

@@ -44,6 +44,7 @@ class Mixture(Loss):
         losses = self._losses().values()
         self.needs_soft_targets = any(loss.needs_soft_targets for loss in losses)
         self.looks_inside = any(loss.looks_inside for loss in losses)
+        self.passes_over = all(loss.passes_over for loss in losses)
         self.takes = tuple(d for d in Loss.takes if all(d in loss.takes for loss in losses))
 
     @property

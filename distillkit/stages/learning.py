@@ -154,6 +154,11 @@ class Distillation(Objective):
             self._watch = watch(model, mine)
             recipe.teacher.look_at(theirs)
 
+    @property
+    def passes_over(self) -> bool:
+        """Whether the loss may leave parameters of the model without a gradient."""
+        return self.loss.passes_over
+
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The loss's terms on one micro-batch."""
         with self._watch() if self._watch else nullcontext():

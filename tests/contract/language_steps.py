@@ -16,7 +16,7 @@ from torch import nn
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.engine.collation import Collator
 from distillkit.engine.learner import Learner
-from distillkit.engine.loop import _accumulate
+from distillkit.engine.loop import _accumulate, accelerator_for
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.records import SoftTargets
@@ -95,7 +95,6 @@ def taught(
     teacher: OnlineTeacher | None = None,
 ) -> Step:
     """(loss, gradients by name) of one optimizer step, taught by a store or a teacher."""
-    accelerator = Accelerator(cpu=True)
     table = examples(len(tokenizer))
     block, micro = CUTS[cut]
     recipe = Recipe(
@@ -117,7 +116,9 @@ def taught(
         else PackedPlan(table.lengths, size=EXAMPLES, seed=0, block=block)
     )
     assert sorted(plan.batch(1)) == list(range(EXAMPLES))
-    learner = Learner(model, Distillation(recipe, model, tokenizer, CPU))
+    objective = Distillation(recipe, model, tokenizer, CPU)
+    accelerator = accelerator_for(objective, cpu=True)
+    learner = Learner(model, objective)
     trained = accelerator.prepare(learner)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(

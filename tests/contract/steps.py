@@ -18,7 +18,7 @@ from torch import Tensor
 from distillkit.engine.batching import PaddedPlan
 from distillkit.engine.collation import Collator
 from distillkit.engine.learner import Learner
-from distillkit.engine.loop import _accumulate
+from distillkit.engine.loop import _accumulate, accelerator_for
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.records import Batch, LabelSpace, SoftTargets
@@ -101,7 +101,6 @@ def step(
     padding: int = 0,
 ) -> Step:
     """(loss, gradients by name) of one optimizer step on the first `count` examples."""
-    accelerator = Accelerator(cpu=True)
     weights = {"hard_weight": 0.5} if loss.target == "logits" else {}
     table = examples(loss)
     recipe = Recipe(
@@ -116,7 +115,9 @@ def step(
         seed=0,
         batch_key="",
     )
-    trained = accelerator.prepare(Learner(model, Distillation(recipe, model, None, CPU)))
+    objective = Distillation(recipe, model, None, CPU)
+    accelerator = accelerator_for(objective, cpu=True)
+    trained = accelerator.prepare(Learner(model, objective))
     plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(
