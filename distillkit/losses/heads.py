@@ -26,12 +26,21 @@ def project(
 
 
 def raw_logits(
-    hidden: Float[Tensor, "positions hidden"], head: Head
+    hidden: Float[Tensor, "positions hidden"], head: Head, *, into: Tensor | None = None
 ) -> Float[Tensor, "positions {head.size}"]:
-    """h W^T + b, before scale and softcap."""
+    """h W^T + b, before scale and softcap.
+
+    Written to the first rows of `into` if it is given; it takes part in no gradient then.
+    """
     assert head.size <= len(head.weight), "a head cannot have more classes than rows"
+    weight = head.weight[: head.size]
     with torch.autocast(hidden.device.type, enabled=False):
-        logits: Tensor = _Product.apply(hidden, head.weight[: head.size])
+        logits: Tensor
+        if into is None:
+            logits = _Product.apply(hidden, weight)
+        else:
+            h, w = operands(hidden, weight)
+            logits = torch.mm(h, w.T, out=into[: len(h)])
         return logits if head.bias is None else logits.add_(head.bias[: head.size])
 
 

@@ -77,7 +77,7 @@ def as_stored(values: Tensor, dtype: Float) -> np.ndarray:
             f"targets.codec.dtype = {dtype}: the teacher's outputs go beyond {largest:,.0f}; "
             "set targets.codec.dtype=float32"
         )
-    stored = values.to(kept).cpu()
+    stored = values.to(kept, copy=True).cpu()  # the next chunk's logits take the memory of these
     return (stored.view(torch.int16) if kept == torch.bfloat16 else stored).numpy()
 
 

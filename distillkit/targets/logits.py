@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from distillkit.errors import TargetsError
-from distillkit.losses.heads import project
+from distillkit.losses.heads import finish, project, raw_logits
 from distillkit.records import HiddenOutputs, Outputs
 
 Said = Outputs | HiddenOutputs
@@ -13,6 +14,10 @@ Said = Outputs | HiddenOutputs
 # again without new pages of memory (measured: 1.4 times as fast as 2**20 or 2**23) ...
 CHUNK = 2**21
 FEWER_LAUNCHES = 16  # ... and so many times more where starting an operation is what costs
+# chunks of which a processor makes one product, in memory that the next one takes again: it reads
+# the head's weights fewer times (measured with 49,152 x 576 weights: 2.1 times as fast as 1, on one
+# thread and on two)
+PRODUCT = 8
 
 
 def count(said: Said) -> int:
@@ -26,16 +31,38 @@ def width(said: Said) -> int:
 
 
 def chunks(said: Said) -> Iterator[tuple[slice, Tensor]]:
-    """(positions, float32 logits [chunk, vocabulary]) of all positions in order."""
+    """(positions, float32 logits [chunk, vocabulary]) of all positions in order.
+
+    The logits are there until the next chunk is asked for.
+    """
     answers = said.logits if isinstance(said, Outputs) else said.hidden
     held = CHUNK if answers.device.type == "cpu" else CHUNK * FEWER_LAUNCHES
     step = max(1, held // width(said))
-    for start in range(0, count(said), step):
-        part = slice(start, min(start + step, count(said)))
+    if isinstance(said, HiddenOutputs) and answers.device.type == "cpu":
+        yield from _projected(said, step)
+        return
+    for part in _parts(count(said), step):
         if isinstance(said, Outputs):
             yield part, said.logits[part].float()
         else:
             yield part, project(said.hidden[part], said.head).float()
+
+
+def _projected(said: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
+    """Chunks of `step` positions out of products of several, which share their memory."""
+    buffer = None
+    for block in _parts(count(said), step * PRODUCT):
+        with torch.no_grad():
+            raw = raw_logits(said.hidden[block], said.head, into=buffer)
+        buffer = raw if buffer is None else buffer
+        for part in _parts(len(raw), step):
+            placed = slice(block.start + part.start, block.start + part.stop)
+            yield placed, finish(raw[part], said.head).float()
+
+
+def _parts(count: int, step: int) -> Iterator[slice]:
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 def check_mass(mass: Tensor) -> None:

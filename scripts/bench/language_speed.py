@@ -41,7 +41,7 @@ from distillkit.examples import TokenTable
 from distillkit.losses import ForwardKL, HardLabelLoss
 from distillkit.records import LabelSpace
 from distillkit.stages import targets as stage
-from distillkit.stages.learning import Recipe, batch_plan, collator, objective
+from distillkit.stages.learning import Distillation, Recipe, batch_plan, collator
 from distillkit.targets import Sampled, StoredTargets, TargetStore
 from distillkit.tasks import CausalLM, Loaded
 
@@ -80,8 +80,6 @@ def llama(vocabulary: int, *, hidden: int, layers: int, heads: int, inner: int) 
 class RandomTeacher:
     """A teacher of SmolLM2-135M's shape, or with fewer layers."""
 
-    may_move = True
-
     def __init__(self, tokenizer: Tokenizer, layers: int) -> None:
         size = len(tokenizer.get_vocab())
         self.model = llama(size, hidden=576, layers=layers, heads=9, inner=1536).eval()
@@ -89,7 +87,7 @@ class RandomTeacher:
         torch.nn.init.normal_(self.model.lm_head.weight, std=SPREAD / 576**0.5)
         self.tokenizer = tokenizer
 
-    def load(self, task: Any, space: LabelSpace) -> Loaded:
+    def place(self, task: Any, space: LabelSpace) -> Loaded:
         return Loaded(self.model, self.tokenizer)
 
 
@@ -192,9 +190,10 @@ def student_ratios(
             optimizer.zero_grad()
 
     def ours(loss: Any, store: TargetStore | None, out: Path) -> None:
+        student = start()
         fit(
-            start(),
-            objective(replace(recipe, loss=loss, store=store), tokenizer, CPU),
+            student,
+            Distillation(replace(recipe, loss=loss, store=store), student, tokenizer, CPU),
             plan,
             table.positions,
             collate,

@@ -1,5 +1,6 @@
 """What holds for every codec, and how `dense` keeps all logits."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,25 @@ def test_chunks_leave_no_trace(
     same(there_and_back(codec, said, [4, 5], folder=tmp_path), whole)
 
 
-@pytest.mark.parametrize("codec", [c for c in EVERY if not isinstance(c, LastHidden)], ids=str)
+OF_LOGITS = [codec for codec in EVERY if not isinstance(codec, LastHidden)]
+
+
+@pytest.mark.parametrize("codec", [*OF_LOGITS, Dense("float32")], ids=str)
+def test_what_is_kept_outlives_the_memory_that_logits_share(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = random_hidden(9, 12)
+    # small whole numbers, so that a product is exact whatever rows are beside it
+    head = replace(found.head, weight=found.head.weight.round())
+    said = replace(found, hidden=found.hidden.round(), head=head)
+    expected = said.hidden @ head.weight[:12].T
+    assert len(expected.unique(dim=0)) == 9
+    monkeypatch.setattr(logits, "CHUNK", 2 * 12)
+    monkeypatch.setattr(logits, "PRODUCT", 2)
+    same(there_and_back(codec, said, [4, 5]), there_and_back(codec, expected, [4, 5]))
+
+
+@pytest.mark.parametrize("codec", OF_LOGITS, ids=str)
 def test_hidden_states_are_kept_as_their_logits_are(codec: Codec) -> None:
     said = random_hidden(9, 12, bias=torch.linspace(-1, 1, 15), scale=0.5, softcap=3.0)
     raw = said.hidden @ said.head.weight[:12].T + torch.linspace(-1, 1, 15)[:12]
