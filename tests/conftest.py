@@ -50,10 +50,13 @@ def distillkit(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Distillkit]:
     """Run a command line in this process, in a folder of its own; never raises."""
+    from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
     from distillkit import cli
 
+    # Hydra composes once more to see whether a file sets hydra.mode: none does, and it takes long
+    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -11,7 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from distillkit.config import paths
 from distillkit.errors import ConfigError
@@ -72,7 +75,7 @@ class Composer:
         self._search = [f"hydra.searchpath=[file://{user_folder}]"] if user_folder else []
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoader)
-        self._loader = loader
+        self.parser = OverridesParser.create(loader)
         self._user_folder = user_folder
 
     def groups(self) -> dict[str, list[str]]:
@@ -83,17 +86,41 @@ class Composer:
                 found[group] = sorted({*found.get(group, []), *choices})
         return found | {"recipe": sorted(paths.recipe_files(self._user_folder))}
 
-    @property
-    def loader(self) -> ConfigLoader:
-        """Hydra's own, for the parser of globs."""
-        return self._loader
-
     def compose(self, overrides: list[str]) -> tuple[DictConfig, Any]:
         """The run config that these overrides make, and Hydra's own settings as plain data.
 
         Composing takes nearly all of a check's time, and the phases of a run, as the choices of a
-        sweep, begin with the same groups: what was composed is kept as long as no file changed.
+        sweep, begin with the same groups: what was composed is kept as long as no file changed, and
+        overrides that only give a key a value are written over it, as Hydra does it.
         """
+        values = self._values(overrides)
+        try:
+            cfg, hydra = self._kept([word for word in overrides if word not in values])
+            for value in values.values():
+                add = value.type == OverrideType.FORCE_ADD
+                OmegaConf.update(cfg, value.key_or_group, value.value(), force_add=add)
+        except OmegaConfBaseException:
+            return self._kept(overrides)  # Hydra says what is wrong
+        return cfg, hydra
+
+    def _values(self, overrides: list[str]) -> dict[str, Override]:
+        """The overrides that give a key of the run a value, if there are none of other kinds.
+
+        Overrides are applied in order: none may be taken out from among additions and deletions.
+        """
+        groups = self.groups()
+        parsed = [self.parser.parse_overrides([word])[0] for word in overrides]
+        rest = [o for o in parsed if o.key_or_group not in groups and "/" not in o.key_or_group]
+        plain = all(
+            o.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
+            and o.package is None
+            and not o.is_sweep_override()
+            and o.key_or_group.partition(".")[0] != "hydra"
+            for o in rest
+        )
+        return {str(o.input_line): o for o in rest} if plain else {}
+
+    def _kept(self, overrides: list[str]) -> tuple[DictConfig, Any]:
         key = (tuple(overrides), self._user_folder, _written(self._user_folder))
         if key not in _COMPOSED:
             if len(_COMPOSED) >= MOST_COMPOSED:

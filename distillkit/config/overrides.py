@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -53,7 +52,7 @@ class _Check:
     def __init__(self, composer: Composer, words: list[str], user_folder: Path | None) -> None:
         self.composer, self.user_folder = composer, user_folder
         self.groups = composer.groups()
-        self.parser = OverridesParser.create(composer.loader)
+        self.parser = composer.parser
         self.faults: dict[str, str] = {}
         self._check_names_of_user_entries()
         self.parsed = [p for p in map(self._parse, words) if p is not None]

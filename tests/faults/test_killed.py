@@ -1,11 +1,13 @@
 """Runs that are really killed (SIGKILL) and started again with the same command."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests import tiny
+from tests.cli.runs import QUICK, but, run
 from tests.faults.kills import kill_when, weights
 
 SLOW = ["trainer.checkpoint_seconds=0", "teacher.epochs=1", "trainer.epochs=2", "control=false"]
@@ -30,15 +32,30 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        pytest.param("data", marks=pytest.mark.slow),
-        pytest.param("teacher", marks=pytest.mark.slow),
-        pytest.param("targets", marks=pytest.mark.slow),
-        "student",
-    ],
-)
+def test_a_student_killed_in_training_ends_with_the_weights_of_an_undisturbed_one(
+    body: Path, tmp_path: Path
+) -> None:
+    """What lies before the student is there already, and only the killed run is a process."""
+    texts = tiny.write_reviews(tmp_path, 120, 60)
+    alone, words = (
+        but(tiny.small(body, *texts, tmp_path / name), *QUICK, *SLOW, "trainer.epochs=8")
+        for name in ("alone", "workspace")
+    )
+    assert run(tmp_path, "train", *alone).code == 0
+    ended = weights(tmp_path / "alone")
+    shutil.copytree(
+        tmp_path / "alone", tmp_path / "workspace", ignore=shutil.ignore_patterns("student-*")
+    )
+    assert kill_when(words, tmp_path, STAGES["student"]), "the run ended before its student did"
+    assert len(weights(tmp_path / "workspace")) == len(ended) - 1
+    assert list(tmp_path.glob(STAGES["student"]))
+    assert run(tmp_path, "train", *words).code == 0
+    assert weights(tmp_path / "workspace") == ended
+    assert not list(tmp_path.glob("workspace/.partial/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     stage: str,
     undisturbed: dict[str, str],

@@ -1,0 +1,41 @@
+"""What is composed for a check is what Hydra composes for the run."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from distillkit.config.compose import composing, register_recipes
+
+LINES = [
+    [],
+    ["loss=forward_kl", "loss.temperature=3"],
+    ["loss=reverse_kl", "++loss.rest=tail", "seed=3", "run_name=a b"],
+    ["+recipe=bert-tiny", "optimizer.lr=1e-3", "optimizer=sgd", "~optimizer.momentum"],
+    ["student=scratch", "student.config={model_type: bert, hidden_size: 12}", "teacher.path=./x"],
+    ["+recipe=bert-tiny", "data.label_names=[bad,'good one']", "workspace=${oc.env:HOME}/w"],
+    ["student.config.hidden_size=16", "++student.config.new.deeper=[1,{a: null}]"],
+    ["control=false", "hydra.run.dir=here", "trainer.epochs=1"],
+    ["+trainer.other=1", "trainer.epochs=1", "~trainer.epochs"],
+]
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_values_are_written_as_hydra_writes_them(words: list[str]) -> None:
+    register_recipes(None, words)
+    with composing(None) as composer:
+        expected, _ = composer._composed(words)
+        for _ in range(2):  # of what is kept, nothing is changed
+            found, _ = composer.compose(words)
+            assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)
+            assert found == expected
+
+
+@pytest.mark.parametrize(
+    "key", ["loss.temprature=1", "seed.deeper=1", "nothing.at.all=1", "~optimizer.nothing"]
+)
+def test_what_hydra_refuses_is_refused(key: str) -> None:
+    with composing(None) as composer:
+        with pytest.raises(Exception) as expected:
+            composer._composed([key])
+        with pytest.raises(type(expected.value)) as found:
+            composer.compose([key])
+        assert str(found.value) == str(expected.value)
