@@ -187,6 +187,26 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
+class States:
+    """Hidden states of a teacher that are kept in a store, by layer as `Needs` counts them.
+
+    `first`: layers of which each text's first token ([CLS]) is kept; `whole`: of which all tokens
+    are.
+    """
+
+    first: frozenset[int] = frozenset()
+    whole: frozenset[int] = frozenset()
+
+    def __or__(self, other: States) -> States:
+        """What either asks for."""
+        whole = self.whole | other.whole
+        return States((self.first | other.first) - whole, whole)
+
+    def __bool__(self) -> bool:
+        return bool(self.first or self.whole)
+
+
+@dataclass(frozen=True, slots=True)
 class Inside:
     """What was seen inside one model while it read a batch, by layer as `Needs` counts them.
 

@@ -62,12 +62,21 @@ def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
         return targets
     name = type(loss).__name__
     asked = output.overrides().get("targets")
-    if targets.path or asked:
+    wanted = bool(targets.path or asked)
+    # the first token's states are as small as logits; those of all tokens are kept when asked for
+    if loss.extent == "first" or (loss.extent == "last" and wanted):
+        return targets
+    if wanted:
         what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
         raise ConfigError(
-            f"{what}: {name} looks inside the teacher, which no store keeps; choose targets=online"
+            f"{what}: {name} looks inside the teacher, at more than a store keeps (the first "
+            "token's hidden states, or with loss.layers=[[-1,-1]] those of the last layer); choose "
+            "targets=online"
         )
-    say(f"targets: online, since {name} looks inside the teacher, which no store keeps")
+    why = "which no store keeps"
+    if loss.extent == "last":
+        why = "at the hidden states of all tokens (targets=stored keeps those of the last layer)"
+    say(f"targets: online, since {name} looks inside the teacher, {why}")
     return OnlineTargets(precision=targets.precision, batch_tokens=targets.batch_tokens)
 
 

@@ -28,6 +28,7 @@ from distillkit.targets import StoredTargets, StoreManifest
 from distillkit.targets.codecs import Codec
 from distillkit.targets.expected import picked_bytes, store_bytes
 from distillkit.targets.logits import CHUNK, FEWER_LAUNCHES
+from distillkit.targets.states import parts_of, states_bytes
 from distillkit.tasks.shapes import Shape, shape_of
 
 WEIGHTS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0, "8bit": 1.0, "4bit": 0.5}
@@ -347,7 +348,9 @@ class Forecast:
     def _store(self, state: str) -> Store | None:
         if state == "there":
             held = StoreManifest.open(self.road.store)
-            size = sum(s.bytes for s in held.shards) + sum(f.bytes for f in held.files)
+            stores = [held, *(StoreManifest.open(it) for it in parts_of(self.road.store))]
+            size = sum(shard.bytes for store in stores for shard in store.shards)
+            size += sum(file.bytes for file in held.files)
             each = size / max(1, held.positions)
             return Store(described(held.codec), each, size, is_estimate=False)
         expected = self._store_bytes(self._shape("teacher"), self._codec)
@@ -359,7 +362,13 @@ class Forecast:
     def _store_bytes(self, shape: Shape | None, codec: Codec) -> float | None:
         if shape is None:
             return None
-        return store_bytes(
+        beside = states_bytes(
+            self.road.states,
+            examples=len(self._asked),
+            tokens=len(self._asked.ids),
+            hidden=shape.hidden,
+        )
+        return beside + store_bytes(
             codec,
             examples=len(self._asked),
             positions=int(self._asking.positions),

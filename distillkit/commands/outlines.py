@@ -1,21 +1,23 @@
 """Teacher and student as shapes without weights, told from their configs."""
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from distillkit.commands.road import Road
 from distillkit.data.folders import model_folder
 from distillkit.students import FromTeacher, PretrainedStudent
 from distillkit.students import from_teacher as cut
 from distillkit.tasks.shapes import outline
 
+if TYPE_CHECKING:
+    from distillkit.commands.road import Road
+
 
 class Outlines:
     """The models of a run on the meta device. Each raises `ModelError` if it cannot be told."""
 
-    def __init__(self, road: Road) -> None:
+    def __init__(self, road: "Road") -> None:
         self.road = road
 
     @cached_property

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact, Workspace, fingerprint
-from distillkit.commands import checks, roles
+from distillkit.commands import checks, inside, roles
 from distillkit.commands.roles import Role
 from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
 from distillkit.config.build import build
@@ -20,6 +20,7 @@ from distillkit.engine.settings import TrainSettings
 from distillkit.errors import WorkspaceError
 from distillkit.examples import TokenTable
 from distillkit.metrics import EvaluationSettings
+from distillkit.records import States
 from distillkit.stages import corpus as corpora
 from distillkit.stages import evaluation as evaluations
 from distillkit.stages import student as students
@@ -27,6 +28,7 @@ from distillkit.stages.learning import MODEL, Recipe
 from distillkit.students import PretrainedStudent, ScratchStudent, Student
 from distillkit.students.architectures import register_architectures
 from distillkit.targets import OnlineTargets, StoredTargets, TargetStore
+from distillkit.targets.states import StoredStates
 from distillkit.tasks import SavedEnsemble, SavedModel, Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
 from distillkit.teachers import Teacher
@@ -195,6 +197,13 @@ class Road:
         assert isinstance(self.targets, StoredTargets)
         return self.taught_by.store_inputs(self.targets)
 
+    @cached_property
+    def states(self) -> States:
+        """The hidden states of the teacher that its store keeps, for a loss that looks at them."""
+        if not self.keeps_targets or not self.loss.looks_inside:
+            return States()
+        return inside.bound(self).states
+
     @property
     def given_store(self) -> str | None:
         """The store that the config names, if it names one."""
@@ -261,6 +270,9 @@ class Road:
             validation=self.tokens(key, spec, "validation"),
             store=self.open_store() if role.from_teacher and self.keeps_targets else None,
             teacher=teacher,
+            states=StoredStates(self.store, self.states)
+            if role.from_teacher and self.states
+            else None,
             make_optimizer=self.optimizer,
             schedule=self.schedule,
             settings=role.settings,

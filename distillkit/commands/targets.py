@@ -162,8 +162,10 @@ def export(folder: Path, out: Path) -> None:
 
 def inspect(folder: Path, manifest: "StoreManifest") -> None:
     """Print the manifest, and how far what is kept is from what the teacher said."""
+    from distillkit.targets.manifest import StoreManifest
     from distillkit.targets.quality import described
     from distillkit.targets.reader import TargetStore
+    from distillkit.targets.states import parts_of
 
     store = TargetStore.open(folder)
     size = sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
@@ -180,6 +182,14 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
         "size",
         f"{size / 1e6:.2f} MB in {len(manifest.shards)} shards, {each:.1f} bytes a position",
     )
+    for states in parts_of(folder):
+        beside = StoreManifest.open(states)
+        layers = ", ".join(map(str, beside.origin["states"]["layers"]))
+        whose = "the first token" if states.name == "first" else "all tokens"
+        held = sum(shard.bytes for shard in beside.shards)
+        table.add_row(
+            "hidden states", f"of {whose}, layers {layers}: {held / 1e6:.2f} MB in {states.name}/"
+        )
     captured = store.codec.captured
     if manifest.outputs > 1:
         at = ", ".join(f"{t:g}" for t in captured) if captured else "any"
@@ -194,10 +204,16 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
 
 def verify(folder: Path, manifest: "StoreManifest") -> None:
     """Check every shard's size and sha256; raises `TargetsError` that names each damaged one."""
-    damaged = manifest.damaged(folder)
+    from distillkit.targets.manifest import StoreManifest
+    from distillkit.targets.states import parts_of
+
+    damaged, count = manifest.damaged(folder), len(manifest.shards)
+    for part in parts_of(folder):
+        beside = StoreManifest.open(part)
+        damaged += [f"{part.name}/{line}" for line in beside.damaged(part)]
+        count += len(beside.shards)
     if damaged:
         raise TargetsError(
-            f"{folder}: {len(damaged)} of {len(manifest.shards)} shards are damaged: "
-            f"{'; '.join(damaged)}"
+            f"{folder}: {len(damaged)} of {count} shards are damaged: {'; '.join(damaged)}"
         )
-    stdout().print(f"{folder}: all {len(manifest.shards)} shards are whole", soft_wrap=True)
+    stdout().print(f"{folder}: all {count} shards are whole", soft_wrap=True)

@@ -104,7 +104,7 @@ class OneTeacher:
 
     def store_inputs(self, settings: StoredTargets) -> dict[str, Any]:
         """What decides the target store."""
-        return stores.inputs(settings, self.origin(), self.road.task)
+        return stores.inputs(settings, self.origin(), self.road.task, self.road.states)
 
     def store(self, settings: StoredTargets) -> Path:
         """The folder of its answers, as `settings` keep them."""
@@ -121,6 +121,7 @@ class OneTeacher:
                 settings=settings,
                 origin=self.origin(),
                 out=out,
+                states=road.states,
             )
 
         return road.obtain("targets", self.store_inputs(settings), make, resumable=True).path

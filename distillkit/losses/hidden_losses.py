@@ -67,6 +67,7 @@ class Patience(HiddenLoss):
     """
 
     term = "patience"
+    first_token = True
 
     def __init__(
         self,

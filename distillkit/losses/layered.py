@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import ConfigError
 from distillkit.losses.layer_maps import LayerMap, drawing, layer_pairs
-from distillkit.losses.loss import Loss
+from distillkit.losses.loss import Extent, Loss
 from distillkit.losses.reduction import at_least_float32
 from distillkit.losses.schedules import Constant
 from distillkit.records import (
@@ -21,9 +21,11 @@ from distillkit.records import (
     LossTerms,
     Needs,
     Outputs,
+    States,
     Targets,
 )
 
+ANY_DEPTH = Dimensions("any", layers=10**6, hidden=1)  # deeper than pairs of layers ever reach
 Projection = Literal["none", "shared", "each"]
 
 
@@ -38,6 +40,7 @@ class LayeredLoss(Loss):
     looks_inside = True
     passes_over = True
     term = "layers"
+    first_token = False  # of each text is all that is looked at
     lowest = 1  # layer that can be compared; 0 is the embeddings
 
     def __init__(self, layers: LayerMap) -> None:
@@ -56,6 +59,12 @@ class LayeredLoss(Loss):
         return layer_pairs(self.layers, student, teacher, key="loss.layers", lowest=self.lowest)
 
     @property
+    def states(self) -> States:
+        """The teacher's hidden states that it looks at."""
+        found = self.needs_inside[1].hidden
+        return States(first=found) if self.first_token else States(whole=found)
+
+    @property
     def drawings(self) -> dict[str, str]:
         """The layer map."""
         return {self.term: self._drawing}
@@ -65,6 +74,19 @@ class LayeredLoss(Loss):
         """What is looked at inside the student and inside the teacher."""
         mine, theirs = zip(*self.pairs, strict=True)
         return self.looked_at(frozenset(mine)), self.looked_at(frozenset(theirs))
+
+    @property
+    def extent(self) -> Extent:
+        """How much of the teacher it looks at."""
+        one = frozenset({1})
+        if self.looked_at(one) != Needs(hidden=one):
+            return "more"
+        if self.first_token:
+            return "first"
+        if isinstance(self.layers, str):
+            return "more"
+        theirs = {theirs for _, theirs in self.pairs_of(ANY_DEPTH, ANY_DEPTH)}
+        return "last" if theirs == {ANY_DEPTH.layers} else "more"
 
     @abstractmethod
     def looked_at(self, layers: frozenset[int]) -> Needs:

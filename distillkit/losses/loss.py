@@ -10,7 +10,7 @@ Loss                    the student's outputs, soft targets, hard labels -> term
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -28,8 +28,13 @@ from distillkit.records import (
     Needs,
     Outputs,
     SoftTargets,
+    States,
     Targets,
 )
+
+# logits alone; the first token's hidden states too; all tokens' of the last layer; anything else
+Extent = Literal["logits", "first", "last", "more"]
+EXTENTS: tuple[Extent, ...] = get_args(Extent)
 
 
 class Loss(nn.Module, ABC):
@@ -77,6 +82,19 @@ class Loss(nn.Module, ABC):
     def needs_inside(self) -> tuple[Needs, Needs]:
         """What is looked at inside the student and inside the teacher, once it is bound."""
         return Needs(), Needs()
+
+    @property
+    def extent(self) -> Extent:
+        """How much of the teacher it looks at."""
+        return "logits"
+
+    @property
+    def states(self) -> States:
+        """The teacher's hidden states that it looks at, once it is bound; of extent first or last.
+
+        A store keeps these for it.
+        """
+        return States()
 
     @property
     def drawings(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
-from distillkit.losses.loss import LogitLoss, Loss
+from distillkit.losses.loss import EXTENTS, Extent, LogitLoss, Loss
 from distillkit.losses.schedules import Weight, scheduled
 from distillkit.records import (
     Dimensions,
@@ -18,6 +18,7 @@ from distillkit.records import (
     LossTerms,
     Needs,
     Outputs,
+    States,
     Targets,
 )
 
@@ -69,6 +70,19 @@ class Mixture(Loss):
             mine, theirs = loss.needs_inside
             student, teacher = student | mine, teacher | theirs
         return student, teacher
+
+    @property
+    def extent(self) -> Extent:
+        """What the term that looks at most looks at."""
+        return max((loss.extent for loss in self._losses().values()), key=EXTENTS.index)
+
+    @property
+    def states(self) -> States:
+        """What any term looks at."""
+        found = States()
+        for loss in self._losses().values():
+            found |= loss.states
+        return found
 
     @property
     def drawings(self) -> dict[str, str]:

@@ -30,6 +30,7 @@ from distillkit.losses.loss import Loss
 from distillkit.progress import clock, rank, say
 from distillkit.records import (
     Batch,
+    Dimensions,
     FitReport,
     HardLabels,
     Inside,
@@ -40,6 +41,7 @@ from distillkit.records import (
 from distillkit.stages.language import mean_loss
 from distillkit.stages.online import OnlineEnsemble, OnlineTeacher, watch
 from distillkit.targets.reader import TargetStore
+from distillkit.targets.states import StoredStates
 from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.tasks.packing import keeps_packed_apart
 from distillkit.tasks.shapes import dimensions_of
@@ -54,8 +56,9 @@ MOST_NATS = 50.0  # a loss whose perplexity is still worth a number
 class Recipe:
     """What a model learns from and how: everything but the model.
 
-    `store` holds the soft targets of all `examples`, or a `teacher` is asked about each batch;
-    neither is there where the loss looks at labels only.
+    `store` holds the soft targets of all `examples`, and `states` the teacher's hidden states
+    where the loss looks at them, or a `teacher` is asked about each batch; neither is there where
+    the loss looks at labels only.
     """
 
     task: Task
@@ -69,6 +72,7 @@ class Recipe:
     seed: int
     batch_key: str  # the setting that the batch size came from, for messages
     teacher: OnlineTeacher | OnlineEnsemble | None = None
+    states: StoredStates | None = None  # of the teacher, in the store, for a loss on its inside
     labels: LabelSpace = UNNAMED  # what the task tells apart, where it has names
 
 
@@ -146,13 +150,16 @@ class Distillation(Objective):
         self._rows = None if recipe.store is None else recipe.store.rows(recipe.examples.keys)
         self._ask, self._per_example = recipe.task.ask(tokenizer), recipe.task.per_example
         self._teacher, self._watch = recipe.teacher, None
+        self._states = recipe.states
         if self.loss.looks_inside:
-            assert isinstance(recipe.teacher, OnlineTeacher), "what is inside is in no store"
             torch.manual_seed(recipe.seed)  # the projections
-            self.loss.bind(dimensions_of(model), dimensions_of(recipe.teacher.loaded.model))
+            self.loss.bind(dimensions_of(model), _looked_into(recipe))
             mine, theirs = self.loss.needs_inside
             self._watch = watch(model, mine)
-            recipe.teacher.look_at(theirs)
+            if isinstance(recipe.teacher, OnlineTeacher):
+                recipe.teacher.look_at(theirs)
+        if self._states is not None:
+            self._states.look_up(recipe.examples.keys)
 
     @property
     def passes_over(self) -> bool:
@@ -166,8 +173,11 @@ class Distillation(Objective):
         soft, insides = None, None
         if self._store is not None and self._rows is not None:
             soft = self._store.read(self._rows[batch.indices], self._device)
+            if self._states is not None and batch.mask is not None:
+                insides = self._insides(batch, self._states.read(batch.indices, batch.mask))
         elif self._teacher is not None:
             soft, seen = self._teacher(batch)
+            seen = seen and rows_of_texts(seen, batch.places)
             insides = self._insides(batch, seen)
         labels = HardLabels(batch.labels, batch.labelled, self._per_example)
         value: LossTerms = self.loss(said, soft, labels, insides)
@@ -179,7 +189,7 @@ class Distillation(Objective):
         assert batch.mask is not None and batch.owners is not None
         return Insides(
             student=rows_of_texts(self._watch.seen(), batch.places),
-            teacher=rows_of_texts(teacher, batch.places),
+            teacher=teacher,
             mask=batch.mask,
             owners=batch.owners,
         )
@@ -191,6 +201,14 @@ class Distillation(Objective):
     def after(self, shares: Mapping[str, float]) -> None:
         """Tell the loss what its terms came to in a step."""
         self.loss.after(shares)
+
+
+def _looked_into(recipe: Recipe) -> Dimensions:
+    """The sizes of the teacher that a loss looks into."""
+    if recipe.states is not None:
+        return recipe.states.teacher
+    assert isinstance(recipe.teacher, OnlineTeacher), "what is inside is kept, or the teacher is"
+    return dimensions_of(recipe.teacher.loaded.model)
 
 
 def validation(

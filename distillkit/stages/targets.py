@@ -12,29 +12,35 @@ from accelerate import Accelerator
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.engine.batching import length_buckets, padding_waste
-from distillkit.engine.forward import answers
+from distillkit.engine.forward import Ask, answers
 from distillkit.engine.precision import resolve
+from distillkit.engine.watching import Watch
 from distillkit.errors import ModelError, WorkspaceError
 from distillkit.examples import TokenTable
 from distillkit.progress import say, track
-from distillkit.records import HiddenOutputs, LabelSpace, Outputs
+from distillkit.records import Batch, HiddenOutputs, LabelSpace, Needs, Outputs, States
 from distillkit.stages.learning import collator, environment
+from distillkit.stages.online import watch
 from distillkit.stages.planning import size
 from distillkit.stages.teacher import TeacherModel
-from distillkit.targets import Draws, StoredTargets, TargetStore, TargetWriter
+from distillkit.targets import Draws, StoredTargets, StoreManifest, TargetStore, TargetWriter
+from distillkit.targets import states as kept
 from distillkit.targets.average import average
 from distillkit.targets.expected import store_bytes
 from distillkit.targets.quality import quality
 from distillkit.tasks import Task
-from distillkit.tasks.shapes import outline, shape_of
+from distillkit.tasks.shapes import dimensions_of, outline, shape_of
 from distillkit.tasks.task import ordered
 
 PLAN = "plan.json"
 MOST_OUTPUTS, MOST_HIDDEN = 2**19, 2**15  # of a teacher that is not yet known
+NO_STATES = States()
 QUALITY_POSITIONS = 512  # that are asked again, to measure what the codec keeps
 
 
-def inputs(settings: StoredTargets, origin: dict[str, Any], task: Task) -> dict[str, Any]:
+def inputs(
+    settings: StoredTargets, origin: dict[str, Any], task: Task, states: States = NO_STATES
+) -> dict[str, Any]:
     """What decides a target store: who was asked about what, and how the answers are kept.
 
     Not the batches of the forward pass nor the shards: they do not change what the store means.
@@ -47,6 +53,7 @@ def inputs(settings: StoredTargets, origin: dict[str, Any], task: Task) -> dict[
         "codec": settings.codec.settings(),
         "seed": settings.seed,
         "precision": settings.precision,
+        **({"states": kept.settings(states)} if states else {}),
     }
 
 
@@ -59,14 +66,16 @@ def generate_targets(
     settings: StoredTargets,
     origin: dict[str, Any],
     out: Path,
+    states: States = NO_STATES,
 ) -> dict[str, Any]:
     """Ask the teacher about all examples; keep what it says, as the codec keeps it, under `out`.
 
+    The hidden states that `states` names are kept beside it, out of the same forward passes.
     Shards that an earlier, killed run committed are kept. Packing and writing go on beside the
     teacher's next forward pass. Raises `WorkspaceError` before the teacher is loaded if the disk
     has no room for what is expected.
     """
-    check_room(teacher, task, space, examples, settings=settings, out=out)
+    check_room(teacher, task, space, examples, settings=settings, out=out, states=states)
     loaded = teacher.place(task, space)
     device = Accelerator().device
     lengths, positions = examples.lengths, examples.positions
@@ -74,15 +83,22 @@ def generate_targets(
     shards = _shards(buckets, lengths, settings.shard_tokens)
     _keep_only_this_plan(out, {"batch_tokens": settings.batch_tokens, "shards": len(shards)})
     collate = collator(examples, loaded.tokenizer, device)
+    look = watch(loaded.model, Needs(hidden=states.first | states.whole)) if states else None
     ask = task.ask(loaded.tokenizer)
+    if look:
+        ask = _watched(ask, look)
 
-    def say_of(shard: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Outputs | HiddenOutputs]]:
+    def say_of(shard: list[np.ndarray]) -> Iterator[tuple[Batch, Outputs | HiddenOutputs]]:
         answered = answers(loaded.model, ask, shard, collate, precision=settings.precision)
         for batch, said in answered:
-            yield batch.indices, ordered(said, loaded.order)
+            yield batch, ordered(said, loaded.order)
 
-    with TargetWriter(out, settings.codec) as writer:
-        todo = [number for number in range(len(shards)) if not writer.committed(number)]
+    with (
+        TargetWriter(out, settings.codec) as writer,
+        kept.StatesWriter(out, states, dimensions_of(loaded.model)) as inside,
+    ):
+        both = (writer, inside)
+        todo = [n for n in range(len(shards)) if not all(it.committed(n) for it in both)]
         before = [b for n, shard in enumerate(shards) if n not in todo for b in shard]
         if before:
             done = sum(map(len, before))
@@ -91,18 +107,25 @@ def generate_targets(
         tokens_before = sum(int(lengths[b].sum()) for b in before)
         with track("targets", int(lengths.sum()), done=tokens_before) as progress:
             for number in todo:
-                parts = []
-                for bucket, said in say_of(shards[number]):
+                parts, states_of = [], []
+                for batch, said in say_of(shards[number]):
+                    bucket = batch.indices
                     draws = Draws(settings.seed, examples.keys[bucket], positions[bucket])
                     writer.describe(said)
                     parts.append(settings.codec.pick(said, draws))
+                    if look:
+                        states_of.append(inside.pick(look.seen(), batch.inputs["attention_mask"]))
                     tokens = int(lengths[bucket].sum())
                     progress.advance(tokens, tokens)
                 rows = np.concatenate(shards[number])
-                picked = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
-                writer.write(number, examples.keys[rows], positions[rows], picked)
+                keys = examples.keys[rows]
+                writer.write(number, keys, positions[rows], _joined(parts))
+                if look:
+                    inside.write(number, keys, lengths[rows], _joined(states_of))
+        counts = [sum(len(b) for b in shard) for shard in shards]
+        inside.finish(counts, tokens=int(lengths.sum()), origin=origin)
         manifest = writer.finish(
-            [sum(len(b) for b in shard) for shard in shards],
+            counts,
             tokens=int(lengths.sum()),
             labels=list(space.names),
             origin=origin,
@@ -112,12 +135,13 @@ def generate_targets(
         sample = _sample(positions, lengths, settings.batch_tokens)
         store = TargetStore(out, manifest)
         (_, said), *_ = say_of([sample])
-        kept = store.read(store.rows(examples.keys[sample]), device)
-        manifest = replace(manifest, quality=quality(said, kept))
+        decoded = store.read(store.rows(examples.keys[sample]), device)
+        manifest = replace(manifest, quality=quality(said, decoded))
         manifest.save(out)
     (out / PLAN).unlink()
     waste = padding_waste(lengths, buckets)
-    written = sum(s.bytes for s in manifest.shards)
+    parts_there = [StoreManifest.open(folder) for folder in kept.parts_of(out)]
+    written = sum(s.bytes for held in (manifest, *parts_there) for s in held.shards)
     say(
         f"targets: {manifest.examples:,} examples, {manifest.tokens:,} tokens, "
         f"{written / 1e6:.1f} MB in {len(manifest.shards)} shards; padding {waste:.1%}"
@@ -163,15 +187,23 @@ def check_room(
     *,
     settings: StoredTargets,
     out: Path,
+    states: States = NO_STATES,
 ) -> None:
     """Raise `WorkspaceError` if the targets are expected to be larger than the disk has room for.
 
     The teacher's config and tokenizer are read only where the largest teacher would not fit.
     """
     room = shutil.disk_usage(out).free
-    room += sum(shard.stat().st_size for shard in out.glob("shard-*.arrow"))
+    room += sum(shard.stat().st_size for shard in out.rglob("shard-*.arrow"))
     counts = {"examples": len(examples), "positions": int(examples.positions.sum())}
-    if store_bytes(settings.codec, **counts, outputs=MOST_OUTPUTS, hidden=MOST_HIDDEN) <= room:
+
+    def expects(outputs: int, hidden: int) -> float:
+        beside = kept.states_bytes(
+            states, examples=len(examples), tokens=len(examples.ids), hidden=hidden
+        )
+        return beside + store_bytes(settings.codec, **counts, outputs=outputs, hidden=hidden)
+
+    if expects(MOST_OUTPUTS, MOST_HIDDEN) <= room:
         return
     saved = teacher.saved
     known: dict[str, Any] = {"key": saved.key, "trust_remote_code": saved.trust_remote_code}
@@ -180,7 +212,7 @@ def check_room(
         width = task.width(task.load_tokenizer(saved.folder, **known), space)
     except ModelError:
         return  # loading it will say what is wrong
-    expected = store_bytes(settings.codec, **counts, outputs=width, hidden=hidden)
+    expected = expects(width, hidden)
     if expected > room:
         raise WorkspaceError(
             f"targets.codec = {settings.codec.name}: about {size(expected)} of targets are "
@@ -195,6 +227,20 @@ def more_room(codec: str, family: str) -> str:
     if smaller:
         return "choose a smaller codec (targets=sampled), or set workspace=FOLDER on another disk"
     return "free some space, or set workspace=FOLDER on another disk"
+
+
+def _watched(ask: Ask, look: Watch) -> Ask:
+    """The same question, with a watch over what is inside."""
+
+    def asked(model: Any, batch: Batch) -> Outputs | HiddenOutputs:
+        with look():
+            return ask(model, batch)
+
+    return asked
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _sample(positions: np.ndarray, lengths: np.ndarray, tokens: int) -> np.ndarray:
@@ -222,6 +268,6 @@ def _keep_only_this_plan(out: Path, plan: dict[str, int]) -> None:
     path = out / PLAN
     if path.exists() and read_json(path) == plan:
         return
-    for shard in out.glob("shard-*.arrow"):
+    for shard in out.rglob("shard-*.arrow"):
         shard.unlink()
     write_json(path, plan)

@@ -10,7 +10,6 @@ from tests.cli.runs import QUICK, run
 
 LOSSES = {
     "hidden_mse": ["loss.layers=uniform"],
-    "patience": ["loss.layers=[[1,2]]", "loss.projection=shared"],
     "attention_mse": [],
     "relations": ["loss.relation_heads=4"],
 }

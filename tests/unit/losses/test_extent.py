@@ -1,0 +1,58 @@
+"""How much of the teacher a loss looks at decides whether a store can keep it."""
+
+import pytest
+
+from distillkit.losses import (
+    Contrast,
+    ForwardKL,
+    GramMSE,
+    HiddenCosine,
+    HiddenMSE,
+    Loss,
+    Mixture,
+    Patience,
+    Relations,
+)
+from distillkit.records import Dimensions, States
+
+LAST = [[-1, -1]]
+BOTH = Dimensions("Both", layers=4, hidden=8, heads=2, queries=8, keys=8)
+
+
+def mixture(*losses: Loss) -> Mixture:
+    names = [f"term{number}" for number in range(len(losses))]
+    return Mixture(dict(zip(names, losses, strict=True)), dict.fromkeys(names, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("loss", "extent"),
+    [
+        (ForwardKL(), "logits"),
+        (Patience("skip"), "first"),
+        (Patience(LAST), "first"),
+        (HiddenCosine(LAST), "last"),
+        (HiddenMSE(LAST, embeddings=False), "last"),
+        (HiddenMSE(LAST, embeddings=True), "more"),
+        (HiddenMSE([[1, 3]], embeddings=False), "more"),
+        (GramMSE("uniform"), "more"),
+        (GramMSE(LAST), "last"),
+        (Contrast(LAST), "last"),
+        (Relations(LAST), "more"),
+        (mixture(ForwardKL(), Patience("last")), "first"),
+        (mixture(Patience("last"), HiddenCosine(LAST)), "last"),
+        (mixture(HiddenCosine(LAST), Relations(LAST)), "more"),
+    ],
+    ids=str,
+)
+def test_it_is_told_before_there_is_a_model(loss: Loss, extent: str) -> None:
+    assert loss.extent == extent
+
+
+def test_the_states_are_those_of_all_terms() -> None:
+    loss = mixture(ForwardKL(), Patience([[1, 1], [2, 4]]), HiddenCosine(LAST))
+    loss.bind(BOTH, BOTH)
+    assert loss.states == States(first=frozenset({1}), whole=frozenset({4}))
+    alone = Patience([[1, 1], [2, 4]])
+    alone.bind(BOTH, BOTH)
+    assert alone.states == States(first=frozenset({1, 4}))
+    assert not ForwardKL().states
