@@ -62,6 +62,8 @@ class _Check:
         values = [o for o in self.parsed if not self._is_group(o)]
         # what a group's target takes is known once the target is
         targets = [o for o in values if self._sets_target(o)]
+        left_out = self._left_out(choices)
+        targets += [o for o in left_out if self._sets_target(o)]
         base = self._compose([self._first(o) for o in (*choices, *targets)])
         if base is None:
             raise ConfigError(self._lines())
@@ -75,7 +77,6 @@ class _Check:
             for alternative in self._alternatives(override)[1:]:
                 others = [self._first(o) for o in (*choices, *targets) if o is not override]
                 self._check_command_line_only(self._compose([*others, alternative]))
-        left_out = self._left_out(choices, base)
         every = [*choices, *kept, *left_out]
         first = [self._first(o) for o in every]
         # composing takes most of the time of a check
@@ -169,19 +170,45 @@ class _Check:
             self._fault(key, f"no such key; {nearest(top, [*tops, *self.groups])}")
         return None
 
-    def _left_out(self, choices: list[Override], base: DictConfig) -> list[Override]:
-        """Deletions of what the recipe sets for a choice that was replaced by one without it."""
+    def _left_out(self, choices: list[Override]) -> list[Override]:
+        """What undoes the recipe's settings for a choice or class that was replaced by another.
+
+        What the other does not take is deleted, but for a class that the recipe names: the choice
+        has its own.
+        """
         chosen = {o.key_or_group: o for o in choices if not o.is_sweep_override()}
         path = "recipe" in chosen and recipe_files(self.user_folder).get(chosen["recipe"].value())
         settings = load_yaml(path) if path else {}
         given = {o.key_or_group for o in self.parsed}
-        gone = []
-        for group in chosen.keys() & settings.keys():
-            takes = _signature(base, group)
-            if takes is not None and not takes.open and isinstance(settings[group], dict):
-                gone += [f"{group}.{k}" for k in settings[group] if k not in takes.parameters]
-        lines = [f"~{key}" for key in sorted(gone) if key not in given]
-        return self.parser.parse_overrides(lines)
+        classes = {g: self._target(g, str(o.value())) for g, o in chosen.items()}
+        classes |= {
+            o.key_or_group.partition(".")[0]: str(o.value())
+            for o in self.parsed
+            if self._sets_target(o) and not o.is_sweep_override()
+        }
+        undone: dict[str, str] = {}
+        for group in classes.keys() & settings.keys():
+            if not isinstance(settings[group], dict):
+                continue
+            target = classes[group]
+            takes = _signature(OmegaConf.create({group: {"_target_": target}}), group)
+            if takes is None or takes.open:
+                continue
+            gone = [k for k in settings[group] if k not in takes.parameters]
+            undone |= {
+                f"{group}.{k}": f"{group}._target_={target}" if k == "_target_" else f"~{group}.{k}"
+                for k in gone
+            }
+        return self.parser.parse_overrides(
+            [line for key, line in sorted(undone.items()) if key not in given]
+        )
+
+    def _target(self, group: str, choice: str) -> str:
+        """The class that a group's choice names."""
+        folders = [folder for folder in (CONF, self.user_folder) if folder is not None]
+        paths = [folder / group / f"{choice}.yaml" for folder in folders]
+        found = next((path for path in paths if path.is_file()), None)
+        return str(load_yaml(found).get("_target_")) if found else ""
 
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:

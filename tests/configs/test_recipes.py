@@ -94,3 +94,13 @@ def test_a_published_figure_without_its_source_is_refused(field: str, tmp_path: 
     (tmp_path / "recipes" / "mine.yaml").write_text(yaml.safe_dump(mine))
     with pytest.raises(ConfigError, match=rf"published\.0\.{field}: missing"):
         overrides.check(["recipe=mine"], user_folder=tmp_path)
+
+
+def test_a_class_that_the_recipe_names_gives_way_to_a_choice() -> None:
+    words = ["recipe=tang-bilstm-sst2", "optimizer=sgd", "optimizer.momentum=0.5"]
+    checked = overrides.check(words)
+    assert checked.left_out == ["optimizer._target_", "optimizer.rho"]
+    assert checked.cfg.optimizer["_target_"] == "torch.optim.SGD"
+    assert checked.cfg.optimizer.momentum == 0.5
+    own = overrides.check([*words[:1], "optimizer=torch", "optimizer._target_=torch.optim.Adamax"])
+    assert own.cfg.optimizer["_target_"] == "torch.optim.Adamax"

@@ -12,6 +12,7 @@ from distillkit import losses
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses.schedules import Linear
 from distillkit.losses.sparse import Rest
+from distillkit.losses.sparse import entries as softened
 from distillkit.records import Outputs, SoftTargets, SparseTargets
 from tests.contract.entries import TEMPERATURES, chosen, likeliest, unlabelled, with_unused
 from tests.contract.listing import Loss, divergence, each_setting, every, soft
@@ -173,11 +174,15 @@ def test_a_student_that_leaves_next_to_nothing_keeps_its_digits(
         targets.log_probs.double(),
         {t: log_z.double() for t, log_z in targets.log_z.items()},
     )
+    # of what the teacher leaves, 1 - sum p, float32 has too few digits where it is small
+    kept = softened(wide, settings.get("temperature", 1.0)).exp().sum(dim=-1)
+    known = kept < 1 - 1e-3
+    assert known.sum() > len(known) / 2
     for rest in rests(loss):
         narrow = found(loss, student, targets, rest=rest, **settings)
         exact = found(loss, student.double(), wide, rest=rest, **settings)
         for is_, should_be in zip(narrow, exact, strict=True):
-            torch.testing.assert_close(is_.double(), should_be, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(is_.double()[known], should_be[known], rtol=1e-4, atol=1e-5)
 
 
 @every_setting

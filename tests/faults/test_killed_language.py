@@ -39,7 +39,7 @@ def undisturbed(
 
 STAGES = {
     "capture": "workspace/.partial/targets-*/shard-00002.arrow",
-    "student": "workspace/.partial/student-*/checkpoint-0000005*",
+    "student": "workspace/.partial/student-*/checkpoint-0000003*",
 }
 
 
