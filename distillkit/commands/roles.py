@@ -86,19 +86,40 @@ def control(road: "Road") -> Role | None:
     """The same student and steps over the labelled text alone, hard labels only.
 
     It always keeps its best weights by validation: over so many epochs of the labelled text the
-    last ones are overfitted, and a control that is held down proves nothing.
+    last ones are overfitted, and a control that is held down proves nothing. In a run of phases it
+    has the steps of all that learn from the same text.
     """
     if not road.cfg.control or not road.student_role.from_teacher:
         return None
     settings = replace(road.trainer, keep="best")
-    if road.transfer:
+    earlier = [] if road.task.packs else same_text(road)
+    if road.transfer or earlier:
         labelled = road.labelled.facts()["counts"]["train"]
-        every = labelled + road.transfer.facts()["counts"]["transfer"]
-        steps = road.trainer.length(-(-every // road.trainer.batch_size))
-        batch_size = min(road.trainer.batch_size, labelled)
-        settings = replace(settings, steps=steps, epochs=None, batch_size=batch_size)
+        settings = replace(
+            settings,
+            steps=sum(map(_steps, (road, *earlier))),
+            epochs=None,
+            batch_size=min(road.trainer.batch_size, labelled),
+        )
     node = {"_target_": "distillkit.losses.HardLabelLoss"}
     return Role("control", HardLabelLoss(), node, False, settings)
+
+
+def same_text(road: "Road") -> list["Road"]:
+    """The earlier phases of a run that learn from the same labelled text."""
+    if road.before is None:
+        return []
+    earlier = same_text(road.before)
+    same = road.before.labelled.fingerprint == road.labelled.fingerprint
+    return [*earlier, road.before] if same else earlier
+
+
+def _steps(road: "Road") -> int:
+    """The optimizer steps of a student that reads all the labelled text and the transfer set."""
+    every = road.labelled.facts()["counts"]["train"]
+    if road.transfer:
+        every += road.transfer.facts()["counts"]["transfer"]
+    return road.trainer.length(-(-every // road.trainer.batch_size))
 
 
 def untrained(road: "Road") -> Role | None:

@@ -9,6 +9,7 @@ from distillkit.commands import output
 from distillkit.commands.inside import check_inside
 from distillkit.commands.phases import roads
 from distillkit.commands.road import Road
+from distillkit.commands.roles import same_text
 from distillkit.progress import rank, stdout
 from distillkit.stages.learning import MODEL, read_metrics
 from distillkit.stages.report import model_card, write_report
@@ -61,16 +62,19 @@ def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, A
         )
         before = _steps_before(road)
         if before:
-            run["control"] += f"; the student had {before:,} steps more, in earlier phases"
+            run["control"] += f"; the student had {before:,} steps more, in phases on other text"
     return run
 
 
 def _steps_before(road: Road) -> int:
-    """The steps of the phases that this one starts from, whose work a control does without."""
-    if road.before is None:
-        return 0
-    earlier = road.before.trained(road.before.student_role)
-    return int(earlier.facts()["fit"]["steps"]) + _steps_before(road.before)
+    """The steps of earlier phases that a control does without: those on other text."""
+    phase, total = road.before, 0
+    counted = [] if road.task.packs else same_text(road)
+    while phase is not None:
+        if phase not in counted:
+            total += int(phase.trained(phase.student_role).facts()["fit"]["steps"])
+        phase = phase.before
+    return total
 
 
 def _layer_maps(road: Road) -> dict[str, str]:
