@@ -10,7 +10,7 @@ from tests import tiny
 from tests.cli.runs import QUICK, but, refused, report, results
 from tests.conftest import Distillkit
 
-KINDS = pytest.mark.parametrize("kind", ["textcnn", "bilstm"])
+KINDS = pytest.mark.parametrize("kind", ["textcnn", pytest.param("bilstm", marks=pytest.mark.slow)])
 
 
 def other(words: list[str], kind: str, *more: str) -> list[str]:

@@ -52,6 +52,7 @@ def test_the_student_is_that_of_a_teacher_in_the_loop(kept: Finished, tmp_path: 
     assert one[-1]["patience"] < 0.9 * one[0]["patience"]
 
 
+@pytest.mark.slow
 def test_another_student_asks_nobody(kept: Finished, tmp_path: Path) -> None:
     done = run(tmp_path, "train", *kept.words, *PATIENCE, "optimizer.lr=1e-3")
     assert done.code == 0, done.err
@@ -92,6 +93,7 @@ def test_a_damaged_shard_of_states_is_named(kept: Finished, tmp_path: Path) -> N
     assert f"first/{shard.name}" in done.err
 
 
+@pytest.mark.slow
 def test_all_tokens_of_the_last_layer_are_kept_when_asked_for(
     words: list[str], tmp_path: Path
 ) -> None:

@@ -86,14 +86,16 @@ def test_another_choice_can_be_taken_with_it(
     build(cfg[group], key=group, partial=group == "optimizer")
 
 
-@pytest.mark.parametrize("field", ["paper", "metric", "number", "source", "status"])
-def test_a_published_figure_without_its_source_is_refused(field: str, tmp_path: Path) -> None:
+def test_a_published_figure_without_its_source_is_refused(tmp_path: Path) -> None:
     block = load_yaml(recipe_files()["distilgpt2"])["published"][0]
+    fields = ["paper", "metric", "number", "source", "status"]
     (tmp_path / "recipes").mkdir()
-    mine = {"published": [{k: v for k, v in block.items() if k != field}]}
+    mine = {"published": [{k: v for k, v in block.items() if k != field} for field in fields]}
     (tmp_path / "recipes" / "mine.yaml").write_text(yaml.safe_dump(mine))
-    with pytest.raises(ConfigError, match=rf"published\.0\.{field}: missing"):
+    with pytest.raises(ConfigError) as refused:
         overrides.check(["recipe=mine"], user_folder=tmp_path)
+    for place, field in enumerate(fields):
+        assert f"published.{place}.{field}: missing" in str(refused.value)
 
 
 def test_a_class_that_the_recipe_names_gives_way_to_a_choice() -> None:

@@ -116,7 +116,14 @@ def kinds_of_targets(loss: Loss) -> Iterator[Targets | None]:
 
 @every()
 @every_head
-@pytest.mark.parametrize("positions", [1, 7, POSITIONS], ids=["one", "7", "all"])
+@pytest.mark.parametrize(
+    "positions",
+    [
+        pytest.param(1, id="one", marks=pytest.mark.slow),
+        pytest.param(7, id="7"),
+        pytest.param(POSITIONS, id="all", marks=pytest.mark.slow),
+    ],
+)
 def test_hidden_states_in_chunks_are_their_logits(
     loss: Loss, kind: str, positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

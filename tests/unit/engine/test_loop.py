@@ -95,7 +95,9 @@ def every_third_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("every_third_step")
-@pytest.mark.parametrize("kills", [[2], [8], [10], [21], [8, 3, 9]])
+@pytest.mark.parametrize(
+    "kills", [[8, 3, 9], *(pytest.param([n], marks=pytest.mark.slow) for n in (2, 8, 10, 21))]
+)
 @pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_killed_run_ends_with_the_bits_of_an_undisturbed_one(
