@@ -191,7 +191,7 @@ def _compare(
     student = rows.get("student")
     if student and "teacher" in rows:
         best = rows["teacher"][task.headline]
-        found["kept"] = student[task.headline] / best if best else None
+        found["kept"] = student[task.headline] / best if best > 0 else None
     for other in ("control", "untrained"):
         if student and other in rows:
             difference, low, high = bootstrap_difference(

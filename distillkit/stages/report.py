@@ -151,13 +151,13 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
 
 
 def _quality(results: Mapping[str, Any]) -> str:
-    rows, headline = results["rows"], results["headline"]
-    if not results.get("higher_is_better", True):
-        return (
-            f"has a {headline} of {rows['student'][headline]:,.2f} to the teacher's "
-            f"{rows['teacher'][headline]:,.2f}"
-        )
-    return f"keeps {results['comparison']['kept']:.1%} of the teacher's {headline}"
+    kept = results["comparison"].get("kept")
+    title, style = COLUMNS[results["headline"]]
+    if kept is not None:
+        return f"keeps {kept:.1%} of the teacher's {title}"
+    # what is better low has no share, nor has what is nothing or less
+    student, teacher = (results["rows"][row][results["headline"]] for row in ("student", "teacher"))
+    return f"has {title} {student:{style}} to the teacher's {teacher:{style}}"
 
 
 def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> str:
@@ -166,7 +166,7 @@ def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> 
         shown = f"{gain['difference']:+.4f} nats a token [{gain['low']:+.4f}, {gain['high']:+.4f}]"
     else:
         shown = (
-            f"{gain['difference'] * 100:+.2f} points of {results['headline']} "
+            f"{gain['difference'] * 100:+.2f} points of {COLUMNS[results['headline']][0]} "
             f"[{gain['low'] * 100:+.2f}, {gain['high'] * 100:+.2f}]"
         )
     name = "the same student untrained" if other == "untrained" else other

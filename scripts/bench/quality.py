@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.artifacts import Artifact
+from distillkit.artifacts import Artifact, fingerprint
 from distillkit.commands.road import Road
 from distillkit.config import overrides
 from distillkit.metrics.interval import bootstrap_difference
@@ -92,8 +92,7 @@ def student(arm: str, seed: int, words: list[str], kept: dict[str, Path]) -> Art
 def scores(seed: int, words: list[str], students: dict[str, Artifact]) -> dict[str, Any]:
     """name -> values of each held-out position, teacher and all arms of a seed."""
     measured = road([*words, "loss=hard_labels", f"seed={seed}"])
-    teacher = measured.teacher_model
-    models = {"teacher": (teacher.saved, teacher.origin["fingerprint"])}
+    models = {"teacher": (measured.taught_by.saved, fingerprint(measured.teacher_inputs()))}
     for arm, artifact in students.items():
         folder = str(artifact.path / MODEL)
         models[arm] = (SavedModel(folder, f"student {arm}", None, False), artifact.fingerprint)

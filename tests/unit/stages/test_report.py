@@ -77,6 +77,13 @@ def test_the_sentences_give_what_was_kept_and_gained() -> None:
     assert gained.startswith("Student - control: +3.25 points of accuracy [+0.46, +5.80] (95% ")
 
 
+def test_no_share_is_kept_of_a_teacher_that_knows_nothing() -> None:
+    found = results(kept=None, smaller=5.2, faster=7.0, faster_batched=17.2)
+    (said,) = sentences(found)
+    accuracies = tuple(found["rows"][row]["accuracy"] for row in ("student", "teacher"))
+    assert "has accuracy {:.4f} to the teacher's {:.4f}, is 5.2x".format(*accuracies) in said
+
+
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
