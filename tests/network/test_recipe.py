@@ -10,6 +10,7 @@ from tests import tiny
 CUT = [
     "data.transfer_size=300",
     "data.transfer_spans=0",
+    "data.validation_fraction=0.01",  # read twenty times while the teacher is fitted
     "teacher.epochs=0.3",
     "task.max_length=24",
     "trainer.steps=60",
