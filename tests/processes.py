@@ -4,10 +4,20 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def found_by_two(module: str, model: Path, folder: Path) -> dict[tuple[str, str], Any]:
+    """What `python -m module MODEL OUT` leaves in OUT as two processes."""
+    import torch
+
+    run_two(module, model, folder / "steps.pt")
+    found: dict[tuple[str, str], Any] = torch.load(folder / "steps.pt")
+    return found
 
 
 def run_two(module: str, *words: object, timeout: float = 120) -> None:

@@ -69,9 +69,9 @@ def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
     if wanted:
         what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
         raise ConfigError(
-            f"{what}: {name} looks inside the teacher, at more than a store keeps (the first "
-            "token's hidden states, or with loss.layers=[[-1,-1]] those of the last layer); choose "
-            "targets=online"
+            f"{what}: {name} looks inside the teacher, at more than a store keeps (hidden states "
+            "of the first token, or of the last layer alone: loss.layers=[[-1,-1]], no embeddings); "
+            "choose targets=online"
         )
     why = "which no store keeps"
     if loss.extent == "last":

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests import tiny_language
 from tests.contract import inside_steps
 from tests.contract.inside_steps import CUTS, NAMES, step
 from tests.contract.steps import Step
 from tests.contract.test_steps import assert_same
-from tests.processes import run_two
+from tests.processes import found_by_two
 
 each_loss = pytest.mark.parametrize("name", NAMES)
 
@@ -18,12 +17,6 @@ each_loss = pytest.mark.parametrize("name", NAMES)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_language.write_model(tmp_path_factory.mktemp("model"), layers=2)
-
-
-@pytest.fixture(scope="module")
-def padded() -> dict[str, Step]:
-    """The padded step of each loss, computed once."""
-    return {}
 
 
 @each_loss
@@ -40,10 +33,7 @@ def test_packing_and_cutting_change_neither_loss_nor_gradients(
 def of_two_processes(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Step]:
-    out = tmp_path_factory.mktemp("two") / "steps.pt"
-    run_two(inside_steps.__name__, folder, out)
-    found: dict[tuple[str, str], Step] = torch.load(out)
-    return found
+    return found_by_two(inside_steps.__name__, folder, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.slow

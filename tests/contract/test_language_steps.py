@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests import tiny_language
 from tests.contract import language_steps
 from tests.contract.language_steps import CUTS, LANGUAGE, step
 from tests.contract.steps import Step
 from tests.contract.test_steps import assert_same
-from tests.processes import run_two
+from tests.processes import found_by_two
 
 NAMED = {loss.name: loss for loss in LANGUAGE}
 each_loss = pytest.mark.parametrize("name", NAMED)
@@ -19,12 +18,6 @@ each_loss = pytest.mark.parametrize("name", NAMED)
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_language.write_model(tmp_path_factory.mktemp("teacher"), layers=2, padded=7)
-
-
-@pytest.fixture(scope="module")
-def padded() -> dict[str, Step]:
-    """The padded step of each loss, computed once."""
-    return {}
 
 
 @each_loss
@@ -41,10 +34,7 @@ def test_packing_and_cutting_change_neither_loss_nor_gradients(
 def of_two_processes(
     teacher: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Step]:
-    out = tmp_path_factory.mktemp("two") / "steps.pt"
-    run_two(language_steps.__name__, teacher, out)
-    found: dict[tuple[str, str], Step] = torch.load(out)
-    return found
+    return found_by_two(language_steps.__name__, teacher, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 from tests.contract import steps
 from tests.contract.listing import NAMES, Loss, every
 from tests.contract.steps import CUTS, EXAMPLES, Step, classifier, step
-from tests.processes import run_two
+from tests.processes import found_by_two
 
 
 def assert_same(found: Step, expected: Step) -> None:
@@ -58,10 +58,7 @@ def test_micro_batches_change_neither_loss_nor_gradients(
 def of_two_processes(
     body: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Step]:
-    out = tmp_path_factory.mktemp("two") / "steps.pt"
-    run_two(steps.__name__, body, out)
-    found: dict[tuple[str, str], Step] = torch.load(out)
-    return found
+    return found_by_two(steps.__name__, body, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.slow
