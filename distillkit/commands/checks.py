@@ -70,8 +70,8 @@ def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
         what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
         raise ConfigError(
             f"{what}: {name} looks inside the teacher, at more than a store keeps (hidden states "
-            "of the first token, or of the last layer alone: loss.layers=[[-1,-1]], no embeddings); "
-            "choose targets=online"
+            "of the first token, or of the last layer alone: loss.layers=[[-1,-1]], no "
+            "embeddings); choose targets=online"
         )
     why = "which no store keeps"
     if loss.extent == "last":
