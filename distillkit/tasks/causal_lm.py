@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +11,7 @@ from distillkit.constraints import PositiveInt
 from distillkit.errors import ConfigError
 from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
-from distillkit.records import Batch, HiddenOutputs, LabelSpace
+from distillkit.records import Batch, Distribution, HiddenOutputs, LabelSpace
 from distillkit.tasks import causal_models as models
 from distillkit.tasks.language_tokens import (
     chat,
@@ -19,7 +19,7 @@ from distillkit.tasks.language_tokens import (
     instructions,
     response_examples,
 )
-from distillkit.tasks.task import Ask, Loaded, SavedModel
+from distillkit.tasks.task import Ask, Family, Loaded, SavedModel
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,18 @@ class CausalLM:
     pack: bool = True
     long_responses: Literal["refuse", "cut", "drop"] = "refuse"
 
-    headline = "perplexity"
-    family = "language"
-    reads = ("documents", "conversations")
-    distribution = "softmax"
-    one_tokenizer = True
-    generates = True
-    higher_is_better = False
-    auto_class = "AutoModelForCausalLM"
-    pipeline = "text-generation"
-    cuts = "longer documents are cut into windows, long conversations lose their beginning"
+    headline: ClassVar = "perplexity"
+    family: ClassVar[Family] = "language"
+    reads: ClassVar[tuple[str, ...]] = ("documents", "conversations")
+    distribution: ClassVar[Distribution] = "softmax"
+    one_tokenizer: ClassVar = True
+    generates: ClassVar = True
+    higher_is_better: ClassVar = False
+    auto_class: ClassVar = "AutoModelForCausalLM"
+    pipeline: ClassVar = "text-generation"
+    cuts: ClassVar = (
+        "longer documents are cut into windows, long conversations lose their beginning"
+    )
 
     def __post_init__(self) -> None:
         if self.max_length < 2:

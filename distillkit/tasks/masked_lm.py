@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +11,7 @@ from distillkit.constraints import NonNegativeInt, PositiveInt, Share
 from distillkit.errors import ConfigError, ModelError
 from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
-from distillkit.records import Batch, HiddenOutputs, LabelSpace
+from distillkit.records import Batch, Distribution, HiddenOutputs, LabelSpace
 from distillkit.tasks import models
 from distillkit.tasks.masked_models import (
     MASKED,
@@ -20,7 +20,7 @@ from distillkit.tasks.masked_models import (
     new_masked_lm,
 )
 from distillkit.tasks.masked_tokens import masked_examples
-from distillkit.tasks.task import Ask, Loaded, SavedModel
+from distillkit.tasks.task import Ask, Family, Loaded, SavedModel
 from distillkit.tasks.vocabularies import real_vocabulary
 from distillkit.tasks.word_tokens import check_offsets
 
@@ -42,17 +42,17 @@ class MaskedLM:
     masks: PositiveInt = 1
     seed: NonNegativeInt = 0
 
-    headline = "perplexity"
-    family = "language"
-    reads = ("documents",)
-    distribution = "softmax"
-    one_tokenizer = True
-    generates = False
-    packs = False
-    higher_is_better = False
-    auto_class = MASKED
-    pipeline = "fill-mask"
-    cuts = "longer documents are cut into windows"
+    headline: ClassVar = "perplexity"
+    family: ClassVar[Family] = "language"
+    reads: ClassVar[tuple[str, ...]] = ("documents",)
+    distribution: ClassVar[Distribution] = "softmax"
+    one_tokenizer: ClassVar = True
+    generates: ClassVar = False
+    packs: ClassVar = False
+    higher_is_better: ClassVar = False
+    auto_class: ClassVar = MASKED
+    pipeline: ClassVar = "fill-mask"
+    cuts: ClassVar = "longer documents are cut into windows"
 
     def __post_init__(self) -> None:
         if not self.mask_probability:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import task as scores
 from distillkit.metrics.counts import precision_recall_f1
-from distillkit.records import LabelSpace
+from distillkit.records import Distribution, LabelSpace
 from distillkit.tasks.label_spaces import read_classes
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
@@ -29,8 +29,8 @@ class MultiLabel(SequenceTask):
 
     threshold: Fraction = 0.5
 
-    headline = "micro_f1"
-    distribution = "bernoulli"
+    headline: ClassVar = "micro_f1"
+    distribution: ClassVar[Distribution] = "bernoulli"
     problem_type = "multi_label_classification"
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics.answers import answer_scores, overlap_f1
 from distillkit.metrics.task import mean_nll
-from distillkit.records import Batch, LabelSpace, Outputs
+from distillkit.records import Batch, Distribution, LabelSpace, Outputs
 from distillkit.tasks import models
 from distillkit.tasks.answer_tokens import answer_examples
 from distillkit.tasks.sequence import SequenceTask
@@ -42,13 +42,13 @@ class QuestionAnswering(SequenceTask):
     max_answer_length: PositiveInt = 30
     impossible: bool = False
 
-    headline = "f1"
-    reads = ("questions",)
-    distribution = "choice"
-    one_tokenizer = True
-    auto_class = "AutoModelForQuestionAnswering"
-    pipeline = "question-answering"
-    cuts = "longer contexts are cut into windows"
+    headline: ClassVar = "f1"
+    reads: ClassVar[tuple[str, ...]] = ("questions",)
+    distribution: ClassVar[Distribution] = "choice"
+    one_tokenizer: ClassVar = True
+    auto_class: ClassVar = "AutoModelForQuestionAnswering"
+    pipeline: ClassVar = "question-answering"
+    cuts: ClassVar = "longer contexts are cut into windows"
 
     def __post_init__(self) -> None:
         if self.stride >= self.max_length:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import task as scores
-from distillkit.records import LabelSpace
+from distillkit.records import Distribution, LabelSpace
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
 
@@ -19,8 +19,8 @@ from distillkit.tasks.task import HeldOut
 class Regression(SequenceTask):
     """One real value; `max_length` is in tokens, longer text is cut."""
 
-    headline = "pearson"
-    distribution = "real"
+    headline: ClassVar = "pearson"
+    distribution: ClassVar[Distribution] = "real"
     problem_type = "regression"
 
     @staticmethod

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from distillkit.constraints import PositiveInt
 from distillkit.examples import TokenTable
-from distillkit.records import Batch, LabelSpace, Outputs
+from distillkit.records import Batch, Distribution, LabelSpace, Outputs
 from distillkit.tasks import models
 from distillkit.tasks.sequence_tokens import tokenise
-from distillkit.tasks.task import Ask, HeldOut, Loaded, SavedModel
+from distillkit.tasks.task import Ask, Family, HeldOut, Loaded, SavedModel
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class SequenceTask(ABC):
 
     max_length: PositiveInt = 128
 
-    family = "sequence"
-    reads = ("files",)
-    distribution = "softmax"
-    higher_is_better = True
-    packs = False
-    one_tokenizer = False
-    generates = False
-    auto_class = "AutoModelForSequenceClassification"
-    pipeline = "text-classification"
-    cuts = "longer ones are cut"
+    family: ClassVar[Family] = "sequence"
+    reads: ClassVar[tuple[str, ...]] = ("files",)
+    distribution: ClassVar[Distribution] = "softmax"
+    higher_is_better: ClassVar = True
+    packs: ClassVar = False
+    one_tokenizer: ClassVar = False
+    generates: ClassVar = False
+    auto_class: ClassVar = "AutoModelForSequenceClassification"
+    pipeline: ClassVar = "text-classification"
+    cuts: ClassVar = "longer ones are cut"
     problem_type: ClassVar[str | None] = None
 
     @property

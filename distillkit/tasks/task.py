@@ -11,6 +11,8 @@ from torch import Tensor
 from distillkit.examples import TokenTable
 from distillkit.records import Batch, Distribution, HiddenOutputs, LabelSpace, Outputs
 
+Family = Literal["sequence", "language"]
+
 # (model, batch) -> what the model says at the batch's counted positions
 Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
 
@@ -80,7 +82,7 @@ class Task(Protocol):
     teacher only under one tokenizer. Where `packs`, several examples may share a row.
     """
 
-    family: ClassVar[Literal["sequence", "language"]]
+    family: ClassVar[Family]
     reads: ClassVar[tuple[str, ...]]
     distribution: ClassVar[Distribution]
     one_tokenizer: ClassVar[bool]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch.nn.functional as F
@@ -34,10 +34,10 @@ class TokenClassification(SequenceTask):
 
     entities: bool = True
 
-    reads = ("tagged",)
-    auto_class = "AutoModelForTokenClassification"
-    pipeline = "token-classification"
-    cuts = "the words beyond are left out"
+    reads: ClassVar[tuple[str, ...]] = ("tagged",)
+    auto_class: ClassVar = "AutoModelForTokenClassification"
+    pipeline: ClassVar = "token-classification"
+    cuts: ClassVar = "the words beyond are left out"
 
     def __post_init__(self) -> None:
         if self.entities and not entities.is_installed():

@@ -28,7 +28,14 @@ from rich.table import Table
 
 from distillkit.data.splits import example_key
 from distillkit.losses.heads import project
-from distillkit.records import Head, HiddenOutputs, HiddenTargets, SoftTargets, Targets
+from distillkit.records import (
+    Head,
+    HiddenOutputs,
+    HiddenTargets,
+    SoftTargets,
+    SparseTargets,
+    Targets,
+)
 from distillkit.targets import (
     Codec,
     Dense,
@@ -137,7 +144,7 @@ def _divergence(said: HiddenOutputs, decoded: Targets) -> float | None:
             other = here.logits.double().log_softmax(dim=-1)
         elif isinstance(here, HiddenTargets):
             other = project(here.hidden, here.head).double().log_softmax(dim=-1)
-        elif here.is_estimate:
+        elif not isinstance(here, SparseTargets) or here.is_estimate:
             return None
         else:
             used = here.log_probs > -torch.inf

@@ -94,9 +94,8 @@ def of_arm(arm: str, soft: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
 
 def fitted(words: list[str]) -> str:
     """The folder of the teacher that all arms and seeds share."""
-    teacher = road([*words, "teacher=minilm", "loss=hard_labels", "seed=0"], "teacher")
-    assert teacher.fitted_teacher is not None
-    return str(teacher.fitted_teacher.path / MODEL)
+    fit = road([*words, "teacher=minilm", "loss=hard_labels", "seed=0"], "teacher")
+    return fit.teachers[0].saved.folder
 
 
 def score(measured: Road, model: SavedModel, fingerprint: str) -> float:
@@ -153,9 +152,9 @@ def main() -> None:
     words += ["teacher=local", f"teacher.path={teacher}"]
 
     first = road([*words, "loss=hard_labels"])
-    model = first.teacher_model
+    model = first.teachers[0].model
     best = score(first, model.saved, model.origin["fingerprint"])
-    steps = first.trainer.steps
+    steps = first.trainer.steps or 0
     write = partial(figures.write_rows, chosen.table, "ablation", TITLES, keys=2)
     write([[chosen.text, "teacher", "MiniLM-L6", "1", "", f"{best:.2f}", ""]])
     scores: dict[str, list[float]] = {}
