@@ -15,7 +15,7 @@ from distillkit.data.rows import Rows, say_dropped, share_out, write_split
 from distillkit.data.sources import identity
 from distillkit.data.splits import normalise
 from distillkit.data.tables import check_columns, keep_rows, matching_rows, named, read_table
-from distillkit.data.texts import ReadLabels
+from distillkit.data.texts import ReadLabels, Texts
 from distillkit.data.transfer import TransferSet, choose, spans
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import Track, say, track
@@ -25,24 +25,18 @@ LABELLED = ("train", "validation", "test")
 AUGMENTED = "augmented"
 
 
-@dataclass(frozen=True)
-class TextData:
-    """Where the text comes from, and how it is cut. A source is a file, pypi:// or a hub id.
+@dataclass(frozen=True, kw_only=True)
+class TextData(Texts):
+    """A text a row, or a pair of them, with its label; and unlabelled text beside.
 
-    Without `validation` or `test`, shares of `train` are held out by the hash of the normalised
-    text. `label_separator` stands between several labels of a text where they are one string.
-    `transfer` is unlabelled text; `transfer_unit: sentence` cuts it into sentences.
-    `transfer_spans` adds so many stretches of each training text, of `transfer_span_words` words;
-    they need no `transfer`.
+    `label_separator` stands between several labels of a text where they are one string. `transfer`
+    is unlabelled text; `transfer_unit: sentence` cuts it into sentences. `transfer_spans` adds so
+    many stretches of each training text, of `transfer_span_words` words; they need no `transfer`.
     """
 
-    train: str
     text: str
     label: str
     text_pair: str | None = None
-    validation: str | None = None
-    test: str | None = None
-    where: dict[str, Any] | None = None
     label_names: list[str] | None = None
     label_separator: str | None = None
     validation_fraction: Fraction = 0.1
@@ -59,19 +53,16 @@ class TextData:
     transfer_span_words: list[int] = field(default_factory=lambda: [3, 14])
 
     kind = "files"
+    rows = "examples"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("transfer_words", "transfer_span_words"):
             words = getattr(self, name)
             if words is not None and (len(words) != 2 or not 0 < words[0] <= words[1]):
                 raise ConfigError(
                     f"data.{name} = {words}: must be the fewest and the most words, as [5, 40]"
                 )
-        if self.validation_fraction + self.test_fraction >= 1:
-            raise ConfigError(
-                f"data.validation_fraction + data.test_fraction = "
-                f"{self.validation_fraction + self.test_fraction}: must leave something to train on"
-            )
         if self.transfer and self.text_pair:
             raise ConfigError(
                 "data.transfer: a transfer set of pairs is not supported; set it to null"
@@ -89,11 +80,8 @@ class TextData:
 
     def labelled_inputs(self) -> dict[str, Any]:
         """All that decides the labelled splits: sources by content, and how they are cut."""
-        specs = {"train": self.train, "validation": self.validation, "test": self.test}
-        sources = {r: identity(s, key=f"data.{r}") for r, s in specs.items() if s}
-        fields = asdict(self)
-        how = {k: fields[k] for k in fields if not k.startswith("transfer") and k not in specs}
-        return {"sources": sources, **how}
+        decided = super().labelled_inputs()
+        return {k: v for k, v in decided.items() if not k.startswith("transfer")}
 
     def transfer_inputs(self) -> dict[str, Any]:
         """All that decides the transfer set, beside the labelled text that it must not hold."""
@@ -179,6 +167,7 @@ def prepare_labelled(
     `read_labels` is the task's: label values -> the label space and the encoded labels [rows].
     """
     splits, dropped = share_out(data, partial(_read, data, cache))
+    splits = data.sized(splits)
     everything = [label for rows in splits.values() for label in rows.labels]
     space, encoded = read_labels(everything, data.label_names)
     _check_train_has_all(splits, space, encoded)
@@ -187,8 +176,7 @@ def prepare_labelled(
         write_split(out / name, rows.texts, rows.pairs, encoded[begun : begun + len(rows.texts)])
         begun += len(rows.texts)
     write_json(out / "labels.json", asdict(space))
-    counts = {name: len(rows.texts) for name, rows in splits.items()}
-    say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + " examples")
+    counts = data.counted(splits)
     say_dropped("labelled rows", dropped)
     return {"counts": counts, "dropped": dropped}
 

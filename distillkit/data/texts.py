@@ -1,4 +1,4 @@
-"""Where the splits of a run's text come from: what all kinds of text but a classifier's share."""
+"""Where the splits of a run's text come from: what all kinds of text share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -36,8 +36,6 @@ class Texts:
     train_size: PositiveInt | None = None
     held_out_size: PositiveInt | None = None
 
-    has_transfer = False
-    transfer = None
     rows = "texts"  # what a row of it is called, in messages
 
     def __post_init__(self) -> None:
@@ -46,6 +44,16 @@ class Texts:
                 f"data.validation_fraction + data.test_fraction = "
                 f"{self.validation_fraction + self.test_fraction}: must leave something to train on"
             )
+
+    @property
+    def transfer(self) -> str | None:
+        """The source of unlabelled text."""
+        return None
+
+    @property
+    def has_transfer(self) -> bool:
+        """Whether there is a transfer set."""
+        return False
 
     def labelled_inputs(self) -> dict[str, Any]:
         """All that decides the splits: sources by content, and how they are cut."""

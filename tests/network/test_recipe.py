@@ -8,10 +8,10 @@ import pytest
 from tests import tiny
 
 CUT = [
+    "data.train_size=1600",
+    "data.held_out_size=400",
     "data.transfer_size=300",
     "data.transfer_spans=0",
-    "data.validation_fraction=0.01",  # read twenty times while the teacher is fitted
-    "teacher.epochs=0.3",
     "task.max_length=24",
     "trainer.steps=60",
     "evaluation.latency_examples=20",
@@ -29,7 +29,7 @@ def test_the_recipe_fetches_its_assets_and_runs(tmp_path: Path) -> None:
     rows = json.loads(path.read_text())["rows"]
     assert rows["teacher"]["parameters"] == 22_713_986
     assert rows["student"]["parameters"] == 4_386_178
-    assert rows["teacher"]["accuracy"] > 0.7  # 0.5 is chance; a whole fit gives more than 0.8
+    assert rows["teacher"]["accuracy"] > 0.65  # 0.5 is chance; a whole fit gives more than 0.8
     (store,) = tmp_path.glob(".distillkit/targets-*")
     verified = tiny.run("targets", "verify", str(store), cwd=tmp_path)
     assert verified.returncode == 0, verified.stderr

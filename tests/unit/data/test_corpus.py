@@ -75,6 +75,18 @@ def told(corpus: Corpus) -> dict[str, str]:
     return found
 
 
+def test_a_smaller_choice_is_a_part_of_a_larger_one(prepare: Prepare, table: Any) -> None:
+    source = table(ROWS)
+    everything, _ = prepare(train=source)
+    chosen = [prepare(train=source, train_size=n, held_out_size=4)[0] for n in (10, 20)]
+    smaller, larger = (set(texts(corpus, "train")) for corpus in chosen)
+    assert (len(smaller), len(larger)) == (10, 20)
+    assert smaller < larger < set(texts(everything, "train"))
+    for name in ("validation", "test"):
+        assert len(texts(chosen[0], name)) == 4
+        assert set(texts(chosen[0], name)) < set(texts(everything, name))
+
+
 # any file
 
 

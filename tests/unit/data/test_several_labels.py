@@ -35,14 +35,14 @@ EXPECTED = {text: sorted(labels) for text, labels in ROWS}
 def test_lists_are_read(tmp_path: Path) -> None:
     path = tmp_path / "lists.jsonl"
     path.write_text("".join(json.dumps({"t": t, "l": labels}) + "\n" for t, labels in ROWS))
-    assert every(tmp_path, TextData(str(path), "t", "l", **SHARES)) == EXPECTED
+    assert every(tmp_path, TextData(train=str(path), text="t", label="l", **SHARES)) == EXPECTED
 
 
 def test_one_string_is_cut_at_its_separator(tmp_path: Path) -> None:
     path = tmp_path / "strings.jsonl"
     rows = [{"t": t, "l": " ; ".join(labels) or ";"} for t, labels in ROWS]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = TextData(str(path), "t", "l", label_separator=";", **SHARES)
+    data = TextData(train=str(path), text="t", label="l", label_separator=";", **SHARES)
     assert every(tmp_path, data) == EXPECTED
 
 
@@ -52,7 +52,12 @@ def test_class_ids_have_their_names(tmp_path: Path) -> None:
     kinds = Features(t=Value("string"), l=List(ClassLabel(names=["bad", "good"])))
     rows = {"t": [text for text, _ in ROWS], "l": [labels for _, labels in ROWS]}
     Dataset.from_dict(rows, features=kinds).to_parquet(str(tmp_path / "ids.parquet"))
-    assert every(tmp_path, TextData(str(tmp_path / "ids.parquet"), "t", "l", **SHARES)) == EXPECTED
+    assert (
+        every(
+            tmp_path, TextData(train=str(tmp_path / "ids.parquet"), text="t", label="l", **SHARES)
+        )
+        == EXPECTED
+    )
 
 
 def test_a_label_that_no_training_text_has_is_refused(tmp_path: Path) -> None:
@@ -60,7 +65,11 @@ def test_a_label_that_no_training_text_has_is_refused(tmp_path: Path) -> None:
         rows = [{"t": f"{name} {i}", "l": [label, "any"]} for i in range(20)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     data = TextData(
-        str(tmp_path / "train.jsonl"), "t", "l", test=str(tmp_path / "test.jsonl"), **SHARES
+        train=str(tmp_path / "train.jsonl"),
+        text="t",
+        label="l",
+        test=str(tmp_path / "test.jsonl"),
+        **SHARES,
     )
     with pytest.raises(DataError, match="rare stand in no training row; training has any, good"):
         every(tmp_path, data)
