@@ -25,6 +25,11 @@ class Objective(torch.nn.Module, ABC):
         """Whether some of the model's parameters may get no gradient, and other processes wait."""
         return False
 
+    @property
+    def moving(self) -> dict[str, float]:
+        """What of the loss changes from step to step, under its name in metrics.jsonl."""
+        return {}
+
     @abstractmethod
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The terms of the loss on one micro-batch."""

@@ -75,6 +75,7 @@ def fit(
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * factor
             objective.at((step - 1) / steps)
+            moving = objective.moving
             torch.manual_seed(_step_seed(plan.seed, step, accelerator.process_index))
             indices = plan.batch(step)
             pieces = plan.pieces(
@@ -96,7 +97,7 @@ def fit(
 
             progress.step = step
             tokens = int(plan.lengths[indices].sum())
-            _add(progress.window, shares | {"tokens": float(tokens), "steps": 1.0})
+            _add(progress.window, moving | shares | {"tokens": float(tokens), "steps": 1.0})
             due = step % eval_every == 0 or step == steps
             if step % settings.log_every == 0 or due:
                 _log(progress, lr=base_rates[0] * factor)

@@ -80,6 +80,11 @@ class TAID(SoftmaxLoss):
         """Nats a position."""
         return taid(logits, self.every_logit(targets), t=self.t, **self.softening)
 
+    @property
+    def moving(self) -> dict[str, float]:
+        """And t."""
+        return super().moving | {"t": float(self.t)}
+
     def at(self, progress: float) -> None:
         """Not below the line, nor beyond its end."""
         super().at(progress)

@@ -61,6 +61,15 @@ class Loss(nn.Module, ABC):
         """The weight of each term, as far as training is."""
         return {name: weight(self.progress) for name, weight in self._schedules.items()}
 
+    @property
+    def moving(self) -> dict[str, float]:
+        """What changes while training goes on, under its name in metrics.jsonl: where it is now."""
+        return {
+            f"{name}_weight": weight(self.progress)
+            for name, weight in self._schedules.items()
+            if not weight.is_constant
+        }
+
     @abstractmethod
     def forward(
         self,
@@ -208,6 +217,12 @@ class SoftmaxLoss(SoftTargetLoss):
     def temperature(self) -> float:
         """The temperature, as far as training is."""
         return self._temperature(self.progress)
+
+    @property
+    def moving(self) -> dict[str, float]:
+        """The temperature too, where it has a schedule."""
+        constant = self._temperature.is_constant
+        return super().moving | ({} if constant else {"temperature": self.temperature})
 
     @property
     def softening(self) -> dict[str, Any]:

@@ -57,6 +57,16 @@ class Mixture(Loss):
             for part, own in loss.weights.items()
         }
 
+    @property
+    def moving(self) -> dict[str, float]:
+        """The weights of the terms that move, and what moves in a term as term.name."""
+        inner = {
+            f"{term}.{name}": value
+            for term, loss in self._losses().items()
+            for name, value in loss.moving.items()
+        }
+        return super().moving | inner
+
     def bind(self, student: Dimensions, teacher: Dimensions) -> None:
         """Settle what each term compares."""
         for loss in self._losses().values():

@@ -166,6 +166,11 @@ class Distillation(Objective):
         """Whether the loss may leave parameters of the model without a gradient."""
         return self.loss.passes_over
 
+    @property
+    def moving(self) -> dict[str, float]:
+        """Weights and temperatures that follow a schedule, and what a loss settles by itself."""
+        return self.loss.moving
+
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The loss's terms on one micro-batch."""
         with self._watch() if self._watch else nullcontext():

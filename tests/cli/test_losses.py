@@ -33,6 +33,10 @@ def test_a_mixture_reports_its_terms_and_leaves_nothing_of_itself_in_the_student
         hard = 1.0 - done / len(rows)
         expected = 0.5 * row["kl"] + hard * row["hard"] + row["moving"]
         assert row["loss"] == pytest.approx(expected, rel=1e-4)
+        assert row["hard_weight"] == pytest.approx(hard)
+    interpolated = [row["moving.t"] for row in rows]
+    assert interpolated[0] == pytest.approx(0.2)
+    assert interpolated == sorted(interpolated) and interpolated[-1] > 0.2
     with safe_open(student / "model/model.safetensors", "pt") as weights:
         names = set(weights.keys())
     with safe_open(there.pop() / "model/model.safetensors", "pt") as weights:

@@ -183,3 +183,11 @@ def test_it_takes_what_every_term_takes() -> None:
     mse, kl = LogitMSE(), ForwardKL()
     assert "real" in Mixture({"mse": mse}, {"mse": 1.0}).takes
     assert Mixture({"mse": mse, "kl": kl}, {"mse": 1.0, "kl": 1.0}).takes == ("softmax",)
+
+
+def test_what_moves_is_told_under_the_name_of_its_term() -> None:
+    softened = ForwardKL(temperature=Linear(4.0, 2.0), hard_weight=Linear(0.0, 1.0))
+    loss = Mixture({"kl": softened, "mse": LogitMSE()}, {"kl": Linear(1.0, 0.0), "mse": 1.0})
+    loss.at(0.5)
+    assert loss.moving == {"kl_weight": 0.5, "kl.temperature": 3.0, "kl.hard_weight": 0.5}
+    assert ForwardKL().moving == {}
