@@ -18,7 +18,7 @@ _BREAK = re.compile(r"(?:<br\s*/?>\s*)+", re.IGNORECASE)
 ROLES = ("system", "user", "assistant")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Documents(Texts):
     """Running text, a document a row of the column `text`.
 
@@ -44,7 +44,7 @@ class Documents(Texts):
         return (_BREAK.sub("\n", text) if self.line_breaks else text), None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conversations(Texts):
     """What the assistant says is learnt: `messages`, or `prompt` and `response`.
 

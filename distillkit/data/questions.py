@@ -16,7 +16,7 @@ from distillkit.errors import DataError
 Answer = tuple[str, int]  # its text, and the character of the context that it begins at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Questions(Texts):
     """A question a row, with its context and the answers that stand in it.
 

@@ -19,7 +19,7 @@ COLUMN_FILES = (".txt", ".conll", ".iob", ".bio", ".tsv")
 BEGINS_DOCUMENT = "-DOCSTART-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaggedText(Texts):
     """Sentences of words, each word with a tag.
 

@@ -17,7 +17,7 @@ from distillkit.records import LabelSpace
 ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.ndarray]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Texts:
     """Where the text comes from. A source is a file, pypi:// or a hub id.
 

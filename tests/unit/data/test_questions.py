@@ -52,13 +52,13 @@ def jsonl(folder: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def test_a_table_has_columns_of_texts_and_starts(tmp_path: Path) -> None:
-    data = Questions(jsonl(tmp_path, [columns(row) for row in ROWS]), **SHARES)
+    data = Questions(train=jsonl(tmp_path, [columns(row) for row in ROWS]), **SHARES)
     assert every(prepared(tmp_path, data)) == ROWS
 
 
 def test_a_table_may_list_its_answers(tmp_path: Path) -> None:
     rows = [{"q": r["question"], "c": r["context"], "a": pairs(r)} for r in ROWS]
-    data = Questions(jsonl(tmp_path, rows), question="q", context="c", answers="a", **SHARES)
+    data = Questions(train=jsonl(tmp_path, rows), question="q", context="c", answers="a", **SHARES)
     assert every(prepared(tmp_path, data)) == ROWS
 
 
@@ -76,11 +76,11 @@ def test_squads_own_format_is_read(tmp_path: Path) -> None:
     ]
     path = tmp_path / "squad.json"
     path.write_text(json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]}))
-    assert every(prepared(tmp_path, Questions(str(path), **SHARES))) == ROWS
+    assert every(prepared(tmp_path, Questions(train=str(path), **SHARES))) == ROWS
 
 
 def test_questions_about_one_context_stand_in_one_split(tmp_path: Path) -> None:
-    corpus = prepared(tmp_path, Questions(jsonl(tmp_path, [columns(r) for r in ROWS]), **SHARES))
+    corpus = prepared(tmp_path, Questions(train=jsonl(tmp_path, [columns(r) for r in ROWS]), **SHARES))
     contexts = [set(corpus.split(name).pairs or []) for name in SPLITS]
     assert sum(map(len, contexts)) == len(set.union(*contexts)) == len(CONTEXTS)
 
@@ -90,7 +90,7 @@ def test_an_answer_that_does_not_stand_at_its_place_is_dropped_and_said(
 ) -> None:
     rows = [columns(row) for row in ROWS]
     rows[3]["answers"] = {"text": ["bad"], "answer_start": [0]}
-    corpus = prepared(tmp_path, Questions(jsonl(tmp_path, rows), **SHARES))
+    corpus = prepared(tmp_path, Questions(train=jsonl(tmp_path, rows), **SHARES))
     assert ROWS[3] not in every(corpus)
     assert len(every(corpus)) == len(ROWS) - 1
     assert "1 empty, or with no answer at its place (train)" in capsys.readouterr().err
@@ -110,4 +110,4 @@ def test_an_answer_that_does_not_stand_at_its_place_is_dropped_and_said(
 )
 def test_what_are_no_questions_is_refused(row: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
-        prepared(tmp_path, Questions(jsonl(tmp_path, [row])))
+        prepared(tmp_path, Questions(train=jsonl(tmp_path, [row])))

@@ -57,19 +57,19 @@ EXPECTED = {" ".join(words): tags for words, tags in SENTENCES}
 
 
 def test_a_column_file_has_its_words_first_and_its_tags_last(tmp_path: Path) -> None:
-    data = TaggedText(str(column_file(tmp_path)), **SHARES)
+    data = TaggedText(train=str(column_file(tmp_path)), **SHARES)
     assert every(prepared(tmp_path, data)) == EXPECTED
 
 
 def test_the_columns_of_a_column_file_can_be_named(tmp_path: Path) -> None:
     path = column_file(tmp_path, order=(2, 1, 0))
-    data = TaggedText(str(path), columns=["x", "tags", "tokens"], **SHARES)
+    data = TaggedText(train=str(path), columns=["x", "tags", "tokens"], **SHARES)
     assert every(prepared(tmp_path, data)) == EXPECTED
 
 
 def test_a_table_has_lists_of_words_and_of_tags(tmp_path: Path) -> None:
     rows = [{"w": words, "t": tags} for words, tags in SENTENCES]
-    data = TaggedText(jsonl(tmp_path, rows), tokens="w", tags="t", **SHARES)
+    data = TaggedText(train=jsonl(tmp_path, rows), tokens="w", tags="t", **SHARES)
     assert every(prepared(tmp_path, data)) == EXPECTED
 
 
@@ -80,13 +80,15 @@ def test_class_labels_of_a_parquet_file_have_their_names(tmp_path: Path) -> None
     kinds = Features(tokens=List(Value("string")), tags=List(ClassLabel(names=names)))
     rows = {"tokens": [w for w, _ in SENTENCES], "tags": [t for _, t in SENTENCES]}
     Dataset.from_dict(rows, features=kinds).to_parquet(str(tmp_path / "words.parquet"))
-    data = TaggedText(str(tmp_path / "words.parquet"), **SHARES)
+    data = TaggedText(train=str(tmp_path / "words.parquet"), **SHARES)
     assert every(prepared(tmp_path, data)) == EXPECTED
 
 
 def test_a_smaller_training_set_leaves_the_held_out_sentences_as_they_are(tmp_path: Path) -> None:
     whole, small = (
-        prepared(tmp_path / str(size), TaggedText(str(column_file(tmp_path)), train_size=size))
+        prepared(
+            tmp_path / str(size), TaggedText(train=str(column_file(tmp_path)), train_size=size)
+        )
         for size in (None, 3)
     )
     assert len(small.split("train")) == 3
@@ -106,7 +108,7 @@ def test_what_are_no_tagged_words_is_refused(
     row: dict[str, Any], settings: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=said):
-        prepared(tmp_path, TaggedText(jsonl(tmp_path, [row]), **settings))
+        prepared(tmp_path, TaggedText(train=jsonl(tmp_path, [row]), **settings))
 
 
 @pytest.mark.parametrize(
@@ -121,9 +123,9 @@ def test_a_column_file_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "words.txt").write_text(text)
     with pytest.raises(DataError, match=said):
-        prepared(tmp_path, TaggedText(str(tmp_path / "words.txt"), **settings))
+        prepared(tmp_path, TaggedText(train=str(tmp_path / "words.txt"), **settings))
 
 
 def test_rows_of_a_column_file_cannot_be_chosen(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.where: .* is a column file, of which all is read"):
-        prepared(tmp_path, TaggedText(str(column_file(tmp_path)), where={"x": 1}, **SHARES))
+        prepared(tmp_path, TaggedText(train=str(column_file(tmp_path)), where={"x": 1}, **SHARES))
