@@ -80,7 +80,8 @@ def test_squads_own_format_is_read(tmp_path: Path) -> None:
 
 
 def test_questions_about_one_context_stand_in_one_split(tmp_path: Path) -> None:
-    corpus = prepared(tmp_path, Questions(train=jsonl(tmp_path, [columns(r) for r in ROWS]), **SHARES))
+    table = jsonl(tmp_path, [columns(row) for row in ROWS])
+    corpus = prepared(tmp_path, Questions(train=table, **SHARES))
     contexts = [set(corpus.split(name).pairs or []) for name in SPLITS]
     assert sum(map(len, contexts)) == len(set.union(*contexts)) == len(CONTEXTS)
 
