@@ -100,6 +100,35 @@ def test_a_run_that_is_killed_inside_each_of_its_phases_goes_on_there(
     assert weights(tmp_path / "w") == weights(tmp_path / "alone")
 
 
+STATES = [
+    "loss=patience",
+    "loss.layers=[[1,1],[1,2]]",
+    "loss.projection=shared",
+    "control=false",
+    "targets.shard_tokens=300",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["", "first/"], ids=["logits", "states"])
+def test_a_teacher_that_is_killed_between_logits_and_states_goes_on_there(
+    part: str, body: Path, reviews: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A shard of either may be there without the other's."""
+    alone, words = (
+        [*tiny.small(body, *reviews, tmp_path / name), *STATES] for name in ("alone", "w")
+    )
+    done = tiny.run("train", *alone, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert kill_when(words, tmp_path, f"w/.partial/targets-*/{part}shard-00002*.arrow")
+    again = tiny.run("train", *words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert weights(tmp_path / "w") == weights(tmp_path / "alone")
+    (store,) = tmp_path.glob("w/targets-*")
+    verified = tiny.run("targets", "verify", str(store), cwd=tmp_path)
+    assert verified.returncode == 0, verified.stderr
+
+
 @pytest.mark.slow
 def test_two_runs_that_make_the_same_artifacts_both_end_well(
     undisturbed: dict[str, str], body: Path, reviews: tuple[Path, Path], tmp_path: Path
