@@ -38,7 +38,7 @@ def test_a_student_killed_in_training_ends_with_the_weights_of_an_undisturbed_on
     """What lies before the student is there already, and only the killed run is a process."""
     texts = tiny.write_reviews(tmp_path, 120, 60)
     alone, words = (
-        but(tiny.small(body, *texts, tmp_path / name), *QUICK, *SLOW, "trainer.epochs=5")
+        but(tiny.small(body, *texts, tmp_path / name), *QUICK, *SLOW, "trainer.epochs=4")
         for name in ("alone", "workspace")
     )
     assert run(tmp_path, "train", *alone).code == 0
