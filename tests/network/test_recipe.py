@@ -12,6 +12,7 @@ CUT = [
     "data.held_out_size=400",
     "data.transfer_size=300",
     "data.transfer_spans=0",
+    "teacher.lr=2e-4",  # fifty steps
     "task.max_length=24",
     "trainer.steps=60",
     "evaluation.latency_examples=20",
