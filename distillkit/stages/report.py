@@ -102,10 +102,12 @@ def footnote(results: Mapping[str, Any]) -> str:
             f"{row['positions']:,} tokens of {results['examples']:,} held-out texts, "
             f"{results.get('protocol', '')}; NLL and KL in nats a token; "
         )
+    where, threads = results["device"], int(results["environment"]["threads"])
+    if where == "cpu":
+        where = f"{threads} cpu thread{'' if threads == 1 else 's'}"
     return (
-        f"{what}{bins}latency at batch 1 and throughput at "
-        f"batch {results['batch_size']} in float32 on {results['environment']['threads']} "
-        f"{results['device']} threads, tokenising not counted{_of_responses(results)}"
+        f"{what}{bins}latency at batch 1 and throughput at batch {results['batch_size']} in "
+        f"float32 on {where}, tokenising not counted{_of_responses(results)}"
     )
 
 

@@ -65,6 +65,15 @@ def test_the_footnote_says_how_it_was_measured() -> None:
         assert part in footnote(results())
 
 
+@pytest.mark.parametrize(
+    ("device", "threads", "said"),
+    [("cpu", "2", "2 cpu threads,"), ("cpu", "1", "1 cpu thread,"), ("cuda", "16", "on cuda,")],
+)
+def test_the_footnote_names_the_device(device: str, threads: str, said: str) -> None:
+    found = results() | {"device": device, "environment": {"threads": threads}}
+    assert said in footnote(found)
+
+
 def test_the_sentences_give_what_was_kept_and_gained() -> None:
     found = results(
         kept=0.889, smaller=5.2, faster=7.0, faster_batched=17.2, student_minus_control=GAIN
