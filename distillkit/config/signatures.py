@@ -217,7 +217,8 @@ def _alias(path: Path, name: str, depth: int) -> Any:
 def _subscript(path: Path, name: str, inside: ast.expr, depth: int) -> Any:
     items = inside.elts if isinstance(inside, ast.Tuple) else [inside]
     if name == "Literal":
-        return Literal[tuple(ast.literal_eval(item) for item in items)]
+        values = tuple(item.value for item in items if isinstance(item, ast.Constant))
+        return Literal[values] if len(values) == len(items) else _Unknown  # a member of an enum
     parts = [_read(path, item, depth) for item in items]
     if name == "Union":
         return _union(parts)

@@ -19,13 +19,21 @@ NO_VALUE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 FORMS = '''
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, Optional, Union
+from enum import Enum
+from typing import Any, ClassVar, Literal, Optional, Union
 
 from distillkit.losses import ForwardKL
 from distillkit.metrics import EvaluationSettings
 
 
 def function(text, size: int, ratio: float = 0.5, *, flag: bool = False, name: str) -> None: ...
+
+
+class Size(Enum):
+    SMALL = 1
+
+
+def choices(size: Literal[Size.SMALL, "any"] = "any", level: Literal["low", 3] = "low"): ...
 
 
 class Plain:
@@ -77,7 +85,9 @@ def test_names_and_what_is_required_agree_with_inspect(target: str) -> None:
     assert found.open == is_open(real(target))
 
 
-@pytest.mark.parametrize("name", ["function", "Plain", "Inherits", "Narrow", "Fields", "Wider"])
+@pytest.mark.parametrize(
+    "name", ["function", "choices", "Plain", "Inherits", "Narrow", "Fields", "Wider"]
+)
 def test_every_form_of_a_users_own_target_is_read(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
