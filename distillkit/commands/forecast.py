@@ -125,7 +125,8 @@ class Forecast:
         shape = shape_of(made)
         # rows of a head that no token belongs to are never multiplied
         head = shape.head * self._width // shape.outputs
-        return replace(shape, head=head, outputs=self._width)
+        once = 0 if self.road.loss.looks_inside else shape.once
+        return replace(shape, head=head, outputs=self._width, once=once)
 
     @cached_property
     def _width(self) -> int:

@@ -76,13 +76,18 @@ def alone(buckets: Iterable[np.ndarray]) -> Iterable[list[np.ndarray]]:
 
 
 def forward_flops(shape: Shape, done: Work) -> float:
-    """2 (body x tokens + head x positions) + 4 layers x attention x pairs.
+    """2 ((body - once) x tokens + (head + once) x positions) + 4 layers x attention x pairs.
 
     A product takes two operations a weight. Scores and their sum take 2 each for every pair of
-    tokens and channel; those above the diagonal are computed, too.
+    tokens and channel; those above the diagonal are computed, too. Where a last layer runs for the
+    first token alone, it pairs with each token once.
     """
-    products = 2 * (shape.body * done.tokens + shape.head * done.positions)
-    return products + 4 * shape.layers * shape.attention * done.pairs
+    everywhere, once = shape.body - shape.once, shape.head + shape.once
+    products = 2 * (everywhere * done.tokens + once * done.positions)
+    pairs = shape.layers * done.pairs
+    if shape.once:
+        pairs += done.tokens - done.pairs
+    return products + 4 * shape.attention * pairs
 
 
 def evaluations(steps: int, eval_every: int | None) -> int:

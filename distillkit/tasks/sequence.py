@@ -13,6 +13,7 @@ from distillkit.constraints import PositiveInt
 from distillkit.examples import TokenTable
 from distillkit.records import Batch, Distribution, LabelSpace, Outputs
 from distillkit.tasks import models
+from distillkit.tasks.first_token import first_token_only
 from distillkit.tasks.sequence_tokens import tokenise
 from distillkit.tasks.task import Ask, Family, HeldOut, Loaded, SavedModel
 
@@ -137,9 +138,9 @@ class SequenceTask(ABC):
         """A classifier says its logits [batch, classes], or [positions, classes] of its tokens."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:
-            logits = model(**batch.inputs).logits.float()
             if batch.counted is not None:
-                logits = logits.flatten(0, 1)[batch.counted]
-            return Outputs(logits)
+                return Outputs(model(**batch.inputs).logits.float().flatten(0, 1)[batch.counted])
+            with first_token_only(model):
+                return Outputs(model(**batch.inputs).logits.float())
 
         return outputs

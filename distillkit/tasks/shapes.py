@@ -11,6 +11,7 @@ from torch import nn
 
 from distillkit.records import Dimensions, LabelSpace
 from distillkit.tasks.causal_models import place
+from distillkit.tasks.first_token import read_once
 from distillkit.tasks.models import check_folder, one_line, quiet
 from distillkit.tasks.task import Task
 
@@ -25,8 +26,9 @@ class Shape:
     """A model's sizes. `parameters` are those in memory, tied matrices once.
 
     `body` of them are multiplied at every token and `head` at every counted position; tables that
-    rows are only looked up in are neither. `attention` is the width of all query heads together.
-    Of a mixture of experts all count, though a token meets a few.
+    rows are only looked up in are neither. `once` of the body meet one token of a text, where
+    nobody looks inside. `attention` is the width of all query heads together. Of a mixture of
+    experts all count, though a token meets a few.
     """
 
     parameters: int
@@ -38,6 +40,7 @@ class Shape:
     attention: int
     neurons: int
     has_experts: bool = False
+    once: int = 0
 
 
 def outline(
@@ -90,6 +93,7 @@ def shape_of(model: Any) -> Shape:
         attention=heads * width,
         neurons=_first(config, NEURONS) or 4 * config.hidden_size,
         has_experts=(_first(config, EXPERTS) or 0) > 1,
+        once=read_once(model),
     )
 
 

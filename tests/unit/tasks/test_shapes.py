@@ -1,5 +1,6 @@
 """What a config says of its model, against the model itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from distillkit.stages.planning import Work, forward_flops
 from distillkit.students.from_teacher import FromTeacher, make
 from distillkit.students.from_teacher import outline as cut_outline
 from distillkit.tasks import CausalLM, Classification
+from distillkit.tasks.first_token import first_token_only
 from distillkit.tasks.shapes import outline, shape_of
 from tests import tiny, tiny_language
 from tests.unit.tasks.tiny_lms import SHAPES, language_model, tokens
@@ -52,8 +54,14 @@ def test_the_operations_of_a_classifier() -> None:
     )
     model = BertForSequenceClassification(config)
     ids = torch.arange(TOKENS)[None] % 50
-    found = forward_flops(shape_of(model), Work(TOKENS, 1, TOKENS**2))
-    assert found == pytest.approx(counted(model, ids), rel=0.05)
+    shape, work = shape_of(model), Work(TOKENS, 1, TOKENS**2)
+    assert forward_flops(replace(shape, once=0), work) == pytest.approx(
+        counted(model, ids), rel=0.05
+    )
+    with first_token_only(model):
+        lean = counted(model, ids)
+    assert forward_flops(shape, work) == pytest.approx(lean, rel=0.05)
+    assert lean < 0.8 * counted(model, ids)
 
 
 @pytest.mark.parametrize("kind", EXPERTS)
