@@ -303,6 +303,7 @@ class Road:
             self.corpus.labels,
             lambda: self.teachers[0].model,
             lambda: self.tokens(self.teacher.key, self.teacher.source, "train"),
+            lambda: self.examples(self.teacher.key, self.teacher.source, transfer=True),
             folder=model_folder(spec, key=key, cache=self.workspace.assets),
             seed=self.seed,
             trust_remote_code=self.trust,

@@ -62,6 +62,7 @@ def inputs(road: "Road", role: Role) -> dict[str, Any]:
         source=source,
         tokenizer=tokenizer_identity(spec, key=key),
         teacher=fingerprint(road.teachers[0].inputs()),
+        texts=lambda: [it.fingerprint for it in (road.labelled, road.transfer) if it],
         targets=_targets(road) if role.from_teacher else None,
         data=data,
         loss=role.node,

