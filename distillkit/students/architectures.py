@@ -4,8 +4,9 @@
 def register_architectures() -> None:
     """Let transformers' auto classes make, save and load TextCNN and BiLSTM.
 
-    Models that are saved afterwards carry their code with them (`auto_map`), for users without
-    distillkit, who load them with `trust_remote_code=True`. It may be called more than once.
+    The safe way to load such a model: called before, nothing of the model's folder is run. Models
+    that are saved afterwards carry their code with them (`auto_map`) all the same, for users
+    without distillkit, who must read it and trust it. It may be called more than once.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
