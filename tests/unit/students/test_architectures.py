@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import AutoModelForSequenceClassification
 
 from distillkit.errors import ModelError
 from distillkit.records import LabelSpace
@@ -194,3 +195,14 @@ def test_a_shape_that_cannot_be_is_one_line(tokenizer: Any) -> None:
     with pytest.raises(ModelError, match=r"^student\.config = distillkit_textcnn: .*\[0\]") as said:
         Classification().new_model(shape, LABELS, tokenizer, key="student.config")
     assert "\n" not in str(said.value)
+
+
+@each
+def test_once_registered_the_code_in_the_folder_is_not_run(
+    kind: str, tokenizer: Any, tmp_path: Path
+) -> None:
+    new(kind, tokenizer).save_pretrained(tmp_path)
+    (code,) = tmp_path.glob("*.py")
+    code.write_text("raise SystemExit\n")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(loaded).__module__.startswith("distillkit.")
