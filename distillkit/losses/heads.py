@@ -1,5 +1,7 @@
 """From hidden states to logits: a language model's head, in float32 whatever it is kept in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,7 +32,8 @@ def raw_logits(
 ) -> Float[Tensor, "positions {head.size}"]:
     """h W^T + b, before scale and softcap.
 
-    Written to the first rows of `into` if it is given; it takes part in no gradient then.
+    Written to the first rows of `into` if it is given; it takes part in no gradient then, and of
+    bfloat16 hidden states a processor that has such products makes them, with sums in float32.
     """
     assert head.size <= len(head.weight), "a head cannot have more classes than rows"
     weight = head.weight[: head.size]
@@ -40,7 +43,8 @@ def raw_logits(
             logits = _Product.apply(hidden, weight)
         else:
             h, w = operands(hidden, weight)
-            logits = torch.mm(h, w.T, out=into[: len(h)])
+            with _products(narrow=hidden.dtype == torch.bfloat16):
+                logits = torch.mm(h, w.T, out=into[: len(h)])
         return logits if head.bias is None else logits.add_(head.bias[: head.size])
 
 
@@ -63,6 +67,19 @@ def operands(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         return hidden, weight.to(torch.bfloat16)
     wide = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
     return hidden.to(wide), weight.to(wide)
+
+
+@contextmanager
+def _products(*, narrow: bool) -> Iterator[None]:
+    """Within, a processor's float32 matrices may be rounded to bfloat16 as they are multiplied."""
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # made at run time
+    before = matmul.fp32_precision
+    if narrow:
+        matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def multiply(left: Tensor, right: Tensor) -> Tensor:

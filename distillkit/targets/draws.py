@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillkit.records import KEY_BYTES
 from distillkit.targets.packing import before
 
-_BLOCK = 4  # numbers that Philox makes at a step of its counter
+_STEP = 4  # numbers that Philox makes at a step of its counter
+BLOCK = 64  # ids that are drawn from together
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +45,41 @@ class Draws:
         return (raw >> np.uint64(11)).reshape(-1, each) * 2.0**-53
 
     def _stream(self, key: np.ndarray, start: int, stop: int) -> np.ndarray:
-        skipped, rest = divmod(int(start), _BLOCK)
+        skipped, rest = divmod(int(start), _STEP)
         bits = np.random.Philox(key=key, counter=[0, 0, 0, self.seed])
         bits.advance(skipped)
         return bits.random_raw(int(stop - start) + rest)[rest:]
 
 
 def drawn(
-    sums: Float[Tensor, "positions outputs"], uniforms: Float[Tensor, "positions draws"]
-) -> Int[Tensor, "positions draws"]:
-    """Inverse transform sampling: ids, ascending, each as often as it was drawn.
+    weights: Float[Tensor, "positions outputs"], uniforms: Float[Tensor, "positions draws"]
+) -> tuple[Int[Tensor, "positions draws"], Float[Tensor, "positions 1"]]:
+    """Inverse transform sampling: ids, ascending, each as often as it was drawn; and all mass.
 
-    `sums` are the running sums of the outputs' weights, in float64, where no id is lost to
-    rounding.
+    A draw first finds its block of `BLOCK` ids and then the id inside, so that only the blocks that
+    were drawn need running sums (measured with 49,152 outputs: a quarter of the time of running
+    sums over all). These are in float64, where no id is lost to rounding; `weights` are float32.
     """
+    outputs = weights.shape[1]
+    if outputs % BLOCK:  # nothing to add would still be a copy
+        weights = F.pad(weights, (0, -outputs % BLOCK))
+    blocks = weights.unflatten(1, (-1, BLOCK))
+    sums = blocks.sum(dim=-1).cumsum(dim=-1, dtype=torch.float64)
     whole = sums[:, -1:]
+    block, share = _found(sums, uniforms)
+    places = block.unsqueeze(-1).expand(-1, -1, BLOCK)
+    inside = blocks.gather(1, places).cumsum(dim=-1, dtype=torch.float64)
+    within, _ = _found(inside, share.unsqueeze(-1))
+    ids = (block * BLOCK + within.squeeze(-1)).clamp_(max=outputs - 1)
+    return ids.sort(dim=-1).values, whole
+
+
+def _found(sums: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Where shares [..., draws] of running sums [..., n] fall, and how far they reach into it."""
+    whole = sums[..., -1:]
     wanted = torch.minimum(uniforms * whole, whole.nextafter(torch.zeros_like(whole)))
-    # the first id whose sum exceeds what is wanted: never one without mass
-    return torch.searchsorted(sums, wanted, right=True).sort(dim=-1).values
+    # the first whose sum exceeds what is wanted: never one without mass
+    index = torch.searchsorted(sums, wanted, right=True).clamp_(max=sums.shape[-1] - 1)
+    above = sums.gather(-1, index)
+    below = sums.gather(-1, (index - 1).clamp_(min=0)).where(index > 0, 0.0)
+    return index, (wanted - below) / (above - below)

@@ -50,11 +50,14 @@ def chunks(said: Said) -> Iterator[tuple[slice, Tensor]]:
 
 def _projected(said: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
     """Chunks of `step` positions out of products of several, which share their memory."""
-    buffer = None
+    wide = torch.promote_types(
+        torch.promote_types(said.hidden.dtype, said.head.weight.dtype), torch.float32
+    )
+    most = min(count(said), step * PRODUCT)
+    buffer = said.hidden.new_empty((most, said.head.size), dtype=wide)
     for block in _parts(count(said), step * PRODUCT):
         with torch.no_grad():
             raw = raw_logits(said.hidden[block], said.head, into=buffer)
-        buffer = raw if buffer is None else buffer
         for part in _parts(len(raw), step):
             placed = slice(block.start + part.start, block.start + part.stop)
             yield placed, finish(raw[part], said.head).float()

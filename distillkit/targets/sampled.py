@@ -82,20 +82,16 @@ class Sampled:
         return {name: np.concatenate([part[name] for part in parts]) for name in none}
 
     def _pick(self, logits: Tensor, uniforms: Tensor) -> dict[str, np.ndarray]:
-        below = logits - logits.amax(dim=-1, keepdim=True)
-        if self.temperature != 1:  # a pass over the whole buffer, as the exponent is
-            below = below / self.temperature
-        proposed = below if self.exponent == 1 else below * self.exponent
-        sums = proposed.exp().cumsum(dim=-1, dtype=torch.float64)
-        whole = sums[:, -1:]
+        # a factor of 1 would be a pass over the whole buffer for nothing
+        scaled = logits if self.temperature == 1 else logits / self.temperature
+        proposed = scaled if self.exponent == 1 else scaled * self.exponent
+        ids, whole = drawn(proposed.softmax(dim=-1), uniforms)
         check_mass(whole)
-        ids = drawn(sums, uniforms)
         picked = {"ids": ids.int().cpu().numpy()}
         if self.exponent != 1:
-            chosen = below.gather(1, ids)
-            log_p = chosen - below.exp().sum(dim=-1, keepdim=True, dtype=torch.float64).log()
-            log_q = chosen * self.exponent - whole.log()
-            picked["log_weights"] = (log_p - log_q).float().cpu().numpy()
+            log_p = scaled.gather(1, ids) - scaled.logsumexp(dim=-1, keepdim=True)
+            log_q = proposed.gather(1, ids) - proposed.logsumexp(dim=-1, keepdim=True)
+            picked["log_weights"] = (log_p - log_q).cpu().numpy()
         return picked
 
     def keep(self, said: Said, folder: Path) -> None:

@@ -56,6 +56,9 @@ def body_and_head(model: Any, size: int) -> tuple[Body, Head]:
         if "use_cache" in takes:
             inputs = {"use_cache": False, **inputs}
         hidden: Tensor = base(**inputs)[0]
+        kind = hidden.device.type
+        if torch.is_autocast_enabled(kind):  # as it would be cast for the head's own product
+            hidden = hidden.to(torch.get_autocast_dtype(kind))
         return hidden.to(weight.device)
 
     config = model.config.get_text_config(decoder=True)

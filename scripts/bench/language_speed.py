@@ -34,7 +34,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.loop import fit
-from distillkit.engine.precision import autocast, resolve
+from distillkit.engine.precision import Precision, autocast, resolve
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
@@ -117,8 +117,11 @@ def teacher_ratio(
     task: CausalLM,
     folder: Path,
     clock: Clock,
+    precision: Precision = "auto",
 ) -> dict[str, float]:
-    settings = StoredTargets(codec=Sampled(), batch_tokens=1024, shard_tokens=2048)
+    settings = StoredTargets(
+        codec=Sampled(), batch_tokens=1024, shard_tokens=2048, precision=precision
+    )
     stage.QUALITY_POSITIONS = 1  # 512 are nothing beside a real text, and much beside this one
     buckets = length_buckets(table.lengths, tokens=settings.batch_tokens)
     collate = collator(table, teacher.tokenizer, CPU)
@@ -126,7 +129,7 @@ def teacher_ratio(
 
     def bare() -> None:
         for batch in inputs:
-            with torch.inference_mode(), autocast(resolve("auto", CPU), CPU):
+            with torch.inference_mode(), autocast(resolve(precision, CPU), CPU):
                 teacher.model(**batch)
 
     def ours(out: Path) -> None:
@@ -230,6 +233,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=256, help="tokens of context")
     parser.add_argument("--vocabulary", type=int, default=49_152)
     parser.add_argument("--layers", type=int, default=30, help="of the teacher")
+    parser.add_argument(
+        "--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="the teacher's"
+    )
     parser.add_argument("--steps", type=int, default=8, help="of the student, a round")
     parser.add_argument(
         "--work",
@@ -245,7 +251,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures: dict[str, Any] = {
-            "teacher pass": teacher_ratio(chosen.rounds, table, teacher, task, folder, clock)
+            "teacher pass": teacher_ratio(
+                chosen.rounds, table, teacher, task, folder, clock, chosen.precision
+            )
         }
         figures |= student_ratios(
             chosen.rounds, chosen.steps, table, tokenizer, task, folder, clock

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from distillkit.losses.heads import project
+from distillkit.losses.heads import project, raw_logits
 from distillkit.records import Head
 
 HIDDEN, ROWS, SIZE = 16, 12, 10
@@ -90,3 +90,24 @@ def test_a_frozen_head_lets_the_gradient_through() -> None:
     logits = project(hidden.requires_grad_(), Head(weight, SIZE, bias))
     (gradient,) = torch.autograd.grad(logits.sum(), hidden)
     torch.testing.assert_close(gradient, weight[:SIZE].sum(dim=0).expand_as(gradient))
+
+
+@pytest.mark.parametrize("of_hidden", [torch.float32, torch.bfloat16], ids=str)
+def test_a_product_in_memory_that_is_there_rounds_its_factors_at_most(
+    of_hidden: torch.dtype,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(40, 256, generator=generator).to(of_hidden)
+    weight = torch.randn(300, 256, generator=generator)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    into = torch.full((50, 300), torch.nan)
+    logits = raw_logits(hidden, Head(weight, 300), into=into)
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    assert logits.dtype == torch.float32 and logits.data_ptr() == into.data_ptr()
+    rounded = weight.to(of_hidden).double()
+    narrow, exact = hidden.double() @ rounded.T, hidden.double() @ weight.double().T
+    # as exact as float32 for one of both: a processor may have such products or not
+    errors = [float((logits - known).abs().max()) for known in (narrow, exact)]
+    assert min(errors) < 1e-4
+    if of_hidden == torch.float32:
+        assert errors[1] < 1e-4

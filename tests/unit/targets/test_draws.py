@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from distillkit.targets import Draws
+from distillkit.targets.draws import BLOCK, drawn
 from tests.unit.targets.answers import keys
 
 POSITIONS = np.array([3, 0, 7, 1, 0, 5])
@@ -61,3 +63,42 @@ def test_the_numbers_stay_what_they_are() -> None:
     found = Draws(7, key, np.array([2])).uniforms(3, slice(1, 2))
     raw = [0x2350D414155CE6E3, 0x8287A123722D13CA, 0x1EA4E2A31D9EDFB0]
     np.testing.assert_array_equal(found[0], [(number >> 11) / 2**53 for number in raw])
+
+
+def masses(outputs: int) -> torch.Tensor:
+    """Whole numbers, half of them 0, [2, outputs]; all of the second's mass lies in one place."""
+    generator = torch.Generator().manual_seed(outputs)
+    first = torch.randint(1, 5, (outputs,), generator=generator)
+    first[torch.randperm(outputs, generator=generator)[: outputs // 2]] = 0
+    second = torch.zeros_like(first)
+    second[outputs // 3] = 7
+    return torch.stack([first, second]).float()
+
+
+@pytest.mark.parametrize("outputs", [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK, 1000])
+def test_even_shares_draw_each_id_as_often_as_its_mass(outputs: int) -> None:
+    weights = masses(outputs)
+    for row in weights:
+        total = int(row.sum())
+        shares = (torch.arange(total, dtype=torch.float64) + 0.5) / total
+        ids, whole = drawn(row[None], shares[torch.randperm(total)][None])
+        assert ids[0].tolist() == torch.arange(outputs).repeat_interleave(row.long()).tolist()
+        assert whole.item() == total
+
+
+@pytest.mark.parametrize("outputs", [1, BLOCK, 3 * BLOCK + 5])
+def test_the_ends_of_the_range_find_ids_that_have_mass(outputs: int) -> None:
+    weights = masses(outputs)
+    ends = torch.tensor([[0.0, np.nextafter(1.0, 0.0)]], dtype=torch.float64).expand(2, 2)
+    ids, _ = drawn(weights, ends)
+    for row, found in zip(weights, ids, strict=True):
+        inside = row.nonzero().ravel()
+        assert found.tolist() == [int(inside[0]), int(inside[-1])]
+
+
+def test_ids_of_next_to_no_mass_are_drawn_beside_one_that_has_it_all() -> None:
+    weights = torch.full((1, 2 * BLOCK), 1e-12)
+    weights[0, 0] = 1.0  # float32 sums of the block would hold nothing else
+    shares = torch.tensor([[1 - 2e-10, 1 - 9e-11, 1 - 3e-11]], dtype=torch.float64)
+    ids, _ = drawn(weights, shares)
+    assert ids[0, 0] == 0 < ids[0, 1] < BLOCK < ids[0, 2]

@@ -97,6 +97,18 @@ def test_more_tokens_than_rows_are_refused() -> None:
         body_and_head(language_model("llama"), VOCABULARY + 1)
 
 
+def test_autocast_rounds_what_the_head_takes_and_not_what_it_gives() -> None:
+    model, ids = language_model("llama"), tokens()
+    body, head = body_and_head(model, REAL)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = body(input_ids=ids)
+        mine = project(hidden, head)
+        theirs = model(input_ids=ids).logits[..., :REAL]
+    assert hidden.dtype == theirs.dtype == torch.bfloat16 and mine.dtype == torch.float32
+    torch.testing.assert_close(mine.bfloat16(), theirs, rtol=2**-6, atol=2**-6)
+    assert body(input_ids=ids).dtype == torch.float32
+
+
 def test_gradients_reach_the_models_own_weights() -> None:
     model = language_model("llama", tie_word_embeddings=True)
     body, head = body_and_head(model, REAL)
