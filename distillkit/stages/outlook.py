@@ -161,6 +161,11 @@ class Outlook:
             lines.append(
                 "Of a mixture of experts all are counted: it computes less than is said here."
             )
+        if any(job.shape and job.shape.is_recurrent for job in self.jobs):
+            lines.append(
+                "A recurrent network reads one token after the other: it takes longer than is said "
+                "here."
+            )
         return [*lines, *self.unknown]
 
     def _speed(self) -> str:

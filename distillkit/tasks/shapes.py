@@ -28,7 +28,7 @@ class Shape:
     `body` of them are multiplied at every token and `head` at every counted position; tables that
     rows are only looked up in are neither. `once` of the body meet one token of a text, where
     nobody looks inside. `attention` is the width of all query heads together. Of a mixture of
-    experts all count, though a token meets a few.
+    experts all count, though a token meets a few. What `is_recurrent` reads token after token.
     """
 
     parameters: int
@@ -40,6 +40,7 @@ class Shape:
     attention: int
     neurons: int
     has_experts: bool = False
+    is_recurrent: bool = False
     once: int = 0
 
 
@@ -93,6 +94,7 @@ def shape_of(model: Any) -> Shape:
         attention=heads * width,
         neurons=_first(config, NEURONS) or 4 * config.hidden_size,
         has_experts=(_first(config, EXPERTS) or 0) > 1,
+        is_recurrent=any(isinstance(module, nn.RNNBase) for module in model.modules()),
         once=read_once(model),
     )
 

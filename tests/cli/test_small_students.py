@@ -53,6 +53,7 @@ def test_it_is_planned(
     assert result.code == 0, result.err
     assert "not described" not in result.out + result.err
     assert "cannot be told" not in result.out
+    assert ("one token after the other" in result.out) == (kind == "bilstm")
 
 
 @pytest.mark.slow
