@@ -5,9 +5,13 @@
                    batches in a plain PyTorch loop with fused AdamW           (wanted: at most 1.10)
     teacher pass   tokens a second of generate-targets, writing included  /  those of the bare
                    forward on the same buckets                              (wanted: at least 0.90)
-    online step    a step of hidden states, attention and logits, the teacher in the loop  /  the
+    every loss     the same for each choice of `loss` that looks at logits alone: a step from the
+                   store with it  /  the bare step                            (wanted: at most 1.10)
+    relation step  a step of hidden states, relations and logits, the teacher in the loop  /  the
                    same hard-label step and the teacher's bare forward, measured apart
                                                                              (wanted: at most 1.15)
+    attention step the same of hidden states and attention scores, for a student with as many heads
+                   as its teacher                                            (wanted: at most 1.15)
     padding        the share of padding in the teacher's batches              (wanted: at most 5 %)
 
 Both sides take turns in every round, so that a slow moment of the machine falls on both; the
@@ -19,6 +23,8 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +32,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from timing import machine, ratio, seconds, shown
 from transformers import (
     AutoModelForSequenceClassification,
@@ -33,6 +41,7 @@ from transformers import (
     BertForSequenceClassification,
 )
 
+from distillkit.config.paths import CONF
 from distillkit.engine.batching import PaddedPlan, length_buckets, padding_waste
 from distillkit.engine.collation import Collator
 from distillkit.engine.loop import fit
@@ -40,8 +49,8 @@ from distillkit.engine.precision import autocast, resolve
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
-from distillkit.losses import ForwardKL, HiddenMSE, Mixture, Relations
-from distillkit.records import LabelSpace, Outputs
+from distillkit.losses import AttentionMSE, ForwardKL, HiddenMSE, Loss, Mixture, Relations
+from distillkit.records import Batch, LabelSpace, Outputs
 from distillkit.stages.learning import Distillation, Recipe, collator
 from distillkit.stages.online import OnlineTeacher
 from distillkit.stages.targets import generate_targets
@@ -50,6 +59,25 @@ from distillkit.tasks import Classification, Loaded
 
 VOCABULARY = 30522
 SPACE = LabelSpace(("negative", "positive"))
+BERT_TINY = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+TWELVE_HEADS = {"hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 12}
+ONLINE: dict[str, tuple[dict[str, int], Callable[[], dict[str, Loss]]]] = {
+    "relation step": (
+        BERT_TINY,
+        lambda: {
+            "hidden": HiddenMSE(layers="uniform"),
+            "relations": Relations(relation_heads=4),
+            "logits": ForwardKL(temperature=2.0),
+        },
+    ),
+    "attention step": (
+        TWELVE_HEADS,
+        lambda: {
+            "hidden": HiddenMSE(layers="uniform"),
+            "attention": AttentionMSE(layers="uniform"),
+        },
+    ),
+}
 
 
 class Tokenizer:
@@ -87,21 +115,19 @@ def texts(count: int, seed: int = 0) -> TokenTable:
     )
 
 
-def student() -> Any:
+def student(shape: dict[str, int]) -> Any:
     torch.manual_seed(0)
-    shape = BertConfig(
-        hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512
-    )
-    return AutoModelForSequenceClassification.from_config(shape)
+    config = BertConfig(**shape, intermediate_size=4 * shape["hidden_size"])
+    return AutoModelForSequenceClassification.from_config(config)
 
 
-def bare_steps(batches: list[dict[str, torch.Tensor]], labels: list[torch.Tensor]) -> float:
+def bare_steps(shape: dict[str, int], batches: list[Batch]) -> float:
     """Seconds of a plain loop over ready batches."""
-    model = student().train()
+    model = student(shape).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
     begun = time.perf_counter()
-    for batch, wanted in zip(batches, labels, strict=True):
-        loss = F.cross_entropy(model(**batch).logits, wanted)
+    for batch in batches:
+        loss = F.cross_entropy(model(**batch.inputs).logits, batch.labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -109,9 +135,16 @@ def bare_steps(batches: list[dict[str, torch.Tensor]], labels: list[torch.Tensor
     return time.perf_counter() - begun
 
 
-def our_steps(recipe: Recipe, plan: PaddedPlan, collate: Collator, steps: int, out: Path) -> float:
+def our_steps(
+    shape: dict[str, int],
+    recipe: Recipe,
+    plan: PaddedPlan,
+    collate: Collator,
+    steps: int,
+    out: Path,
+) -> float:
     """Seconds of the engine over the same batches, cut, padded and looked up as it goes."""
-    model = student()
+    model = student(shape)
     begun = time.perf_counter()
     fit(
         model,
@@ -130,80 +163,90 @@ def our_steps(recipe: Recipe, plan: PaddedPlan, collate: Collator, steps: int, o
     return time.perf_counter() - begun
 
 
-def student_ratio(rounds: int, steps: int, folder: Path) -> dict[str, float]:
+def logit_losses() -> dict[str, Loss]:
+    """Every choice of `loss` that needs logits and no more of a teacher."""
+    files = sorted((CONF / "loss").glob("*.yaml"))
+    every = {file.stem: instantiate(OmegaConf.load(file)) for file in files}
+    return {name: loss for name, loss in every.items() if loss.extent == "logits"}
+
+
+def student_ratios(rounds: int, steps: int, folder: Path) -> dict[str, dict[str, float]]:
+    """The recipe's loss ("student step") and each of `logit_losses`, a quarter of the rounds."""
     table = texts(20_000)
     logits = np.random.default_rng(1).normal(size=(len(table), 2)).astype(np.float32)
     with TargetWriter(folder, Dense()) as writer:
         writer.describe(Outputs(torch.from_numpy(logits)))
         writer.write(0, table.keys, np.ones(len(table), np.int64), {"logits": logits})
         writer.finish([len(table)], tokens=len(table.ids), labels=[], origin={})
-    recipe = Recipe(
+    recipe = recipe_of(
+        table,
+        ForwardKL(temperature=2.0, hard_weight=0.5),
+        steps=steps,
+        store=TargetStore.open(folder),
+    )
+    plan = PaddedPlan(table.lengths, size=64, seed=0)
+    collate = collator(table, Tokenizer(), torch.device("cpu"))
+    ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
+
+    def measured(loss: Loss, rounds: int, name: str) -> dict[str, float]:
+        mine, ours, bare = replace(recipe, loss=loss), [], []
+        for i in range(rounds + 1):
+            bare.append(bare_steps(BERT_TINY, ready))
+            out = folder / f"{name}-{i}"
+            ours.append(our_steps(BERT_TINY, mine, plan, collate, steps, out))
+        return beside(ours, bare, steps)
+
+    found = {"student step": measured(recipe.loss, rounds, "step")}
+    for name, loss in logit_losses().items():
+        found[f"loss={name}"] = measured(loss, max(1, rounds // 4), name)
+    return found
+
+
+def recipe_of(table: TokenTable, loss: Loss, *, steps: int, **source: Any) -> Recipe:
+    """A run on random texts; `source` says where its targets come from."""
+    return Recipe(
         task=Classification(max_length=64),
-        loss=ForwardKL(temperature=2.0, hard_weight=0.5),
+        loss=loss,
         examples=table,
         validation=table,
-        store=TargetStore.open(folder),
         make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
         schedule=Linear(),
         settings=TrainSettings(steps=steps, batch_size=64, keep="last", eval_every=10**9),
         seed=0,
         batch_key="",
+        **source,
     )
-    plan = PaddedPlan(table.lengths, size=64, seed=0)
-    collate = collator(table, Tokenizer(), torch.device("cpu"))
-    ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
-    batches, labels = [dict(b.inputs) for b in ready], [b.labels for b in ready]
-    ours, bare = [], []
-    for i in range(rounds + 1):
-        bare.append(bare_steps(batches, labels))
-        ours.append(our_steps(recipe, plan, collate, steps, folder / f"run-{i}"))
+
+
+def beside(ours: list[float], bare: list[float], steps: int) -> dict[str, float]:
+    """The ratio of steps and how long they take; the first round is to get warm."""
     return ratio(ours[1:], bare[1:]) | {
         "bare_ms": 1e3 * statistics.median(bare[1:]) / steps,
         "ours_ms": 1e3 * statistics.median(ours[1:]) / steps,
     }
 
 
-def online_ratio(rounds: int, steps: int, folder: Path) -> dict[str, float]:
+def online_ratio(name: str, rounds: int, steps: int, folder: Path) -> dict[str, float]:
+    shape, terms = ONLINE[name]
     table, loaded = texts(20_000), RandomTeacher().place(None, SPACE)
-    task = Classification(max_length=64)
     plan = PaddedPlan(table.lengths, size=64, seed=0)
     collate = collator(table, Tokenizer(), torch.device("cpu"), by_text=True)
     ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
-    batches, labels = [dict(b.inputs) for b in ready], [b.labels for b in ready]
+    teacher = OnlineTeacher(loaded, Classification(max_length=64), "float32", batch_tokens=4096)
 
     def asked() -> None:
-        for batch in batches:
+        for batch in ready:
             with torch.inference_mode():
-                loaded.model(**batch)
+                loaded.model(**batch.inputs)
 
     ours, apart = [], []
     for i in range(rounds + 1):
-        recipe = Recipe(
-            task=task,
-            loss=Mixture(
-                {
-                    "hidden": HiddenMSE(layers="uniform"),
-                    "relations": Relations(relation_heads=4),
-                    "logits": ForwardKL(temperature=2.0),
-                },
-                {"hidden": 1.0, "relations": 1.0, "logits": 1.0},
-            ),
-            examples=table,
-            validation=table,
-            store=None,
-            teacher=OnlineTeacher(loaded, task, "float32", batch_tokens=4096),
-            make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
-            schedule=Linear(),
-            settings=TrainSettings(steps=steps, batch_size=64, keep="last", eval_every=10**9),
-            seed=0,
-            batch_key="",
-        )
-        apart.append(bare_steps(batches, labels) + seconds(asked))
-        ours.append(our_steps(recipe, plan, collate, steps, folder / f"online-{i}"))
-    return ratio(ours[1:], apart[1:]) | {
-        "bare_ms": 1e3 * statistics.median(apart[1:]) / steps,
-        "ours_ms": 1e3 * statistics.median(ours[1:]) / steps,
-    }
+        losses = terms()
+        loss = Mixture(losses, dict.fromkeys(losses, 1.0))
+        recipe = recipe_of(table, loss, steps=steps, store=None, teacher=teacher)
+        apart.append(bare_steps(shape, ready) + seconds(asked))
+        ours.append(our_steps(shape, recipe, plan, collate, steps, folder / f"{name}-{i}"))
+    return beside(ours, apart, steps)
 
 
 def teacher_ratio(rounds: int, examples: int, folder: Path) -> dict[str, float]:
@@ -254,21 +297,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = {
-            "student step": student_ratio(chosen.rounds, chosen.steps, Path(folder)),
-            "online step": online_ratio(chosen.rounds, max(1, chosen.steps // 5), Path(folder)),
-            "teacher pass": teacher_ratio(chosen.rounds, chosen.examples, Path(folder)),
-            "machine": machine(),
-        }
-    teacher = figures["teacher pass"]
-    for name in ("student step", "online step"):
-        step = figures[name]
-        print(f"{name:<13} {step['ours_ms']:.1f} ms / {step['bare_ms']:.1f} ms = {shown(step)}")
+        figures = student_ratios(chosen.rounds, chosen.steps, Path(folder))
+        for name in ONLINE:
+            fewer = max(1, chosen.steps // 5)
+            figures[name] = online_ratio(name, chosen.rounds, fewer, Path(folder))
+        steps = dict(figures)
+        figures["teacher pass"] = teacher = teacher_ratio(
+            chosen.rounds, chosen.examples, Path(folder)
+        )
+        figures["machine"] = machine()
+    for name, step in steps.items():
+        print(f"{name:<26} {step['ours_ms']:.1f} ms / {step['bare_ms']:.1f} ms = {shown(step)}")
     print(
         f"teacher pass  {teacher['ours_tokens_per_second']:,.0f} / "
         f"{teacher['bare_tokens_per_second']:,.0f} tokens/s = {shown(teacher)}"
     )
-    print(f"padding       {teacher['padding']:.1%}")
+    print(f"padding  {teacher['padding']:.1%}")
     if chosen.json:
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
 
