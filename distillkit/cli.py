@@ -129,8 +129,11 @@ def _hydra(command: str, words: list[str]) -> None:
     sys.argv = [f"distillkit {command}", *words]
 
     failed: list[DistillkitError] = []
+    has_folder = False
 
     def run(cfg: DictConfig) -> float:
+        nonlocal has_folder
+        has_folder = True
         try:
             metric: float = _load(RUNS[command])(cfg)
             _remove_empty_output()  # a stage alone leaves an artifact, and no report
@@ -143,7 +146,15 @@ def _hydra(command: str, words: list[str]) -> None:
             failed.append(error)
             return float("nan")
 
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")(run)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")(run)()
+    except OSError as error:
+        if has_folder or error.filename is None:
+            raise
+        raise ConfigError(
+            f"hydra.run.dir: the run's folder {error.filename} cannot be made "
+            f"({error.strerror}); set hydra.run.dir=FOLDER (of a sweep: hydra.sweep.dir=FOLDER)"
+        ) from error
     if failed:
         raise ConfigError([line for error in failed for line in _lines(error)])
 

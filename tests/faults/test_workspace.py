@@ -31,6 +31,18 @@ def test_a_workspace_that_cannot_be_written_is_refused_at_once(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "sweep"])
+def test_a_folder_for_reports_that_cannot_be_made_is_refused_by_name(
+    body: Path, reviews: tuple[Path, Path], tmp_path: Path, mode: list[str]
+) -> None:
+    (tmp_path / "outputs").write_text("a file")
+    words = tiny.small(body, *reviews, tmp_path / "workspace")
+    said = one_line(run(tmp_path, "train", *mode, *words))
+    assert "hydra.run.dir: the run's folder outputs/run/" in said
+    assert "cannot be made (Not a directory); set hydra.run.dir=FOLDER" in said
+    assert not (tmp_path / "workspace").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [pytest.param(20_000, marks=pytest.mark.slow), 90_000])
 def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_when_there_is_room(
