@@ -57,7 +57,7 @@ def drawn(
     """Inverse transform sampling: ids, ascending, each as often as it was drawn; and all mass.
 
     A draw first finds its block of `BLOCK` ids and then the id inside, so that only the blocks that
-    were drawn need running sums (measured with 49,152 outputs: a quarter of the time of running
+    were drawn need running sums (measured with 49,152 outputs: half the time of running
     sums over all). These are in float64, where no id is lost to rounding; `weights` are float32.
     """
     outputs = weights.shape[1]
