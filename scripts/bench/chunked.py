@@ -78,14 +78,17 @@ def teacher(case: str, size: Size, weight: Tensor) -> Targets:
 
 
 def dense_loss(hidden: Tensor, weight: Tensor, targets: Targets) -> Tensor:
-    """Forward KL as one would write it down."""
+    """Forward KL as one would write it down; from logits in bfloat16 on in float32."""
+    wide = torch.promote_types(hidden.dtype, torch.float32)
     if isinstance(targets, HiddenTargets):
         with torch.no_grad():
-            log_p = F.log_softmax(targets.hidden @ targets.head.weight.T, dim=-1)
-        log_q = F.log_softmax(hidden @ weight.T, dim=-1)
+            said = targets.hidden @ targets.head.weight.T
+            log_p = F.log_softmax(said, dim=-1, dtype=wide)
+            del said
+        log_q = F.log_softmax(hidden @ weight.T, dim=-1, dtype=wide)
         return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
     assert isinstance(targets, SparseTargets)
-    log_q = F.log_softmax(hidden @ weight.T, dim=-1).gather(-1, targets.ids)
+    log_q = F.log_softmax(hidden @ weight.T, dim=-1, dtype=wide).gather(-1, targets.ids)
     rest_p = 1 - targets.log_probs.exp().sum(dim=-1)
     rest_q = 1 - log_q.exp().sum(dim=-1)
     kept = (targets.log_probs.exp() * (targets.log_probs - log_q)).sum(dim=-1)
@@ -93,8 +96,9 @@ def dense_loss(hidden: Tensor, weight: Tensor, targets: Targets) -> Tensor:
 
 
 def chunked_loss(hidden: Tensor, weight: Tensor, targets: Targets) -> Tensor:
-    count = len(hidden)
-    labels = HardLabels(torch.zeros(count), torch.zeros(count, dtype=torch.bool), None)
+    count, device = len(hidden), hidden.device
+    unknown = torch.zeros(count, dtype=torch.bool, device=device)
+    labels = HardLabels(torch.zeros(count, device=device), unknown, None)
     terms = ForwardKL()(HiddenOutputs(hidden, Head(weight, len(weight))), targets, labels)
     return reduce_terms(terms, count=count)[0]
 

@@ -23,7 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timing import machine, ratio, seconds, shown
+from timing import device, machine, ratio, seconds, shown
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from distillkit.engine.batching import length_buckets
@@ -48,9 +48,37 @@ from distillkit.targets import Sampled, StoredTargets, TargetStore
 from distillkit.targets.logits import chunks
 from distillkit.tasks import CausalLM, Loaded
 
-CPU = torch.device("cpu")
+DEVICE = device()
 Clock = Callable[[], float]
 SPREAD = 4.5  # of the logits: 50 draws then have about 20 different ids
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The shapes of a teacher and its student, and the format of the teacher's weights."""
+
+    teacher: dict[str, int]
+    student: dict[str, int]
+    weights: torch.dtype = torch.float32
+
+
+def shape(hidden: int, layers: int, heads: tuple[int, int], inner: int) -> dict[str, int]:
+    """A Llama's shape; of the heads so many are queries', so many keys' and values'."""
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
+        "intermediate_size": inner,
+    }
+
+
+PAIRS = {
+    "135m": Pair(shape(576, 30, (9, 3), 1536), shape(192, 4, (6, 2), 512)),
+    "1b": Pair(
+        shape(2048, 16, (32, 8), 8192), shape(1024, 8, (16, 4), 4096), weights=torch.bfloat16
+    ),
+}
 
 
 class Tokenizer:
@@ -65,29 +93,23 @@ class Tokenizer:
         return self.vocabulary
 
 
-def llama(vocabulary: int, *, hidden: int, layers: int, heads: int, inner: int) -> Any:
+def llama(vocabulary: int, shape: dict[str, int]) -> Any:
     torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads // 3 if heads % 3 == 0 else heads,
-            intermediate_size=inner,
-            tie_word_embeddings=False,
+    with torch.device(DEVICE):
+        return LlamaForCausalLM(
+            LlamaConfig(vocab_size=vocabulary, tie_word_embeddings=False, **shape)
         )
-    )
 
 
 class RandomTeacher:
-    """A teacher of SmolLM2-135M's shape, or with fewer layers."""
+    """A teacher with random weights."""
 
-    def __init__(self, tokenizer: Tokenizer, layers: int) -> None:
-        size = len(tokenizer.get_vocab())
-        self.model = llama(size, hidden=576, layers=layers, heads=9, inner=1536).eval()
+    def __init__(self, tokenizer: Tokenizer, shape: dict[str, int], weights: torch.dtype) -> None:
+        self.model = llama(len(tokenizer.get_vocab()), shape).eval()
         # the last norm's output has about one unit a channel
-        torch.nn.init.normal_(self.model.lm_head.weight, std=SPREAD / 576**0.5)
+        std = SPREAD / shape["hidden_size"] ** 0.5
+        torch.nn.init.normal_(self.model.lm_head.weight, std=std)
+        self.model.to(weights)
         self.tokenizer = tokenizer
 
     def place(self, task: Any, space: LabelSpace) -> Loaded:
@@ -121,24 +143,28 @@ def teacher_ratio(
     folder: Path,
     clock: Clock,
     precision: Precision = "auto",
+    batch_tokens: int = 1024,
 ) -> dict[str, dict[str, float]]:
     settings = StoredTargets(
-        codec=Sampled(), batch_tokens=1024, shard_tokens=2048, precision=precision
+        codec=Sampled(),
+        batch_tokens=batch_tokens,
+        shard_tokens=2 * batch_tokens,
+        precision=precision,
     )
     stage.QUALITY_POSITIONS = 1  # 512 are nothing beside a real text, and much beside this one
     buckets = length_buckets(table.lengths, tokens=settings.batch_tokens)
-    collate = collator(table, teacher.tokenizer, CPU)
+    collate = collator(table, teacher.tokenizer, DEVICE)
     batches = [collate(bucket) for bucket in buckets]
     ask = task.ask(teacher.tokenizer)
 
     def bare() -> None:
         for batch in batches:
-            with torch.inference_mode(), autocast(resolve(precision, CPU), CPU):
+            with torch.inference_mode(), autocast(resolve(precision, DEVICE), DEVICE):
                 teacher.model(**batch.inputs)
 
     def exact() -> None:
         for batch in batches:
-            with torch.inference_mode(), autocast(resolve(precision, CPU), CPU):
+            with torch.inference_mode(), autocast(resolve(precision, DEVICE), DEVICE):
                 said = ask(teacher.model, batch)
             for _ in chunks(said):
                 pass
@@ -172,15 +198,16 @@ def teacher_ratio(
 
 def student_ratios(
     rounds: int,
-    steps: int,
     table: TokenTable,
     tokenizer: Tokenizer,
+    shape: dict[str, int],
     task: CausalLM,
+    settings: TrainSettings,
     folder: Path,
     clock: Clock,
 ) -> dict[str, dict[str, float]]:
-    size = len(tokenizer.get_vocab())
-    start = partial(llama, size, hidden=192, layers=4, heads=6, inner=512)
+    start = partial(llama, len(tokenizer.get_vocab()), shape)
+    steps = settings.steps or 0
     recipe = Recipe(
         task=task,
         loss=ForwardKL(temperature=1.0),
@@ -189,20 +216,21 @@ def student_ratios(
         store=TargetStore.open(folder / "store-0"),
         make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
         schedule=Linear(),
-        settings=TrainSettings(steps=steps, batch_size=4, keep="last", eval_every=10**9),
+        settings=settings,
         seed=0,
         batch_key="",
     )
     plan = batch_plan(recipe, start())
-    collate = collator(table, tokenizer, CPU, block=task.max_length)
+    collate = collator(table, tokenizer, DEVICE, block=task.max_length)
     ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
 
     def bare() -> None:
         model = start().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
         for batch in ready:
-            logits = model(**batch.inputs).logits.flatten(0, 1)[batch.counted]
-            F.cross_entropy(logits, batch.labels).backward()
+            with autocast(resolve(settings.precision, DEVICE), DEVICE):
+                logits = model(**batch.inputs).logits.flatten(0, 1)[batch.counted]
+            F.cross_entropy(logits.float(), batch.labels).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -211,7 +239,7 @@ def student_ratios(
         student = start()
         fit(
             student,
-            Distillation(replace(recipe, loss=loss, store=store), student, tokenizer, CPU),
+            Distillation(replace(recipe, loss=loss, store=store), student, tokenizer, DEVICE),
             plan,
             table.positions,
             collate,
@@ -247,9 +275,17 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=8192, help="that the teacher reads")
     parser.add_argument("--length", type=int, default=256, help="tokens of context")
     parser.add_argument("--vocabulary", type=int, default=49_152)
-    parser.add_argument("--layers", type=int, default=30, help="of the teacher")
+    parser.add_argument("--pair", choices=PAIRS, default="135m", help="teacher and student")
+    parser.add_argument("--layers", type=int, help="of the teacher, if not all")
+    parser.add_argument(
+        "--batch-tokens", type=int, default=1024, help="that the teacher reads at once"
+    )
+    parser.add_argument("--batch-size", type=int, default=4, help="rows of the student's batch")
     parser.add_argument(
         "--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="the teacher's"
+    )
+    parser.add_argument(
+        "--student-precision", choices=["auto", "float32", "bfloat16"], default="float32"
     )
     parser.add_argument("--steps", type=int, default=8, help="of the student, a round")
     parser.add_argument(
@@ -262,15 +298,31 @@ def main() -> None:
     clock = time.process_time if chosen.work else time.perf_counter
     tokenizer, task = Tokenizer(chosen.vocabulary), CausalLM(max_length=chosen.length)
     table = texts(chosen.tokens, chosen.length, chosen.vocabulary)
-    teacher = RandomTeacher(tokenizer, chosen.layers)
+    pair = PAIRS[chosen.pair]
+    layers = chosen.layers or pair.teacher["num_hidden_layers"]
+    teacher = RandomTeacher(tokenizer, pair.teacher | {"num_hidden_layers": layers}, pair.weights)
+    settings = TrainSettings(
+        steps=chosen.steps,
+        batch_size=chosen.batch_size,
+        precision=chosen.student_precision,
+        keep="last",
+        eval_every=10**9,
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures: dict[str, Any] = {}
         figures |= teacher_ratio(
-            chosen.rounds, table, teacher, task, folder, clock, chosen.precision
+            chosen.rounds,
+            table,
+            teacher,
+            task,
+            folder,
+            clock,
+            precision=chosen.precision,
+            batch_tokens=chosen.batch_tokens,
         )
         figures |= student_ratios(
-            chosen.rounds, chosen.steps, table, tokenizer, task, folder, clock
+            chosen.rounds, table, tokenizer, pair.student, task, settings, folder, clock
         )
     figures["machine"] = machine()
     step, chunked = figures["student step"], figures["chunked step"]

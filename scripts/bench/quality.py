@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from timing import device
 
 from distillkit.artifacts import Artifact, fingerprint
 from distillkit.commands.road import Road
@@ -77,7 +78,7 @@ def stores(words: list[str]) -> dict[str, Path]:
         path = exact.with_name(f"{arm}-{StoreManifest.open(exact).fingerprint}")
         if not path.is_dir():
             say(f"{arm}: converting")
-            convert(exact, path, StoredTargets(codec=codec))
+            convert(exact, path, StoredTargets(codec=codec), device=device())
         found[arm] = path
     return found
 
@@ -171,6 +172,9 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=800, help="reviews to train on")
     parser.add_argument("--held-out", type=int, default=60, help="reviews to test on")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--only", type=int, help="make this seed's students and no table, beside other seeds'"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("more", nargs="*", help="further overrides, as optimizer.lr=1e-3")
     chosen = parser.parse_args()
@@ -181,6 +185,10 @@ def main() -> None:
         *chosen.more,
     ]
     kept = stores(words)
+    if chosen.only is not None:
+        for arm in ARMS:
+            student(arm, chosen.only, words, kept)
+        return
     found, owner = [], np.zeros(0, np.int64)
     for seed in range(chosen.seeds):
         students = {}

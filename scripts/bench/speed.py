@@ -22,7 +22,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -34,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from timing import machine, ratio, seconds, shown
+from timing import device, machine, ratio, seconds, shown
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -45,7 +44,7 @@ from distillkit.config.paths import CONF
 from distillkit.engine.batching import PaddedPlan, length_buckets, padding_waste
 from distillkit.engine.collation import Collator
 from distillkit.engine.loop import fit
-from distillkit.engine.precision import autocast, resolve
+from distillkit.engine.precision import Precision, autocast, resolve
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
@@ -57,6 +56,7 @@ from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
 from distillkit.tasks import Classification, Loaded
 
+DEVICE = device()
 VOCABULARY = 30522
 SPACE = LabelSpace(("negative", "positive"))
 BERT_TINY = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -94,7 +94,7 @@ class RandomTeacher:
         shape = BertConfig(
             hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
         )
-        self.model = BertForSequenceClassification(shape).eval()
+        self.model = BertForSequenceClassification(shape).eval().to(DEVICE)
 
     def place(self, task: Any, space: LabelSpace) -> Loaded:
         return Loaded(self.model, Tokenizer(), np.arange(2))
@@ -121,18 +121,22 @@ def student(shape: dict[str, int]) -> Any:
     return AutoModelForSequenceClassification.from_config(config)
 
 
-def bare_steps(shape: dict[str, int], batches: list[Batch]) -> float:
+def bare_steps(shape: dict[str, int], batches: list[Batch], precision: Precision) -> float:
     """Seconds of a plain loop over ready batches."""
-    model = student(shape).train()
+    model = student(shape).train().to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-    begun = time.perf_counter()
-    for batch in batches:
-        loss = F.cross_entropy(model(**batch.inputs).logits, batch.labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    return time.perf_counter() - begun
+    dtype = resolve(precision, DEVICE)
+
+    def loop() -> None:
+        for batch in batches:
+            with autocast(dtype, DEVICE):
+                loss = F.cross_entropy(model(**batch.inputs).logits, batch.labels)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return seconds(loop)
 
 
 def our_steps(
@@ -145,22 +149,22 @@ def our_steps(
 ) -> float:
     """Seconds of the engine over the same batches, cut, padded and looked up as it goes."""
     model = student(shape)
-    begun = time.perf_counter()
-    fit(
-        model,
-        Distillation(recipe, model, Tokenizer(), torch.device("cpu")),
-        plan,
-        recipe.examples.positions,
-        collate,
-        make_optimizer=recipe.make_optimizer,
-        schedule=recipe.schedule,
-        settings=recipe.settings,
-        steps=steps,
-        evaluate=lambda model: {"score": 0.0},
-        out=out,
-        label="bench",
+    return seconds(
+        lambda: fit(
+            model,
+            Distillation(recipe, model, Tokenizer(), DEVICE),
+            plan,
+            recipe.examples.positions,
+            collate,
+            make_optimizer=recipe.make_optimizer,
+            schedule=recipe.schedule,
+            settings=recipe.settings,
+            steps=steps,
+            evaluate=lambda model: {"score": 0.0},
+            out=out,
+            label="bench",
+        )
     )
-    return time.perf_counter() - begun
 
 
 def logit_losses() -> dict[str, Loss]:
@@ -170,7 +174,9 @@ def logit_losses() -> dict[str, Loss]:
     return {name: loss for name, loss in every.items() if loss.extent == "logits"}
 
 
-def student_ratios(rounds: int, steps: int, folder: Path) -> dict[str, dict[str, float]]:
+def student_ratios(
+    rounds: int, steps: int, precision: Precision, folder: Path
+) -> dict[str, dict[str, float]]:
     """The recipe's loss ("student step") and each of `logit_losses`, a quarter of the rounds."""
     table = texts(20_000)
     logits = np.random.default_rng(1).normal(size=(len(table), 2)).astype(np.float32)
@@ -182,16 +188,17 @@ def student_ratios(rounds: int, steps: int, folder: Path) -> dict[str, dict[str,
         table,
         ForwardKL(temperature=2.0, hard_weight=0.5),
         steps=steps,
+        precision=precision,
         store=TargetStore.open(folder),
     )
     plan = PaddedPlan(table.lengths, size=64, seed=0)
-    collate = collator(table, Tokenizer(), torch.device("cpu"))
+    collate = collator(table, Tokenizer(), DEVICE)
     ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
 
     def measured(loss: Loss, rounds: int, name: str) -> dict[str, float]:
         mine, ours, bare = replace(recipe, loss=loss), [], []
         for i in range(rounds + 1):
-            bare.append(bare_steps(BERT_TINY, ready))
+            bare.append(bare_steps(BERT_TINY, ready, precision))
             out = folder / f"{name}-{i}"
             ours.append(our_steps(BERT_TINY, mine, plan, collate, steps, out))
         return beside(ours, bare, steps)
@@ -202,7 +209,9 @@ def student_ratios(rounds: int, steps: int, folder: Path) -> dict[str, dict[str,
     return found
 
 
-def recipe_of(table: TokenTable, loss: Loss, *, steps: int, **source: Any) -> Recipe:
+def recipe_of(
+    table: TokenTable, loss: Loss, *, steps: int, precision: Precision, **source: Any
+) -> Recipe:
     """A run on random texts; `source` says where its targets come from."""
     return Recipe(
         task=Classification(max_length=64),
@@ -211,7 +220,9 @@ def recipe_of(table: TokenTable, loss: Loss, *, steps: int, **source: Any) -> Re
         validation=table,
         make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
         schedule=Linear(),
-        settings=TrainSettings(steps=steps, batch_size=64, keep="last", eval_every=10**9),
+        settings=TrainSettings(
+            steps=steps, batch_size=64, precision=precision, keep="last", eval_every=10**9
+        ),
         seed=0,
         batch_key="",
         **source,
@@ -226,25 +237,29 @@ def beside(ours: list[float], bare: list[float], steps: int) -> dict[str, float]
     }
 
 
-def online_ratio(name: str, rounds: int, steps: int, folder: Path) -> dict[str, float]:
+def online_ratio(
+    name: str, rounds: int, steps: int, precision: Precision, folder: Path
+) -> dict[str, float]:
     shape, terms = ONLINE[name]
     table, loaded = texts(20_000), RandomTeacher().place(None, SPACE)
     plan = PaddedPlan(table.lengths, size=64, seed=0)
-    collate = collator(table, Tokenizer(), torch.device("cpu"), by_text=True)
+    collate = collator(table, Tokenizer(), DEVICE, by_text=True)
     ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
-    teacher = OnlineTeacher(loaded, Classification(max_length=64), "float32", batch_tokens=4096)
+    teacher = OnlineTeacher(loaded, Classification(max_length=64), precision, batch_tokens=4096)
 
     def asked() -> None:
         for batch in ready:
-            with torch.inference_mode():
+            with torch.inference_mode(), autocast(resolve(precision, DEVICE), DEVICE):
                 loaded.model(**batch.inputs)
 
     ours, apart = [], []
     for i in range(rounds + 1):
         losses = terms()
         loss = Mixture(losses, dict.fromkeys(losses, 1.0))
-        recipe = recipe_of(table, loss, steps=steps, store=None, teacher=teacher)
-        apart.append(bare_steps(shape, ready) + seconds(asked))
+        recipe = recipe_of(
+            table, loss, steps=steps, precision=precision, store=None, teacher=teacher
+        )
+        apart.append(bare_steps(shape, ready, precision) + seconds(asked))
         ours.append(our_steps(shape, recipe, plan, collate, steps, folder / f"{name}-{i}"))
     return beside(ours, apart, steps)
 
@@ -253,13 +268,13 @@ def teacher_ratio(rounds: int, examples: int, folder: Path) -> dict[str, float]:
     table, teacher, settings = texts(examples), RandomTeacher(), StoredTargets()
     many = texts(50_000).lengths  # padding goes down with the number of texts: that of a recipe
     buckets = length_buckets(table.lengths, tokens=settings.batch_tokens)
-    collate = collator(table, Tokenizer(), torch.device("cpu"))
+    collate = collator(table, Tokenizer(), DEVICE)
     inputs = [collate(bucket).inputs for bucket in buckets]
-    dtype = resolve("auto", torch.device("cpu"))
+    dtype = resolve("auto", DEVICE)
 
     def bare() -> None:
         for batch in inputs:
-            with torch.inference_mode(), autocast(dtype, torch.device("cpu")):
+            with torch.inference_mode(), autocast(dtype, DEVICE):
                 teacher.model(**batch)
 
     def ours(number: int) -> None:
@@ -294,13 +309,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--examples", type=int, default=6000)
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "float32", "bfloat16"],
+        default="float32",
+        help="of the steps; the teacher's pass has auto",
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = student_ratios(chosen.rounds, chosen.steps, Path(folder))
+        figures = student_ratios(chosen.rounds, chosen.steps, chosen.precision, Path(folder))
         for name in ONLINE:
             fewer = max(1, chosen.steps // 5)
-            figures[name] = online_ratio(name, chosen.rounds, fewer, Path(folder))
+            figures[name] = online_ratio(name, chosen.rounds, fewer, chosen.precision, Path(folder))
         steps = dict(figures)
         figures["teacher pass"] = teacher = teacher_ratio(
             chosen.rounds, chosen.examples, Path(folder)

@@ -8,12 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+
+
+def device() -> torch.device:
+    """Where the engine works: a GPU if there is one (ACCELERATE_USE_CPU=true: not then)."""
+    found: torch.device = Accelerator().device
+    return found
+
+
+def wait() -> None:
+    """Return when a GPU has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def seconds(call: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
     """How long a call takes; `time.process_time` counts the work of all threads instead."""
+    wait()
     begun = clock()
     call()
+    wait()
     return clock() - begun
 
 
@@ -30,7 +45,9 @@ def shown(figures: dict[str, float]) -> str:
 
 def machine() -> dict[str, Any]:
     """What the times belong to."""
+    gpu = torch.cuda.get_device_name() if device().type == "cuda" else None
     return {
+        "gpu": gpu,
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
