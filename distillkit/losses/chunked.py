@@ -37,6 +37,7 @@ from distillkit.records import (
 )
 
 CHUNK_BYTES = 128 * 2**20  # of a chunk's logits; a loss holds a few tensors of that size
+TILE = 64  # a chunk's positions are a multiple of it: matrix units work in tiles
 
 # (logits [positions, classes], targets, labels) -> each term's values [positions]
 Known = SoftTargets | SparseTargets | None
@@ -131,6 +132,7 @@ def _ready_targets(targets: Targets | None) -> Targets | None:
 def _chunks(positions: int, classes: int, dtype: torch.dtype) -> Iterator[slice]:
     """Ranges of positions whose logits fit into the budget."""
     size = max(1, CHUNK_BYTES // (dtype.itemsize * classes))
+    size -= size % TILE if size > TILE else 0
     for begin in range(0, positions, size):
         yield slice(begin, begin + size)
 
@@ -153,12 +155,13 @@ class _Gradients:
 
     def add(self, hidden: Tensor, head: Head, rows: slice, by_logits: Tensor) -> None:
         """Take the gradient of a chunk's logits back through the head's product."""
+        if self.by_bias is not None:
+            self.by_bias[: head.size] += by_logits.sum(dim=0)
+        by_logits = by_logits.to(hidden.dtype)  # once for both products
         if self.by_hidden is not None:
             self.by_hidden[rows] = multiply(by_logits, head.weight)
         if self.by_weight is not None:
             add_product_(self.by_weight[: head.size], by_logits.T, hidden)
-        if self.by_bias is not None:
-            self.by_bias[: head.size] += by_logits.sum(dim=0)
 
     def scaled(self, upstream: Tensor, kinds: list[torch.dtype | None]) -> list[Tensor | None]:
         """All three times the gradient of the total; they are handed over, not kept."""

@@ -91,9 +91,12 @@ def multiply(left: Tensor, right: Tensor) -> Tensor:
 
 
 def add_product_(into: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a product to a matrix."""
+    """Add a product to a matrix, which may be in float32 where the product is of bfloat16."""
     if into.dtype == left.dtype == right.dtype:
         into.addmm_(left, right)
+    elif into.is_cuda and left.dtype == right.dtype == torch.bfloat16:
+        # another matrix of that size to add from would be most of a chunk's memory and time
+        torch.addmm(into, left, right, out_dtype=into.dtype, out=into)
     else:
         into.add_(multiply(left, right))
 

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from accelerate import Accelerator
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.engine.batching import length_buckets, padding_waste
+from distillkit.engine.beside import Beside
 from distillkit.engine.forward import Ask, answers
 from distillkit.engine.precision import resolve
 from distillkit.engine.watching import Watch
@@ -35,6 +38,7 @@ from distillkit.tasks.task import ordered
 PLAN = "plan.json"
 MOST_OUTPUTS, MOST_HIDDEN = 2**19, 2**15  # of a teacher that is not yet known
 NO_STATES = States()
+Picked = dict[str, np.ndarray]
 QUALITY_POSITIONS = 512  # that are asked again, to measure what the codec keeps
 
 
@@ -71,9 +75,9 @@ def generate_targets(
     """Ask the teacher about all examples; keep what it says, as the codec keeps it, under `out`.
 
     The hidden states that `states` names are kept beside it, out of the same forward passes.
-    Shards that an earlier, killed run committed are kept. Packing and writing go on beside the
-    teacher's next forward pass. Raises `WorkspaceError` before the teacher is loaded if the disk
-    has no room for what is expected.
+    Shards that an earlier, killed run committed are kept. Picking on a GPU, packing and writing go
+    on beside the teacher's next forward pass. Raises `WorkspaceError` before the teacher is loaded
+    if the disk has no room for what is expected.
     """
     check_room(teacher, task, space, examples, settings=settings, out=out, states=states)
     loaded = teacher.place(task, space)
@@ -96,7 +100,18 @@ def generate_targets(
     with (
         TargetWriter(out, settings.codec) as writer,
         kept.StatesWriter(out, states, dimensions_of(loaded.model)) as inside,
+        Beside(device) as beside,
     ):
+
+        def commit(
+            number: int, parts: list[Future[Picked]], states_of: list[Future[Picked]]
+        ) -> None:
+            rows = np.concatenate(shards[number])
+            keys = examples.keys[rows]
+            writer.write(number, keys, positions[rows], _joined(parts))
+            if look:
+                inside.write(number, keys, lengths[rows], _joined(states_of))
+
         both = (writer, inside)
         todo = [n for n in range(len(shards)) if not all(it.committed(n) for it in both)]
         before = [b for n, shard in enumerate(shards) if n not in todo for b in shard]
@@ -107,21 +122,20 @@ def generate_targets(
         tokens_before = sum(int(lengths[b].sum()) for b in before)
         with track("targets", int(lengths.sum()), done=tokens_before) as progress:
             for number in todo:
-                parts, states_of = [], []
+                parts: list[Future[Picked]] = []
+                states_of: list[Future[Picked]] = []
                 for batch, said in say_of(shards[number]):
                     bucket = batch.indices
                     draws = Draws(settings.seed, examples.keys[bucket], positions[bucket])
                     writer.describe(said)
-                    parts.append(settings.codec.pick(said, draws))
+                    parts.append(beside(partial(settings.codec.pick, said, draws)))
                     if look:
-                        states_of.append(inside.pick(look.seen(), batch.inputs["attention_mask"]))
+                        mask = batch.inputs["attention_mask"]
+                        states_of.append(beside(partial(inside.pick, look.seen(), mask)))
                     tokens = int(lengths[bucket].sum())
                     progress.advance(tokens, tokens)
-                rows = np.concatenate(shards[number])
-                keys = examples.keys[rows]
-                writer.write(number, keys, positions[rows], _joined(parts))
-                if look:
-                    inside.write(number, keys, lengths[rows], _joined(states_of))
+                beside(partial(commit, number, parts, states_of))
+        beside.wait()
         counts = [sum(len(b) for b in shard) for shard in shards]
         inside.finish(counts, tokens=int(lengths.sum()), origin=origin)
         manifest = writer.finish(
@@ -239,8 +253,9 @@ def _watched(ask: Ask, look: Watch) -> Ask:
     return asked
 
 
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _joined(parts: list[Future[Picked]]) -> Picked:
+    picked = [part.result() for part in parts]
+    return {name: np.concatenate([part[name] for part in picked]) for name in picked[0]}
 
 
 def _sample(positions: np.ndarray, lengths: np.ndarray, tokens: int) -> np.ndarray:

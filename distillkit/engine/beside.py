@@ -1,0 +1,66 @@
+"""Work on what a model said, beside the model's next forward pass."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Beside:
+    """Runs functions of a model's answers in order, on a GPU while the model reads on.
+
+    There a thread with a stream of its own does it, so that neither its small operations nor its
+    copies to the processor keep the next forward pass waiting; it is at most one call behind, so
+    that no more than two batches' answers are held. A processor has nothing to gain and runs them
+    at once. What fails is raised, as it is, by the next call or by the future's result.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._last: Future[Any] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._stream: Any = None
+        if device.type == "cuda":
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+            self._stream = torch.cuda.Stream(device)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def __call__(self, work: Callable[[], T]) -> Future[T]:
+        """Have `work` done after all that the model was told so far.
+
+        It must copy what it gives to the processor: the caller may then forget what it worked on.
+        """
+        if self._thread is None:
+            done: Future[T] = Future()
+            done.set_result(work())
+            return done
+        self.wait()
+        told = torch.cuda.Event()
+        told.record()
+        self._last = self._thread.submit(self._apart, work, told)
+        return self._last
+
+    def wait(self) -> None:
+        """Return when all is done."""
+        if self._last is not None:
+            self._last.result()
+
+    def _apart(self, work: Callable[[], T], told: Any) -> T:
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            self._stream.wait_event(told)
+            return work()
