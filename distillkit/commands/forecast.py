@@ -225,6 +225,7 @@ class Forecast:
                 heads=int(getattr(model.config, "num_attention_heads", 0) or 0),
                 states=self._states(name),
                 narrow=precision == "bfloat16",
+                memory=self.machine.memory if self.machine.is_device else None,
                 keeps_scores=not self.machine.is_device and _drops_attention(model.config),
             ),
             way_out="lower teacher.batch_size"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from distillkit.losses.chunked import CHUNK_BYTES
+from distillkit.losses.chunked import chunk_bytes
 from distillkit.progress import clock
 from distillkit.tasks.shapes import Shape
 
@@ -128,14 +128,18 @@ def learning_memory(
     states: int,
     narrow: bool,
     keeps_scores: bool,
+    memory: float | None = None,
 ) -> dict[str, float]:
-    """Bytes while a model learns, in float32 with bfloat16 copies where `narrow`."""
+    """Bytes while a model learns, in float32 with bfloat16 copies where `narrow`.
+
+    `memory` is a GPU's, None elsewhere: chunks of logits go by it.
+    """
     copies = 2 * shape.body if narrow else 0
     values = KEPT_HIDDEN * shape.hidden + KEPT_NEURONS * shape.neurons
     kept = values * done.most_tokens
     if keeps_scores:
         kept += KEPT_SCORES * heads * done.most_pairs
-    logits = min(CHUNK_BYTES, FLOAT * done.most_positions * shape.outputs)
+    logits = min(chunk_bytes(memory), FLOAT * done.most_positions * shape.outputs)
     return {
         "weights": FLOAT * shape.parameters + copies,
         "gradients": FLOAT * (shape.parameters + shape.head),  # the head's is gathered apart

@@ -321,17 +321,18 @@ def main() -> None:
             precision=chosen.precision,
             batch_tokens=chosen.batch_tokens,
         )
+        for name, side in (("teacher pass", "bare"), ("float32 logits", "exact")):
+            found = figures[name]
+            print(
+                f"{name}  {found['ours_tokens_per_second']:,.0f} / "
+                f"{found[f'{side}_tokens_per_second']:,.0f} tokens/s = {shown(found)}",
+                flush=True,
+            )
         figures |= student_ratios(
             chosen.rounds, table, tokenizer, pair.student, task, settings, folder, clock
         )
     figures["machine"] = machine()
     step, chunked = figures["student step"], figures["chunked step"]
-    for name, side in (("teacher pass", "bare"), ("float32 logits", "exact")):
-        found = figures[name]
-        print(
-            f"{name}  {found['ours_tokens_per_second']:,.0f} / "
-            f"{found[f'{side}_tokens_per_second']:,.0f} tokens/s = {shown(found)}"
-        )
     print(f"student step  {step['kd_ms']:.1f} ms / {step['bare_ms']:.1f} ms = {shown(step)}")
     print(f"chunked step  {step['kd_ms']:.1f} ms / {step['ce_ms']:.1f} ms = {shown(chunked)}")
     if chosen.json:

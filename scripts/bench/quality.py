@@ -173,7 +173,10 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=60, help="reviews to test on")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--only", type=int, help="make this seed's students and no table, beside other seeds'"
+        "--only",
+        nargs=2,
+        metavar=("ARM", "SEED"),
+        help="make this student and no table: for runs side by side, once the stores are there",
     )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("more", nargs="*", help="further overrides, as optimizer.lr=1e-3")
@@ -185,9 +188,9 @@ def main() -> None:
         *chosen.more,
     ]
     kept = stores(words)
-    if chosen.only is not None:
-        for arm in ARMS:
-            student(arm, chosen.only, words, kept)
+    if chosen.only:
+        arm, seed = chosen.only
+        student(arm, int(seed), words, kept)
         return
     found, owner = [], np.zeros(0, np.int64)
     for seed in range(chosen.seeds):

@@ -160,6 +160,16 @@ def test_what_learning_holds_by_hand() -> None:
     }
 
 
+@pytest.mark.parametrize(("memory", "times"), [(None, 1), (8e9, 1), (40e9, 1.86), (141e9, 4)])
+def test_chunks_of_logits_grow_with_a_gpus_memory(memory: float | None, times: float) -> None:
+    large = replace(SHAPE, outputs=150_000)
+    done = Work(0, 0, 0, 4096, 4096**2, 4096)
+    told = planning.learning_memory(
+        large, done, heads=2, states=2, narrow=True, keeps_scores=False, memory=memory
+    )
+    assert told["logits"] == pytest.approx(6 * times * CHUNK_BYTES, rel=0.01)
+
+
 def test_a_chunk_of_logits_bounds_what_a_large_vocabulary_takes() -> None:
     large = replace(SHAPE, outputs=150_000)
     done = Work(0, 0, 0, 4096, 4096**2, 4096)
