@@ -2,7 +2,8 @@
 
 A step's batch, dropout and learning rate follow from the seed and the step's number, and a
 checkpoint holds the rest (weights, optimizer, what the loss keeps, progress): a run that was
-killed and started again ends with the same bits as one that was not.
+killed and started again ends with the same bits as one that was not, on a GPU up to the order in
+which its kernels add.
 """
 
 import json
