@@ -131,6 +131,18 @@ def test_what_is_kept_outlives_the_memory_that_logits_share(
     same(there_and_back(codec, said, [4, 5]), there_and_back(codec, expected, [4, 5]))
 
 
+def test_products_apart_as_a_gpu_makes_them_are_those_in_shared_memory() -> None:
+    said = random_hidden(9, 12, bias=torch.linspace(-1, 1, 15), scale=0.5, softcap=3.0)
+    with torch.inference_mode():  # as a teacher's answers are
+        said = replace(said, hidden=said.hidden.clone())
+    together = [(part, made.clone()) for part, made in logits._projected(said, 2)]
+    apart = list(logits._projected_apart(said, 2))
+    assert [part for part, _ in apart] == [part for part, _ in together]
+    for (_, one), (_, other) in zip(apart, together, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("codec", OF_LOGITS, ids=str)
 def test_hidden_states_are_kept_as_their_logits_are(codec: Codec) -> None:
     said = random_hidden(9, 12, bias=torch.linspace(-1, 1, 15), scale=0.5, softcap=3.0)
