@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -45,7 +46,10 @@ def net(seed: int = 0, *, dropout: float = 0.3) -> nn.Module:
 
 
 def collate(indices: np.ndarray) -> Batch:
-    return Batch({"x": X[indices]}, indices, Y[indices], torch.ones(len(indices)).bool())
+    """Where `fit` puts the model, as the library's own collator does."""
+    device = Accelerator().device
+    labelled = torch.ones(len(indices), dtype=torch.bool, device=device)
+    return Batch({"x": X[indices].to(device)}, indices, Y[indices].to(device), labelled)
 
 
 def objective(model: nn.Module, batch: Batch) -> LossTerms:
@@ -86,7 +90,7 @@ class Projected(Objective):
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         logits = model(batch.inputs["x"])
         hard = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
-        noise = torch.randn(len(logits), 3)
+        noise = torch.randn(len(logits), 3, device=logits.device)
         seen = (self.project(logits) - noise).square().mean(dim=-1) * self.mean
         return LossTerms(
             {"hard": hard, "seen": seen}, {"hard": 1.0, "seen": 1.0 - float(self.told)}
@@ -103,8 +107,9 @@ class Projected(Objective):
 def likelihood(model: nn.Module) -> dict[str, float]:
     """Validation on the same points: it goes up and down, so that the best is not the last."""
     model.eval()
+    device = next(model.parameters()).device
     with torch.no_grad():
-        return {"score": -float(nn.functional.cross_entropy(model(X), Y))}
+        return {"score": -float(nn.functional.cross_entropy(model(X.to(device)), Y.to(device)))}
 
 
 def train(out: Path, model: nn.Module, **changes: Any) -> FitReport:
