@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from distillkit.engine.precision import Precision, autocast, resolve
+from distillkit.engine.precision import Precision, autocast, casts_kept, resolve
 from distillkit.examples import spread
 from distillkit.records import Batch, HiddenOutputs, Outputs
 
@@ -21,18 +21,23 @@ def answers(
     *,
     precision: Precision = "float32",
 ) -> Iterator[tuple[Batch, Outputs | HiddenOutputs]]:
-    """Yield (batch, what the model says at its counted positions) of each bucket; no gradients."""
+    """Yield (batch, what the model says at its counted positions) of each bucket; no gradients.
+
+    The weights must stay as they are until the last answer is there.
+    """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     dtype = resolve(precision, device)
     try:
-        for bucket in buckets:
-            batch = collate(bucket)
-            # entered for each batch: a generator may be left half-way, or used inside another mode
-            with torch.inference_mode(), autocast(dtype, device):
-                said = ask(model, batch)
-            yield batch, said
+        with casts_kept():
+            for bucket in buckets:
+                batch = collate(bucket)
+                # entered for each batch: a generator may be left half-way, or used inside another
+                # mode; and no inference mode, in which every batch would convert all weights
+                with torch.no_grad(), autocast(dtype, device):
+                    said = ask(model, batch)
+                yield batch, said
     finally:
         model.train(was_training)
 

@@ -1,6 +1,7 @@
 """The number format of a forward pass."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -18,6 +19,21 @@ def resolve(precision: Precision, device: torch.device) -> torch.dtype:
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[None]:
     """Run matrix products in `dtype`; weights and optimizer stay float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+@contextmanager
+def casts_kept() -> Iterator[None]:
+    """Within, autocast converts a weight once, not anew each time that it is entered.
+
+    For weights that do not change meanwhile: what was converted is taken again as it is. PyTorch
+    keeps it outside of inference mode only.
+    """
+    torch.autocast_increment_nesting()
+    try:
+        yield
+    finally:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
 
 
 def _has_bfloat16(device: torch.device) -> bool:

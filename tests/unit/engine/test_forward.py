@@ -1,11 +1,13 @@
 """A model's logits over many examples."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.forward import all_logits, answers
@@ -83,3 +85,29 @@ def test_bfloat16_logits_come_back_as_float32() -> None:
     )
     assert set(model.seen) == {torch.bfloat16}
     assert found.dtype == np.float32
+
+
+class Conversions(TorchDispatchMode):
+    """Counts how often a weight is converted."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight, self.count = weight, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._to_copy.default:
+            self.count += args[0].data_ptr() == self.weight.data_ptr()
+        return func(*args, **(kwargs or {}))
+
+
+def test_weights_are_converted_once_for_all_batches() -> None:
+    model, buckets = Model(), length_buckets(LENGTHS, tokens=10)
+    with Conversions(model.layer.weight) as conversions:
+        found = all_logits(model, ask, buckets, collate, precision="bfloat16")
+    assert len(buckets) > 1
+    assert conversions.count == 1
+
+    with torch.no_grad():
+        model.layer.weight.mul_(2)
+    again = all_logits(model, ask, buckets, collate, precision="bfloat16")
+    np.testing.assert_array_equal(again, 2 * found)
