@@ -129,32 +129,35 @@ def _hydra(command: str, words: list[str]) -> None:
     sys.argv = [f"distillkit {command}", *words]
 
     failed: list[DistillkitError] = []
-    has_folder = False
+    has_folder = False  # a job of which the folder was made is under way
 
     def run(cfg: DictConfig) -> float:
         nonlocal has_folder
         has_folder = True
+        metric = float("nan")
         try:
-            metric: float = _load(RUNS[command])(cfg)
+            metric = _load(RUNS[command])(cfg)
             _remove_empty_output()  # a stage alone leaves an artifact, and no report
-            return metric
         except DistillkitError as error:
             _remove_empty_output()
             if not _runs_in_this_process():
                 raise
             # kept for the end: Hydra would print its own words, and the rest of a sweep goes on
             failed.append(error)
-            return float("nan")
+        has_folder = False  # the next job of a sweep has none yet
+        return metric
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")(run)()
     except OSError as error:
         if has_folder or error.filename is None:
             raise
-        raise ConfigError(
-            f"hydra.run.dir: the run's folder {error.filename} cannot be made "
-            f"({error.strerror}); set hydra.run.dir=FOLDER (of a sweep: hydra.sweep.dir=FOLDER)"
-        ) from error
+        failed.append(
+            ConfigError(
+                f"hydra.run.dir: the run's folder {error.filename} cannot be made "
+                f"({error.strerror}); set hydra.run.dir=FOLDER (of a sweep: hydra.sweep.dir=FOLDER)"
+            )
+        )
     if failed:
         raise ConfigError([line for error in failed for line in _lines(error)])
 

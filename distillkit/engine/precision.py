@@ -12,7 +12,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 def resolve(precision: Precision, device: torch.device) -> torch.dtype:
     """The format in use: `auto` is bfloat16 where the processor multiplies it in hardware."""
     if precision == "auto":
-        return torch.bfloat16 if _has_bfloat16(device) else torch.float32
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
@@ -36,7 +36,8 @@ def casts_kept() -> Iterator[None]:
             torch.clear_autocast_cache()
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":

@@ -1,6 +1,6 @@
 """What a teacher said, as float32 logits of a few positions at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -43,36 +43,63 @@ def chunks(said: Said) -> Iterator[tuple[slice, Tensor]]:
         make = _projected if answers.device.type == "cpu" else _projected_apart
         yield from make(said, step)
         return
-    for part in _parts(count(said), step):
+    for part in parts(count(said), step):
         yield part, said.logits[part].float()
+
+
+def rounded(said: HiddenOutputs) -> Iterator[tuple[slice, Tensor]]:
+    """(positions, h W^T rounded to bfloat16, without bias, scale or softcap) in order, likewise.
+
+    Hidden states and weights must be in bfloat16.
+    """
+    weight = said.head.weight[: said.head.size]
+
+    def product(block: slice, into: Tensor) -> Tensor:
+        hidden = said.hidden[block]
+        return torch.mm(hidden, weight.T, out=into[: len(hidden)])
+
+    yield from _products(said, max(1, CHUNK // width(said)), torch.bfloat16, product)
 
 
 def _projected(said: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
     """Chunks of `step` positions out of products of several, which share their memory."""
-    wide = torch.promote_types(
-        torch.promote_types(said.hidden.dtype, said.head.weight.dtype), torch.float32
-    )
+    kept = torch.promote_types(said.hidden.dtype, said.head.weight.dtype)
+
+    def product(block: slice, into: Tensor) -> Tensor:
+        return raw_logits(said.hidden[block], said.head, into=into)
+
+    for part, raw in _products(said, step, torch.promote_types(kept, torch.float32), product):
+        yield part, finish(raw, said.head).float()
+
+
+def _products(
+    said: HiddenOutputs,
+    step: int,
+    dtype: torch.dtype,
+    product: Callable[[slice, Tensor], Tensor],
+) -> Iterator[tuple[slice, Tensor]]:
+    """Chunks of `step` positions of products of `PRODUCT` chunks, written to the same memory."""
     most = min(count(said), step * PRODUCT)
-    buffer = said.hidden.new_empty((most, said.head.size), dtype=wide)
-    for block in _parts(count(said), step * PRODUCT):
+    buffer = said.hidden.new_empty((most, said.head.size), dtype=dtype)
+    for block in parts(count(said), step * PRODUCT):
         with torch.no_grad():
-            raw = raw_logits(said.hidden[block], said.head, into=buffer)
-        for part in _parts(len(raw), step):
-            placed = slice(block.start + part.start, block.start + part.stop)
-            yield placed, finish(raw[part], said.head).float()
+            raw = product(block, buffer)
+        for part in parts(len(raw), step):
+            yield slice(block.start + part.start, block.start + part.stop), raw[part]
 
 
 def _projected_apart(said: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
     """Chunks of `step` positions, each a product of its own."""
     hidden, weight = operands(said.hidden, said.head.weight[: said.head.size])
     head = replace(said.head, weight=weight)  # converted once
-    for part in _parts(count(said), step):
+    for part in parts(count(said), step):
         with torch.no_grad():
             logits = project(hidden[part], head).float()
         yield part, logits
 
 
-def _parts(count: int, step: int) -> Iterator[slice]:
+def parts(count: int, step: int) -> Iterator[slice]:
+    """Stretches of `step` that cover so many; the last may be shorter."""
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
 

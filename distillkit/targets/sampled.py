@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distillkit.constraints import Positive, PositiveInt
 from distillkit.records import SparseTargets
-from distillkit.targets import id_sets
+from distillkit.targets import id_sets, proposals
 from distillkit.targets.draws import Draws, drawn
 from distillkit.targets.expected import id_set_bytes, unique_ids
 from distillkit.targets.logits import Said, check_mass, chunks
@@ -72,6 +72,9 @@ class Sampled:
     @torch.inference_mode()
     def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
         """`ids` [positions, draws], ascending; with an exponent other than 1 also `log_weights`."""
+        if self.exponent == 1 and proposals.are_cheaper(said):
+            ids = proposals.draw(said, draws, self.draws, self.temperature)
+            return {"ids": ids.int().numpy()}
         none = {"ids": np.zeros((0, self.draws), np.int32)}
         if self.exponent != 1:
             none["log_weights"] = np.zeros((0, self.draws), np.float32)
@@ -87,6 +90,7 @@ class Sampled:
         proposed = scaled if self.exponent == 1 else scaled * self.exponent
         ids, whole = drawn(proposed.softmax(dim=-1), uniforms)
         check_mass(whole)
+        ids = ids.sort(dim=-1).values
         picked = {"ids": ids.int().cpu().numpy()}
         if self.exponent != 1:
             log_p = scaled.gather(1, ids) - scaled.logsumexp(dim=-1, keepdim=True)

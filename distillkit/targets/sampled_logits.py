@@ -35,7 +35,7 @@ class SampledLogits(Nucleus):
     ) -> tuple[Tensor, Tensor]:
         """(ids [positions, k], which of them are kept): each id that was drawn once."""
         uniforms = torch.from_numpy(draws.uniforms(self.k, part)).to(logits.device)
-        ids, _ = drawn(logits.exp(), uniforms)
+        ids = drawn(logits.exp(), uniforms)[0].sort(dim=-1).values
         kept = torch.ones_like(ids, dtype=torch.bool)
         kept[:, 1:] = ids[:, 1:] != ids[:, :-1]
         return ids, kept

@@ -102,6 +102,19 @@ def test_a_refused_run_does_not_stop_the_others(
     assert done.parent.name == "1"
 
 
+def test_a_later_job_whose_folder_cannot_be_made_is_refused_like_the_first(
+    distillkit: Distillkit, again: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "1").write_text("a file")
+    words = but(again, "trainer.batch_size=5000,16", "hydra.sweep.dir=sweep")
+    result = distillkit("train", "-m", *words)
+    assert (result.code, "Traceback" in result.err) == (2, False), result.err
+    first, second = result.err.splitlines()[-2:]
+    assert "trainer.batch_size = 5000: larger than the data" in first
+    assert "hydra.run.dir: the run's folder sweep/1 cannot be made (File exists)" in second
+
+
 @pytest.mark.slow
 def test_a_stage_can_be_swept_too(distillkit: Distillkit, again: list[str], tmp_path: Path) -> None:
     before = kinds(tmp_path / "workspace").count("student")
