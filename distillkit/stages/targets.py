@@ -1,10 +1,12 @@
 """Stage: a teacher and text -> a target store."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +94,10 @@ def generate_targets(
     if look:
         ask = _watched(ask, look)
 
-    def say_of(shard: list[np.ndarray]) -> Iterator[tuple[Batch, Outputs | HiddenOutputs]]:
-        answered = answers(loaded.model, ask, shard, collate, precision=settings.precision)
+    def say_of(
+        some: list[np.ndarray],
+    ) -> Generator[tuple[Batch, Outputs | HiddenOutputs], None, None]:
+        answered = answers(loaded.model, ask, some, collate, precision=settings.precision)
         for batch, said in answered:
             yield batch, ordered(said, loaded.order)
 
@@ -120,11 +124,15 @@ def generate_targets(
             say(f"targets: going on after {done:,} of {len(examples):,} examples")
         # counted in tokens: the longest come first, so their number would foretell too much
         tokens_before = sum(int(lengths[b].sum()) for b in before)
-        with track("targets", int(lengths.sum()), done=tokens_before) as progress:
+        asked = say_of([bucket for number in todo for bucket in shards[number]])
+        with (
+            closing(asked),
+            track("targets", int(lengths.sum()), done=tokens_before) as progress,
+        ):
             for number in todo:
                 parts: list[Future[Picked]] = []
                 states_of: list[Future[Picked]] = []
-                for batch, said in say_of(shards[number]):
+                for batch, said in islice(asked, len(shards[number])):
                     bucket = batch.indices
                     draws = Draws(settings.seed, examples.keys[bucket], positions[bucket])
                     writer.describe(said)

@@ -157,17 +157,17 @@ def teacher_ratio(
     batches = [collate(bucket) for bucket in buckets]
     ask = task.ask(teacher.tokenizer)
 
+    # entered once and without inference mode: autocast then converts the weights once
     def bare() -> None:
-        for batch in batches:
-            with torch.inference_mode(), autocast(resolve(precision, DEVICE), DEVICE):
+        with torch.no_grad(), autocast(resolve(precision, DEVICE), DEVICE):
+            for batch in batches:
                 teacher.model(**batch.inputs)
 
     def exact() -> None:
-        for batch in batches:
-            with torch.inference_mode(), autocast(resolve(precision, DEVICE), DEVICE):
-                said = ask(teacher.model, batch)
-            for _ in chunks(said):
-                pass
+        with torch.no_grad(), autocast(resolve(precision, DEVICE), DEVICE):
+            for batch in batches:
+                for _ in chunks(ask(teacher.model, batch)):
+                    pass
 
     def ours(out: Path) -> None:
         out.mkdir()
@@ -272,13 +272,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=8192, help="that the teacher reads")
+    parser.add_argument("--tokens", type=int, default=16_384, help="that the teacher reads")
     parser.add_argument("--length", type=int, default=256, help="tokens of context")
     parser.add_argument("--vocabulary", type=int, default=49_152)
     parser.add_argument("--pair", choices=PAIRS, default="135m", help="teacher and student")
     parser.add_argument("--layers", type=int, help="of the teacher, if not all")
     parser.add_argument(
-        "--batch-tokens", type=int, default=1024, help="that the teacher reads at once"
+        "--batch-tokens", type=int, default=4096, help="that the teacher reads at once"
     )
     parser.add_argument("--batch-size", type=int, default=4, help="rows of the student's batch")
     parser.add_argument(

@@ -168,5 +168,5 @@ def test_a_store_larger_than_a_batch_is_whole(
     convert(exact, tmp_path / "out", StoredTargets(codec=Dense(), shard_tokens=9))
     opened = TargetStore.open(tmp_path / "out")
     kept: Any = opened.read(opened.rows(KEYS))
-    wanted = KEPT.hidden @ SAID.head.weight[:OUTPUTS].T
+    wanted = KEPT.hidden.float() @ SAID.head.weight[:OUTPUTS].T
     torch.testing.assert_close(kept.logits, wanted)
