@@ -123,11 +123,12 @@ def _ready(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
 
 def _ready_targets(targets: Targets | None) -> Targets | None:
     if isinstance(targets, HiddenTargets):
-        return HiddenTargets(*_ready(targets.hidden, targets.head))
+        # hidden states stay as they are: how exact they are decides which products will do
+        _, head = _ready(targets.hidden, targets.head)
+        return HiddenTargets(targets.hidden, head)
     if isinstance(targets, AveragedTargets):
         members = tuple(
-            HiddenTargets(*_ready(it.hidden, it.head)) if isinstance(it, HiddenTargets) else it
-            for it in targets.members
+            _ready_targets(it) if isinstance(it, HiddenTargets) else it for it in targets.members
         )
         return replace(targets, members=members)
     return targets

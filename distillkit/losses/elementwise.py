@@ -20,14 +20,14 @@ NOTHING = float("-inf")  # the log of no probability
 
 def cross_entropy_terms(log_p: Classes, log_q: Classes) -> Classes:
     """-p log q."""
-    p = log_p.exp()
-    return -p * log_q.masked_fill(p == 0, 0.0)
+    terms: Tensor = _CrossEntropy.apply(log_p, log_q)
+    return terms
 
 
 def kl_terms(log_p: Classes, log_q: Classes) -> Classes:
     """p log(p / q): the terms of KL(p || q)."""
-    p = log_p.exp()
-    return p * (log_p - log_q).masked_fill_(p == 0, 0.0)
+    terms: Tensor = _KL.apply(log_p, log_q)
+    return terms
 
 
 def reverse_kl_terms(log_p: Classes, log_q: Classes) -> Classes:
@@ -83,6 +83,50 @@ def log_mixture(log_p: Classes, log_q: Classes, *, share: float) -> Classes:
         return log_p if share else log_q
     mixed: Tensor = _LogMixture.apply(log_p, log_q, share)
     return mixed
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """With its gradients -p by log q, -p log q by log p: fewer passes than autograd's own take."""
+
+    @staticmethod
+    def forward(ctx: Any, log_p: Classes, log_q: Classes) -> Classes:
+        p = log_p.exp()
+        terms = (log_q * p).masked_fill_(p == 0, 0.0).neg_()
+        ctx.save_for_backward(p, terms if ctx.needs_input_grad[0] else None)
+        return terms
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Classes) -> tuple[Tensor | None, Tensor | None]:
+        p, terms = ctx.saved_tensors
+        by_p, by_q = ctx.needs_input_grad
+        return terms * gradient if by_p else None, _minus(p, gradient) if by_q else None
+
+
+class _KL(torch.autograd.Function):
+    """With its gradients -p by log q, p + p log(p / q) by log p."""
+
+    @staticmethod
+    def forward(ctx: Any, log_p: Classes, log_q: Classes) -> Classes:
+        p = log_p.exp()
+        terms = (log_p - log_q).mul_(p).masked_fill_(p == 0, 0.0)
+        ctx.save_for_backward(p, terms if ctx.needs_input_grad[0] else None)
+        return terms
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Classes) -> tuple[Tensor | None, Tensor | None]:
+        p, terms = ctx.saved_tensors
+        by_p, by_q = ctx.needs_input_grad
+        return (
+            (terms + p).mul_(gradient) if by_p else None,
+            _minus(p, gradient) if by_q else None,
+        )
+
+
+def _minus(p: Tensor, gradient: Tensor) -> Tensor:
+    """-p * gradient, in one pass."""
+    return torch.addcmul(p.new_zeros(()), p, gradient, value=-1)
 
 
 class _LogMixture(torch.autograd.Function):

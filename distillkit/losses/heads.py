@@ -32,18 +32,23 @@ def raw_logits(
 ) -> Float[Tensor, "positions {head.size}"]:
     """h W^T + b, before scale and softcap.
 
-    Written to the first rows of `into` if it is given; it takes part in no gradient then, and of
-    bfloat16 hidden states a processor that has such products makes them, with sums in float32.
+    Written to the first rows of `into` if it is given; it takes part in no gradient then. Of
+    bfloat16 hidden states that need no gradient a processor makes the products that it has for
+    them, with sums in float32.
     """
     assert head.size <= len(head.weight), "a head cannot have more classes than rows"
     weight = head.weight[: head.size]
+    narrow = hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu"
+    if into is None and narrow and not torch.is_grad_enabled():
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        into = hidden.new_empty((len(hidden), head.size), dtype=wide)
     with torch.autocast(hidden.device.type, enabled=False):
         logits: Tensor
         if into is None:
             logits = _Product.apply(hidden, weight)
         else:
             h, w = operands(hidden, weight)
-            with _products(narrow=hidden.dtype == torch.bfloat16):
+            with _products(narrow=narrow):
                 logits = torch.mm(h, w.T, out=into[: len(h)])
         return logits if head.bias is None else logits.add_(head.bias[: head.size])
 
