@@ -16,8 +16,8 @@ Said = Outputs | HiddenOutputs
 CHUNK = 2**21
 FEWER_LAUNCHES = 32  # ... and so many times more where starting an operation is what costs
 # float32 chunks of which a processor makes one product, in memory that the next one takes again: it
-# reads the head's weights fewer times (measured with 49,152 x 576 weights: 2.1 times as fast as 1, on one
-# thread and on two)
+# reads the head's weights fewer times (measured with 49,152 x 576 weights: 2.1 times as fast as 1,
+# on one thread and on two)
 PRODUCT = 8
 
 
