@@ -111,3 +111,13 @@ def test_a_product_in_memory_that_is_there_rounds_its_factors_at_most(
     assert min(errors) < 1e-4
     if of_hidden == torch.float32:
         assert errors[1] < 1e-4
+
+
+def test_without_gradients_the_same_products_are_made_in_new_memory() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(40, 256, generator=generator).bfloat16()
+    head = Head(torch.randn(303, 256, generator=generator), 300)
+    with torch.no_grad():
+        logits = raw_logits(hidden, head)
+    assert logits.dtype == torch.float32 and not logits.requires_grad
+    assert torch.equal(logits, raw_logits(hidden, head, into=torch.empty(40, 300)))
