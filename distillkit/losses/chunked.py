@@ -123,15 +123,19 @@ def _ready(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
 
 def _ready_targets(targets: Targets | None) -> Targets | None:
     if isinstance(targets, HiddenTargets):
-        # hidden states stay as they are: how exact they are decides which products will do
-        _, head = _ready(targets.hidden, targets.head)
-        return HiddenTargets(targets.hidden, head)
+        return _ready_teacher(targets)
     if isinstance(targets, AveragedTargets):
         members = tuple(
-            _ready_targets(it) if isinstance(it, HiddenTargets) else it for it in targets.members
+            _ready_teacher(it) if isinstance(it, HiddenTargets) else it for it in targets.members
         )
         return replace(targets, members=members)
     return targets
+
+
+def _ready_teacher(targets: HiddenTargets) -> HiddenTargets:
+    """The head converted; how exact the hidden states are decides which products will do."""
+    _, head = _ready(targets.hidden, targets.head)
+    return HiddenTargets(targets.hidden, head)
 
 
 def chunk_bytes(memory: float | None = None) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.engine.batching import length_buckets, padding_waste
@@ -23,7 +24,7 @@ from distillkit.engine.watching import Watch
 from distillkit.errors import ModelError, WorkspaceError
 from distillkit.examples import TokenTable
 from distillkit.progress import say, track
-from distillkit.records import Batch, HiddenOutputs, LabelSpace, Needs, Outputs, States
+from distillkit.records import Batch, HiddenOutputs, Inside, LabelSpace, Needs, Outputs, States
 from distillkit.stages.learning import collator, environment
 from distillkit.stages.online import watch
 from distillkit.stages.planning import size
@@ -107,14 +108,19 @@ def generate_targets(
         Beside(device) as beside,
     ):
 
-        def commit(
-            number: int, parts: list[Future[Picked]], states_of: list[Future[Picked]]
-        ) -> None:
+        def kept_of(
+            said: Outputs | HiddenOutputs, draws: Draws, seen: tuple[Inside, Tensor] | None
+        ) -> tuple[Picked, Picked]:
+            """What is kept of a batch's answers, and of what was seen inside under the mask."""
+            return settings.codec.pick(said, draws), inside.pick(*seen) if seen else {}
+
+        def commit(number: int, parts: list[Future[tuple[Picked, Picked]]]) -> None:
             rows = np.concatenate(shards[number])
             keys = examples.keys[rows]
-            writer.write(number, keys, positions[rows], _joined(parts))
+            of_answers, of_states = zip(*(part.result() for part in parts), strict=True)
+            writer.write(number, keys, positions[rows], _joined(of_answers))
             if look:
-                inside.write(number, keys, lengths[rows], _joined(states_of))
+                inside.write(number, keys, lengths[rows], _joined(of_states))
 
         both = (writer, inside)
         todo = [n for n in range(len(shards)) if not all(it.committed(n) for it in both)]
@@ -130,19 +136,16 @@ def generate_targets(
             track("targets", int(lengths.sum()), done=tokens_before) as progress,
         ):
             for number in todo:
-                parts: list[Future[Picked]] = []
-                states_of: list[Future[Picked]] = []
+                parts: list[Future[tuple[Picked, Picked]]] = []
                 for batch, said in islice(asked, len(shards[number])):
                     bucket = batch.indices
                     draws = Draws(settings.seed, examples.keys[bucket], positions[bucket])
                     writer.describe(said)
-                    parts.append(beside(partial(settings.codec.pick, said, draws)))
-                    if look:
-                        mask = batch.inputs["attention_mask"]
-                        states_of.append(beside(partial(inside.pick, look.seen(), mask)))
+                    seen = (look.seen(), batch.inputs["attention_mask"]) if look else None
+                    parts.append(beside(partial(kept_of, said, draws, seen)))
                     tokens = int(lengths[bucket].sum())
                     progress.advance(tokens, tokens)
-                beside(partial(commit, number, parts, states_of))
+                beside(partial(commit, number, parts))
         beside.wait()
         counts = [sum(len(b) for b in shard) for shard in shards]
         inside.finish(counts, tokens=int(lengths.sum()), origin=origin)
@@ -261,9 +264,8 @@ def _watched(ask: Ask, look: Watch) -> Ask:
     return asked
 
 
-def _joined(parts: list[Future[Picked]]) -> Picked:
-    picked = [part.result() for part in parts]
-    return {name: np.concatenate([part[name] for part in picked]) for name in picked[0]}
+def _joined(parts: Sequence[Picked]) -> Picked:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _sample(positions: np.ndarray, lengths: np.ndarray, tokens: int) -> np.ndarray:
