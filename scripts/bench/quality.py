@@ -113,34 +113,47 @@ def windows(words: list[str], students: dict[str, Artifact]) -> np.ndarray:
 
 
 def summary(found: list[dict[str, Any]], owner: np.ndarray) -> dict[str, Any]:
-    """Means over seeds, and differences to `ce`, paired by seed and by window."""
+    """Means over an arm's seeds, and differences to `ce`, paired by seed and by window."""
     counts = np.bincount(owner)
+
+    def having(arm: str) -> list[dict[str, Any]]:
+        return [seed for seed in found if f"{arm}.nll" in seed]
+
+    def each(arm: str, seeds: list[dict[str, Any]]) -> np.ndarray:
+        return np.array([float(seed[f"{arm}.nll"].mean(dtype=np.float64)) for seed in seeds])
 
     def nats(windows: np.ndarray, _: np.ndarray) -> float:
         return float(windows[:, 0].sum() / windows[:, 1].sum())
 
-    def by_window(arm: str) -> np.ndarray:
-        mean = np.mean([seed[f"{arm}.nll"] for seed in found], axis=0, dtype=np.float64)
+    def by_window(arm: str, seeds: list[dict[str, Any]]) -> np.ndarray:
+        mean = np.mean([seed[f"{arm}.nll"] for seed in seeds], axis=0, dtype=np.float64)
         return np.stack([np.bincount(owner, weights=mean), counts], axis=1)
 
     rows: dict[str, Any] = {}
     for arm in ("teacher", *ARMS):
-        each = [float(seed[f"{arm}.nll"].mean(dtype=np.float64)) for seed in found]
+        seeds = having(arm)
+        if not seeds:
+            continue
         rows[arm] = {
-            "nats": float(np.mean(each)),
-            "by_seed": each,
-            "agreement": float(np.mean([seed[f"{arm}.agreement"].mean() for seed in found])),
-            "kl_to_teacher": float(np.mean([seed[f"{arm}.kl"].mean() for seed in found])),
+            "nats": float(each(arm, seeds).mean()),
+            "by_seed": each(arm, seeds).tolist(),
+            "agreement": float(np.mean([seed[f"{arm}.agreement"].mean() for seed in seeds])),
+            "kl_to_teacher": float(np.mean([seed[f"{arm}.kl"].mean() for seed in seeds])),
         }
         if arm not in ("teacher", "ce"):
             difference, low, high = bootstrap_difference(
-                nats, by_window(arm), by_window("ce"), counts, resamples=2000, level=0.95
+                nats,
+                by_window(arm, seeds),
+                by_window("ce", seeds),
+                counts,
+                resamples=2000,
+                level=0.95,
             )
             rows[arm]["minus_ce"] = {
                 "difference": difference,
                 "low": low,
                 "high": high,
-                "by_seed": (np.array(each) - rows["ce"]["by_seed"]).tolist(),
+                "by_seed": (each(arm, seeds) - each("ce", seeds)).tolist(),
             }
     return rows
 
@@ -178,6 +191,13 @@ def main() -> None:
         metavar=("ARM", "SEED"),
         help="make this student and no table: for runs side by side, once the stores are there",
     )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="ARM-SEED",
+        help="leave this student out of the table, as full-2; `ce` must be there",
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("more", nargs="*", help="further overrides, as optimizer.lr=1e-3")
     chosen = parser.parse_args()
@@ -196,6 +216,8 @@ def main() -> None:
     for seed in range(chosen.seeds):
         students = {}
         for arm in ARMS:
+            if f"{arm}-{seed}" in chosen.without:
+                continue
             say(f"{arm}: seed {seed}")
             students[arm] = student(arm, seed, words, kept)
         found.append(scores(seed, words, students))
