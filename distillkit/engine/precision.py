@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from distillkit.losses.heads import has_bfloat16
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -34,13 +36,3 @@ def casts_kept() -> Iterator[None]:
     finally:
         if torch.autocast_decrement_nesting() == 0:
             torch.clear_autocast_cache()
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False

@@ -15,6 +15,16 @@ from distillkit.records import Head
 FLOAT32_OUT = hasattr(torch.ops.aten.mm, "dtype")
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
 def project(
     hidden: Float[Tensor, "*batch hidden"], head: Head
 ) -> Float[Tensor, "*batch {head.size}"]:

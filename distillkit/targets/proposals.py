@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillkit.engine.precision import has_bfloat16
-from distillkit.losses.heads import finish
+from distillkit.losses.heads import finish, has_bfloat16
 from distillkit.records import Head, HiddenOutputs
 from distillkit.targets.draws import Draws, drawn
 from distillkit.targets.logits import Said, check_mass, chunks, rounded
