@@ -193,10 +193,10 @@ def main() -> None:
     )
     parser.add_argument(
         "--without",
-        nargs="+",
+        action="append",
         default=[],
         metavar="ARM-SEED",
-        help="leave this student out of the table, as full-2; `ce` must be there",
+        help="leave this student out of the table, as full-2 (again for another); never `ce`",
     )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("more", nargs="*", help="further overrides, as optimizer.lr=1e-3")
