@@ -16,11 +16,11 @@ FLOAT32_OUT = hasattr(torch.ops.aten.mm, "dtype")
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware."""
+    """Whether the device multiplies bfloat16 in hardware, as far as PyTorch can tell."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # 2.9 knows of none
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
 

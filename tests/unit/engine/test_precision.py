@@ -25,8 +25,13 @@ def test_a_format_that_is_named_is_taken(name) -> None:
 def test_auto_is_bfloat16_where_the_processor_multiplies_it(
     capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert resolve("auto", CPU) == expected
+
+
+def test_auto_is_float32_where_pytorch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert resolve("auto", CPU) == torch.float32
 
 
 def test_auto_is_float32_on_a_device_that_nothing_is_known_of() -> None:
