@@ -1,6 +1,6 @@
 """From hidden states to logits: a language model's head, in float32 whatever it is kept in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,8 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # 2.9 knows of none
+        tell = getattr(torch.cpu, "get_capabilities", dict)  # PyTorch 2.9 cannot tell
+        capabilities: Mapping[str, Any] = tell()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
 
