@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from distillkit.commands import output
+from distillkit.config.build import refusal
 from distillkit.data import Data, Documents, MaskAndRefill
 from distillkit.data.sources import LocalSource, parse
-from distillkit.engine.loop import check_batch_size
+from distillkit.engine.loop import check_batch_size, parameter_groups
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import HardLabelLoss, Loss
 from distillkit.progress import say
@@ -44,6 +45,15 @@ UNFIT = {  # why a loss does not fit what outputs mean, and what does
     "softmax": "takes each output by itself, and here only one of them holds; choose "
     "loss=forward_kl or another divergence of two softmaxes",
 }
+
+
+def check_optimizer(road: "Road") -> None:
+    """Raise `ConfigError` for settings that the optimizer refuses, tried on a small layer."""
+    layer = torch.nn.utils.skip_init(torch.nn.Linear, 1, 1)  # draws no random numbers
+    try:
+        road.optimizer(parameter_groups(layer))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise refusal(road.cfg.optimizer, error, key="optimizer") from error
 
 
 def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:

@@ -66,6 +66,7 @@ class Road:
         self.optimizer: Callable[..., Any] = build(cfg.optimizer, key="optimizer", partial=True)
         self.schedule: Any = build(cfg.scheduler, key="scheduler")
         self.targets = checks.settled_targets(self)
+        checks.check_optimizer(self)
         checks.check_fit(self)
         checks.check_loss(self)
         checks.check_sources(self)

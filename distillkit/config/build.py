@@ -20,5 +20,11 @@ def build(node: DictConfig, *, key: str, partial: bool = False) -> Any:
         cause = error.__cause__
         if isinstance(cause, DistillkitError):
             raise cause from error
-        reason = " ".join(str(cause or error).split())
-        raise ConfigError(f"{key}: {node['_target_']} refuses its settings ({reason})") from error
+        raise refusal(node, cause or error, key=key) from error
+
+
+def refusal(node: DictConfig, error: BaseException, *, key: str) -> ConfigError:
+    """That the target of a node refuses what it is given, in the target's own words."""
+    reason = " ".join(str(error).split())
+    said = f"{node['_target_']} refuses its settings ({reason})"
+    return ConfigError(f"{key}: {said}; change them, as {key}.NAME=VALUE")

@@ -144,3 +144,20 @@ def test_train_refuses_a_folder_for_a_student_of_a_config(
     refused(distillkit("train", *words), "student.path", "student=pretrained")
     if where == "fresh":
         assert "teacher" not in kinds(tmp_path / "workspace"), "found only after the teacher's work"
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["optimizer.betas=[0.9,1.5]"], "AdamW refuses its settings (Invalid beta parameter"),
+        (["optimizer=sgd", "optimizer.momentum=-1"], "SGD refuses its settings (Invalid momentum"),
+        (["optimizer=torch", "optimizer._target_=torch.optim.LBFGS"], "LBFGS doesn't support"),
+    ],
+    ids=["betas", "momentum", "groups"],
+)
+def test_what_the_optimizer_refuses_is_refused_before_any_work(
+    distillkit: Distillkit, fresh: list[str], tmp_path: Path, words: list[str], fault: str
+) -> None:
+    said = refused(distillkit("train", *but(fresh, *words, without="optimizer.")), fault)
+    assert "change them, as optimizer.NAME=VALUE" in said
+    assert not list((tmp_path / "workspace").glob("teacher-*"))
