@@ -1,4 +1,16 @@
-"""Learning-rate schedules: a step's factor from its number alone, so nothing is to be saved."""
+"""Learning-rate schedules: a step's factor from its number alone, so nothing is to be saved.
+
+The warm-up takes W = ceil(warmup * N) of the N steps, as in the Trainer of transformers, but never
+all of them. Steps are counted from 1. A factor rises from 0 at the step before the first to 1 at
+step W + 1, and what falls gets to `final` at the step after the last: no step is taken at a rate of
+0, neither the first nor the last.
+
+From step W + 1 on the factors are those that LambdaLR gives to the same step with
+`get_linear_schedule_with_warmup`, `get_cosine_schedule_with_warmup`, `get_wsd_schedule`
+(decay_type="linear") and `get_constant_schedule_with_warmup` of transformers. Those begin a
+warm-up at 0, so that its first step does nothing: there step k of it has (k - 1) / W, here
+k / (W + 1).
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +18,8 @@ from typing import Protocol
 
 from distillkit.constraints import Fraction, Share
 from distillkit.errors import ConfigError
+
+ROUNDING = 1e-9  # 0.07 * 100 is 7.000000000000001, and 7 steps are meant
 
 
 class Schedule(Protocol):
@@ -25,8 +39,8 @@ class Linear:
 
     def __call__(self, step: int, steps: int) -> float:
         """The factor of this step."""
-        rising, progress = _warm_up(step, steps, self.warmup)
-        return min(rising, 1.0 - (1.0 - self.final) * progress)
+        rising, remaining = _warm_up(step, steps, self.warmup)
+        return min(rising, self.final + (1.0 - self.final) * remaining)
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,10 @@ class Cosine:
 
     def __call__(self, step: int, steps: int) -> float:
         """The factor of this step."""
-        rising, progress = _warm_up(step, steps, self.warmup)
-        return min(
-            rising, self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
-        )
+        rising, remaining = _warm_up(step, steps, self.warmup)
+        # (1 + cos(pi (1 - r))) / 2, which has no digits left where r is small
+        falling = math.sin(0.5 * math.pi * remaining) ** 2
+        return min(rising, self.final + (1.0 - self.final) * falling)
 
 
 @dataclass(frozen=True)
@@ -79,13 +93,24 @@ class WSD:
     def __call__(self, step: int, steps: int) -> float:
         """The factor of this step."""
         rising = _warm_up(step, steps, self.warmup)[0]
-        if not self.decay:
+        falls = min(_whole(self.decay, steps), steps - _warm_up_steps(self.warmup, steps))
+        if not falls:
             return rising
-        left = (steps - step) / max(1.0, self.decay * steps)
-        return min(rising, self.final + (1.0 - self.final) * min(1.0, left))
+        remaining = min(1.0, (steps - step + 1) / falls)
+        return min(rising, self.final + (1.0 - self.final) * remaining)
 
 
 def _warm_up(step: int, steps: int, share: float) -> tuple[float, float]:
-    """The rising factor of the warm-up, and the progress in [0, 1] after it."""
-    rise = share * steps
-    return min(1.0, step / max(1.0, rise)), max(0.0, (step - rise) / max(1.0, steps - rise))
+    """The rising factor, and how much of what follows the warm-up remains, in (0, 1]."""
+    rise = _warm_up_steps(share, steps)
+    return min(1.0, step / (rise + 1)), min(1.0, (steps - step + 1) / (steps - rise))
+
+
+def _warm_up_steps(share: float, steps: int) -> int:
+    """W: at least one step is left for the peak."""
+    return min(_whole(share, steps), steps - 1)
+
+
+def _whole(share: float, steps: int) -> int:
+    """A share of the steps, rounded up."""
+    return math.ceil(share * steps - ROUNDING)

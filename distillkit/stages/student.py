@@ -52,7 +52,7 @@ def inputs(
     if counts_words(student):
         start = {"teacher": teacher, "counts": texts()}
     return {
-        "version": 1,
+        "version": 2,
         "student": shape,
         "source": source,
         "tokenizer": tokenizer,

@@ -49,7 +49,7 @@ def fitted_inputs(
     """What decides a fitted teacher: its body, the labelled text, and how it is fitted."""
     how = ("epochs", "batch_size", "lr", "weight_decay", "warmup")
     return {
-        "version": 1,
+        "version": 2,
         "body": body,
         "data": labelled,
         "task": type(task).__name__,

@@ -320,7 +320,7 @@ def test_history_has_a_row_for_each_log_and_each_validation(tmp_path: Path) -> N
     assert [row["step"] for row in rows if "validation_score" in row] == [3, 6, 7]
     assert {*rows[0]} == {"step", "lr", "loss", "hard", "tokens"}
     assert [row["lr"] for row in rows] == pytest.approx(
-        [0.05 * (1 - row["step"] / 7) for row in rows]
+        [0.05 * (8 - row["step"]) / 7 for row in rows]
     )
     means = [sum(losses[a:b]) / (b - a) for a, b in ((0, 2), (2, 3), (3, 4), (4, 6), (6, 7))]
     assert [row["loss"] for row in rows] == pytest.approx(means)
