@@ -10,11 +10,11 @@ decides its content; so resuming, reusing and refusing a mismatch are one mechan
 A module imports lower floors, and its own package:
 
     5  cli                    argv -> command, clean errors, completion
-    4  commands  usage        config -> objects -> stages, one file each; `road` holds the artifacts
+    4  commands  usage  completion   config -> objects -> stages; `road` holds the artifacts
     3  config  stages         hydra is imported in config, commands and cli only
     2  engine  tasks  teachers  students  targets  data
     1  losses  metrics  artifacts
-    0  records  examples  constraints  errors  progress
+    0  records  examples  constraints  errors  progress  wording
 """
 
 __all__: list[str] = []

@@ -4,19 +4,20 @@ Nothing heavy is imported here: help and completion cost Python alone, a config 
 torch.
 """
 
-import difflib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from distillkit import usage
+from distillkit import completion, usage
+from distillkit.config.paths import recipe_files
 from distillkit.errors import ConfigError, DistillkitError
+from distillkit.wording import brief, nearest
 
 RUNS = {  # commands that are Hydra applications over the same run config
     "train": "distillkit.commands.train:train",
@@ -30,8 +31,14 @@ TOOLS = {  # commands with arguments of their own
     "targets": "distillkit.commands.targets:main",
     "report": "distillkit.commands.report:main",
 }
+ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for completion
+    "recipes": lambda: recipe_files(),
+    "targets": lambda: ("inspect", "verify", "merge", "convert", "export"),
+    "completion": lambda: completion.SCRIPTS,
+}
 HYDRA_OPTIONS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 INTERRUPTED = 130
+LONGEST_LINE = 900  # characters of a message
 
 
 def main() -> None:
@@ -57,13 +64,12 @@ def _run(words: list[str]) -> int:
     elif command in ("--version", "-V"):
         sys.stdout.write(f"distillkit {version('distillkit')}\n")
     elif command == "completion":
-        sys.stdout.write(usage.completion(words[1:]))
+        sys.stdout.write(completion.script(words[1:]))
     elif command in TOOLS:
         _load(TOOLS[command])(words[1:])
     elif command not in RUNS:
         every = [*RUNS, *TOOLS, "completion"]
-        near = difflib.get_close_matches(command, every, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(every)}"
+        hint = nearest(command, every, how="`distillkit --help` says what each does")
         raise ConfigError(f"{command}: no such command; {hint}")
     elif "--help" in words or "-h" in words:
         sys.stdout.write(usage.command(command))
@@ -192,6 +198,10 @@ def _complete(words: list[str]) -> int:
     if len(typed) <= 1 and "query=bash" in words:
         sys.stdout.write(" ".join(every) + "\n")
         return 0
+    if typed[0] in ARGUMENTS:
+        if len(typed) == 2:
+            sys.stdout.write(" ".join(ARGUMENTS[typed[0]]()) + "\n")
+        return 0
     if typed and typed[0] in RUNS:
         line = " ".join([program, *typed[1:]])
         os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
@@ -211,7 +221,10 @@ def _lines(error: DistillkitError) -> list[str]:
 
 
 def _fail(error: DistillkitError) -> None:
-    lines = _lines(error)
+    # whatever others put into a message, its beginning and its way out are read
+    lines = [
+        brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in _lines(error)
+    ]
     if len(lines) == 1:
         sys.stderr.write(f"distillkit: {lines[0]}\n")
     else:

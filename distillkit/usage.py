@@ -1,4 +1,4 @@
-"""Help texts and the bash completion script; imports nothing heavy."""
+"""Help texts; imports nothing heavy."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ look before, look after
   targets            inspect, verify, merge, convert or export target stores
   report             the leaderboard of a sweep
 
-  completion bash    shell completion: eval "$(distillkit completion bash)"
+  completion         of bash, zsh or fish: eval "$(distillkit completion zsh)"
   COMMAND --help     groups, options and examples
 
 begin with
@@ -102,26 +102,6 @@ WITH_VALUE: tuple[str, ...] = (
     "-c",
 )
 WITH_VALUE += ("--package", "-p", "--experimental-rerun")
-SCRIPT = """\
-_distillkit() {
-    local words
-    words=$(COMP_LINE="${COMP_LINE:0:$COMP_POINT}" COMP_POINT="$COMP_POINT" \\
-        "${COMP_WORDS[0]}" -sc query=bash 2>/dev/null)
-    # bash cuts words at "=" and ":"; what it has of the word is cut off the answers too
-    local typed="${COMP_LINE:0:$COMP_POINT}"
-    typed="${typed##* }"
-    local known="${typed%"${COMP_WORDS[COMP_CWORD]}"}"
-    [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]] && known="$typed"
-    local word
-    COMPREPLY=()
-    for word in $words; do
-        [[ "$word" == "$typed"* ]] && COMPREPLY+=("${word#"$known"}")
-    done
-    [[ "${COMPREPLY[0]}" == *[=./] ]] && compopt -o nospace
-    return 0
-}
-complete -o default -F _distillkit distillkit
-"""
 
 
 def overview() -> str:
@@ -140,13 +120,6 @@ def command(name: str) -> str:
     for what, words in EXAMPLES[name]:
         lines += [f"  # {what}", f"  {words}"]
     return "\n".join(lines) + "\n"
-
-
-def completion(words: list[str]) -> str:
-    """The script of `distillkit completion bash`."""
-    if words not in ([], ["bash"]):
-        raise ConfigError(f"completion {' '.join(words)}: only bash is supported")
-    return SCRIPT
 
 
 def split_options(words: list[str]) -> tuple[list[str], list[str], Path | None]:

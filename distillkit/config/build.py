@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from distillkit.errors import ConfigError, DistillkitError
+from distillkit.wording import brief
 
 
 def build(node: DictConfig, *, key: str, partial: bool = False) -> Any:
@@ -25,6 +26,6 @@ def build(node: DictConfig, *, key: str, partial: bool = False) -> Any:
 
 def refusal(node: DictConfig, error: BaseException, *, key: str) -> ConfigError:
     """That the target of a node refuses what it is given, in the target's own words."""
-    reason = " ".join(str(error).split())
+    reason = brief(error)
     said = f"{node['_target_']} refuses its settings ({reason})"
     return ConfigError(f"{key}: {said}; change them, as {key}.NAME=VALUE")

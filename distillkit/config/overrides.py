@@ -13,7 +13,6 @@ from distillkit.config.paths import CONF, groups, recipe_files
 from distillkit.config.schema import (
     RUNTIME,
     mismatch,
-    nearest,
     problems,
     setup_problems,
     shown,
@@ -21,6 +20,13 @@ from distillkit.config.schema import (
 from distillkit.config.settings import COMMAND_LINE_ONLY
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.errors import ConfigError
+from distillkit.wording import brief, nearest
+
+LISTED_BY = {
+    "recipe": "`distillkit recipes` lists them",
+    "group": "`distillkit train --help` lists them",
+    "key": "`distillkit train --cfg job` shows all",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +139,10 @@ class _Check:
         good = True
         for choice in _choices(override):
             if str(choice) not in known:
-                self._fault(
-                    f"{group} = {choice}", f"no such {group}; {nearest(str(choice), known)}"
+                hint = nearest(
+                    str(choice), known, how=LISTED_BY["recipe" if group == "recipe" else "group"]
                 )
+                self._fault(f"{group} = {choice}", f"no such {group}; {hint}")
                 good = False
         return good
 
@@ -147,7 +154,7 @@ class _Check:
         if _exists(base, key):
             return override
         if "/" in key or "@" in key:
-            self._fault(key, f"no such group; {nearest(key, self.groups)}")
+            self._fault(key, f"no such group; {nearest(key, self.groups, how=LISTED_BY['group'])}")
             return None
         if _takes(base, key):
             return self.parser.parse_overrides([f"++{override.input_line}"])[0]
@@ -161,13 +168,14 @@ class _Check:
         if near:
             self._fault(key, f"no such key; did you mean {near[0]}?")
         elif group and inside:
-            better = nearest(name, inside)
+            better = nearest(name, inside, how=LISTED_BY["key"], always=False)
             better = better.replace("did you mean ", f"did you mean {group}.")
             self._fault(key, f"no such key; {better}")
         else:
             tops = [str(k) for k in base if k != "hydra"]
             top = key.partition(".")[0]
-            self._fault(key, f"no such key; {nearest(top, [*tops, *self.groups])}")
+            hint = nearest(top, [*tops, *self.groups], how=LISTED_BY["key"], always=False)
+            self._fault(key, f"no such key; {hint}")
         return None
 
     def _left_out(self, choices: list[Override]) -> list[Override]:
@@ -312,7 +320,7 @@ def _choices(override: Override) -> list[Any]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return brief(error, 400)
 
 
 def _deepest(cfg: DictConfig, key: str) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """All that a composed run config shows to be wrong: one line for each fault, nothing imported."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_origin
 
@@ -9,6 +8,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from distillkit.config.settings import GROUPS
 from distillkit.config.signatures import NotFound, Signature, signature
+from distillkit.wording import nearest
 
 HYDRA = ("hydra.", "hydra_plugins.")
 TRUSTED = ("distillkit.", "torch.optim.", "torch.nn.", "transformers.")
@@ -164,13 +164,6 @@ def _without_targets(value: Any) -> Any:
 
 def _is_target(value: Any) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
-
-
-def nearest(word: str, names: Iterable[str]) -> str:
-    """ "did you mean …?", or all the names there are."""
-    every = list(dict.fromkeys(names))
-    close = difflib.get_close_matches(word, every, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else f"it takes {', '.join(every)}"
 
 
 def shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from distillkit.artifacts import file_sha256, fingerprint, first_difference, read_json, write_json
 from distillkit.errors import TargetsError
 from distillkit.records import Distribution
+from distillkit.wording import brief
 
 SCHEMA = 2
 FILE = "targets.json"
@@ -121,7 +122,7 @@ class StoreManifest:
 
 
 def _damaged(folder: Path, error: Exception) -> TargetsError:
-    reason = " ".join(str(error).split())
+    reason = brief(error)
     return TargetsError(
         f"{folder}: its {FILE} is damaged ({type(error).__name__}: {reason}); make the "
         "targets again"

@@ -1,5 +1,6 @@
 """Help, version, unknown commands and the table of recipes."""
 
+import os
 import shlex
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from distillkit.config import overrides
 from distillkit.config.compose import load_yaml
 from distillkit.config.paths import groups, recipe_files
 from distillkit.usage import EXAMPLES, split_options
+from tests import tiny
 from tests.cli.runs import refused
 from tests.conftest import Distillkit
 
@@ -62,27 +64,74 @@ def test_the_version_is_the_packages(distillkit: Distillkit, option: str) -> Non
 
 def test_an_unknown_command_is_told_the_nearest(distillkit: Distillkit) -> None:
     refused(distillkit("trian"), "trian: no such command; did you mean train?")
-    refused(distillkit("xyz"), "xyz: no such command; there are ", *RUNS, *TOOLS)
+    refused(distillkit("xyz"), "xyz: no such command; it takes ", *RUNS, *TOOLS)
 
 
-@pytest.mark.slow
-def test_the_table_of_recipes_shows_all_they_say(distillkit: Distillkit) -> None:
+def test_the_list_of_recipes_has_a_line_each_under_its_family(distillkit: Distillkit) -> None:
     result = distillkit("recipes")
-    assert result.code == 0
-    shown = " ".join(result.out.replace("│", " ").split())
-    for name, path in recipe_files().items():
-        about = load_yaml(path)["about"]
-        assert name in shown
-        assert all(word in shown for field in FIELDS for word in about[field].split())
+    assert (result.code, result.err) == (0, "")
+    title, lines = "", {}
+    for line in result.out.splitlines()[:-1]:
+        if line[1] == " ":
+            lines[line.split()[1 if line[0] == "*" else 0]] = (title, line)
+        else:
+            title = line
+    assert set(lines) == set(recipe_files())
+    assert lines["smollm2-mini"][0] == lines["distilgpt2"][0] == "language models"
+    assert lines["bert-tiny"][0] == lines["tinybert-4"][0] == "text classification"
+    assert lines["distilbert-squad"][0] == "question answering"
+    assert lines["distilroberta"][0].startswith("encoders")
+    for name, (_, line) in lines.items():
+        about = load_yaml(recipe_files()[name])["about"]
+        assert about["student"] in line
+        assert about["data"] in line
+        assert line.startswith("*") == about["source"].startswith("measured by us")
+    assert "`distillkit recipes NAME`" in result.out.splitlines()[-1]
 
 
-@pytest.mark.slow
-def test_a_users_recipes_stand_in_the_table(distillkit: Distillkit, tmp_path: Path) -> None:
-    (tmp_path / "mine" / "recipes").mkdir(parents=True)
-    (tmp_path / "mine" / "recipes" / "own.yaml").write_text("about: {expects: accuracy 0.99}\n")
-    result = distillkit("recipes", "--config-dir", tmp_path / "mine")
-    assert "own" in result.out
-    assert "accuracy 0.99" in result.out
+@pytest.mark.parametrize("name", ["pkd-3", "smollm2-mini", "tinybert-4"])
+def test_a_recipe_is_told_in_full(distillkit: Distillkit, name: str) -> None:
+    recipe = load_yaml(recipe_files()[name])
+    result = distillkit("recipes", name)
+    assert (result.code, result.err) == (0, "")
+    shown = " ".join(result.out.split())
+    for field in FIELDS:
+        assert f"{field} {recipe['about'][field]}" in shown
+    for block in recipe.get("published", []):
+        assert all(f"{key}: {' '.join(str(v).split())}" in shown for key, v in block.items())
+    settings = recipe_files()[name].read_text().partition("defaults:")[2]
+    assert " ".join(settings.split()) in shown
+    assert f"distillkit train +recipe={name}" in shown
+
+
+def test_an_unknown_recipe_is_told_the_nearest(distillkit: Distillkit) -> None:
+    refused(
+        distillkit("recipes", "bert-tyni"),
+        "bert-tyni: no such recipe; did you mean bert-tiny? (`distillkit recipes` lists them)",
+    )
+
+
+def test_a_users_recipes_stand_in_the_list(distillkit: Distillkit, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "recipes"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("about: {expects: accuracy 0.99}\n")
+    words = ("--config-dir", tmp_path / "mine")
+    assert "  own " in distillkit("recipes", *words).out
+    assert "accuracy 0.99" in distillkit("recipes", "own", *words).out
+    (folder / "broken.yaml").write_text("about: {expects: [\n")
+    refused(distillkit("recipes", *words), "broken.yaml: not valid YAML", "line 2")
+
+
+def test_the_list_of_recipes_costs_little(tmp_path: Path) -> None:
+    """User and system time of the whole process."""
+    before = os.times()
+    done = tiny.run("recipes", cwd=tmp_path)
+    after = os.times()
+    assert done.returncode == 0
+    spent = (after.children_user + after.children_system) - (
+        before.children_user + before.children_system
+    )
+    assert spent < 0.5
 
 
 @pytest.mark.parametrize("command", ["recipes", "train"])

@@ -33,7 +33,14 @@ def imported(folder: Path, *words: str, code: int = 0, **environment: str) -> se
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--version"], *([c, "--help"] for c in RUNS), ["completion", "bash"]],
+    [
+        ["--help"],
+        ["--version"],
+        *([c, "--help"] for c in RUNS),
+        ["completion", "bash"],
+        ["recipes"],
+        ["recipes", "bert-tiny"],
+    ],
     ids=" ".join,
 )
 def test_help_costs_python_alone(tmp_path: Path, words: list[str]) -> None:
