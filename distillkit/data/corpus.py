@@ -14,7 +14,7 @@ from distillkit.constraints import Fraction, NonNegativeInt
 from distillkit.data.rows import Rows, say_dropped, share_out, write_split
 from distillkit.data.sources import identity
 from distillkit.data.splits import normalise
-from distillkit.data.tables import check_columns, keep_rows, matching_rows, named, read_table
+from distillkit.data.tables import Table, keep_rows, matching_rows, read_table, shortened
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.data.transfer import TransferSet, choose, spans
 from distillkit.errors import ConfigError, DataError
@@ -221,9 +221,17 @@ def prepare_transfer(
 def _chosen(data: TextData, spec: str, known: set[str], cache: Path) -> TransferSet:
     """The unlabelled text of `data.transfer` that is to be used."""
     low, high = data.transfer_words or (1, 10**9)
-    table = read_table(spec, key="data.transfer", split="train", cache=cache)
     column = data.transfer_text or data.text
-    check_columns(table, {"data.transfer_text": column}, spec=spec)
+    table = read_table(
+        spec,
+        key="data.transfer",
+        split="train",
+        cache=cache,
+        columns={"data.transfer_text": column},
+        texts=["data.transfer_text"],
+        where=data.transfer_where,
+        where_key="data.transfer_where",
+    )
     table = keep_rows(table, data.transfer_where, key="data.transfer_where", spec=spec)
     with track("transfer set", len(table), unit="characters") as progress:
         chosen = choose(
@@ -250,15 +258,16 @@ def _counted(column: Iterable[Any], progress: Track) -> Iterator[str]:
 def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
     spec = getattr(data, role)
     key = f"data.{role}"
-    table = read_table(spec, key=key, split=role, cache=cache)
     columns = {"data.text": data.text, "data.text_pair": data.text_pair, "data.label": data.label}
-    check_columns(table, columns, spec=spec)
     where = data.where if role == "train" else None
+    table = read_table(
+        spec, key=key, split=role, cache=cache, columns=columns, texts=[*columns], where=where
+    )
     numbers = matching_rows(table, where, key="data.where", spec=spec)
     total = len(table)
     table = table.select(numbers)
     columns = {key: name for key, name in columns.items() if name}
-    values = {key: list(table[name][:]) for key, name in columns.items()}
+    values = {key: table[name] for key, name in columns.items() if name}
     bad = [i for i in range(len(table)) if any(_is_empty(column[i]) for column in values.values())]
     if bad and not data.drop_empty:
         key = next(k for k, column in values.items() if _is_empty(column[bad[0]]))
@@ -269,23 +278,17 @@ def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Ro
         )
     if bad:
         dropped[f"empty ({role})"] = len(bad)
-    rows = Rows(values["data.text"], values.get("data.text_pair"), _labels(data, table, spec))
+    rows = Rows(values["data.text"], values.get("data.text_pair"), _labels(data, table))
     for key, column in (("data.text", rows.texts), ("data.text_pair", rows.pairs or [])):
         wrong = next((v for v in column if v is not None and not isinstance(v, str)), None)
         if wrong is not None:
-            raise DataError(f"{key} = {columns[key]}: holds {wrong!r}, which is not text")
+            raise DataError(f"{key} = {columns[key]}: holds {shortened(wrong)}, which is not text")
     return rows.take(sorted(set(range(len(table))) - set(bad))) if bad else rows
 
 
-def _labels(data: TextData, table: Any, spec: str) -> list[Any]:
-    """The label column: names where the data set knows them, lists where a text has several."""
-    labels, key = list(table[data.label][:]), f"data.label = {data.label}"
-    feature = table.features[data.label]
-    if getattr(feature, "names", None):  # a ClassLabel
-        return named(labels, feature.names, key, spec)
-    inner = getattr(getattr(feature, "feature", None), "names", None)
-    if inner:
-        return [v if v is None else named(v, inner, key, spec) for v in labels]
+def _labels(data: TextData, table: Table) -> list[Any]:
+    """The label column: text as written, or lists of text where a row has several."""
+    labels = table[data.label]
     if data.label_separator is None:
         return labels
     return [

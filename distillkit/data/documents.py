@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from distillkit.artifacts import write_json
 from distillkit.data.rows import Rows, say_dropped, share_out, write_split
-from distillkit.data.tables import check_columns, keep_rows, read_table
+from distillkit.data.tables import keep_rows, read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
 
@@ -144,11 +143,19 @@ def prepare_documents(data: Documents | Conversations, *, cache: Path, out: Path
 
 def _rows(data: Documents | Conversations, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
     spec = getattr(data, role)
-    table = read_table(spec, key=f"data.{role}", split=role, cache=cache)
-    check_columns(table, data.columns(), spec=spec)
-    if role == "train":
-        table = keep_rows(table, data.where, key="data.where", spec=spec)
-    read = [data.read(row) for row in _plain(table, [c for c in data.columns().values() if c])]
+    columns = data.columns()
+    where = data.where if role == "train" else None
+    table = read_table(
+        spec,
+        key=f"data.{role}",
+        split=role,
+        cache=cache,
+        columns=columns,
+        texts=[setting for setting in columns if setting != "data.messages"],
+        where=where,
+    )
+    table = keep_rows(table, where, key="data.where", spec=spec)
+    read = [data.read(row) for row in table.records([c for c in columns.values() if c])]
     kept = [row for row in read if row is not None]
     if len(kept) < len(read):
         dropped[f"empty ({role})"] = len(read) - len(kept)
@@ -156,7 +163,3 @@ def _rows(data: Documents | Conversations, cache: Path, role: str, dropped: dict
         raise DataError(f"data.{role} = {spec}: every row is empty")
     pairs = [pair for _, pair in kept if pair is not None]
     return Rows([text for text, _ in kept], pairs or None, [None] * len(kept))
-
-
-def _plain(table: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
-    yield from table.select_columns(columns)

@@ -9,7 +9,7 @@ from typing import Any
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.data.rows import Rows, say_dropped, share_out, write_split
-from distillkit.data.tables import check_columns, keep_rows, local_path, read_table
+from distillkit.data.tables import keep_rows, local_path, read_table, shortened
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
 
@@ -73,13 +73,17 @@ class Questions(Texts):
                     raise DataError(f"data.where: {spec} is no table, and all is read; unset it")
                 yield from _of_squad(nested, f"{key} = {spec}")
                 return
-        table = read_table(spec, key=key, split=role, cache=cache)
-        names = ("question", "context", "answers")
-        check_columns(table, {f"data.{name}": getattr(self, name) for name in names}, spec=spec)
-        table = keep_rows(
-            table, self.where if role == "train" else None, key="data.where", spec=spec
+        columns: dict[str, str | None] = {
+            f"data.{name}": getattr(self, name) for name in ("question", "context", "answers")
+        }
+        where = self.where if role == "train" else None
+        texts_of = ["data.question", "data.context"]
+        table = read_table(
+            spec, key=key, split=role, cache=cache, columns=columns, texts=texts_of, where=where
         )
-        for number, row in enumerate(table, start=1):
+        table = keep_rows(table, where, key="data.where", spec=spec)
+        names = [self.question, self.context, self.answers]
+        for number, row in enumerate(table.records(names), start=1):
             texts = row[self.question], row[self.context]
             if not all(isinstance(text, str) for text in texts):
                 raise DataError(
@@ -126,5 +130,5 @@ def _places(answers: Any, at: str) -> Iterator[Answer]:
         yield from ((a["text"], int(a["answer_start"])) for a in answers)
     else:
         raise DataError(
-            f"{at} holds {str(answers)[:60]!r}; answers have a text and an answer_start"
+            f"{at} holds {shortened(answers)!r}; answers have a text and an answer_start"
         )

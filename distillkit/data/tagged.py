@@ -4,16 +4,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distillkit.artifacts import write_json
 from distillkit.data.rows import Rows, say_dropped, share_out, write_split
-from distillkit.data.tables import check_columns, keep_rows, local_path, named, read_table
+from distillkit.data.tables import Table, keep_rows, local_path, read_table, shortened
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 COLUMN_FILES = (".txt", ".conll", ".iob", ".bio", ".tsv")
 BEGINS_DOCUMENT = "-DOCSTART-"
@@ -68,9 +65,12 @@ class TaggedText(Texts):
                 )
             found = list(self._of_column_file(path, f"{key} = {spec}"))
         else:
-            table = read_table(spec, key=key, split=role, cache=cache)
+            columns = {"data.tokens": self.tokens, "data.tags": self.tags}
             where = self.where if role == "train" else None
-            found = self._of_table(table, where, spec)
+            table = read_table(
+                spec, key=key, split=role, cache=cache, columns=columns, texts=columns, where=where
+            )
+            found = self._of_table(keep_rows(table, where, key="data.where", spec=spec), spec)
         kept = [(words, tags) for words, tags in found if words]
         if len(kept) < len(found):
             dropped[f"empty ({role})"] = len(found) - len(kept)
@@ -78,29 +78,22 @@ class TaggedText(Texts):
             raise DataError(f"{key} = {spec}: no sentence in it")
         return Rows([" ".join(words) for words, _ in kept], None, kept)
 
-    def _of_table(
-        self, table: "Dataset", where: dict[str, Any] | None, spec: str
-    ) -> list[tuple[list[str], list[Any]]]:
-        check_columns(table, {"data.tokens": self.tokens, "data.tags": self.tags}, spec=spec)
-        table = keep_rows(table, where, key="data.where", spec=spec)
-        names = getattr(getattr(table.features[self.tags], "feature", None), "names", None)
+    def _of_table(self, table: Table, spec: str) -> list[tuple[list[str], list[Any]]]:
         found = []
-        rows = zip(table[self.tokens][:], table[self.tags][:], strict=True)
+        rows = zip(table[self.tokens], table[self.tags], strict=True)
         for number, (words, tags) in enumerate(rows, start=1):
             for setting, values in (("tokens", words), ("tags", tags)):
                 if not isinstance(values, list):
                     raise DataError(
-                        f"data.{setting} = {getattr(self, setting)}: holds {_short(values)!r} in "
-                        f"{spec}, which is no list; each row needs a list of words and a list of "
-                        "their tags (a text with one label is for task=classification)"
+                        f"data.{setting} = {getattr(self, setting)}: holds {shortened(values)!r} "
+                        f"in {spec}, which is no list; each row needs a list of words and a list "
+                        "of their tags (a text with one label is for task=classification)"
                     )
             if len(words) != len(tags):
                 raise DataError(
                     f"data.tags = {self.tags}: row {number} of {spec} has {len(words)} words and "
                     f"{len(tags)} tags; each word needs one"
                 )
-            if names:
-                tags = named(tags, names, f"data.tags = {self.tags}", spec)
             found.append(([str(word) for word in words], tags))
         return found
 
@@ -136,8 +129,3 @@ class TaggedText(Texts):
                     f"data.tokens = {self.tokens} and data.tags = {self.tags} ask for"
                 )
         return self.columns.index(self.tokens), self.columns.index(self.tags)
-
-
-def _short(value: Any, most: int = 40) -> str:
-    text = str(value)
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -25,8 +25,8 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 1, "task": type(task).__name__, **data.labelled_inputs()}
-    return {"version": 1, **data.labelled_inputs()}
+        return {"version": 2, "task": type(task).__name__, **data.labelled_inputs()}
+    return {"version": 2, **data.labelled_inputs()}
 
 
 def check_augmented(data: Data, how: Augmentation) -> None:
@@ -57,7 +57,7 @@ def transfer_inputs(data: Data, labelled: str, *, augmented: str | None = None) 
     it.
     """
     assert isinstance(data, TextData)
-    decided = {"version": 1, "labelled": labelled, **data.transfer_inputs()}
+    decided = {"version": 2, "labelled": labelled, **data.transfer_inputs()}
     return decided | ({"augmented": augmented} if augmented else {})
 
 

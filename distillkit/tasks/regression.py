@@ -30,13 +30,7 @@ class Regression(SequenceTask):
         """An empty label space, and the values as float64 [rows]; raises `DataError` for words."""
         if names:
             raise DataError("data.label_names: a real-valued label has no names; set it to null")
-        wrong = next((v for v in values if isinstance(v, str)), None)
-        if wrong is not None:
-            raise DataError(
-                f"data.label: holds {wrong!r}, which is no number; for classes choose "
-                "task=classification"
-            )
-        numbers = np.array([float(v) for v in values])
+        numbers = np.array([_number(v) for v in values])
         if not np.isfinite(numbers).all():
             raise DataError(
                 f"data.label: holds {numbers[~np.isfinite(numbers)][0]}, which is no finite number"
@@ -66,3 +60,13 @@ class Regression(SequenceTask):
     ) -> dict[str, float]:
         """Correlations and root mean squared error."""
         return scores.regression_scores(outcomes[:, 0], outcomes[:, 1])
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"data.label: holds {str(value)[:60]!r}, which is no number; for classes choose "
+            "task=classification"
+        ) from error

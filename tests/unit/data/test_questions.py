@@ -102,7 +102,7 @@ def test_an_answer_that_does_not_stand_at_its_place_is_dropped_and_said(
     [
         ({"question": "q", "context": "c"}, "data.answers = answers: no such column"),
         ({"question": "q", "context": "c", "answers": "c"}, "row 1 of .* holds 'c'; answers have"),
-        ({"question": 1, "context": "c", "answers": []}, "row 1 of .* that is no text"),
+        ({"question": ["q"], "context": "c", "answers": []}, "row 1 of .* that is no text"),
         (
             {"question": "q", "context": "c", "answers": {"text": ["x"], "answer_start": [0]}},
             "no question of it has a context, and an answer that stands",

@@ -17,10 +17,14 @@ from tests.tables import one_position_each
         (["b", "a", "b"], None, LabelSpace(("a", "b")), [1, 0, 1]),
         (["b", "a", "b"], ["b", "a"], LabelSpace(("b", "a")), [0, 1, 0]),
         ([10, 9, -1], None, LabelSpace(("-1", "9", "10"), numeric=True), [2, 1, 0]),
-        ([1.0, 0.0], None, LabelSpace(("0", "1"), numeric=True), [1, 0]),
-        ([True, False], None, LabelSpace(("0", "1"), numeric=True), [1, 0]),
-        ([1, 0], ["bad", "good"], LabelSpace(("bad", "good"), numeric=True), [1, 0]),
-        (["2", 1], None, LabelSpace(("1", "2")), [1, 0]),
+        (["10", "9", "-1"], None, LabelSpace(("-1", "9", "10"), numeric=True), [2, 1, 0]),
+        (["1.0", "0.0"], None, LabelSpace(("0.0", "1.0"), numeric=True), [1, 0]),
+        (["True", "False"], None, LabelSpace(("False", "True")), [1, 0]),
+        (["1", "0"], ["bad", "good"], LabelSpace(("bad", "good"), numeric=True), [1, 0]),
+        (["1", "2"], ["2", "1"], LabelSpace(("2", "1")), [1, 0]),
+        (["01", "1", "2"], None, LabelSpace(("01", "1", "2"), numeric=True), [0, 1, 2]),
+        (["1.10", "1.1"], None, LabelSpace(("1.1", "1.10")), [1, 0]),
+        (["1e3", "NA"], None, LabelSpace(("1e3", "NA")), [0, 1]),
     ],
 )
 def test_labels_are_put_in_order(
@@ -37,8 +41,7 @@ def test_labels_are_put_in_order(
     [
         (["a", "a"], None, "'a'; a classifier needs two classes"),
         ([], None, "needs two classes"),
-        ([0.5, 1.0], None, "real value 0.5; for regression choose task=regression"),
-        ([1.0, float("inf")], None, "real value inf"),
+        (["1", "01"], ["a", "b"], "01 and 1 in the data would both be b"),
         (["a", "c"], ["a", "b"], r"\[a, b\]: the data also has c"),
         ([0, 2], ["a", "b"], "labels 0 to 1, but the data has 0 to 2"),
         (list(range(1001)), None, "1,001 different labels; is this the right column"),
@@ -50,6 +53,16 @@ def test_what_are_no_classes_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=said):
         Classification.read_labels(values, names)
+
+
+def test_classes_spelt_as_real_values_are_taken_and_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space, _ = Classification.read_labels(["0.5", "1.0", "0.5"])
+    assert space == LabelSpace(("0.5", "1.0"))
+    assert (
+        "2 classes that are spelt as real values, as 0.5; for regression" in capsys.readouterr().err
+    )
 
 
 def test_the_headline_is_the_accuracy() -> None:
