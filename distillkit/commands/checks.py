@@ -30,7 +30,7 @@ from distillkit.targets.codecs import from_settings
 from distillkit.targets.nucleus import Nucleus
 from distillkit.targets.packing import payload
 from distillkit.tasks import Task
-from distillkit.tasks.models import check_folder
+from distillkit.tasks.folders import check_folder
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road

@@ -128,6 +128,7 @@ def make_student(
             order_outputs(model, loaded.order, space)
     else:
         model = task.new_model(student.config, space, tokenizer, key="student.config")
+    task.agree_on_padding(model, tokenizer, key=f"student = {type(model).__name__}")
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and task.max_length > longest:
         raise ConfigError(

@@ -82,6 +82,7 @@ def fit_teacher(
     torch.manual_seed(seed)  # the new head
     model = task.load_body(folder, space, key=teacher.key, trust_remote_code=trust_remote_code)
     tokenizer = task.load_tokenizer(folder, key=teacher.key, trust_remote_code=trust_remote_code)
+    task.agree_on_padding(model, tokenizer, key=f"{teacher.key} = {folder}")
     steps_per_epoch = -(-len(examples) // teacher.batch_size)
     recipe = Recipe(
         task=task,

@@ -142,9 +142,12 @@ class CausalLM:
         """The tokenizer of a folder, GGUF file or hub id."""
         return models.load_causal_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
 
+    def agree_on_padding(self, model: Any, tokenizer: Any, *, key: str) -> None:
+        """Nothing: padding is masked, and no token is read for a whole text."""
+
     def save(self, model: Any, tokenizer: Any, folder: Path) -> None:
         """Write a model folder in Hugging Face format, as safetensors."""
-        models.save_causal_lm(model, tokenizer, folder)
+        models.save_causal_lm(model, tokenizer, folder, max_length=self.max_length)
 
     def width(self, tokenizer: Any, labels: LabelSpace) -> int:
         """The tokenizer's real vocabulary."""

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distillkit.errors import ConfigError, ModelError
+from distillkit.tasks.folders import check_folder
 from distillkit.tasks.language_heads import Body, body_and_head, check_head
-from distillkit.tasks.models import check_folder, load_tokenizer, one_line, quiet
+from distillkit.tasks.loading import one_line, quiet
+from distillkit.tasks.models import load_tokenizer
+from distillkit.tasks.saving import save_folder
 from distillkit.tasks.vocabularies import check_same_tokenizer, real_vocabulary
 
 __all__ = [
@@ -113,7 +116,7 @@ def new_causal_lm(config: dict[str, Any], tokenizer: Any, *, key: str) -> Any:
     return model
 
 
-def save_causal_lm(model: Any, tokenizer: Any, folder: Path) -> None:
+def save_causal_lm(model: Any, tokenizer: Any, folder: Path, *, max_length: int) -> None:
     """Write a model folder in Hugging Face format, as safetensors, free of any quantization.
 
     Raises `ModelError` for weights that are quantized in memory: they are no student.
@@ -125,10 +128,8 @@ def save_causal_lm(model: Any, tokenizer: Any, folder: Path) -> None:
                 "saved as a model of their own; load it without quantization"
             )
         model = _without_quantizer(model)
-    with quiet():
-        _mend_generation(model)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    _mend_generation(model)
+    save_folder(model, tokenizer, folder, max_length=max_length)
 
 
 def place(folder: str) -> tuple[str, str | None]:

@@ -20,6 +20,7 @@ from distillkit.tasks.masked_models import (
     new_masked_lm,
 )
 from distillkit.tasks.masked_tokens import masked_examples
+from distillkit.tasks.saving import save_folder
 from distillkit.tasks.task import Ask, Family, Loaded, SavedModel
 from distillkit.tasks.vocabularies import real_vocabulary
 from distillkit.tasks.word_tokens import check_offsets
@@ -137,9 +138,12 @@ class MaskedLM:
             )
         return tokenizer
 
+    def agree_on_padding(self, model: Any, tokenizer: Any, *, key: str) -> None:
+        """Nothing: padding is masked, and no token is read for a whole text."""
+
     def save(self, model: Any, tokenizer: Any, folder: Path) -> None:
         """Write a model folder in Hugging Face format, as safetensors."""
-        models.save_classifier(model, tokenizer, folder)
+        save_folder(model, tokenizer, folder, max_length=self.max_length)
 
     def width(self, tokenizer: Any, labels: LabelSpace) -> int:
         """The tokenizer's real vocabulary."""

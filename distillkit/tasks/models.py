@@ -1,32 +1,25 @@
 """Models with labels in Hugging Face format: loaded safely, quietly, labels matched by name."""
 
-import contextlib
-import logging
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distillkit.errors import ModelError
 from distillkit.records import LabelSpace
+from distillkit.tasks.folders import check_folder, check_tokenizer_files
+from distillkit.tasks.loading import one_line, quiet
 from distillkit.tasks.task import Loaded, SavedModel
+from distillkit.tasks.vocabularies import check_has_words
 
 TEXTS = "AutoModelForSequenceClassification"
-PICKLED = ("pytorch_model.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-def load_saved(
-    saved: SavedModel, labels: LabelSpace, *, problem_type: str | None, auto_class: str = TEXTS
-) -> Loaded:
+def load_saved(saved: SavedModel, labels: LabelSpace, *, auto_class: str = TEXTS) -> Loaded:
     """A trained classifier in eval mode, its tokenizer, and where the data's labels stand in it."""
-    model = load_classifier(
+    model = load_complete(
         saved.folder,
-        labels,
         key=saved.key,
-        problem_type=problem_type,
         auto_class=auto_class,
-        fresh_head=False,
         trust_remote_code=saved.trust_remote_code,
     )
     order = label_order(model, labels, key=f"{saved.key} = {saved.folder}", given=saved.labels)
@@ -36,31 +29,15 @@ def load_saved(
     return Loaded(model.eval(), tokenizer, order)
 
 
-def check_folder(folder: str, *, key: str) -> None:
-    """Raise `ModelError` if a local model folder lacks a config or holds pickled weights only."""
-    path = Path(folder)
-    if not path.is_dir():
-        return
-    if not (path / "config.json").is_file():
-        raise ModelError(
-            f"{key} = {folder}: no config.json in it; it must be a Hugging Face model folder"
-        )
-    if not any(path.glob("*.safetensors")):
-        pickled = sorted(p.name for pattern in PICKLED for p in path.glob(pattern))
-        if pickled:
-            raise ModelError(
-                f"{key} = {folder}: its weights are pickled ({pickled[0]}), and unpickling runs "
-                "code; save them as safetensors first (model.save_pretrained does)"
-            )
-        raise ModelError(f"{key} = {folder}: no *.safetensors in it")
-
-
 def load_tokenizer(folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a folder or hub id."""
     from transformers import AutoTokenizer
 
+    check_tokenizer_files(folder, key=key)
     with quiet(), one_line(key, folder, "tokenizer"):
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    check_has_words(tokenizer, key=f"{key} = {folder}")
+    return tokenizer
 
 
 def load_classifier(
@@ -69,23 +46,34 @@ def load_classifier(
     *,
     key: str,
     problem_type: str | None,
-    fresh_head: bool,
     auto_class: str = TEXTS,
     trust_remote_code: bool = False,
 ) -> Any:
-    """The classifier of a folder or hub id, in float32; `auto_class` of transformers says of what.
+    """The body of a folder or hub id, in float32, with a new head for `labels` (seed torch before).
 
-    With `fresh_head` the body is taken and a new head made for `labels` (seed torch before).
-    Without, the head is kept as it is: `label_order` tells how its classes stand to the data's.
+    `auto_class` of transformers says of what kind. Raises `ModelError` where the body itself lacks
+    weights.
     """
-    head = head_options(labels, problem_type) | {"ignore_mismatched_sizes": True}
-    return load_model(
+    model, report = load_model(
         folder,
         key=key,
         auto_class=auto_class,
         trust_remote_code=trust_remote_code,
-        **(head if fresh_head else {}),
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **head_options(labels, problem_type),
     )
+    body = {name for name, _ in model.base_model.named_parameters(prefix=model.base_model_prefix)}
+    other = {key for key, *_ in report["mismatched_keys"]}
+    # language models have no pooler: a classifier's is new, as its head is
+    without = sorted(n for n in body & {*report["missing_keys"]} if "pooler" not in n)
+    if without or body & other:
+        name, fault = (without or sorted(body & other))[0], "no weights" if without else "others"
+        raise ModelError(
+            f"{key} = {folder}: its config.json and its weights do not belong together: it has "
+            f"{fault} for {name}; download or save it anew"
+        )
+    return model
 
 
 def load_model(
@@ -165,13 +153,6 @@ def new_model(
         return getattr(transformers, auto_class).from_config(made)
 
 
-def save_classifier(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model folder in Hugging Face format, as safetensors."""
-    with quiet():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-
 def head_options(labels: LabelSpace, problem_type: str | None) -> dict[str, Any]:
     """The config fields that name a head's classes; `problem_type` is a whole text's."""
     if not labels.names:
@@ -215,43 +196,3 @@ def label_order(
 def _some(names: list[str], most: int = 10) -> str:
     shown = ", ".join(names[:most])
     return f"[{shown}, … {len(names)} in all]" if len(names) > most else f"[{shown}]"
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers' load report and bars off the terminal: a new head is no news here."""
-    from transformers.utils import logging as hf_logging
-
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def one_line(key: str, what: str, part: str) -> Iterator[None]:
-    """Turn what transformers raises into a `ModelError` that names the setting and its value."""
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (
-        ImportError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        SafetensorError,
-        StrictDataclassError,
-        TypeError,
-        ValueError,
-    ) as error:
-        cause = error.__cause__ if isinstance(error, StrictDataclassError) else None
-        reason = (str(cause or error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{key} = {what}: its {part} cannot be made ready ({reason})") from error

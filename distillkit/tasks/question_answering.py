@@ -20,6 +20,7 @@ from distillkit.metrics.task import mean_nll
 from distillkit.records import Batch, Distribution, LabelSpace, Outputs
 from distillkit.tasks import models
 from distillkit.tasks.answer_tokens import answer_examples
+from distillkit.tasks.padding import said_of
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import Ask, HeldOut, Loaded, SavedModel
 
@@ -98,7 +99,9 @@ class QuestionAnswering(SequenceTask):
         """A trained model in float32; its two outputs are start and end, whatever their names."""
         options: Any = {"key": saved.key, "trust_remote_code": saved.trust_remote_code}
         model = models.load_complete(saved.folder, auto_class=self.auto_class, **options)
-        return Loaded(model.eval(), models.load_tokenizer(saved.folder, **options))
+        tokenizer = models.load_tokenizer(saved.folder, **options)
+        self.agree_on_padding(model, tokenizer, key=f"{saved.key} = {saved.folder}")
+        return Loaded(model.eval(), tokenizer)
 
     def width(self, tokenizer: Any, labels: LabelSpace) -> int:
         """The tokens of a window."""
@@ -108,7 +111,7 @@ class QuestionAnswering(SequenceTask):
         """A model says its logits [2 windows, max_length]: the start and the end of each."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:
-            said = model(**batch.inputs)
+            said = said_of(model, tokenizer, batch.inputs)
             logits = torch.stack([said.start_logits, said.end_logits], dim=1).float()
             assert batch.allowed is not None
             logits = logits.masked_fill(~batch.allowed[:, None], NOWHERE)

@@ -14,6 +14,8 @@ from distillkit.examples import TokenTable
 from distillkit.records import Batch, Distribution, LabelSpace, Outputs
 from distillkit.tasks import models
 from distillkit.tasks.first_token import first_token_only
+from distillkit.tasks.padding import agree_on_padding, said_of
+from distillkit.tasks.saving import save_folder
 from distillkit.tasks.sequence_tokens import tokenise
 from distillkit.tasks.task import Ask, Family, HeldOut, Loaded, SavedModel
 
@@ -91,9 +93,9 @@ class SequenceTask(ABC):
 
     def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
         """A trained classifier in float32, its labels matched to the data's by name."""
-        return models.load_saved(
-            saved, labels, problem_type=self.problem_type, auto_class=self.auto_class
-        )
+        loaded = models.load_saved(saved, labels, auto_class=self.auto_class)
+        self.agree_on_padding(loaded.model, loaded.tokenizer, key=f"{saved.key} = {saved.folder}")
+        return loaded
 
     def load_body(
         self, folder: str, labels: LabelSpace, *, key: str, trust_remote_code: bool = False
@@ -105,7 +107,6 @@ class SequenceTask(ABC):
             key=key,
             problem_type=self.problem_type,
             auto_class=self.auto_class,
-            fresh_head=True,
             trust_remote_code=trust_remote_code,
         )
 
@@ -126,9 +127,13 @@ class SequenceTask(ABC):
         """The tokenizer of a folder or hub id."""
         return models.load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
 
+    def agree_on_padding(self, model: Any, tokenizer: Any, *, key: str) -> None:
+        """Let a text's answer not change with the texts beside it; raises `ModelError`."""
+        agree_on_padding(model, tokenizer, key=key, pairs=self.distribution == "choice")
+
     def save(self, model: Any, tokenizer: Any, folder: Path) -> None:
         """Write a model folder in Hugging Face format, as safetensors."""
-        models.save_classifier(model, tokenizer, folder)
+        save_folder(model, tokenizer, folder, max_length=self.max_length)
 
     def width(self, tokenizer: Any, labels: LabelSpace) -> int:
         """The labels."""
@@ -139,8 +144,9 @@ class SequenceTask(ABC):
 
         def outputs(model: Any, batch: Batch) -> Outputs:
             if batch.counted is not None:
-                return Outputs(model(**batch.inputs).logits.float().flatten(0, 1)[batch.counted])
+                logits = said_of(model, tokenizer, batch.inputs).logits
+                return Outputs(logits.float().flatten(0, 1)[batch.counted])
             with first_token_only(model):
-                return Outputs(model(**batch.inputs).logits.float())
+                return Outputs(said_of(model, tokenizer, batch.inputs).logits.float())
 
         return outputs

@@ -12,7 +12,8 @@ from torch import nn
 from distillkit.records import Dimensions, LabelSpace
 from distillkit.tasks.causal_models import place
 from distillkit.tasks.first_token import read_once
-from distillkit.tasks.models import check_folder, one_line, quiet
+from distillkit.tasks.folders import check_folder
+from distillkit.tasks.loading import one_line, quiet
 from distillkit.tasks.task import Task
 
 # what configs call the width of the feed-forward network

@@ -147,6 +147,10 @@ class Task(Protocol):
         """The tokenizer of a folder, file or hub id."""
         ...
 
+    def agree_on_padding(self, model: Any, tokenizer: Any, *, key: str) -> None:
+        """Let model and tokenizer have one pad token, so that answers do not hang on the batch."""
+        ...
+
     def save(self, model: Any, tokenizer: Any, folder: Path) -> None:
         """Write a model folder in Hugging Face format."""
         ...

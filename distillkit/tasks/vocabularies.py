@@ -4,6 +4,8 @@ from typing import Any
 
 from distillkit.errors import ModelError
 
+MOST_SPECIAL = 100  # tokens; no vocabulary of words is so small
+
 
 def real_vocabulary(tokenizer: Any, *models: Any) -> int:
     """How many logits mean a token: the highest token id + 1.
@@ -22,6 +24,22 @@ def real_vocabulary(tokenizer: Any, *models: Any) -> int:
                 "tokenizer"
             )
     return size
+
+
+def check_has_words(tokenizer: Any, *, key: str) -> None:
+    """Raise `ModelError` for a tokenizer that knows special tokens alone.
+
+    transformers makes one where a folder or repository has no vocabulary, and says nothing.
+    """
+    if len(tokenizer) > MOST_SPECIAL or tokenizer.get_vocab().keys() - {
+        *tokenizer.all_special_tokens
+    }:
+        return
+    raise ModelError(
+        f"{key}: its tokenizer knows no word, only the {len(tokenizer)} special tokens that "
+        "transformers gives one without a vocabulary; copy the tokenizer's files into it "
+        "(tokenizer.save_pretrained)"
+    )
 
 
 def check_same_tokenizer(student_tokenizer: Any, teacher_tokenizer: Any, *, key: str) -> None:

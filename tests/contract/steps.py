@@ -73,7 +73,7 @@ def classifier(loss: Loss, body: Path) -> Any:
     torch.manual_seed(0)
     space = LabelSpace(tuple("abc"[: loss.classes]) if loss.classes > 1 else ())
     kind = loss.task.problem_type
-    return load_classifier(str(body), space, key="", problem_type=kind, fresh_head=True).eval()
+    return load_classifier(str(body), space, key="", problem_type=kind).eval()
 
 
 def collator(loss: Loss, *, padding: int = 0) -> Callable[[np.ndarray], Batch]:

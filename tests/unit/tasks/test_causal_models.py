@@ -49,7 +49,7 @@ def same(one: Any, other: Any) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_causal_lm(llama(), byte_tokenizer(), tmp_path / "it")
+    save_causal_lm(llama(), byte_tokenizer(), tmp_path / "it", max_length=64)
     return tmp_path / "it"
 
 
@@ -61,7 +61,7 @@ def test_a_saved_model_says_the_same_again(tmp_path: Path, is_tied: bool) -> Non
     from transformers import AutoModelForCausalLM
 
     model = llama(is_tied)
-    save_causal_lm(model, byte_tokenizer(), tmp_path)
+    save_causal_lm(model, byte_tokenizer(), tmp_path, max_length=64)
     for again in (
         load_causal_lm(str(tmp_path), key=KEY),
         AutoModelForCausalLM.from_pretrained(tmp_path),
@@ -133,7 +133,7 @@ def test_quantized_weights_say_about_the_same_where_they_can_be_had(
         found, expected = model(input_ids=tokens()).logits, whole(input_ids=tokens()).logits
     assert 0 < (found.float() - expected).norm() < most * expected.norm()
     with pytest.raises(ModelError, match="load it without quantization"):
-        save_causal_lm(model, byte_tokenizer(), tmp_path / "no")
+        save_causal_lm(model, byte_tokenizer(), tmp_path / "no", max_length=64)
 
 
 def test_a_gguf_file_is_not_quantized_twice(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_quantized_weights_are_not_saved(tmp_path: Path) -> None:
         torch.zeros(2, 2, dtype=torch.int8), requires_grad=False
     )
     with pytest.raises(ModelError, match="load it without quantization"):
-        save_causal_lm(model, byte_tokenizer(), tmp_path)
+        save_causal_lm(model, byte_tokenizer(), tmp_path, max_length=64)
 
 
 # GGUF
@@ -181,7 +181,7 @@ def test_a_gguf_model_is_clean_and_tied_and_can_be_saved(gguf_file: Path, tmp_pa
     assert getattr(model, "hf_quantizer", None) is None
     assert not getattr(model, "is_quantized", False)
     assert all(p.requires_grad for p in model.parameters())
-    save_causal_lm(model, load_causal_tokenizer(str(gguf_file), key=KEY), tmp_path)
+    save_causal_lm(model, load_causal_tokenizer(str(gguf_file), key=KEY), tmp_path, max_length=64)
     assert "quantization_config" not in json.loads((tmp_path / "config.json").read_text())
     again = load_causal_lm(str(tmp_path), key=KEY)
     same(again, model)
@@ -198,7 +198,7 @@ def test_what_transformers_makes_of_a_gguf_file_is_saved_clean_too(
     model = AutoModelForCausalLM.from_pretrained(gguf_file.parent, gguf_file=gguf_file.name)
     with pytest.raises(ValueError, match="not serializable"):
         model.save_pretrained(tmp_path)
-    save_causal_lm(model, byte_tokenizer(), tmp_path)
+    save_causal_lm(model, byte_tokenizer(), tmp_path, max_length=64)
     same(load_causal_lm(str(tmp_path), key=KEY), model)
 
 
@@ -276,5 +276,5 @@ def test_generation_settings_never_stop_a_save(tmp_path: Path, setting: dict[str
     model = llama()
     for name, value in setting.items():
         setattr(model.generation_config, name, value)
-    save_causal_lm(model, byte_tokenizer(), tmp_path)
+    save_causal_lm(model, byte_tokenizer(), tmp_path, max_length=64)
     load_causal_lm(str(tmp_path), key=KEY)

@@ -10,15 +10,15 @@ import torch
 
 from distillkit.errors import ModelError
 from distillkit.records import LabelSpace
+from distillkit.tasks.folders import check_folder
 from distillkit.tasks.models import (
-    check_folder,
     label_order,
     load_classifier,
     load_saved,
     load_tokenizer,
     new_classifier,
-    save_classifier,
 )
+from distillkit.tasks.saving import save_folder
 from distillkit.tasks.task import SavedModel
 from tests import tiny
 
@@ -55,7 +55,7 @@ def test_pickled_weights_beside_safe_ones_do_no_harm(classifier: Path, tmp_path:
     folder = shutil.copytree(classifier, tmp_path / "both")
     (folder / "pytorch_model.bin").write_bytes(b"not a model")
     check_folder(str(folder), key="teacher.path")
-    load_saved(SavedModel(str(folder), "teacher.path"), CLASSES, problem_type=SINGLE)
+    load_saved(SavedModel(str(folder), "teacher.path"), CLASSES)
 
 
 @pytest.mark.parametrize(("files", "said"), [([], "no config.json"), (["config.json"], "no *.saf")])
@@ -67,21 +67,26 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, files: list[str], s
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("spoilt", ["model.safetensors", "config.json"])
-def test_a_damaged_model_is_one_line(classifier: Path, tmp_path: Path, spoilt: str) -> None:
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [("model.safetensors", "is no safetensors file"), ("config.json", "cannot be read")],
+)
+def test_a_damaged_model_is_one_line(
+    classifier: Path, tmp_path: Path, spoilt: str, said: str
+) -> None:
     folder = shutil.copytree(classifier, tmp_path / "spoilt")
     (folder / spoilt).write_text("{ no")
-    with pytest.raises(ModelError, match="its model cannot be made ready") as caught:
-        load_saved(SavedModel(str(folder), "teacher.path"), CLASSES, problem_type=SINGLE)
+    with pytest.raises(ModelError, match=f"{spoilt} {said}") as caught:
+        load_saved(SavedModel(str(folder), "teacher.path"), CLASSES)
     assert "\n" not in str(caught.value)
 
 
 def test_a_saved_classifier_says_the_same_again(classifier: Path, tmp_path: Path) -> None:
-    first = load_saved(SavedModel(str(classifier), "k"), CLASSES, problem_type=SINGLE)
+    first = load_saved(SavedModel(str(classifier), "k"), CLASSES)
     model, tokenizer = first.model, first.tokenizer
-    save_classifier(model, tokenizer, tmp_path / "again")
+    save_folder(model, tokenizer, tmp_path / "again", max_length=24)
     saved = SavedModel(str(tmp_path / "again"), "k")
-    again = load_saved(saved, CLASSES, problem_type=SINGLE).model
+    again = load_saved(saved, CLASSES).model
     inputs = tokenizer(["a good film", "a dull film"], return_tensors="pt", padding=True)
     torch.testing.assert_close(again(**inputs).logits, model(**inputs).logits, rtol=0, atol=0)
     assert not list((tmp_path / "again").glob("*.bin"))
@@ -131,7 +136,7 @@ def test_a_shape_that_cannot_be_is_refused(body: Path, change: dict[str, Any], s
 
 def test_a_body_gets_a_new_head_of_the_labels(body: Path) -> None:
     three = LabelSpace(("a", "b", "c"))
-    model = load_classifier(str(body), three, key="k", problem_type=SINGLE, fresh_head=True)
+    model = load_classifier(str(body), three, key="k", problem_type=SINGLE)
     assert model.classifier.out_features == 3
     assert model.config.label2id == {"a": 0, "b": 1, "c": 2}
 

@@ -1,0 +1,57 @@
+"""Quietly, and in one line where it fails: how transformers is made to load."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from distillkit.errors import ModelError
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' load report and bars off the terminal: a new head is no news here."""
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def one_line(
+    key: str, what: str, part: str, happens: str = "cannot be made ready"
+) -> Iterator[None]:
+    """Turn what transformers raises into a `ModelError` that names the setting and its value."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        StrictDataclassError,
+        TypeError,
+        ValueError,
+    ) as error:
+        cause = error.__cause__ if isinstance(error, StrictDataclassError) else None
+        reason = (str(cause or error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{key} = {what}: its {part} {happens} ({_short(reason)})") from error
+
+
+def _short(reason: str, most: int = 300) -> str:
+    """A reason without the names of all the architectures there are."""
+    return reason if len(reason) <= most else reason[:most] + "…"

@@ -1,0 +1,165 @@
+"""Folders that are no models: said so before anything is loaded."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distillkit.errors import ModelError
+from distillkit.records import LabelSpace
+from distillkit.tasks import Classification, SavedModel
+from distillkit.tasks.folders import check_folder, check_tokenizer_files
+from distillkit.tasks.models import load_tokenizer
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_model(tmp_path_factory.mktemp("model") / "it", labels=("0", "1"))
+
+
+@pytest.fixture
+def folder(model: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(model, tmp_path / "copy")
+
+
+def fault(folder: Path, key: str = "teacher.path") -> str:
+    with pytest.raises(ModelError) as caught:
+        check_folder(str(folder), key=key)
+    assert str(caught.value).startswith(f"{key} = {folder}: ")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change(file: Path, **fields: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_an_adapter_is_named_with_its_base_and_how_to_merge_it(
+    folder: Path, with_config: bool
+) -> None:
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "owner/base"}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    if not with_config:
+        (folder / "config.json").unlink()
+    said = fault(folder)
+    assert "an adapter (LORA, of owner/base), not a model" in said
+    assert "merge_and_unload().save_pretrained(FOLDER)" in said
+
+
+def test_a_missing_shard_is_named(folder: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    loaded = AutoModelForSequenceClassification.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    loaded.save_pretrained(folder, max_shard_size="20KB")
+    check_folder(str(folder), key="teacher.path")  # whole
+    shards = sorted(folder.glob("model-*.safetensors"))
+    shards[1].unlink()
+    assert f"1 of the {len(shards)} files of its weights are missing ({shards[1].name})" in fault(
+        folder
+    )
+    (folder / "model.safetensors.index.json").unlink()
+    assert "model.safetensors.index.json is missing" in fault(folder)
+
+
+def test_weights_that_were_cut_short_are_counted(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    assert f"has {len(whole) - 100:,} bytes of {len(whole):,}" in fault(folder)
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "a pointer of Git LFS" in fault(folder)
+    file.write_bytes(b"not a model")
+    assert "no safetensors file" in fault(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tf_model.h5", "its weights are TensorFlow's"),
+        ("flax_model.msgpack", "its weights are Flax's"),
+        ("pytorch_model-00001-of-00002.bin", "its weights are pickled"),
+        ("other.safetensors", r"no model.safetensors in it (only other.safetensors)"),
+    ],
+)
+def test_weights_of_another_kind_are_named(folder: Path, name: str, said: str) -> None:
+    (folder / "model.safetensors").rename(folder / name)
+    assert said in fault(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("it.Q4_K.gguf", "name one of them, as"), ("params.json", "their maker's own format")],
+)
+def test_a_folder_of_another_program_is_named(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).write_bytes(b"{}")
+    assert said in fault(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{ no", "[1]", "\xff"])
+def test_a_config_that_is_none_is_named(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content, encoding="latin-1")
+    assert "config.json" in fault(folder)
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "compressed-tensors"])
+def test_quantized_weights_are_no_start_of_a_student_and_need_their_package(
+    folder: Path, method: str
+) -> None:
+    change(folder / "config.json", quantization_config={"quant_method": method, "bits": 4})
+    assert f"its weights are quantized ({method}), and a student" in fault(folder, "student.path")
+    assert f"its weights are quantized ({method}), which needs" in fault(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
+    """transformers would make one of five tokens."""
+    for file in [*folder.glob("tokenizer*"), folder / "vocab.txt"]:
+        file.unlink()
+    with pytest.raises(ModelError, match="it has no tokenizer"):
+        load_tokenizer(str(folder), key="teacher.path")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    with pytest.raises(ModelError, match="it has no tokenizer"):
+        load_tokenizer(str(folder), key="teacher.path")
+    # of bytes there is no vocabulary to be missing
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    check_tokenizer_files(str(folder), key="teacher.path")
+    assert len(load_tokenizer(str(folder), key="teacher.path")) > 256
+
+
+def test_a_vocabulary_of_special_tokens_alone_is_refused(folder: Path) -> None:
+    from transformers import BertTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").unlink()
+    BertTokenizerFast(vocab={w: i for i, w in enumerate(special)}).save_pretrained(folder)
+    with pytest.raises(ModelError, match="its tokenizer knows no word, only the 5 special tokens"):
+        load_tokenizer(str(folder), key="student.tokenizer")
+
+
+def test_a_body_is_no_ready_teacher(tmp_path: Path) -> None:
+    """Its head would be random, and its labels 0 and 1 those of the data."""
+    body = tiny.write_model(tmp_path / "body")
+    with pytest.raises(ModelError, match="no weights for classifier") as caught:
+        Classification().load(
+            SavedModel(str(body), "teacher.path"), LabelSpace(("0", "1"), numeric=True)
+        )
+    assert "teacher.body=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"num_hidden_layers": 3}, "no weights for bert"), ({"hidden_size": 48}, "others for bert")],
+)
+def test_a_body_of_another_config_is_refused(
+    folder: Path, fields: dict[str, Any], said: str
+) -> None:
+    """transformers would fill the gaps with random weights."""
+    change(folder / "config.json", **fields)
+    with pytest.raises(ModelError, match="do not belong together") as caught:
+        Classification().load_body(str(folder), LabelSpace(("a", "b")), key="teacher.body")
+    assert said in str(caught.value)
