@@ -11,15 +11,26 @@ import numpy as np
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.constraints import Fraction, NonNegativeInt
-from distillkit.data.rows import Rows, say_dropped, share_out, write_split
+from distillkit.data.duplicates import Duplicates
+from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
+from distillkit.data.labels import (
+    check_names,
+    is_nothing,
+    joined_columns,
+    label_lists,
+    without_blanks,
+)
+from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.shares import share_out
 from distillkit.data.sources import identity
 from distillkit.data.splits import normalise
-from distillkit.data.tables import Table, keep_rows, matching_rows, read_table, shortened
+from distillkit.data.tables import Table, keep_rows, matching_rows, read_table
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.data.transfer import TransferSet, choose, spans
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import Track, say, track
-from distillkit.records import KEY_BYTES, LabelSpace
+from distillkit.records import KEY_BYTES, Distribution, LabelSpace
+from distillkit.wording import brief, listed
 
 LABELLED = ("train", "validation", "test")
 AUGMENTED = "augmented"
@@ -29,19 +40,24 @@ AUGMENTED = "augmented"
 class TextData(Texts):
     """A text a row, or a pair of them, with its label; and unlabelled text beside.
 
-    `label_separator` stands between several labels of a text where they are one string. `transfer`
-    is unlabelled text; `transfer_unit: sentence` cuts it into sentences. `transfer_spans` adds so
-    many stretches of each training text, of `transfer_span_words` words; they need no `transfer`.
+    `label` may be several columns, of 0 and 1 for one label each. `label_separator` stands between
+    several labels of a text where they are one string. Of texts that stand in `train` again with
+    another label, `duplicates` says which label counts. With `stratify` each class has about its
+    share of the rows that are held out of `train`. `transfer` is unlabelled text; `transfer_unit:
+    sentence` cuts it into sentences. `transfer_spans` adds so many stretches of each training text,
+    of `transfer_span_words` words; they need no `transfer`.
     """
 
     text: str
-    label: str
+    label: str | list[str]
     text_pair: str | None = None
     label_names: list[str] | None = None
     label_separator: str | None = None
     validation_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.15
     drop_empty: bool = False
+    duplicates: Duplicates = "first"
+    stratify: bool = True
     transfer: str | None = None
     transfer_text: str | None = None
     transfer_where: dict[str, Any] | None = None
@@ -57,6 +73,14 @@ class TextData(Texts):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_names(self.label_names)
+        if isinstance(self.label, list):
+            check_names(self.label, key="data.label")
+            if self.label_separator is not None:
+                raise ConfigError(
+                    f"data.label_separator = {self.label_separator!r}: stands between labels of "
+                    "one column, and data.label names several; set it to null"
+                )
         for name in ("transfer_words", "transfer_span_words"):
             words = getattr(self, name)
             if words is not None and (len(words) != 2 or not 0 < words[0] <= words[1]):
@@ -72,6 +96,19 @@ class TextData(Texts):
                 f"data.transfer_spans = {self.transfer_spans}: spans of pairs are not supported; "
                 "set it to 0"
             )
+
+    @property
+    def label_columns(self) -> dict[str, str]:
+        """The label columns, by their settings."""
+        if isinstance(self.label, str):
+            return {"data.label": self.label}
+        return {f"data.label[{place}]": name for place, name in enumerate(self.label)}
+
+    @property
+    def names(self) -> list[str] | None:
+        """The labels' names in their order, where the config gives them."""
+        given = self.label_names or (self.label if isinstance(self.label, list) else None)
+        return given and [name.strip() for name in given]
 
     @property
     def has_transfer(self) -> bool:
@@ -100,6 +137,7 @@ class Split:
     text, `pairs` are the responses to the prompts `texts`; conversations are `messages`, each with
     a role and a content. Tagged text has `words`, and `labels` are [words] of all sentences.
     Questions have their contexts as `pairs`, and `answers`, each a text and where it begins.
+    `numbers` [examples] are those of the rows in their source, from 1 on, where they are known.
     """
 
     keys: np.ndarray
@@ -109,6 +147,7 @@ class Split:
     messages: list[list[dict[str, str]]] | None = None
     words: list[list[str]] | None = None
     answers: list[list[tuple[str, int]]] | None = None
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -156,25 +195,34 @@ class Corpus:
             [[(text, begin) for text, begin in json.loads(known)] for known in table["answers"][:]]
             if "answers" in columns
             else None,
+            np.array(table["row"][:], np.int64) if "row" in columns else None,
         )
 
 
 def prepare_labelled(
-    data: TextData, read_labels: ReadLabels, *, cache: Path, out: Path
+    data: TextData,
+    read_labels: ReadLabels,
+    *,
+    cache: Path,
+    out: Path,
+    distribution: Distribution = "softmax",
 ) -> dict[str, Any]:
     """Write the labelled splits into `out`; return their counts, and say what was dropped.
 
     `read_labels` is the task's: label values -> the label space and the encoded labels [rows].
+    `distribution` says what its labels are: a class a text, several, or a real value.
     """
-    splits, dropped = share_out(data, partial(_read, data, cache))
-    splits = data.sized(splits)
-    everything = [label for rows in splits.values() for label in rows.labels]
-    space, encoded = read_labels(everything, data.label_names)
-    _check_train_has_all(splits, space, encoded)
-    begun = 0
+    splits, dropped = share_out(
+        data,
+        partial(_read, data, cache, distribution),
+        duplicates=data.duplicates,
+        strata=strata_of(distribution) if data.stratify else None,
+    )
+    space, splits = encoded(splits, read_labels, names=data.names)
+    splits = data.sized(splits, strata=class_places if space.names else None)
+    check_trained(splits["train"], space, named=data.names is not None)
     for name, rows in splits.items():
-        write_split(out / name, rows.texts, rows.pairs, encoded[begun : begun + len(rows.texts)])
-        begun += len(rows.texts)
+        write_split(out / name, rows.texts, rows.pairs, np.array(rows.labels), rows.numbers)
     write_json(out / "labels.json", asdict(space))
     counts = data.counted(splits)
     say_dropped("labelled rows", dropped)
@@ -255,10 +303,12 @@ def _counted(column: Iterable[Any], progress: Track) -> Iterator[str]:
             yield text
 
 
-def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
+def _read(
+    data: TextData, cache: Path, distribution: Distribution, role: str, dropped: dict[str, int]
+) -> Rows:
     spec = getattr(data, role)
     key = f"data.{role}"
-    columns = {"data.text": data.text, "data.text_pair": data.text_pair, "data.label": data.label}
+    columns = {"data.text": data.text, "data.text_pair": data.text_pair, **data.label_columns}
     where = data.where if role == "train" else None
     table = read_table(
         spec, key=key, split=role, cache=cache, columns=columns, texts=[*columns], where=where
@@ -266,11 +316,12 @@ def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Ro
     numbers = matching_rows(table, where, key="data.where", spec=spec)
     total = len(table)
     table = table.select(numbers)
-    columns = {key: name for key, name in columns.items() if name}
-    values = {key: table[name] for key, name in columns.items() if name}
-    bad = [i for i in range(len(table)) if any(_is_empty(column[i]) for column in values.values())]
+    # no label is one choice among several labels, too
+    without = data.label_columns if distribution == "bernoulli" else {}
+    values = {key: table[name] for key, name in columns.items() if name and key not in without}
+    bad = [i for i in range(len(table)) if any(is_nothing(column[i]) for column in values.values())]
     if bad and not data.drop_empty:
-        key = next(k for k, column in values.items() if _is_empty(column[bad[0]]))
+        key = next(k for k, column in values.items() if is_nothing(column[bad[0]]))
         raise DataError(
             f"{key} = {columns[key]}: {len(bad):,} of the {total:,} rows of {spec} have "
             f"nothing in a column that is needed (the first is row {numbers[bad[0]] + 1}); mend "
@@ -278,41 +329,39 @@ def _read(data: TextData, cache: Path, role: str, dropped: dict[str, int]) -> Ro
         )
     if bad:
         dropped[f"empty ({role})"] = len(bad)
-    rows = Rows(values["data.text"], values.get("data.text_pair"), _labels(data, table))
-    for key, column in (("data.text", rows.texts), ("data.text_pair", rows.pairs or [])):
-        wrong = next((v for v in column if v is not None and not isinstance(v, str)), None)
+    for key in ("data.text", "data.text_pair"):
+        wrong = next((v for v in values.get(key, []) if v and not isinstance(v, str)), None)
         if wrong is not None:
-            raise DataError(f"{key} = {columns[key]}: holds {shortened(wrong)}, which is not text")
+            raise DataError(f"{key} = {columns[key]}: holds {brief(wrong, 60)}, which is not text")
+    rows = Rows(
+        values["data.text"],
+        values.get("data.text_pair"),
+        _labels(data, table, [number + 1 for number in numbers], spec, distribution),
+        numbers=[number + 1 for number in numbers],
+        classes=table.classes.get(str(data.label)),
+    )
     return rows.take(sorted(set(range(len(table))) - set(bad))) if bad else rows
 
 
-def _labels(data: TextData, table: Table) -> list[Any]:
-    """The label column: text as written, or lists of text where a row has several."""
-    labels = table[data.label]
-    if data.label_separator is None:
-        return labels
-    return [
-        [part for part in map(str.strip, v.split(data.label_separator)) if part]
-        if isinstance(v, str)
-        else v
-        for v in labels
-    ]
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
-
-
-def _check_train_has_all(splits: dict[str, Rows], space: LabelSpace, encoded: np.ndarray) -> None:
-    if not space.names:
-        return
-    of_train = encoded[: len(splits["train"].texts)]
-    several = of_train.ndim > 1
-    trained = set((np.flatnonzero(of_train.any(axis=0)) if several else of_train).tolist())
-    unseen = [name for i, name in enumerate(space.names) if i not in trained]
-    if unseen:
-        seen = [name for i, name in enumerate(space.names) if i in trained]
+def _labels(
+    data: TextData, table: Table, numbers: list[int], spec: str, distribution: Distribution
+) -> list[Any]:
+    """The label column: text as written, or lists of text where a row may have several."""
+    if isinstance(data.label, list):
+        if distribution != "bernoulli":
+            raise DataError(
+                f"data.label = [{listed(data.label)}]: several columns, one a label, are for "
+                "task=multi_label"
+            )
+        return joined_columns({n.strip(): table[n] for n in data.label}, numbers, spec=spec)
+    key, labels = f"data.label = {data.label}", table[data.label]
+    if data.label_separator is not None and distribution != "bernoulli":
         raise DataError(
-            f"data.label: {', '.join(unseen[:8])} stand in no training row; training has "
-            f"{', '.join(seen[:8])}. Give more rows, or other splits"
+            f"data.label_separator = {data.label_separator!r}: several labels a text are for "
+            "task=multi_label; set it to null"
         )
+    if distribution == "bernoulli":
+        labels = label_lists(
+            labels, separator=data.label_separator, names=data.label_names, key=key
+        )
+    return without_blanks(labels, key=key)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import write_json
-from distillkit.data.rows import Rows, say_dropped, share_out, write_split
+from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.shares import share_out
 from distillkit.data.tables import keep_rows, read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import read_json, write_json
-from distillkit.data.rows import Rows, say_dropped, share_out, write_split
+from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.shares import share_out
 from distillkit.data.tables import keep_rows, local_path, read_table, shortened
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
@@ -34,11 +35,11 @@ class Questions(Texts):
 
     def prepare(self, read_labels: ReadLabels, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
-        splits, dropped = share_out(self, partial(self._read, cache))
+        splits, dropped = share_out(self, partial(self._read, cache), what="answers")
         splits = self.sized(splits)
         for name, rows in splits.items():
             answers = [json.dumps(found, ensure_ascii=False) for found in rows.labels]
-            write_split(out / name, rows.texts, rows.pairs, None, answers=answers)
+            write_split(out / name, rows.texts, rows.pairs, None, rows.numbers, answers=answers)
         write_json(out / "labels.json", asdict(read_labels([], None)[0]))
         counts = self.counted(splits)
         say_dropped("questions", dropped)
@@ -48,10 +49,12 @@ class Questions(Texts):
         spec, key = getattr(self, role), f"data.{role}"
         found = list(self._rows(spec, key, role, cache))
         kept: list[tuple[str, str, list[Answer]]] = []
-        for question, context, answers in found:
+        numbers = []
+        for number, (question, context, answers) in enumerate(found, start=1):
             there = [(text, at) for text, at in answers if context[at : at + len(text)] == text]
             if question.strip() and context.strip() and (there or not answers):
                 kept.append((question, context, there))
+                numbers.append(number)
         if not kept:
             raise DataError(
                 f"{key} = {spec}: no question of it has a context, and an answer that stands where "
@@ -60,7 +63,7 @@ class Questions(Texts):
         if len(kept) < len(found):
             dropped[f"empty, or with no answer at its place ({role})"] = len(found) - len(kept)
         questions, contexts, places = map(list, zip(*kept, strict=True))
-        return Rows(questions, contexts, places, groups=contexts)
+        return Rows(questions, contexts, places, groups=contexts, numbers=numbers)
 
     def _rows(
         self, spec: str, key: str, role: str, cache: Path

@@ -1,11 +1,15 @@
 """Which example stands in which split: decided by its text alone, so that it never moves."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
 from distillkit.records import KEY_BYTES
+
+SLACK = 0.25  # of its share, that a class may have more or fewer rows held out
 
 
 def normalise(text: str, pair: str | None = None) -> str:
@@ -27,13 +31,99 @@ def unit_hash(normalised: str) -> float:
 
 
 def assign(
-    normalised: Sequence[str], *, validation_fraction: float, test_fraction: float
+    normalised: Sequence[str],
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    strata: Sequence[Collection[Hashable]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Row numbers of the splits train, validation and test, in their own order."""
+    """Row numbers of the splits train, validation and test, in their own order.
+
+    The hash of a text says where it stands: the lowest ones are the test split, the next ones the
+    validation split. `strata` [rows] are the classes of each row; where chance would give a class
+    far fewer or more rows than its share, or none to train on, its rows at the border move.
+    """
     places = np.array([unit_hash(text) for text in normalised])
-    held_out = test_fraction + validation_fraction
+    held = held_rows(places, places < test_fraction, test_fraction, strata)
+    rest = np.flatnonzero(~held)
+    below = places[rest] < test_fraction + validation_fraction
+    validation = held_rows(
+        places[rest],
+        below,
+        validation_fraction,
+        None if strata is None else [strata[i] for i in rest.tolist()],
+        everything=strata,
+    )
     return {
-        "train": np.flatnonzero(places >= held_out),
-        "validation": np.flatnonzero((places >= test_fraction) & (places < held_out)),
-        "test": np.flatnonzero(places < test_fraction),
+        "train": rest[~validation],
+        "validation": rest[validation],
+        "test": np.flatnonzero(held),
     }
+
+
+def held_rows(
+    places: np.ndarray,
+    held: np.ndarray,
+    fraction: float,
+    strata: Sequence[Collection[Hashable]] | None,
+    *,
+    everything: Sequence[Collection[Hashable]] | None = None,
+) -> np.ndarray:
+    """Which rows are held out, bool [rows], after each class has about its share of them.
+
+    `places` [rows] are the hashes, `held` [rows] who stands below the border. A class may have a
+    quarter more or fewer than its share: with thousands of rows chance keeps within that, and no
+    row moves. A share that rounds to one or more has a row; one row at least is left. Shares are of
+    the rows of `everything`, if that is more. A row with several classes moves only where it leaves
+    the others within their bounds.
+    """
+    held = held.copy()
+    if strata is None or not fraction:
+        return held
+    of: dict[Hashable, list[int]] = {}
+    for row in np.argsort(places, kind="stable").tolist():
+        for name in strata[row]:
+            of.setdefault(name, []).append(row)
+    totals = Counter(name for names in (everything or strata) for name in names)
+    bounds = {name: _bounds(totals[name], len(rows), fraction) for name, rows in of.items()}
+    counts = {name: int(held[rows].sum()) for name, rows in of.items()}
+    # the rarest first: their rows are the hardest to find; equally rare ones in one order
+    for name in sorted(of, key=lambda name: (len(of[name]), str(name))):
+        low, high = bounds[name]
+        rows = [row for row in of[name] if not held[row]]
+        if counts[name] > high:
+            rows = [row for row in reversed(of[name]) if held[row]]
+            # a class that has no row to train on comes before another's share of held-out rows
+            rows = sorted(
+                rows, key=lambda row: not _may_move(row, name, -1, counts, bounds, strata)
+            )
+            rows = rows[: counts[name] - high]
+        else:
+            rows = [row for row in rows if _may_move(row, name, 1, counts, bounds, strata)]
+            rows = rows[: max(0, low - counts[name])]
+        for row in rows:
+            held[row] = not held[row]
+            for moved in strata[row]:
+                counts[moved] += 1 if held[row] else -1
+    return held
+
+
+def _may_move(
+    row: int,
+    name: Hashable,
+    step: int,
+    counts: Mapping[Hashable, int],
+    bounds: Mapping[Hashable, tuple[int, int]],
+    strata: Sequence[Collection[Hashable]],
+) -> bool:
+    """Whether one row more or fewer keeps its other classes within their bounds."""
+    others = [other for other in strata[row] if other != name]
+    return all(bounds[o][0] <= counts[o] + step <= bounds[o][1] for o in others)
+
+
+def _bounds(total: int, rows: int, fraction: float) -> tuple[int, int]:
+    """The fewest and the most rows of a class that are held out, of `rows` that could be."""
+    share = total * fraction
+    high = min(math.ceil(share * (1 + SLACK)), rows - 1)
+    low = max(math.floor(share * (1 - SLACK)), 1 if share >= 0.5 else 0)
+    return min(low, max(high, 0)), max(high, 0)

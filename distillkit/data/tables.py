@@ -1,7 +1,7 @@
 """Rows with named columns, from local files, wheels and the hub. Only named columns are read."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,14 @@ SHOWN = 8  # names and values that a message lists
 class Table:
     """Rows of a source: the names of all its columns, and the `values` [rows] of those read.
 
-    Fields of csv and tsv are text as written, or None where nothing stands.
+    Fields of csv and tsv are text as written, or None where nothing stands. `classes` are the names
+    of class ids, in their order, of the columns that have such names.
     """
 
     columns: tuple[str, ...]
     values: dict[str, list[Any]]
     rows: int
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.rows
@@ -40,7 +42,7 @@ class Table:
     def select(self, rows: Sequence[int]) -> "Table":
         """Some of the rows."""
         values = {name: [column[i] for i in rows] for name, column in self.values.items()}
-        return Table(self.columns, values, len(rows))
+        return Table(self.columns, values, len(rows), self.classes)
 
     def records(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Row by row, the values of these columns by name."""
@@ -204,7 +206,7 @@ def _of_parquet(
             raise
         raise DataError(f"{at}: cannot be read ({_first_line(error)})") from error
     table = _of_dataset(Dataset(chosen), wanted, textual, spec)
-    return Table(tuple(names), table.values, len(table))
+    return Table(tuple(names), table.values, len(table), table.classes)
 
 
 def _of_dataset(
@@ -212,21 +214,27 @@ def _of_dataset(
 ) -> Table:
     names = list(dict.fromkeys(wanted.values()))
     dataset = dataset.select_columns(names)
-    values = {}
+    values, classes = {}, {}
     for name in names:
         column, feature = dataset[name][:], dataset.features[name]
         if name in textual:
             column = _text_of(column, feature, f"{textual[name]} = {name}", spec)
+            classes[name] = tuple(_classes(feature))
         values[name] = column
-    return Table(tuple(dataset.column_names), values, len(dataset))
+    return Table(tuple(dataset.column_names), values, len(dataset), classes)
+
+
+def _classes(feature: Any) -> list[str]:
+    """The names of a column's class ids, or of its lists of them; none where it has others."""
+    inner = getattr(feature, "feature", None)
+    return getattr(feature, "names", None) or getattr(inner, "names", None) or []
 
 
 def _text_of(column: list[Any], feature: Any, key: str, spec: str) -> list[Any]:
     """A column of a data set as text: the names of class ids, numbers as they print."""
-    classes = getattr(feature, "names", None)
-    if classes:
+    classes = _classes(feature)
+    if classes and getattr(feature, "names", None):
         return named(column, classes, key, spec)
-    classes = getattr(getattr(feature, "feature", None), "names", None)
     if classes:
         return [v if v is None else named(v, classes, key, spec) for v in column]
     kinds: dict[str, type[np.floating]] = {"float32": np.float32, "float16": np.float16}

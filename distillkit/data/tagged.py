@@ -1,14 +1,17 @@
 """Words with a tag each: column files as of the CoNLL shared tasks, and tables with lists."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import write_json
-from distillkit.data.rows import Rows, say_dropped, share_out, write_split
-from distillkit.data.tables import Table, keep_rows, local_path, read_table, shortened
+from distillkit.data.duplicates import Duplicates
+from distillkit.data.labels import check_names
+from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.shares import share_out
+from distillkit.data.tables import Table, local_path, matching_rows, read_table, shortened
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
 
@@ -23,20 +26,32 @@ class TaggedText(Texts):
     In a table, `tokens` and `tags` are columns of lists. In a column file, one word stands in a
     line with what is said of it, and a blank line between sentences; `columns` names its columns
     in their order, `tokens` and `tags` among them. `label_names` names the tags 0, 1, … of numbers,
-    or fixes the order of strings.
+    or fixes the order of strings. Of sentences that stand in `train` again with other tags,
+    `duplicates` says which count.
     """
 
     tokens: str = "tokens"
     tags: str = "tags"
     columns: list[str] | None = None
     label_names: list[str] | None = None
+    duplicates: Duplicates = "first"
 
     kind = "tagged"
     rows = "sentences"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names(self.label_names)
+
     def prepare(self, read_labels: ReadLabels, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
-        splits, dropped = share_out(self, partial(self._read, cache))
+        splits, dropped = share_out(
+            self,
+            partial(self._read, cache),
+            duplicates=self.duplicates,
+            what="tags",
+            compare=_tags,
+        )
         splits = self.sized(splits)
         sentences = [sentence for rows in splits.values() for sentence in rows.labels]
         tags = [tag for _, tags in sentences for tag in tags]
@@ -48,7 +63,7 @@ class TaggedText(Texts):
             for sentence in words:
                 labels.append(ids[begun : begun + len(sentence)].tolist())
                 begun += len(sentence)
-            write_split(out / name, rows.texts, None, labels, words=words)
+            write_split(out / name, rows.texts, None, labels, rows.numbers, words=words)
         write_json(out / "labels.json", asdict(space))
         counts = self.counted(splits)
         say_dropped("sentences", dropped)
@@ -64,19 +79,27 @@ class TaggedText(Texts):
                     f"data.where: {spec} is a column file, of which all is read; unset it"
                 )
             found = list(self._of_column_file(path, f"{key} = {spec}"))
+            numbers: Sequence[int] = range(len(found))
         else:
             columns = {"data.tokens": self.tokens, "data.tags": self.tags}
             where = self.where if role == "train" else None
             table = read_table(
                 spec, key=key, split=role, cache=cache, columns=columns, texts=columns, where=where
             )
-            found = self._of_table(keep_rows(table, where, key="data.where", spec=spec), spec)
-        kept = [(words, tags) for words, tags in found if words]
+            numbers = matching_rows(table, where, key="data.where", spec=spec)
+            found = self._of_table(table.select(numbers), spec)
+        there = [place for place, (words, _) in enumerate(found) if words]
+        kept = [found[place] for place in there]
         if len(kept) < len(found):
             dropped[f"empty ({role})"] = len(found) - len(kept)
         if not kept:
             raise DataError(f"{key} = {spec}: no sentence in it")
-        return Rows([" ".join(words) for words, _ in kept], None, kept)
+        return Rows(
+            [" ".join(words) for words, _ in kept],
+            None,
+            kept,
+            numbers=[numbers[place] + 1 for place in there],
+        )
 
     def _of_table(self, table: Table, spec: str) -> list[tuple[list[str], list[Any]]]:
         found = []
@@ -129,3 +152,8 @@ class TaggedText(Texts):
                     f"data.tokens = {self.tokens} and data.tags = {self.tags} ask for"
                 )
         return self.columns.index(self.tokens), self.columns.index(self.tags)
+
+
+def _tags(sentence: tuple[list[str], list[Any]]) -> str:
+    """The tags of a sentence, to be compared."""
+    return " ".join(map(str, sentence[1]))

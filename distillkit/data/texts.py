@@ -1,6 +1,6 @@
 """Where the splits of a run's text come from: what all kinds of text share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from distillkit.constraints import Fraction, PositiveInt
 from distillkit.data.rows import Rows
 from distillkit.data.sources import identity
 from distillkit.data.splits import unit_hash
-from distillkit.errors import ConfigError
+from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 from distillkit.records import LabelSpace
 
@@ -62,10 +62,28 @@ class Texts:
         how = {k: v for k, v in asdict(self).items() if k not in specs}
         return {"kind": type(self).__name__, "sources": sources, **how}
 
-    def sized(self, splits: dict[str, Rows]) -> dict[str, Rows]:
-        """So many rows of each split as are asked for."""
-        sizes = {"train": self.train_size}
-        return {name: _chosen(r, sizes.get(name, self.held_out_size)) for name, r in splits.items()}
+    def sized(
+        self, splits: dict[str, Rows], *, strata: Callable[[Any], Collection[Any]] | None = None
+    ) -> dict[str, Rows]:
+        """So many rows of each split as are asked for; to train on, some of each of the `strata`.
+
+        Raises `DataError` where a class could have no row to train on.
+        """
+        classes = None
+        if strata and self.train_size:
+            classes = [strata(label) for label in splits["train"].labels]
+            number = len({each for of_row in classes for each in of_row})
+            if self.train_size < number:
+                raise DataError(
+                    f"data.train_size = {self.train_size}: there are {number:,} classes, and each "
+                    f"needs a row to train on; give {number} or more"
+                )
+        return {
+            name: _chosen(rows, self.train_size, classes)
+            if name == "train"
+            else _chosen(rows, self.held_out_size)
+            for name, rows in splits.items()
+        }
 
     def counted(self, splits: dict[str, Rows]) -> dict[str, int]:
         """How many rows each split has; said, too."""
@@ -74,8 +92,20 @@ class Texts:
         return counts
 
 
-def _chosen(rows: Rows, size: int | None) -> Rows:
+def _chosen(rows: Rows, size: int | None, classes: Sequence[Collection[Any]] | None = None) -> Rows:
+    """So many rows, the first in the order of the hash of their text.
+
+    Before all others stands the first row of each of the `classes` [rows].
+    """
     if size is None or size >= len(rows.texts):
         return rows
     ranked = sorted(range(len(rows.texts)), key=lambda i: unit_hash(f"size\x1f{rows.texts[i]}"))
+    if classes:
+        met: set[Any] = set()
+        leads = set()
+        for row in ranked:
+            if not met.issuperset(classes[row]):
+                met.update(classes[row])
+                leads.add(row)
+        ranked.sort(key=lambda row: row not in leads)
     return rows.take(sorted(ranked[:size]))

@@ -25,7 +25,7 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 2, "task": type(task).__name__, **data.labelled_inputs()}
+        return {"version": 3, "task": type(task).__name__, **data.labelled_inputs()}
     return {"version": 2, **data.labelled_inputs()}
 
 
@@ -67,7 +67,9 @@ def make_labelled(data: Data, task: Task, *, cache: Path, out: Path) -> dict[str
         return prepare_documents(data, cache=cache, out=out)
     assert isinstance(task, SequenceTask)
     if isinstance(data, TextData):
-        return prepare_labelled(data, task.read_labels, cache=cache, out=out)
+        return prepare_labelled(
+            data, task.read_labels, distribution=task.distribution, cache=cache, out=out
+        )
     return data.prepare(task.read_labels, cache=cache, out=out)
 
 

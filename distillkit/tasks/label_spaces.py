@@ -1,7 +1,9 @@
-"""The order of class labels: read from the data, by name wherever there are names."""
+"""The order of class labels: text as it is written, matched by name wherever there are names."""
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,88 +12,148 @@ import numpy as np
 from distillkit.errors import DataError
 from distillkit.progress import warn
 from distillkit.records import LabelSpace
+from distillkit.wording import brief, listed
 
-WHOLE = re.compile(r"[+-]?[0-9]{1,15}(?:\.0+)?")
-NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-MANY = 1000  # more class names than this are almost surely a real value or an id
+MANY = 1000  # classes; more are almost surely a real value or an id, so they are warned of
+OWN = 0.8  # classes a row; with more of them nearly each row has a label of its own
+FEW_ROWS = 10  # which tell nothing of how many classes there will be
+SHOWN = 5  # groups of near-equal names in a message
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0+)?")
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_TRUTH = {"false": 0, "true": 1}
+_VARIANTS = {chr(code) for code in range(0xFE00, 0xFE10)}  # how a character is drawn
+_SEPARATORS = re.compile(r"[\s_\-./\\:;,'\"()\[\]{}!?]+")
 
 
 def read_classes(
-    values: Sequence[Any], names: list[str] | None = None, *, key: str = "data.label"
+    values: Sequence[Any],
+    names: list[str] | None = None,
+    *,
+    key: str = "data.label",
+    fewest: int = 2,
 ) -> tuple[LabelSpace, np.ndarray]:
     """The label space of all label values, and the values as class ids [values].
 
-    Values are text, as written: 01 and 1 are two classes. Where all spell whole numbers they are
-    put in numeric order, else in alphabetical order; `names` names the classes 0, 1, … of numbers,
-    or fixes the order of strings. Raises `DataError` for fewer than two classes, and for values
-    that `names` does not have.
+    Labels are text as written: 01 and 1 are two classes. Whole numbers are put in numeric order,
+    others in alphabetical order; `names` fixes the order of labels that are among them, or names
+    the numbers 0, 1, … Raises `DataError` for classes fewer than the `fewest`, for values that
+    `names` does not have, and where nearly each row has a label of its own.
     """
-    listed = next((v for v in values if isinstance(v, (list, tuple, dict))), None)
-    if listed is not None:
+    collection = next((v for v in values if isinstance(v, (list, tuple, dict))), None)
+    if collection is not None:
         raise DataError(
-            f"{key}: holds {str(listed)[:60]}, which is no single label; several labels a text are "
-            "for task=multi_label"
+            f"{key}: holds {brief(collection, 60)}, which is no single label; several labels a "
+            "text are for task=multi_label"
         )
-    distinct = set(values)
-    if len(distinct) < 2:
+    texts = [value if isinstance(value, str) else str(value) for value in values]
+    counts = Counter(texts)
+    if len(counts) < fewest:
         raise DataError(
-            f"{key}: every row has the label {next(iter(distinct), None)!r}; a "
+            f"{key}: every row has the label {brief(next(iter(counts), None), 60)!r}; a "
             "classifier needs two classes or more"
         )
-    found = sorted({str(v) for v in distinct})
-    if len(found) > MANY:
+    check_many(counts, len(texts), key)
+    space, ids = named_classes(counts, names) if names else found_classes(counts)
+    report_near_equal(counts, key)
+    return space, np.array([ids[text] for text in texts], dtype=np.int64)
+
+
+def found_classes(found: Collection[str]) -> tuple[LabelSpace, dict[str, int]]:
+    """The label space of the labels that the data has, and each one's place in it."""
+    numbers = whole_numbers(found)
+    ordered = sorted(found, key=lambda name: (numbers[name], name) if numbers else (0, name))
+    space = LabelSpace(tuple(ordered), numeric=is_numeric(numbers))
+    return space, {name: place for place, name in enumerate(ordered)}
+
+
+def named_classes(
+    found: Collection[str], names: Sequence[str]
+) -> tuple[LabelSpace, dict[str, int]]:
+    """The label space of given names, and the place in it of each label that the data has."""
+    places = {name: place for place, name in enumerate(names)}
+    missing = sorted(name for name in found if name not in places)
+    if not missing:
+        return LabelSpace(tuple(names), is_numeric(whole_numbers(names))), places
+    shown = f"data.label_names = [{listed(names)}]"
+    numbers = whole_numbers(found)
+    if not numbers:
+        raise DataError(f"{shown}: the data also has {listed(missing, most=8)}")
+    low, high = min(numbers.values()), max(numbers.values())
+    if low < 0 or high >= len(names):
         raise DataError(
-            f"{key}: {len(found):,} different labels; is this the right column? (Real values are "
-            "for task=regression loss=logit_mse)"
+            f"{shown}: names the labels 0 to {len(names) - 1}, but the data has {low} to {high}"
         )
-    whole = all(WHOLE.fullmatch(v) for v in found)
-    if whole and not (names and set(found) <= set(names)):
-        return _numbers(values, found, names, key)
-    if names:
-        unknown = [v for v in found if v not in names]
-        if unknown:
-            raise DataError(
-                f"data.label_names = [{', '.join(names)}]: the data also has "
-                f"{', '.join(unknown[:8])}"
-            )
-    _warn_of_real_values(found, key)
-    space = LabelSpace(tuple(names or found))
-    ids = {name: i for i, name in enumerate(space.names)}
-    return space, _encoded(values, ids)
+    ordered = sorted(numbers, key=lambda name: (numbers[name], name))
+    twice = next((pair for pair in pairwise(ordered) if numbers[pair[0]] == numbers[pair[1]]), None)
+    if twice:
+        raise DataError(
+            f"{shown}: {' and '.join(twice)} in the data would both be "
+            f"{brief(names[numbers[twice[0]]], 40)}; write the labels one way"
+        )
+    return LabelSpace(tuple(names), numeric=True), numbers
 
 
-def _encoded(values: Sequence[Any], ids: dict[str, int]) -> np.ndarray:
-    return np.array([ids[str(v)] for v in values], dtype=np.int64)
+def whole_numbers(names: Collection[str]) -> dict[str, int]:
+    """What the names mean where all are whole numbers, or false and true; else nothing."""
+    if names and all(_NUMBER.fullmatch(name) for name in names):
+        return {name: int(name.partition(".")[0]) for name in names}
+    if len(names) == 2 and {name.casefold() for name in names} == _TRUTH.keys():
+        return {name: _TRUTH[name.casefold()] for name in names}
+    return {}
 
 
-def _warn_of_real_values(found: Sequence[str], key: str) -> None:
-    real = next((text for text in found if not WHOLE.fullmatch(text)), None)
-    if real is not None and all(NUMBER.fullmatch(text) for text in found):
+def is_numeric(numbers: Mapping[str, int]) -> bool:
+    """Whether the names are numbers of which no two are the same."""
+    return bool(numbers) and len(set(numbers.values())) == len(numbers)
+
+
+def check_many(counts: Mapping[str, int], rows: int, key: str) -> None:
+    """Raise `DataError` where nearly each row has a label of its own; warn of very many labels."""
+    number, real = len(counts), all(_REAL.fullmatch(name) for name in counts)
+    few = ", ".join(repr(brief(name, 30)) for name in list(counts)[:3])
+    if rows >= FEW_ROWS and number > OWN * rows:
+        hint = (
+            "a real value takes task=regression loss=logit_mse"
+            if real
+            else "is this the right column?"
+        )
+        raise DataError(
+            f"{key}: {number:,} different labels in {rows:,} rows, as {few}: nearly each row has "
+            f"one of its own; {hint}"
+        )
+    if real and not all(_NUMBER.fullmatch(name) for name in counts):
         warn(
-            f"{key}: {len(found)} classes that are spelt as real values, as {real}; for regression "
-            "choose task=regression loss=logit_mse"
+            f"{key}: its {number:,} classes are numbers with decimals, as {few}; a real value "
+            "takes task=regression loss=logit_mse"
         )
+    elif number > MANY:
+        warn(f"{key}: {number:,} classes, as {few}; is this the right column?")
 
 
-def _numbers(
-    values: Sequence[Any], found: Sequence[str], names: list[str] | None, key: str
-) -> tuple[LabelSpace, np.ndarray]:
-    """Classes that are spelt as whole numbers; with `names`, a number is a place among them."""
-    order = sorted(found, key=lambda text: (int(float(text)), text))
-    if not names:
-        ids = {text: i for i, text in enumerate(order)}
-        return LabelSpace(tuple(order), numeric=True), _encoded(values, ids)
-    ids = {text: int(float(text)) for text in order}
-    first, last = ids[order[0]], ids[order[-1]]
-    if first < 0 or last >= len(names):
-        raise DataError(
-            f"data.label_names = [{', '.join(names)}]: names the labels 0 to {len(names) - 1}, "
-            f"but the data has {order[0]} to {order[-1]}"
-        )
-    same = [texts for texts in pairwise(order) if len({ids[t] for t in texts}) < 2]
-    if same:
-        raise DataError(
-            f"data.label_names = [{', '.join(names)}]: {' and '.join(same[0])} in the data would "
-            f"both be {names[ids[same[0][0]]]}; write the labels one way"
-        )
-    return LabelSpace(tuple(names), numeric=True), _encoded(values, ids)
+def report_near_equal(counts: Mapping[str, int], key: str) -> None:
+    """Warn of labels that differ by case, blanks, punctuation or encoding alone."""
+    alike: dict[str, list[str]] = {}
+    for name in counts:
+        alike.setdefault(folded_name(name), []).append(name)
+    groups = [names for names in alike.values() if len(names) > 1]
+    if not groups:
+        return
+    shown = "; ".join(
+        " and ".join(f"{brief(name, 40)!r} ({counts[name]:,})" for name in sorted(names)[:SHOWN])
+        for names in groups[:SHOWN]
+    )
+    more = f"; and {len(groups) - SHOWN:,} more" if len(groups) > SHOWN else ""
+    warn(
+        f"{key}: labels that are nearly equal are classes of their own: {shown}{more}; mend the "
+        "file if they are the same"
+    )
+
+
+def folded_name(name: str) -> str:
+    """A label without what a reader passes over: case, blanks, marks, compatible characters."""
+    if _REAL.fullmatch(name):
+        return f"number {float(name):.17g}"
+    text = unicodedata.normalize("NFKC", name).casefold()
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf" and c not in _VARIANTS)
+    return _SEPARATORS.sub("", text) or text or name  # ":)" is nothing but such marks

@@ -1,15 +1,19 @@
 """Models with labels in Hugging Face format: loaded safely, quietly, labels matched by name."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from distillkit.errors import ModelError
+from distillkit.progress import say
 from distillkit.records import LabelSpace
 from distillkit.tasks.folders import check_folder, check_tokenizer_files
+from distillkit.tasks.label_spaces import whole_numbers
 from distillkit.tasks.loading import one_line, quiet
 from distillkit.tasks.task import Loaded, SavedModel
 from distillkit.tasks.vocabularies import check_has_words
+from distillkit.wording import listed
 
 TEXTS = "AutoModelForSequenceClassification"
 
@@ -171,28 +175,45 @@ def label_order(
     """Where each label of the data stands among the model's outputs, [classes].
 
     Matched by name (`given` names the model's outputs where its config does not), never by
-    position; LABEL_i is the number i. Raises `ModelError` that names both sets.
+    position; by name without regard to case only where that leaves no doubt. LABEL_i is the number
+    i. Raises `ModelError` that names both sets.
     """
     outputs = int(model.config.num_labels)
     if not labels.names:
         if outputs != 1:
             raise ModelError(f"{key}: it has {outputs} outputs, but the label is one real value")
         return np.zeros(1, np.int64)
-    theirs = given or [str(model.config.id2label[i]) for i in range(outputs)]
-    places = {name.casefold(): i for i, name in enumerate(theirs)}
-    if labels.numeric and all(name.startswith("LABEL_") for name in theirs):
-        places = {name.casefold(): i for i, name in enumerate(labels.names)}
-    if len(theirs) == outputs == labels.outputs and {n.casefold() for n in labels.names} == set(
-        places
-    ):
-        return np.array([places[name.casefold()] for name in labels.names], np.int64)
+    theirs = given or [str(model.config.id2label.get(i, f"LABEL_{i}")) for i in range(outputs)]
+    if len(theirs) == outputs == labels.outputs:
+        for ours, other in _readings(list(labels.names), theirs, numeric=labels.numeric):
+            places = {name: place for place, name in enumerate(other)}
+            if len(places) == outputs and places.keys() == set(ours):
+                return np.array([places[name] for name in ours], np.int64)
+        if labels.numeric and set(theirs) == {f"LABEL_{i}" for i in range(outputs)}:
+            return _numbered(list(labels.names), theirs, key=key)
     raise ModelError(
-        f"{key}: its labels are {_some(theirs)}, but the data's are {_some(list(labels.names))}; "
+        f"{key}: its labels are [{listed(theirs)}], but the data's are [{listed(labels.names)}]; "
         "name its outputs in their order with teacher.labels=[…], or the data's with "
         "data.label_names=[…]"
     )
 
 
-def _some(names: list[str], most: int = 10) -> str:
-    shown = ", ".join(names[:most])
-    return f"[{shown}, … {len(names)} in all]" if len(names) > most else f"[{shown}]"
+def _readings(
+    ours: list[str], theirs: list[str], *, numeric: bool
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The data's names and the model's as they are compared: the surest way first."""
+    yield ours, theirs
+    yield [name.casefold() for name in ours], [name.casefold() for name in theirs]
+    numbers = whole_numbers(ours) if numeric else {}
+    yield [f"LABEL_{numbers.get(name)}" for name in ours], theirs
+
+
+def _numbered(ours: list[str], theirs: list[str], *, key: str) -> np.ndarray:
+    """Labels that are numbers, or names of 0, 1, …, in their order: LABEL_0 is the first."""
+    if whole_numbers(ours):
+        say(
+            f"{key}: its labels have no names but LABEL_0, …, and are taken for the data's in "
+            f"their order: {listed(ours)}; teacher.labels=[…] names them otherwise"
+        )
+    places = {int(name.removeprefix("LABEL_")): place for place, name in enumerate(theirs)}
+    return np.array([places[rank] for rank in range(len(ours))], np.int64)

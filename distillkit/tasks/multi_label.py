@@ -17,6 +17,7 @@ from distillkit.records import Distribution, LabelSpace
 from distillkit.tasks.label_spaces import read_classes
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
+from distillkit.wording import brief
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,25 @@ class MultiLabel(SequenceTask):
     def read_labels(
         self, values: Sequence[Any], names: list[str] | None = None
     ) -> tuple[LabelSpace, np.ndarray]:
-        """The label space of all labels, and which hold, int64 [rows, labels] of 0 and 1."""
+        """The label space of all labels, and which hold, int64 [rows, labels] of 0 and 1.
+
+        A text may have none.
+        """
         single = next((v for v in values if not isinstance(v, (list, tuple))), None)
         if single is not None:
             raise DataError(
-                f"data.label: holds {single!r}, which is no list of labels; write lists, or set "
-                "data.label_separator to what stands between the labels of a text (one label a "
-                "text is for task=classification)"
+                f"data.label: holds {brief(single, 60)!r}, which is no list of labels; write "
+                "lists, set data.label_separator to what stands between the labels of a text, or "
+                "name 0/1 columns with data.label=[…] (one label a text is for "
+                "task=classification)"
             )
-        space, ids = read_classes([label for row in values for label in row], names)
+        flat = [label for row in values for label in row]
+        if names and len(names) < 2:
+            raise DataError(
+                f"data.label: {brief(names[0], 60)} is the only label; whether one holds is for "
+                "task=classification"
+            )
+        space, ids = read_classes(flat, names, fewest=1 if names else 2)
         rows = np.repeat(np.arange(len(values)), [len(row) for row in values])
         holds = np.zeros((len(values), space.outputs), np.int64)
         holds[rows, ids] = 1

@@ -1,5 +1,7 @@
 """Regression: one real label a text or a pair."""
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +15,9 @@ from distillkit.metrics import task as scores
 from distillkit.records import Distribution, LabelSpace
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
+from distillkit.wording import brief
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,13 @@ class Regression(SequenceTask):
         """An empty label space, and the values as float64 [rows]; raises `DataError` for words."""
         if names:
             raise DataError("data.label_names: a real-valued label has no names; set it to null")
-        numbers = np.array([_number(v) for v in values])
-        if not np.isfinite(numbers).all():
+        wrong = next((v for v in values if not _is_number(v)), None)
+        if wrong is not None:
             raise DataError(
-                f"data.label: holds {numbers[~np.isfinite(numbers)][0]}, which is no finite number"
+                f"data.label: holds {brief(wrong, 60)!r}, which is no finite number; for classes "
+                "choose task=classification"
             )
+        numbers = np.array([float(v) for v in values])
         if len(numbers) and np.ptp(numbers) == 0:
             raise DataError(
                 f"data.label: every row has the value {numbers[0]}; nothing can be learnt"
@@ -62,11 +69,8 @@ class Regression(SequenceTask):
         return scores.regression_scores(outcomes[:, 0], outcomes[:, 1])
 
 
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"data.label: holds {str(value)[:60]!r}, which is no number; for classes choose "
-            "task=classification"
-        ) from error
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, or text that spells one."""
+    if isinstance(value, str):
+        return bool(_NUMBER.fullmatch(value.strip())) and math.isfinite(float(value))
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -81,7 +81,10 @@ def test_multi_label(distillkit: Distillkit, several: list[str], tmp_path: Path)
         (["loss=forward_kl"], "multi_label takes loss=bernoulli_kl or loss=logit_mse"),
         (["targets=top_k", "targets.codec.k=2"], "with targets=last_hidden or targets=stored"),
         (["task=classification"], "loss = BernoulliKL: takes each output by itself"),
-        (["data.label_separator=null"], "which is no list of labels; write lists, or set data.la"),
+        (
+            ["data.label_separator=null"],
+            "which is no list of labels; write lists, set data.label_s",
+        ),
         (["task=token_classification"], "data: TextData is not for TokenClassification; choose d"),
     ],
 )

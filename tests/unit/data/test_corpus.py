@@ -36,7 +36,13 @@ def prepare(tmp_path: Path) -> Prepare:
         data = TextData(**usual | {k: as_spec(v) for k, v in settings.items()})
         out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
         out.mkdir()
-        facts = prepare_labelled(data, task.read_labels, cache=tmp_path / "cache", out=out)
+        facts = prepare_labelled(
+            data,
+            task.read_labels,
+            distribution=task.distribution,
+            cache=tmp_path / "cache",
+            out=out,
+        )
         return Corpus.open(out, None), facts
 
     return call
@@ -186,11 +192,10 @@ def test_test_comes_before_validation_before_train(
         validation=table(ROWS[:40], name="validation.csv"),
         test=table(ROWS[20:60] + ROWS[20:25], name="test.csv"),
     )
-    assert texts(corpus, "test") == [text for text, _ in ROWS[20:60]]
+    assert texts(corpus, "test") == [text for text, _ in ROWS[20:60] + ROWS[20:25]]
     assert texts(corpus, "validation") == [text for text, _ in ROWS[:20]]
     assert texts(corpus, "train") == [text for text, _ in ROWS[60:]]
     assert facts["dropped"] == {
-        "duplicate (test)": 5,
         "validation rows also in test": 20,
         "train rows also held out": 60,
     }

@@ -18,7 +18,14 @@ SHARES: dict[str, Any] = {"validation_fraction": 0.2, "test_fraction": 0.2}
 
 def every(folder: Path, data: TextData) -> dict[str, list[str]]:
     """text -> its labels, over all splits."""
-    prepare_labelled(data, MultiLabel().read_labels, cache=folder / "cache", out=folder / "out")
+    task = MultiLabel()
+    prepare_labelled(
+        data,
+        task.read_labels,
+        distribution=task.distribution,
+        cache=folder / "cache",
+        out=folder / "out",
+    )
     corpus = Corpus.open(folder / "out", None)
     found = {}
     for name in ("train", "validation", "test"):

@@ -192,3 +192,56 @@ def test_a_real_label_needs_one_output() -> None:
     assert label_order(Outputs("LABEL_0"), LabelSpace(()), key="k").tolist() == [0]
     with pytest.raises(ModelError, match="2 outputs, but the label is one real value"):
         label_order(Outputs("a", "b"), LabelSpace(()), key="k")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "order"),
+    [
+        # by case alone: each its own
+        (("pos", "Pos"), LabelSpace(("Pos", "pos")), [1, 0]),
+        (("POS", "neg"), LabelSpace(("neg", "pos")), [1, 0]),
+        (("LABEL_1", "LABEL_0"), LabelSpace(("0", "1"), numeric=True), [1, 0]),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("1", "0"), numeric=True), [1, 0]),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("False", "True"), numeric=True), [0, 1]),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("LABEL_1", "LABEL_0")), [1, 0]),
+        (("LABEL_0", "LABEL_1"), LabelSpace(("0.0", "1.0"), numeric=True), [0, 1]),
+    ],
+)
+def test_names_are_matched_exactly_first(
+    theirs: tuple[str, ...], ours: LabelSpace, order: list[int]
+) -> None:
+    assert label_order(Outputs(*theirs), ours, key="k").tolist() == order
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (("POS", "neg"), LabelSpace(("Pos", "pos"))),
+        (("POS", "pos", "neg"), LabelSpace(("Pos", "pos", "neg"))),
+        (("a", "a"), LabelSpace(("a", "b"))),
+        (("LABEL_1", "LABEL_2"), LabelSpace(("0", "1"), numeric=True)),
+        (("1", "2"), LabelSpace(("01", "02"), numeric=True)),
+    ],
+)
+def test_names_that_leave_a_doubt_are_refused(theirs: tuple[str, ...], ours: LabelSpace) -> None:
+    with pytest.raises(ModelError, match="but the data's are"):
+        label_order(Outputs(*theirs), ours, key="k")
+
+
+def test_numbers_from_one_on_have_their_order_and_it_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space = LabelSpace(("1", "2", "3"), numeric=True)
+    assert label_order(Outputs("LABEL_0", "LABEL_1", "LABEL_2"), space, key="k").tolist() == [
+        0,
+        1,
+        2,
+    ]
+    assert "taken for the data's in their order: 1, 2, 3" in capsys.readouterr().err
+
+
+def test_many_names_make_a_short_message() -> None:
+    ours = LabelSpace(tuple(f"a rather long name of intent {i}" for i in range(150)))
+    with pytest.raises(ModelError) as caught:
+        label_order(Outputs(*(f"LABEL_{i}" for i in range(150))), ours, key="k")
+    assert len(str(caught.value)) < 800

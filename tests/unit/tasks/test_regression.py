@@ -12,19 +12,22 @@ from tests.tables import one_position_each
 
 
 def test_values_are_kept_in_float64() -> None:
-    space, values = Regression.read_labels([1, 2.5, True])
+    space, values = Regression.read_labels([1, 2.5, True, " -.5e1 "])
     assert (space.names, space.outputs) == ((), 1)
-    assert values.tolist() == [1.0, 2.5, 1.0]
+    assert values.tolist() == [1.0, 2.5, 1.0, -5.0]
     assert values.dtype == np.float64
 
 
 @pytest.mark.parametrize(
     ("values", "names", "said"),
     [
-        ([1.0, "good"], None, "'good', which is no number; for classes choose task=class"),
+        ([1.0, "good"], None, "'good', which is no finite number; for classes choose task=class"),
         ([1.0, 2.0], ["a"], "data.label_names: a real-valued label has no names"),
         ([3, 3.0], None, "every row has the value 3.0"),
-        ([1.0, float("inf")], None, "holds inf, which is no finite number"),
+        ([1.0, float("inf")], None, "holds 'inf', which is no finite number"),
+        (["1", "nan"], None, "holds 'nan', which is no finite number"),
+        (["1_000", "1"], None, "holds '1_000', which is no finite number"),
+        (["1", "1e999"], None, "holds '1e999', which is no finite number"),
     ],
 )
 def test_what_is_no_real_value_is_refused(

@@ -1,0 +1,100 @@
+"""Texts that stand in a source more than once, and the labels that they have there."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from distillkit.data.rows import Rows
+from distillkit.progress import warn
+from distillkit.wording import brief
+
+Duplicates = Literal["first", "majority", "drop"]
+EXAMPLES, SIDES = 3, 3  # texts in a message, and different labels of each
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Rows of distinct texts; how many rows were duplicates, and how many texts were dropped.
+
+    `contradicting` texts stood there with different labels.
+    """
+
+    rows: Rows
+    duplicates: int
+    dropped: int
+    contradicting: int
+
+
+def comparable(label: Any) -> str:
+    """A label as two are compared: several labels of a text have no order."""
+    if isinstance(label, list):
+        return "\x1f".join(sorted({str(v) for v in label}))
+    return str(label)
+
+
+def unique(
+    rows: Rows,
+    *,
+    choice: Duplicates | None = None,
+    what: str = "labels",
+    compare: Callable[[Any], str] = comparable,
+) -> Unique:
+    """One row of each text; of texts that have different labels, the one that `choice` says.
+
+    The first row's label, or the label that most rows have (the first of those that are level), or
+    no row at all; None: the first, and there is no setting for it. Labels are called `what` in the
+    message that counts such texts, and are the same where `compare` gives the same.
+    """
+    told = [compare(label) for label in rows.labels]
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(rows.normalised()):
+        places.setdefault(text, []).append(place)
+    chosen, contradicting, dropped = [], [], 0
+    for same in places.values():
+        taken = same[0]
+        if len(same) > 1 and len({told[i] for i in same}) > 1:
+            contradicting.append(same)
+            if choice == "drop":
+                dropped += len(same)
+                continue
+            if choice == "majority":
+                taken = _of_majority(told, same)
+        chosen.append(taken)
+    if contradicting:
+        warn(_message(rows, told, contradicting, choice, what))
+    gone = len(rows.texts) - len(chosen) - dropped
+    return Unique(rows.take(sorted(chosen)), gone, dropped, len(contradicting))
+
+
+def _of_majority(labels: Sequence[str], same: Sequence[int]) -> int:
+    """The first row with the label that most of the rows have."""
+    counts = Counter(labels[i] for i in same)  # in the order that they are met
+    most = counts.most_common(1)[0][0]
+    return next(i for i in same if labels[i] == most)
+
+
+def _message(
+    rows: Rows,
+    labels: Sequence[str],
+    contradicting: Sequence[Sequence[int]],
+    choice: Duplicates | None,
+    what: str,
+) -> str:
+    shown = []
+    for same in contradicting[:EXAMPLES]:
+        first = {labels[i]: i for i in reversed(same)}
+        sides = [
+            f"{brief(labels[i].replace(chr(31), ', '), 40)} (row {rows.number(i):,})"
+            for i in sorted(first.values())[:SIDES]
+        ]
+        shown.append(f"{brief(rows.texts[same[0]], 50)!r} is {' and '.join(sides)}")
+    outcome = {
+        "majority": f"the {what} that most rows have are taken",
+        "drop": "none of these rows is taken",
+    }.get(choice or "", f"the {what} of the first row are taken")
+    choices = f" (data.duplicates = {choice}; first, majority or drop)" if choice else ""
+    return (
+        f"data: {len(contradicting):,} texts stand in {sum(map(len, contradicting)):,} training "
+        f"rows with different {what}: {'; '.join(shown)}; {outcome}{choices}"
+    )

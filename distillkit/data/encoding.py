@@ -1,0 +1,73 @@
+"""Labels of all splits as class ids, in one label space."""
+
+from collections.abc import Collection, Hashable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from distillkit.data.rows import Rows
+from distillkit.data.shares import Strata
+from distillkit.data.texts import ReadLabels
+from distillkit.errors import DataError
+from distillkit.progress import warn
+from distillkit.records import Distribution, LabelSpace
+from distillkit.wording import listed
+
+
+def strata_of(distribution: Distribution) -> Strata | None:
+    """label -> the classes whose shares of held-out rows are to be even; None for real values."""
+    if distribution == "real":
+        return None
+    return tuple if distribution == "bernoulli" else _one_class
+
+
+def _one_class(label: Any) -> Collection[Hashable]:
+    return (str(label),)  # what is no single label is for the task to refuse
+
+
+def class_places(label: Any) -> tuple[int, ...]:
+    """The classes of an encoded label: a class id, or [labels] of 0 and 1."""
+    return tuple(np.flatnonzero(label).tolist()) if np.ndim(label) else (int(label),)
+
+
+def encoded(
+    splits: dict[str, Rows], read_labels: ReadLabels, *, names: list[str] | None
+) -> tuple[LabelSpace, dict[str, Rows]]:
+    """The label space of all splits, and the splits with encoded labels.
+
+    `names` are the classes in their order, where the config gives them.
+    """
+    everything = [label for rows in splits.values() for label in rows.labels]
+    classes = splits["train"].classes or ()  # a data set that knows its classes says their order
+    found = {
+        each for label in everything for each in (label if isinstance(label, list) else [label])
+    }
+    ordered = [name for name in classes if name in found]
+    from_data = names is None and bool(ordered) and found <= set(ordered)
+    space, values = read_labels(everything, ordered if from_data else names)
+    if from_data and len(ordered) == len(classes):
+        space = replace(space, numeric=True)  # the class ids are 0, 1, …
+    result, begun = {}, 0
+    for name, rows in splits.items():
+        ended = begun + len(rows.texts)
+        result[name] = replace(rows, labels=list(values[begun:ended]))
+        begun = ended
+    return space, result
+
+
+def check_trained(train: Rows, space: LabelSpace, *, named: bool) -> None:
+    """Raise `DataError` for a class without a row to train on; warn where the config `named` it."""
+    trained = {place for label in train.labels for place in class_places(label)}
+    unseen = [name for i, name in enumerate(space.names) if i not in trained]
+    if not unseen:
+        return
+    if named:
+        warn(f"data.label: {listed(unseen, most=8)} stand in no training row and are not learnt")
+        return
+    seen = [name for i, name in enumerate(space.names) if i in trained]
+    raise DataError(
+        f"data.label: {listed(unseen, most=8)} stand in no training row; training has "
+        f"{listed(seen, most=8)}. Give more rows, other splits, or all classes as "
+        "data.label_names=[…]"
+    )

@@ -1,0 +1,130 @@
+"""Label columns before they become classes: blanks cut off, lists and 0/1 columns read."""
+
+import ast
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from distillkit.errors import ConfigError, DataError
+from distillkit.progress import say
+from distillkit.wording import brief, listed
+
+_HOLDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_HOLDS |= {"1.0": True, "t": True, "y": True, "0.0": False, "f": False, "n": False, "": False}
+
+
+def check_names(names: Sequence[str] | None, *, key: str = "data.label_names") -> None:
+    """Raise `ConfigError` for a name that is there twice, or is empty."""
+    twice = [name for place, name in enumerate(names or []) if name in (names or [])[:place]]
+    if twice:
+        raise ConfigError(
+            f"{key} = [{listed(names or [])}]: has {brief(twice[0], 60)!r} twice; each class needs "
+            "a name of its own"
+        )
+    if any(not name.strip() for name in names or []):
+        raise ConfigError(f"{key} = [{listed(names or [])}]: a name is empty")
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether nothing stands in a cell."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def without_blanks(labels: Iterable[Any], *, key: str) -> list[Any]:
+    """Labels without the blanks around them; how many had some is said."""
+    before = list(labels)
+    after = [
+        [_stripped(item) for item in label] if isinstance(label, list) else _stripped(label)
+        for label in before
+    ]
+    cut = sum(one != other for one, other in zip(before, after, strict=True))
+    if cut:
+        say(f"{key}: {cut:,} labels have blanks around them, which are cut off")
+    return after
+
+
+def _stripped(label: Any) -> Any:
+    return label.strip() if isinstance(label, str) else label
+
+
+def label_lists(
+    labels: Sequence[Any], *, separator: str | None, names: Sequence[str] | None, key: str
+) -> list[Any]:
+    """The labels of each text as a list; where there is nothing, no label.
+
+    Strings are cut at the `separator`; without one they are lists as JSON or Python writes them.
+    What is no list stays as it is, for the task to refuse.
+    """
+    lists = [_as_list(label, separator) for label in labels]
+    if names is None or len(names) > 1:
+        lists = _of_vectors(lists, names, key)
+    return [
+        [v for v in row if not is_nothing(v)] if isinstance(row, list) else row for row in lists
+    ]
+
+
+def _as_list(label: Any, separator: str | None) -> Any:
+    if is_nothing(label):
+        return []
+    if not isinstance(label, str):
+        return list(label) if isinstance(label, tuple) else label
+    if separator is not None:
+        return [part.strip() for part in label.split(separator)]
+    text = label.strip()
+    if text.startswith("[") and text.endswith("]"):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                found = read(text)
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+            if isinstance(found, list):
+                return [v if v is None else str(v).strip() for v in found]
+    return label
+
+
+def _of_vectors(lists: list[Any], names: Sequence[str] | None, key: str) -> list[Any]:
+    """Lists that are as long as each other, of 0 and 1 alone: which labels hold, each at its place.
+
+    Lists of class ids name none of them twice, so one that does is such a vector.
+    """
+    sizes = {len(row) if isinstance(row, list) else -1 for row in lists}
+    if len(sizes) != 1 or min(sizes) < 2:
+        return lists
+    if not all(str(v) in ("0", "1") for row in lists for v in row):
+        return lists
+    if all(len(set(map(str, row))) == len(row) for row in lists):
+        return lists
+    size = sizes.pop()
+    if names is not None and len(names) != size:
+        raise DataError(
+            f"{key}: its lists have {size} numbers of 0 and 1, one a label, and "
+            f"data.label_names = [{listed(names)}] has {len(names)} names"
+        )
+    say(f"{key}: each list holds 0 or 1 for each of {size} labels, in their order")
+    shown = names or [str(place) for place in range(size)]
+    return [[shown[i] for i, v in enumerate(row) if str(v) == "1"] for row in lists]
+
+
+def joined_columns(
+    columns: Mapping[str, Sequence[Any]], rows: Sequence[int], *, spec: str
+) -> list[list[str]]:
+    """The labels that hold for each text, out of one 0/1 column a label.
+
+    `rows` are the numbers of the rows in their source, for messages. Raises `DataError` for a value
+    that is neither.
+    """
+    found: list[list[str]] = [[] for _ in rows]
+    for name, values in columns.items():
+        for place, value in enumerate(values):
+            text = "" if is_nothing(value) else str(value).strip().casefold()
+            holds = _HOLDS.get(text)
+            if holds is None:
+                hint = "; -1 hides the labels of a benchmark's test split" if text == "-1" else ""
+                raise DataError(
+                    f"data.label = [{listed(columns)}]: {name} is {brief(value, 40)!r} in row "
+                    f"{rows[place]:,} of {spec}; a column that is one label holds 0 or 1 (false or "
+                    f"true, no or yes){hint}"
+                )
+            if holds:
+                found[place].append(name)
+    return found

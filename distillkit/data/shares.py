@@ -1,0 +1,128 @@
+"""A source's rows shared out into the splits: no text stands in two of them."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from distillkit.data.duplicates import Duplicates, comparable, unique
+from distillkit.data.rows import Rows
+from distillkit.data.splits import assign, normalise
+from distillkit.errors import DataError
+from distillkit.progress import say
+from distillkit.wording import listed
+
+Strata = Callable[[Any], Collection[Hashable]]  # a row's label -> the classes that it has
+
+
+class Sources(Protocol):
+    """Where the splits come from: `validation` and `test` may be shares of `train`."""
+
+    @property
+    def train(self) -> str:
+        """The source of the rows that splits are made of."""
+        ...
+
+    @property
+    def test(self) -> str | None:
+        """The source of the test split; None: a share of them."""
+        ...
+
+    @property
+    def validation_fraction(self) -> float:
+        """The share of them that becomes the validation split, where it has no source."""
+        ...
+
+    @property
+    def test_fraction(self) -> float:
+        """The share of them that becomes the test split, where it has no source."""
+        ...
+
+
+def share_out(
+    data: Sources,
+    read: Callable[[str, dict[str, int]], Rows],
+    *,
+    duplicates: Duplicates | None = None,
+    what: str = "labels",
+    compare: Callable[[Any], str] = comparable,
+    strata: Strata | None = None,
+) -> tuple[dict[str, Rows], dict[str, int]]:
+    """(the splits train, validation and test, what was dropped for which reason).
+
+    `read(role, dropped)` gives the rows of a source. No text stands in two splits, nor twice in
+    training; a validation or test source of its own keeps its duplicates, for all its rows are
+    scored. Of duplicates whose labels (called `what`) do not `compare` equal, `duplicates` says
+    which are taken. With `strata` each class has about its share of held-out rows.
+    """
+    dropped: dict[str, int] = {}
+    found = unique(read("train", dropped), choice=duplicates, what=what, compare=compare)
+    reasons = {"duplicate": found.duplicates, f"with different {what}": found.dropped}
+    held = {role: read(role, dropped) for role in ("validation", "test") if getattr(data, role)}
+    # whoever stands in a held-out split stands in no other: test before validation before train
+    taken: set[str] = set()
+    for name in ("test", "validation"):
+        if name in held:
+            held[name], reasons[f"{name} rows also in test"] = without(held[name], taken)
+            taken |= set(held[name].normalised())
+    rows, reasons["train rows also held out"] = without(found.rows, taken)
+    dropped |= {reason: count for reason, count in reasons.items() if count}
+    splits = _shared(data, rows, held, strata)
+    for name, part in splits.items():
+        if not part.texts and name in held:
+            raise DataError(
+                f"data.{name} = {getattr(data, name)}: each of its rows stands in data.test = "
+                f"{data.test}, too; give another file, or null: a share of data.train"
+            )
+        if not part.texts:
+            raise DataError(
+                f"data: the {name} split is empty ({len(rows.texts)} rows of {data.train} were "
+                f"to be shared out); give data.{name}, other fractions, or more rows"
+            )
+    return splits, dropped
+
+
+def _shared(
+    data: Sources, rows: Rows, held: Mapping[str, Rows], strata: Strata | None
+) -> dict[str, Rows]:
+    """The splits: `held` ones as they are, and shares of the rows."""
+    fractions = {
+        name: 0.0 if name in held else fraction
+        for name, fraction in (
+            ("validation", data.validation_fraction),
+            ("test", data.test_fraction),
+        )
+    }
+    classes = [tuple(dict.fromkeys(strata(label))) for label in rows.labels] if strata else None
+    places = assign(
+        rows.normalised() if rows.groups is None else [normalise(group) for group in rows.groups],
+        validation_fraction=fractions["validation"],
+        test_fraction=fractions["test"],
+        strata=classes,
+    )
+    for name, fraction in fractions.items():
+        if classes and fraction and len(places[name]):
+            _say_absent(classes, places[name], name)
+    return {
+        name: held[name] if name in held else rows.take(places[name])
+        for name in ("train", "validation", "test")
+    }
+
+
+def _say_absent(classes: Sequence[Collection[Hashable]], places: np.ndarray, name: str) -> None:
+    """Say which classes have too few rows for one of them to be held out."""
+    counts = Counter(each for of_row in classes for each in of_row)
+    there = {each for place in places for each in classes[place]}
+    absent = [f"{each} ({n:,})" for each, n in sorted(counts.items(), key=str) if each not in there]
+    if absent:
+        say(
+            f"data: {len(absent):,} of {len(counts):,} classes have too few rows for the {name} "
+            f"split, which has none of theirs: {listed(absent, most=8)}"
+        )
+
+
+def without(rows: Rows, taken: set[str]) -> tuple[Rows, int]:
+    """The rows whose text is not `taken`, and how many were."""
+    places = [i for i, text in enumerate(rows.normalised()) if text not in taken]
+    return rows.take(places), len(rows.texts) - len(places)
