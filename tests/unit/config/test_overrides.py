@@ -51,9 +51,15 @@ def test_a_fault_is_said_in_one_line(faults: Faults, word: str, fault: str) -> N
     assert "\n" not in said
 
 
-def test_where_no_name_is_near_all_are_listed(faults: Faults) -> None:
+def test_where_no_name_is_near_some_are_listed_and_what_lists_all(faults: Faults) -> None:
     (said,) = faults("loss=mse")
-    assert f"it takes {', '.join(groups()['loss'])}" in said
+    assert "logit_mse" in said
+    assert f"… {len(groups()['loss'])} in all (`distillkit train --help` lists them)" in said
+    (said,) = faults("loss=forwrd_kl")
+    assert "did you mean forward_kl? (`distillkit train --help` lists them)" in said
+    (said,) = faults("recipe=xyz")
+    assert said.endswith("in all (`distillkit recipes` lists them)")
+    assert len(said) < 250
     (said,) = faults("loss.x=1")
     assert "it takes temperature, soft_weight, hard_weight, scale_by_t2, reduction" in said
 
