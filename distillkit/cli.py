@@ -84,10 +84,11 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     from distillkit.config.compose import register_recipes
 
     options, given, folder = usage.split_options(words)
+    if any(word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given):
+        sys.path.append(str(Path.cwd()))  # a module beside the run, after all that is installed
     if any(option.split("=")[0] in HYDRA_OPTIONS for option in options):
         register_recipes(folder, given)
-        given = [f"+{word}" if word.startswith("recipe=") else word for word in given]
-        _hydra(command, [*options, *given])
+        _hydra(command, [*options, *_shown(given, folder)])
         return
     given, of_phases = phases.gathered(given)
     checked = overrides.check(given, user_folder=folder)
@@ -100,7 +101,9 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
             "instead does not take it\n"
         )
     sweeps = "-m" in options or "--multirun" in options
-    settled = [*checked.overrides, *phases.written(declared, of_phases)]
+    # the defaults of a run in phases are each phase's own
+    defaults = [] if declared else checked.defaults
+    settled = [*checked.overrides, *defaults, *phases.written(declared, of_phases)]
     sweep_folder = None
     if sweeps:
         sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))
@@ -110,6 +113,17 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     _hydra(command, [*options, *settled])
     if sweep_folder is not None and command == "train":
         _load("distillkit.commands.report:report")(sweep_folder)
+
+
+def _shown(given: list[str], folder: Path | None) -> list[str]:
+    """The overrides of a config that is only looked at: one that is wrong is shown as it is."""
+    from distillkit.config import overrides
+
+    try:
+        checked = overrides.check(given, user_folder=folder)
+    except DistillkitError:
+        return [f"+{word}" if word.startswith("recipe=") else word for word in given]
+    return [*checked.overrides, *checked.defaults]
 
 
 def _sweep_folder(settled: list[str], run_name: str) -> Path:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from distillkit.commands import output
+from distillkit.commands import codec_choice, output
 from distillkit.config.build import refusal
 from distillkit.data import Data, Documents, MaskAndRefill
 from distillkit.data.sources import LocalSource, parse
@@ -14,28 +13,21 @@ from distillkit.engine.loop import check_batch_size, parameter_groups
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import HardLabelLoss, Loss
 from distillkit.progress import say
-from distillkit.records import KEY_BYTES, HardLabels, Outputs
 from distillkit.stages import corpus as corpora
 from distillkit.stages import harness
 from distillkit.students import PretrainedStudent, ScratchStudent
 from distillkit.targets import (
-    Draws,
+    AutoTargets,
     OnlineTargets,
-    Sampled,
     StoredTargets,
-    StoreManifest,
 )
 from distillkit.targets.average import no_hidden_states
-from distillkit.targets.codecs import from_settings
-from distillkit.targets.nucleus import Nucleus
-from distillkit.targets.packing import payload
 from distillkit.tasks import Task
 from distillkit.tasks.folders import check_folder
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
 
-TRIED = 256  # classes of the trial
 UNFIT = {  # why a loss does not fit what outputs mean, and what does
     "real": "a softmax over one real-valued output is constant; regression takes loss=logit_mse",
     "bernoulli": "a softmax has labels compete of which several may hold; multi_label takes "
@@ -56,26 +48,29 @@ def check_optimizer(road: "Road") -> None:
         raise refusal(road.cfg.optimizer, error, key="optimizer") from error
 
 
-def settled_targets(road: "Road") -> StoredTargets | OnlineTargets:
+def settled_targets(
+    road: "Road", targets: AutoTargets | StoredTargets | OnlineTargets
+) -> StoredTargets | OnlineTargets:
     """Where the soft targets come from, chosen where the loss leaves no choice.
 
     Raises `ConfigError` where a store was asked for that cannot hold what the loss looks at, and
     for what is no loss.
     """
-    targets, loss = road.targets, road.loss
+    loss = road.loss
     if not isinstance(loss, Loss):
         raise ConfigError(
             f"loss._target_ = {road.cfg.loss['_target_']}: no loss; a loss is derived from "
             "distillkit.losses.Loss"
         )
     if isinstance(targets, OnlineTargets) or not loss.looks_inside:
-        return targets
+        return codec_choice.chosen(road, targets)
     name = type(loss).__name__
-    asked = output.overrides().get("targets")
+    asked = output.overrides().get("targets", "auto")
+    asked = "" if asked == "auto" else asked
     wanted = bool(targets.path or asked)
     # the first token's states are as small as logits; those of all tokens are kept when asked for
     if loss.extent == "first" or (loss.extent == "last" and wanted):
-        return targets
+        return codec_choice.chosen(road, targets)
     if wanted:
         what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
         raise ConfigError(
@@ -164,27 +159,6 @@ def check_evaluation(road: "Road") -> None:
             "file cannot grant itself trust; give it on the command line"
         )
     harness.check_tasks(settings.harness, settings.harness_path)
-
-
-def check_loss(road: "Road") -> None:
-    """A loss that cannot be had from what the codec keeps, tried on one position."""
-    loss = road.loss
-    if not isinstance(road.targets, StoredTargets):
-        return
-    codec = road.targets.codec
-    if road.given_store:
-        codec = from_settings(StoreManifest.open(Path(road.given_store).expanduser()).codec)
-    if not loss.needs_teacher or not isinstance(codec, (Nucleus, Sampled)):
-        return
-    width = max(TRIED, getattr(codec, "k", 0))
-    one = np.ones(1, np.int64)
-    said = Outputs(torch.zeros(1, width))
-    picked = codec.pick(said, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), one))
-    kept = codec.decoder(Path(), width, torch.device("cpu"))(
-        payload(codec.encode(picked, one), one)
-    )
-    labels = HardLabels(torch.zeros(1).long(), torch.zeros(1).bool(), road.task.per_example)
-    loss(said, kept, labels)
 
 
 def check_sources(road: "Road") -> None:

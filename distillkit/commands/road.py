@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact, Workspace, fingerprint
-from distillkit.commands import checks, inside, roles
+from distillkit.commands import checks, codec_choice, inside, roles
 from distillkit.commands.roles import Role
 from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
 from distillkit.config.build import build
@@ -59,16 +59,16 @@ class Road:
         self.data: Data = build(cfg.data, key="data")
         self.augmentation: Augmentation = build(cfg.augmentation, key="augmentation")
         self.task: Task = build(cfg.task, key="task")
-        self.targets: StoredTargets | OnlineTargets = build(cfg.targets, key="targets")
         self.trainer: TrainSettings = build(cfg.trainer, key="trainer")
         self.evaluation: EvaluationSettings = build(cfg.evaluation, key="evaluation")
         self.loss: Any = build(cfg.loss, key="loss")
         self.optimizer: Callable[..., Any] = build(cfg.optimizer, key="optimizer", partial=True)
         self.schedule: Any = build(cfg.scheduler, key="scheduler")
-        self.targets = checks.settled_targets(self)
+        chosen = build(cfg.targets, key="targets")
+        self.targets: StoredTargets | OnlineTargets = checks.settled_targets(self, chosen)
         checks.check_optimizer(self)
         checks.check_fit(self)
-        checks.check_loss(self)
+        codec_choice.check_loss(self)
         checks.check_sources(self)
         register_architectures()  # last: transformers takes seconds to import
 

@@ -135,6 +135,8 @@ def convert(out: Path, path: Path, words: list[str]) -> None:
                 f"{word}: converting takes settings of targets alone, as targets=top_k "
                 "targets.codec.k=12"
             )
+    if not any(word.startswith("targets=") for word in words):
+        words = ["targets=stored", *words]  # of a store all logits can be kept, whatever the task
     settings = build(overrides.check(words).cfg.targets, key="targets")
     if settings.path:
         raise ConfigError(f"targets.path = {settings.path}: the store to convert is PATH; unset it")

@@ -1,16 +1,20 @@
 """The overrides of a command line, read one by one so that every fault is found at once."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from distillkit.config import task_defaults
 from distillkit.config.compose import Composer, composing, load_yaml, register_recipes
+from distillkit.config.keys import deepest, every_key, exists, holds
 from distillkit.config.paths import CONF, groups, recipe_files
 from distillkit.config.schema import (
+    MISSING,
     RUNTIME,
     mismatch,
     problems,
@@ -34,12 +38,14 @@ class Checked:
     """Overrides that Hydra will take as they stand, and the run's first config.
 
     `left_out` are settings of the recipe for a choice that the command line replaced, and that the
-    new choice does not take.
+    new choice does not take. `defaults` are overrides that the task brings; `cfg` has them, and of
+    a run in phases each phase has its own.
     """
 
     overrides: list[str]
     cfg: DictConfig
     left_out: list[str]
+    defaults: list[str]
 
 
 def check(words: list[str], *, user_folder: Path | None = None) -> Checked:
@@ -70,6 +76,7 @@ class _Check:
         targets = [o for o in values if self._sets_target(o)]
         left_out = self._left_out(choices)
         targets += [o for o in left_out if self._sets_target(o)]
+        unset = self._settings_of_replaced_classes(choices, targets)
         base = self._compose([self._first(o) for o in (*choices, *targets)])
         if base is None:
             raise ConfigError(self._lines())
@@ -83,7 +90,7 @@ class _Check:
             for alternative in self._alternatives(override)[1:]:
                 others = [self._first(o) for o in (*choices, *targets) if o is not override]
                 self._check_command_line_only(self._compose([*others, alternative]))
-        every = [*choices, *kept, *left_out]
+        every = [*choices, *kept, *left_out, *unset]
         first = [self._first(o) for o in every]
         # composing takes most of the time of a check
         cfg = self._checked(first, composed=base if len(every) == len(choices) else None)
@@ -93,8 +100,60 @@ class _Check:
                 self._checked([*others, alternative])
         if self.faults or cfg is None:
             raise ConfigError(self._lines())
+        defaults = task_defaults.of_task(cfg, self._explicit(choices))
+        cfg = (self._checked([*first, *defaults]) if defaults else cfg) or cfg
         words = [str(o.input_line) for o in every]
-        return Checked(words, cfg, [o.key_or_group for o in left_out])
+        return Checked(words, cfg, [o.key_or_group for o in left_out], defaults)
+
+    def _explicit(self, choices: list[Override]) -> set[str]:
+        """The keys that command line, recipe or a file of the user's set, not one of our files.
+
+        A choice of several that lack a temperature counts as the group set.
+        """
+        found = {o.key_or_group for o in self.parsed} - {o.key_or_group for o in choices}
+        found |= task_defaults.keys_of(self._recipe(choices))
+        for override in choices:
+            group = override.key_or_group
+            for choice in _choices(override):
+                path = self.user_folder and self.user_folder / group / f"{choice}.yaml"
+                if path and path.is_file():
+                    found |= task_defaults.keys_of(load_yaml(path), f"{group}.")
+                elif override.is_sweep_override() and group == "loss":
+                    settings = load_yaml(CONF / group / f"{choice}.yaml")
+                    found |= set() if "temperature" in settings else {group}
+        return found
+
+    def _recipe(self, choices: list[Override]) -> dict[str, Any]:
+        """The settings of the recipe that is chosen."""
+        chosen = [o for o in choices if o.key_or_group == "recipe" and not o.is_sweep_override()]
+        path = recipe_files(self.user_folder).get(str(chosen[0].value())) if chosen else None
+        return load_yaml(path) if path else {}
+
+    def _settings_of_replaced_classes(
+        self, choices: list[Override], targets: list[Override]
+    ) -> list[Override]:
+        """What deletes the settings of a group's file where the command line names another class.
+
+        `loss._target_=mine.Loss` in the place of forward_kl's has none of forward_kl's settings.
+        """
+        named = [o for o in targets if o in self.parsed and not o.is_sweep_override()]
+        if not named:
+            return []
+        chosen: Any = {}
+        with contextlib.suppress(Exception):  # what is wrong is said when all is composed
+            _, hydra = self.composer.compose([self._first(o) for o in choices])
+            chosen = hydra["runtime"]["choices"]
+        given = {o.key_or_group for o in self.parsed} | task_defaults.keys_of(self._recipe(choices))
+        words = []
+        for override in named:
+            group, target = override.key_or_group.partition(".")[0], str(override.value())
+            settings = self._settings(group, str(chosen.get(group)))
+            takes = _signature(OmegaConf.create({group: {"_target_": target}}), group)
+            if takes is None or settings.get("_target_") in (None, MISSING, target):
+                continue
+            names = settings if takes.open else takes.parameters
+            words += task_defaults.of_other_class(group, settings, names, given)
+        return self.parser.parse_overrides([f"~{key}" for key in words])
 
     def _lines(self) -> list[str]:
         return [f"{key}: {fault}" for key, fault in self.faults.items()]
@@ -151,15 +210,18 @@ class _Check:
         key = override.key_or_group
         if key.split(".")[0] == "hydra" or override.type != OverrideType.CHANGE:
             return override
-        if _exists(base, key):
+        if exists(base, key):
+            if not override.is_sweep_override() and isinstance(override.value(), dict):
+                # a mapping is merged, and may have new names: loss.weights={soft:1,hidden:2}
+                return self.parser.parse_overrides([f"++{override.input_line}"])[0]
             return override
         if "/" in key or "@" in key:
             self._fault(key, f"no such group; {nearest(key, self.groups, how=LISTED_BY['group'])}")
             return None
         if _takes(base, key):
             return self.parser.parse_overrides([f"++{override.input_line}"])[0]
-        keys = list(_keys(base))
-        group, name = _deepest(base, key)
+        keys = list(every_key(base))
+        group, name = deepest(base, key)
         last = key.rpartition(".")[2]
         near = [k for k in keys if k.rpartition(".")[2] == last and last]
         inside = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == group]
@@ -185,8 +247,7 @@ class _Check:
         has its own.
         """
         chosen = {o.key_or_group: o for o in choices if not o.is_sweep_override()}
-        path = "recipe" in chosen and recipe_files(self.user_folder).get(chosen["recipe"].value())
-        settings = load_yaml(path) if path else {}
+        settings = self._recipe(choices)
         given = {o.key_or_group for o in self.parsed}
         classes = {g: self._target(g, str(o.value())) for g, o in chosen.items()}
         classes |= {
@@ -213,10 +274,14 @@ class _Check:
 
     def _target(self, group: str, choice: str) -> str:
         """The class that a group's choice names."""
+        return str(self._settings(group, choice).get("_target_", ""))
+
+    def _settings(self, group: str, choice: str) -> dict[str, Any]:
+        """The settings of a group's choice, as its file has them."""
         folders = [folder for folder in (CONF, self.user_folder) if folder is not None]
         paths = [folder / group / f"{choice}.yaml" for folder in folders]
         found = next((path for path in paths if path.is_file()), None)
-        return str(load_yaml(found).get("_target_")) if found else ""
+        return load_yaml(found) if found else {}
 
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:
@@ -286,12 +351,12 @@ class _Check:
         chosen = {k.lstrip("+"): v for k, _, v in (o.partition("=") for o in overrides)}
         recipes = recipe_files(self.user_folder)
         recipe = recipes.get(chosen.get("recipe", ""))
-        if recipe and _inside(load_yaml(recipe), key.split(".")):
+        if recipe and holds(load_yaml(recipe), key.split(".")):
             return f" (in {recipe.parent.name}/{recipe.name})"
         group, _, rest = key.partition(".")
         for folder in (self.user_folder, CONF):
             path = folder and folder / group / f"{chosen.get(group, '')}.yaml"
-            if path and path.is_file() and _inside(load_yaml(path), rest.split(".")):
+            if path and path.is_file() and holds(load_yaml(path), rest.split(".")):
                 return f" (in {group}/{path.name})"
         return ""
 
@@ -323,30 +388,8 @@ def _one_line(error: Exception) -> str:
     return brief(error, 400)
 
 
-def _deepest(cfg: DictConfig, key: str) -> tuple[str, str]:
-    """The deepest part of a key that exists, and the first name in it that does not."""
-    parts = key.split(".")
-    known = 0
-    while known < len(parts) - 1 and _exists(cfg, ".".join(parts[: known + 1])):
-        known += 1
-    return ".".join(parts[:known]), parts[known]
-
-
 def _written(choice: Any) -> str:
     return str(choice.with_quotes() if isinstance(choice, QuotedString) else choice)
-
-
-def _exists(cfg: DictConfig, key: str) -> bool:
-    node: Any = cfg
-    for part in key.split("."):
-        # keys(): `in` denies a key whose value is yet missing (???)
-        if isinstance(node, DictConfig) and part in node.keys():  # noqa: SIM118
-            node = node._get_node(part)
-        elif isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
-            node = node._get_node(int(part))
-        else:
-            return False
-    return True
 
 
 def _takes(cfg: DictConfig, key: str) -> bool:
@@ -372,24 +415,6 @@ def _signature(cfg: DictConfig, group: str) -> Signature | None:
         return signature(str(node["_target_"]))
     except NotFound:
         return None
-
-
-def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
-    found = []
-    for name in map(str, cfg):
-        node = cfg._get_node(name)
-        found.append(f"{prefix}{name}")
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            found += _keys(node, f"{prefix}{name}.")
-    return [key for key in found if "_target_" not in key]
-
-
-def _inside(record: Any, path: list[str]) -> bool:
-    for part in path:
-        if not isinstance(record, dict) or part not in record:
-            return False
-        record = record[part]
-    return True
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

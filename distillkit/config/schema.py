@@ -69,6 +69,11 @@ def _target(
         yield from _nested(value, f"{key}.{name}", prefixes)
 
 
+def node_problems(node: Mapping[str, Any], key: str) -> list[str]:
+    """The faults of one node with a `_target_` of our own, a line each."""
+    return [f"{at}: {fault}" for at, fault in _target(node, key, TRUSTED)]
+
+
 def _nested(value: Any, key: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Targets at any depth: Hydra would build them all."""
     if _is_target(value):

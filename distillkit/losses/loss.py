@@ -106,6 +106,11 @@ class Loss(nn.Module, ABC):
         return States()
 
     @property
+    def temperatures(self) -> dict[str, Schedule]:
+        """The temperatures of the teacher's softmax that it looks at, by their setting."""
+        return {}
+
+    @property
     def drawings(self) -> dict[str, str]:
         """The layer maps, once it is bound: term -> a drawing of a few lines."""
         return {}
@@ -212,6 +217,11 @@ class SoftmaxLoss(SoftTargetLoss):
         super().__init__(soft_weight, hard_weight)
         self._temperature = scheduled("temperature", temperature, positive=True)
         self.scale_by_t2, self.reduction = scale_by_t2, reduction
+
+    @property
+    def temperatures(self) -> dict[str, Schedule]:
+        """Its temperature."""
+        return {"temperature": self._temperature}
 
     @property
     def temperature(self) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
 from distillkit.losses.loss import EXTENTS, Extent, LogitLoss, Loss
-from distillkit.losses.schedules import Weight, scheduled
+from distillkit.losses.schedules import Schedule, Weight, scheduled
 from distillkit.records import (
     Dimensions,
     HardLabels,
@@ -93,6 +93,15 @@ class Mixture(Loss):
         for loss in self._losses().values():
             found |= loss.states
         return found
+
+    @property
+    def temperatures(self) -> dict[str, Schedule]:
+        """Those of all terms, as terms.NAME.temperature."""
+        return {
+            f"terms.{term}.{name}": schedule
+            for term, loss in self._losses().items()
+            for name, schedule in loss.temperatures.items()
+        }
 
     @property
     def drawings(self) -> dict[str, str]:

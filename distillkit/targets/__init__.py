@@ -8,12 +8,13 @@ from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.sampled import Sampled
 from distillkit.targets.sampled_logits import SampledLogits
-from distillkit.targets.settings import OnlineTargets, StoredTargets
+from distillkit.targets.settings import AutoTargets, OnlineTargets, StoredTargets
 from distillkit.targets.top_k import TopK
 from distillkit.targets.top_p import TopP
 from distillkit.targets.writer import TargetWriter
 
 __all__ = [
+    "AutoTargets",
     "Codec",
     "Dense",
     "Draws",

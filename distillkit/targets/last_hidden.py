@@ -102,7 +102,7 @@ def _hidden(said: Said) -> HiddenOutputs:
     if not isinstance(said, HiddenOutputs):
         raise ConfigError(
             "targets.codec = last_hidden: this teacher gives no hidden states, only logits; "
-            "take targets/codec=dense"
+            "take targets=stored"
         )
     return said
 

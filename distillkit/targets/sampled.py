@@ -42,27 +42,33 @@ class Sampled:
 
     Random Sampling KD, Anshumann et al. 2025, https://arxiv.org/abs/2503.16870. The expectation of
     the estimate is p_T itself, and so the expected gradient of a cross-entropy is the whole one.
-    With the exponent 1 counts are all there is to keep. The estimate holds at `temperature` only.
+    With the exponent 1 counts are all there is to keep. The estimate holds at `temperature` only;
+    null is that of the run's loss, 1 where there is none.
     """
 
     draws: PositiveInt = 50
-    temperature: Positive = 1.0
+    temperature: Positive | None = None
     exponent: Positive = 1.0
 
     name: ClassVar[str] = "sampled"
     files: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def softened(self) -> float:
+        """The temperature that is drawn at."""
+        return float(self.temperature or 1.0)
+
+    @property
     def captured(self) -> tuple[float, ...]:
         """The temperatures at which the targets are known."""
-        return (float(self.temperature),)
+        return (self.softened,)
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""
         return {
             "name": self.name,
             "draws": self.draws,
-            "temperature": float(self.temperature),
+            "temperature": self.softened,
             "exponent": float(self.exponent),
         }
 
@@ -73,7 +79,7 @@ class Sampled:
     def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
         """`ids` [positions, draws], ascending; with an exponent other than 1 also `log_weights`."""
         if self.exponent == 1 and proposals.are_cheaper(said):
-            ids = proposals.draw(said, draws, self.draws, self.temperature)
+            ids = proposals.draw(said, draws, self.draws, self.softened)
             return {"ids": ids.int().numpy()}
         none = {"ids": np.zeros((0, self.draws), np.int32)}
         if self.exponent != 1:
@@ -86,7 +92,7 @@ class Sampled:
 
     def _pick(self, logits: Tensor, uniforms: Tensor) -> dict[str, np.ndarray]:
         # a factor of 1 would be a pass over the whole buffer for nothing
-        scaled = logits if self.temperature == 1 else logits / self.temperature
+        scaled = logits if self.softened == 1 else logits / self.softened
         proposed = scaled if self.exponent == 1 else scaled * self.exponent
         ids, whole = drawn(proposed.softmax(dim=-1), uniforms)
         check_mass(whole)
@@ -137,7 +143,7 @@ class Sampled:
             return SparseTargets(
                 ids=torch.from_numpy(padded(ids, counts, 0)).to(device),
                 log_probs=log_probs,
-                log_z={float(self.temperature): log_probs.new_zeros(len(counts))},
+                log_z={self.softened: log_probs.new_zeros(len(counts))},
                 is_estimate=True,
             )
 
@@ -145,7 +151,7 @@ class Sampled:
 
     def expected_bytes(self, outputs: int, hidden: int) -> float:
         """About what a position takes: how many ids are drawn twice is an estimate."""
-        ids = unique_ids(outputs, self.draws, self.exponent / self.temperature)
+        ids = unique_ids(outputs, self.draws, self.exponent / self.softened)
         weights = 0 if self.exponent == 1 else 2 * ids
         return (self.draws - 1) / 8 + weights + id_set_bytes(outputs, ids)
 

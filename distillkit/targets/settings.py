@@ -1,6 +1,6 @@
 """How soft targets are had: from a store, or from a teacher in the loop."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from distillkit.constraints import NonNegativeInt, PositiveInt
@@ -23,6 +23,26 @@ class StoredTargets:
     batch_tokens: PositiveInt = 4096
     shard_tokens: PositiveInt = 65536
     path: str | None = None
+
+
+@dataclass(frozen=True)
+class AutoTargets:
+    """Targets from a store whose codec follows from the task and the loss.
+
+    `codec` holds settings of the one that is chosen; the rest is as of `StoredTargets`.
+    """
+
+    codec: dict[str, Any] = field(default_factory=dict)
+    seed: NonNegativeInt = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    batch_tokens: PositiveInt = 4096
+    shard_tokens: PositiveInt = 65536
+    path: str | None = None
+
+    def kept_by(self, codec: Any) -> StoredTargets:
+        """The same with a codec."""
+        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "codec"}
+        return StoredTargets(codec=codec, **rest)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class CausalLM:
     higher_is_better: ClassVar = False
     auto_class: ClassVar = "AutoModelForCausalLM"
     pipeline: ClassVar = "text-generation"
+    codecs: ClassVar[tuple[str, ...]] = ("Sampled", "LastHidden", "Dense")
     cuts: ClassVar = (
         "longer documents are cut into windows, long conversations lose their beginning"
     )

@@ -49,6 +49,7 @@ class MaskedLM:
     distribution: ClassVar[Distribution] = "softmax"
     one_tokenizer: ClassVar = True
     generates: ClassVar = False
+    codecs: ClassVar[tuple[str, ...]] = ("Dense",)
     packs: ClassVar = False
     higher_is_better: ClassVar = False
     auto_class: ClassVar = MASKED

@@ -36,6 +36,7 @@ class SequenceTask(ABC):
     packs: ClassVar = False
     one_tokenizer: ClassVar = False
     generates: ClassVar = False
+    codecs: ClassVar[tuple[str, ...]] = ("Dense",)
     auto_class: ClassVar = "AutoModelForSequenceClassification"
     pipeline: ClassVar = "text-classification"
     cuts: ClassVar = "longer ones are cut"

@@ -90,6 +90,7 @@ class Task(Protocol):
     higher_is_better: ClassVar[bool]
     auto_class: ClassVar[str]  # of transformers: how a user loads the student
     pipeline: ClassVar[str]  # and what transformers and the hub call its use
+    codecs: ClassVar[tuple[str, ...]]  # of a target store: the first that does for the loss
     cuts: ClassVar[str]  # what becomes of longer text, for a message
 
     @property

@@ -143,7 +143,11 @@ def test_conversations_are_learnt_from(
     ("change", "said"),
     [
         (["targets=top_k", "targets.codec.k=1000"], "targets.codec.k = 1000"),
-        (["loss.temperature=2"], "loss.temperature = 2: the store was captured at 1"),
+        (
+            ["loss.temperature=2", "targets.codec.temperature=1"],
+            "targets.codec.temperature = 1, and loss.temperature is 2; set loss.temperature=1, or "
+            "targets.codec.temperature=2",
+        ),
         (["loss=reverse_kl"], "cannot be estimated from entries drawn at random"),
         (["task=classification", "~task.max_length"], "data: Documents is not for Classification"),
         (["task.stride=32"], "task.stride = 32: must be less than task.max_length = 32"),

@@ -77,5 +77,5 @@ def test_the_head_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 
 def test_a_teacher_without_hidden_states_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"targets\.codec = last_hidden: .* targets/codec=dense"):
+    with pytest.raises(ConfigError, match=r"targets\.codec = last_hidden: .* targets=stored"):
         there_and_back(LastHidden(), random_logits(2, 12), folder=tmp_path)

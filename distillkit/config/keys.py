@@ -1,0 +1,48 @@
+"""Dotted keys of configs: whether they are there, how deep, and all that there are."""
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig
+
+
+def deepest(cfg: DictConfig, key: str) -> tuple[str, str]:
+    """The deepest part of a key that exists, and the first name in it that does not."""
+    parts = key.split(".")
+    known = 0
+    while known < len(parts) - 1 and exists(cfg, ".".join(parts[: known + 1])):
+        known += 1
+    return ".".join(parts[:known]), parts[known]
+
+
+def exists(cfg: DictConfig, key: str) -> bool:
+    """Whether a config has a dotted key; one whose value is yet missing counts."""
+    node: Any = cfg
+    for part in key.split("."):
+        # keys(): `in` denies a key whose value is yet missing (???)
+        if isinstance(node, DictConfig) and part in node.keys():  # noqa: SIM118
+            node = node._get_node(part)
+        elif isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node._get_node(int(part))
+        else:
+            return False
+    return True
+
+
+def every_key(cfg: DictConfig, prefix: str = "") -> list[str]:
+    """All dotted keys of a config, without what names classes."""
+    found = []
+    for name in map(str, cfg):
+        node = cfg._get_node(name)
+        found.append(f"{prefix}{name}")
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            found += every_key(node, f"{prefix}{name}.")
+    return [key for key in found if "_target_" not in key]
+
+
+def holds(record: Any, path: list[str]) -> bool:
+    """Whether nested plain data has something at a path."""
+    for part in path:
+        if not isinstance(record, dict) or part not in record:
+            return False
+        record = record[part]
+    return True

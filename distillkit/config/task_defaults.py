@@ -1,0 +1,56 @@
+"""Defaults that follow from what else is chosen: of a task, and of a class named in a file's place.
+
+What the command line or the recipe sets itself always stands.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+
+LANGUAGE = "distillkit.tasks.CausalLM"
+SHARED = ("optimizer",)  # groups whose settings mean the same to every class: rate, weight decay
+
+
+def of_task(cfg: DictConfig, explicit: Iterable[str]) -> list[str]:
+    """The overrides that a task brings: a language model learns the teacher's own distribution.
+
+    Where the codec draws at a temperature of its own, the loss takes that one.
+    """
+    taken = set(explicit)
+    temperature = cfg.loss.get("temperature") if isinstance(cfg.loss, DictConfig) else None
+    if cfg.task.get("_target_") != LANGUAGE or taken & {"loss", "loss.temperature"}:
+        return []
+    if not isinstance(temperature, int | float):
+        return []
+    codec = cfg.targets.get("codec") or {}
+    drawn_at = codec.get("temperature")
+    wanted = float(drawn_at) if isinstance(drawn_at, int | float) else 1.0
+    return [] if temperature == wanted else [f"loss.temperature={wanted}"]
+
+
+def of_other_class(
+    group: str, settings: Mapping[str, Any], takes: Iterable[str], given: Iterable[str]
+) -> list[str]:
+    """The settings of a group's file that another class in its place is to do without.
+
+    `settings` are the file's, `takes` the other class's parameters, `given` the keys that are set
+    elsewhere. The values were chosen for the file's own class; a class has defaults of its own.
+    """
+    keys = tuple(given)
+    kept = set(takes) if group in SHARED else set()
+    return [
+        f"{group}.{name}"
+        for name in settings
+        if name != "_target_"
+        and name not in kept
+        and not any(k == f"{group}.{name}" or k.startswith(f"{group}.{name}.") for k in keys)
+    ]
+
+
+def keys_of(record: Any, prefix: str = "") -> set[str]:
+    """All keys of nested settings, dotted; those of mappings too."""
+    found: set[str] = set()
+    for name, value in record.items() if isinstance(record, Mapping) else ():
+        found |= {f"{prefix}{name}"} | keys_of(value, f"{prefix}{name}.")
+    return found
