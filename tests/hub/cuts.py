@@ -74,7 +74,12 @@ CUTS: dict[str, list[str]] = {
     "pre-trained-distillation": GLUE,
     "rs-kd-top-k": [*STORED_WINDOWS, *_width(32)],
     "rs-kd": [*STORED_WINDOWS, *_width(32)],
-    "smollm2-mini": [*LANGUAGE[:2], "task.max_length=64", "data.train_size=8", "data.held_out_size=2"],
+    "smollm2-mini": [
+        *LANGUAGE[:2],
+        "task.max_length=64",
+        "data.train_size=8",
+        "data.held_out_size=2",
+    ],
     "snownlp-textcnn": [*FITTED, "data.held_out_size=24"],
     "tang-bilstm-sst2": [*GLUE, "augmentation.copies=1", "student.config.embedding_size=64"],
     "textbrewer-t12-nano": [*GLUE, *_width(32)],

@@ -37,9 +37,7 @@ def write_wheels(workspace: Path) -> None:
     shape = {"hidden_size": 288, "num_hidden_layers": 30, "num_attention_heads": 9}
     shape |= {"num_key_value_heads": 3, "intermediate_size": 96, "max_position_embeddings": 8192}
     tokenizer = byte_tokenizer()
-    model = language_model(
-        "llama", tie_word_embeddings=True, vocab_size=len(tokenizer), **shape
-    )
+    model = language_model("llama", tie_word_embeddings=True, vocab_size=len(tokenizer), **shape)
     write_gguf(_place(workspace, wheel("teacher/smollm2", "path")), model, tokenizer)
 
 

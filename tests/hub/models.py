@@ -1,4 +1,4 @@
-"""Models under their ids on the hub: real architectures, layers and heads, narrow random weights."""
+"""Models under their ids on the hub: real architectures, layers and heads, narrow weights."""
 
 import json
 import tempfile
