@@ -23,6 +23,7 @@ from distillkit.stages.learning import VALIDATION_TOKENS
 from distillkit.stages.outlook import Outlook, Store, Text, described
 from distillkit.stages.planning import Job, Work
 from distillkit.stages.targets import more_room
+from distillkit.stages.teacher import fit_settings
 from distillkit.students import FromTeacher
 from distillkit.targets import StoredTargets, StoreManifest
 from distillkit.targets.codecs import Codec
@@ -140,10 +141,8 @@ class Forecast:
         found: dict[str, _Training] = {}
         if self.asks and not road.teacher.is_ready:
             key, spec = road.teacher.key, road.teacher.source
-            settings = TrainSettings(
-                epochs=road.teacher.epochs, batch_size=road.teacher.batch_size, precision="auto"
-            )
             table = road.examples(key, spec, transfer=False)
+            settings = fit_settings(road.teacher, len(table))
             found["teacher"] = self._training(None, settings, table, key, spec)
         key, spec = road.student_tokenizer()
         for role in (road.student_role, road.control_role):

@@ -48,14 +48,16 @@ def fit(
     evaluate: Evaluate,
     out: Path,
     label: str,
+    start_counts: bool = False,
 ) -> FitReport:
-    """Minimise `objective` for `steps` optimizer steps; leave the kept weights in `model`.
+    """Minimise `objective` for `steps` optimizer steps at most; leave the kept weights in `model`.
 
     Parameters of the objective's own are learnt with the model's, and are left as they end.
     `positions` [examples] counts each example's positions: a step's loss is their mean.
     `evaluate(model)` gives the validation scores, of which `score` (higher is better) decides what
-    is kept. Checkpoints and metrics.jsonl go under `out`, where a killed run is taken up again.
-    Raises `TrainingError` when the loss is no longer a number.
+    is kept; with `start_counts` the model as it comes is a candidate too, as step 0. Checkpoints
+    and metrics.jsonl go under `out`, where a killed run is taken up again. Raises `TrainingError`
+    when the loss is no longer a number.
     """
     out.mkdir(parents=True, exist_ok=True)
     accelerator = accelerator_for(objective)
@@ -69,6 +71,9 @@ def fit(
     eval_every = settings.eval_every or max(1, math.ceil(steps / 20))
     begun, saved = time.monotonic() - progress.seconds, time.monotonic()
 
+    if start_counts and not progress.step:
+        progress.history.append({"step": 0, "lr": 0.0, "tokens": 0.0})
+        _validate(progress, model, evaluate, settings, checkpoints, accelerator)
     trained.train()
     with track(label, steps, done=progress.step) as bar:
         for step in range(progress.step + 1, steps + 1):
@@ -106,21 +111,24 @@ def fit(
                 _validate(progress, model, evaluate, settings, checkpoints, accelerator)
             bar.advance(1, tokens, note=f"loss {shares['loss']:.3f}")
             progress.seconds = time.monotonic() - begun
+            if due and _stalled(progress, settings.patience):
+                break
             if time.monotonic() - saved >= settings.checkpoint_seconds and step < steps:
                 if accelerator.is_main_process:
                     checkpoints.save(progress, learner, optimizer)
                     _write_metrics(progress, out)
                 saved = time.monotonic()
     accelerator.wait_for_everyone()  # the first process may be writing the best weights yet
-    if settings.keep == "best" and progress.best_step:
+    if settings.keep == "best" and progress.best_score is not None:
         checkpoints.load_best(progress, model)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         _write_metrics(progress, out)
     model.eval()
+    is_best = settings.keep == "best" and progress.best_score is not None
     return FitReport(
-        steps=steps,
-        best_step=progress.best_step or steps if settings.keep == "best" else steps,
+        steps=progress.step,
+        best_step=progress.best_step if is_best else progress.step,
         best_score=progress.best_score,
         seconds=progress.seconds,
         history=progress.history,
@@ -227,6 +235,18 @@ def _validate(
         progress.best_score, progress.best_step = score, progress.step
         if settings.keep == "best" and accelerator.is_main_process:
             checkpoints.save_best(progress, model)
+
+
+def _stalled(progress: Progress, patience: int | None) -> bool:
+    """Whether the last `patience` evaluations found nothing better than an earlier one."""
+    if patience is None or progress.best_score is None:
+        return False
+    since = [
+        row
+        for row in progress.history
+        if "validation_score" in row and row["step"] > progress.best_step
+    ]
+    return len(since) >= patience
 
 
 def _write_metrics(progress: Progress, out: Path) -> None:

@@ -13,7 +13,8 @@ class TrainSettings:
 
     `micro_batch_size` cuts a batch into pieces that fit the memory and changes no result but
     rounding. `keep: best` keeps the weights of the best validation score, looked at every
-    `eval_every` steps; `checkpoint_seconds` is the most work that a kill can cost.
+    `eval_every` steps; `checkpoint_seconds` is the most work that a kill can cost. With `patience`
+    training ends after so many looks at the validation score in turn that found nothing better.
     """
 
     steps: PositiveInt | None = None
@@ -24,6 +25,7 @@ class TrainSettings:
     max_grad_norm: Positive | None = 1.0
     keep: Literal["best", "last"] = "best"
     eval_every: PositiveInt | None = None
+    patience: PositiveInt | None = None
     log_every: PositiveInt = 50
     checkpoint_seconds: NonNegative = 30.0
 

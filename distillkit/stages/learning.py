@@ -76,8 +76,19 @@ class Recipe:
     labels: LabelSpace = UNNAMED  # what the task tells apart, where it has names
 
 
-def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) -> dict[str, Any]:
-    """Train `model` by `recipe`, save it and its tokenizer under `out`/model; return the facts."""
+def learn(
+    model: Any,
+    tokenizer: Any,
+    recipe: Recipe,
+    *,
+    out: Path,
+    label: str,
+    start_counts: bool = False,
+) -> dict[str, Any]:
+    """Train `model` by `recipe`, save it and its tokenizer under `out`/model; return the facts.
+
+    With `start_counts` it is kept as it comes where training finds nothing better.
+    """
     settings, examples, task = recipe.settings, recipe.examples, recipe.task
     device = Accelerator().device
     plan = batch_plan(recipe, model)
@@ -101,6 +112,7 @@ def learn(model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str) 
         evaluate=validation(recipe, tokenizer, device),
         out=out,
         label=label,
+        start_counts=start_counts,
     )
     if rank():
         return {}

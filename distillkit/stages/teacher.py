@@ -1,5 +1,6 @@
 """Stage: a pretrained body and labelled text -> a fitted teacher."""
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,14 +9,21 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from distillkit.artifacts import read_json, write_json
+from distillkit.engine.checkpoint import Checkpoints
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.losses import HardLabelLoss
+from distillkit.progress import clock, rank, say
 from distillkit.records import LabelSpace
 from distillkit.stages.learning import Recipe, learn
-from distillkit.tasks import Loaded, SavedModel, Task
+from distillkit.stages.probe import start_head, takes_probe
+from distillkit.tasks import Loaded, SavedModel, SequenceTask, Task
 from distillkit.teachers import LocalTeacher
+from distillkit.teachers.local import ModelTeacher
+
+PROBE = "probe.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +65,30 @@ def fitted_inputs(
         **task.scoring,
         "seed": seed,
         **{name: getattr(teacher, name) for name in how},
+        "head": teacher.head if takes_probe(task) else "random",
     }
 
 
 def ready_inputs(teacher: LocalTeacher, *, source: str) -> dict[str, Any]:
     """What decides a ready teacher's answers: its files, and how its outputs are named."""
     return {"version": 1, "ready": source, "labels": teacher.labels}
+
+
+def fit_settings(
+    teacher: ModelTeacher, examples: int, *, checkpoint_seconds: float = 30.0
+) -> TrainSettings:
+    """How long a teacher is fitted on so many examples, and how often it is looked at."""
+    steps_per_epoch = -(-examples // teacher.batch_size)
+    steps = max(1, round(teacher.epochs * steps_per_epoch))
+    steps = min(steps, teacher.max_steps or steps)
+    return TrainSettings(
+        steps=steps,
+        batch_size=teacher.batch_size,
+        precision="auto",
+        eval_every=max(1, min(steps_per_epoch // 2, steps // 4)),
+        patience=teacher.patience,
+        checkpoint_seconds=checkpoint_seconds,
+    )
 
 
 def fit_teacher(
@@ -78,12 +104,14 @@ def fit_teacher(
     trust_remote_code: bool,
     out: Path,
 ) -> dict[str, Any]:
-    """Fine-tune the body in `folder` on hard labels; save the best by validation under `out`."""
+    """Fit the body in `folder` on hard labels; save the best by validation under `out`.
+
+    A head that starts from a linear probe is itself a candidate for the best.
+    """
     torch.manual_seed(seed)  # the new head
     model = task.load_body(folder, space, key=teacher.key, trust_remote_code=trust_remote_code)
     tokenizer = task.load_tokenizer(folder, key=teacher.key, trust_remote_code=trust_remote_code)
     task.agree_on_padding(model, tokenizer, key=f"{teacher.key} = {folder}")
-    steps_per_epoch = -(-len(examples) // teacher.batch_size)
     recipe = Recipe(
         task=task,
         loss=HardLabelLoss(),
@@ -94,15 +122,51 @@ def fit_teacher(
             torch.optim.AdamW, lr=teacher.lr, weight_decay=teacher.weight_decay, fused=True
         ),
         schedule=Linear(warmup=teacher.warmup),
-        settings=TrainSettings(
-            epochs=teacher.epochs,
-            batch_size=teacher.batch_size,
-            precision="auto",
-            eval_every=max(1, steps_per_epoch // 2),
-            checkpoint_seconds=checkpoint_seconds,
-        ),
+        settings=fit_settings(teacher, len(examples), checkpoint_seconds=checkpoint_seconds),
         seed=seed,
         batch_key="teacher.batch_size",
         labels=space,
     )
-    return learn(model, tokenizer, recipe, out=out, label="teacher")
+    probe = None
+    if teacher.head == "probe" and isinstance(task, SequenceTask) and takes_probe(task):
+        probe = _probe(model, tokenizer, task, recipe, out)
+    start = probe is not None
+    found = learn(model, tokenizer, recipe, out=out, label="teacher", start_counts=start)
+    (out / PROBE).unlink(missing_ok=True)
+    return found | ({"probe": probe} if probe else {})
+
+
+def _probe(
+    model: Any, tokenizer: Any, task: SequenceTask, recipe: Recipe, out: Path
+) -> dict[str, Any] | None:
+    """Start the head from a linear probe; what became of it, also where a run is taken up again."""
+    if Checkpoints(out).newest() and (out / PROBE).is_file():
+        return read_json(out / PROBE)  # the checkpoint has its weights, moved on
+    say("teacher: fitting a head to the body's features")
+    began = time.monotonic()
+    probe = start_head(
+        model,
+        tokenizer,
+        task,
+        recipe.labels,
+        recipe.examples,
+        recipe.validation,
+        seed=recipe.seed,
+        device=Accelerator().device,
+    )
+    if probe is None:
+        say(
+            f"teacher: its head starts from new weights: no linear layer of {type(model).__name__} "
+            "gives its outputs"
+        )
+        return None
+    probe["seconds"] = round(time.monotonic() - began, 1)
+    say(
+        f"teacher: a linear probe on {probe['examples']:,} examples has validation "
+        f"{task.headline} {probe['score']:.4f}, in {clock(probe['seconds'])}; fine-tuning goes on "
+        "from there"
+    )
+    if not rank():
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / PROBE, probe)
+    return probe

@@ -9,9 +9,20 @@ from distillkit.errors import ConfigError
 
 @dataclass(frozen=True)
 class ModelTeacher:
-    """How a model is fitted on the task with AdamW, and how a language model's weights are held."""
+    """How a model is fitted on the task with AdamW, and how a language model's weights are held.
+
+    With `head: probe` a new head starts from a linear probe on the body's features, which stays
+    the teacher where fine-tuning finds nothing better; with `random` from new weights. Fine-tuning
+    takes `epochs` at most, `max_steps` at most, and ends after `patience` evaluations without a
+    better validation score. `check` says what becomes of a run whose teacher is no better than
+    naming the commonest class, or worse than the control.
+    """
 
     epochs: Positive = 3
+    max_steps: PositiveInt | None = None
+    patience: PositiveInt | None = None
+    head: Literal["probe", "random"] = "probe"
+    check: Literal["stop", "warn", "off"] = "stop"
     batch_size: PositiveInt = 32
     lr: Positive = 5e-5
     weight_decay: NonNegative = 0.01
