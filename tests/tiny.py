@@ -154,6 +154,7 @@ def small(body: Path, train: Path, transfer: Path | None, workspace: Path) -> li
         f"teacher.body={body}",
         "teacher.epochs=2",
         "teacher.lr=3e-3",
+        "teacher.check=off",
         "student.config.hidden_size=16",
         "student.config.num_hidden_layers=1",
         "student.config.intermediate_size=32",

@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 
 from distillkit.commands import output
 from distillkit.commands.phases import roads
+from distillkit.commands.worth import check_teacher
 from distillkit.errors import ConfigError
 from distillkit.progress import stdout
 from distillkit.targets import StoredTargets
@@ -19,6 +20,8 @@ def generate_targets(cfg: DictConfig) -> float:
             "`distillkit train` runs the whole road"
         )
 
+    for road in kept:
+        check_teacher(road)
     stores = [road.open_store() for road in kept if road.loss.needs_soft_targets or not road.phase]
 
     for store in stores:

@@ -10,6 +10,7 @@ from distillkit.commands.inside import check_inside
 from distillkit.commands.phases import roads
 from distillkit.commands.road import Road
 from distillkit.commands.roles import same_text
+from distillkit.commands.worth import check_teacher
 from distillkit.progress import rank, stdout
 from distillkit.stages.learning import MODEL, read_metrics
 from distillkit.stages.report import model_card, write_report
@@ -23,6 +24,8 @@ def train(cfg: DictConfig) -> float:
     road = line[-1]
     for phase in line:
         check_inside(phase)
+    for phase in line:
+        check_teacher(phase, road)
 
     for phase in line:
         student = phase.trained(phase.student_role)

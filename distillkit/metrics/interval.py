@@ -20,8 +20,8 @@ def bootstrap_score(
     seed: int = 0,
 ) -> tuple[float, float]:
     """The interval (low, high) of `score` (predictions [examples, …], labels [examples])."""
-    values = [score(predictions[r], labels[r]) for r in _resampled(len(labels), resamples, seed)]
-    return _percentiles(values, level)
+    values = [score(predictions[r], labels[r]) for r in resampled(len(labels), resamples, seed)]
+    return percentiles(values, level)
 
 
 def bootstrap_difference(
@@ -40,17 +40,19 @@ def bootstrap_difference(
     """
     values = [
         score(first[rows], labels[rows]) - score(second[rows], labels[rows])
-        for rows in _resampled(len(labels), resamples, seed)
+        for rows in resampled(len(labels), resamples, seed)
     ]
-    return score(first, labels) - score(second, labels), *_percentiles(values, level)
+    return score(first, labels) - score(second, labels), *percentiles(values, level)
 
 
-def _resampled(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def resampled(examples: int, resamples: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Row numbers drawn with replacement, `resamples` times; the same for the same `seed`."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield rng.integers(0, examples, examples)
 
 
-def _percentiles(values: list[float], level: float) -> tuple[float, float]:
+def percentiles(values: list[float], level: float) -> tuple[float, float]:
+    """The interval (low, high) that holds the middle `level` of the values."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

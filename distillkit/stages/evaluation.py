@@ -12,11 +12,13 @@ from distillkit.data.corpus import Split
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.forward import all_logits
 from distillkit.errors import ModelError
+from distillkit.examples import TokenTable
 from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import calibrated
 from distillkit.metrics.fidelity import closeness
-from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
+from distillkit.metrics.interval import bootstrap_score
+from distillkit.metrics.resampled import Column, calibration_column, differences
 from distillkit.progress import say
 from distillkit.records import LabelSpace
 from distillkit.stages import harness, language_evaluation
@@ -32,7 +34,7 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides an evaluation: the models (row -> fingerprint), the text, what is measured."""
     return {
-        "version": 2,
+        "version": 3,
         "models": dict(models),
         "data": labelled,
         "task": type(task).__name__,
@@ -122,11 +124,7 @@ def _measure(
     held_out = {row: HeldOut(it.table, space, test) for row, it in loaded.items()}
     _check_same_positions(loaded)
     for row, it in loaded.items():
-        said = [_said(member) for member in it.every]
-        logits[row] = said[0]
-        if it.others:
-            members = [torch.from_numpy(values) for values in said]
-            logits[row] = averaged(members, it.shares, task.distribution).numpy()
+        logits[row] = _together(it, task)
         outcomes[row] = task.outcomes(logits[row], held_out[row])
     rows, bins = {}, {}
     for row, values in logits.items():
@@ -140,7 +138,45 @@ def _measure(
             bins[row] = found.record()
     labels = next(iter(loaded.values())).table.labels
     np.savez(out / PREDICTIONS, allow_pickle=False, **{"labels": labels, **logits})
-    return rows, _compare(task, rows, outcomes, settings), bins
+    columns = {
+        row: task.columns(logits[row], outcomes[row], held_out[row])
+        | _calibration(task, logits[row], held_out[row], settings)
+        for row in logits
+    }
+    return rows, _compare(task, rows, columns, settings, texts=len(test)), bins
+
+
+def _calibration(
+    task: SequenceTask, logits: np.ndarray, held_out: HeldOut, settings: EvaluationSettings
+) -> dict[str, Column]:
+    if task.distribution == "choice":
+        return {}  # a text has several windows
+    return calibration_column(
+        task.distribution,
+        logits,
+        np.asarray(held_out.table.labels),
+        held_out.table.position_offsets,
+        bins=settings.ece_bins,
+    )
+
+
+def predict(
+    saved: SavedModel | SavedEnsemble, task: Task, space: LabelSpace, split: Split
+) -> tuple[np.ndarray, TokenTable]:
+    """(a model's logits [positions, classes] on a split, in the data's label order, the table)."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    measured = _loaded(saved, task, space, split, device)
+    measured.move(device)
+    return _together(measured, task), measured.table
+
+
+def _together(it: Measured, task: Task) -> np.ndarray:
+    """One model's logits, or the average of an ensemble's, in the data's label order."""
+    said = [_said(member) for member in it.every]
+    if not it.others:
+        return said[0]
+    members = [torch.from_numpy(values) for values in said]
+    return np.asarray(averaged(members, it.shares, task.distribution))
 
 
 def _said(it: Measured) -> np.ndarray:
@@ -183,10 +219,12 @@ def _quality(
 def _compare(
     task: SequenceTask,
     rows: dict[str, dict[str, Any]],
-    outcomes: dict[str, np.ndarray],
+    columns: Mapping[str, Mapping[str, Column]],
     settings: EvaluationSettings,
+    *,
+    texts: int,
 ) -> dict[str, Any]:
-    """The student held against the teacher, the control and its own start."""
+    """The student held against the teacher, the control (in every column) and its own start."""
     found: dict[str, Any] = {}
     student = rows.get("student")
     if student and "teacher" in rows:
@@ -194,13 +232,14 @@ def _compare(
         found["kept"] = student[task.headline] / best if best > 0 else None
     for other in ("control", "untrained"):
         if student and other in rows:
-            difference, low, high = bootstrap_difference(
-                lambda rows, _: task.headline_score(rows),
-                outcomes["student"],
-                outcomes[other],
-                outcomes["student"],
+            every = differences(
+                columns["student"],
+                columns[other],
+                texts=texts,
                 resamples=settings.resamples,
                 level=settings.level,
             )
-            found[f"student_minus_{other}"] = {"difference": difference, "low": low, "high": high}
+            found[f"student_minus_{other}"] = every[task.headline]
+            if other == "control":
+                found["columns_minus_control"] = every
     return found

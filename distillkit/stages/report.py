@@ -38,6 +38,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "sentences_per_second": ("sent./s", ",.0f"),
     "tokens_per_second": ("tokens/s", ",.0f"),
 }
+FALLING = ("rmse", "ece", "nll")  # of which less is better
 QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teacher, nor of costs
 
 
@@ -144,6 +145,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         gain = compared.get(f"student_minus_{other}")
         if gain:
             said.append(_gain(results, gain, other))
+    said += _other_columns(results)
     rouge = compared.get("rouge_l", {}).get("student_minus_control")
     if rouge:
         shown = f"{rouge['difference']:+.2f} ROUGE-L [{rouge['low']:+.2f}, {rouge['high']:+.2f}]"
@@ -173,6 +175,25 @@ def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> 
         )
     name = "the same student untrained" if other == "untrained" else other
     return f"Student - {name}: {shown} ({_level(results)}): {_verdict(gain, rises=rises)}."
+
+
+def _other_columns(results: Mapping[str, Any]) -> list[str]:
+    """Where else the student and its control differ by more than chance; a line, or none."""
+    told: dict[str, list[str]] = {"worse": [], "better": []}
+    for column, gain in results["comparison"].get("columns_minus_control", {}).items():
+        if column == results["headline"] or gain["low"] <= 0 <= gain["high"]:
+            continue
+        falls = column in FALLING
+        scale, unit, digits = (1, "", 4) if falls else (100, " points", 2)
+        low, high = (f"{scale * gain[end]:+.{digits}f}" for end in ("low", "high"))
+        shown = f"{scale * gain['difference']:+.{digits}f}{unit} of {COLUMNS[column][0]}"
+        told["better" if (gain["low"] > 0) != falls else "worse"].append(f"{shown} [{low}, {high}]")
+    parts = [f"{word} by {', '.join(found)}" for word, found in told.items() if found]
+    return (
+        [f"Beyond its {COLUMNS[results['headline']][0]} the student is {'; '.join(parts)}."]
+        if (parts)
+        else []
+    )
 
 
 def _level(results: Mapping[str, Any]) -> str:

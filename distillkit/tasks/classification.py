@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillkit.losses.reduction import at_least_float32
+from distillkit.metrics import resampled
 from distillkit.metrics import task as scores
 from distillkit.records import LabelSpace
 from distillkit.tasks.label_spaces import read_classes
@@ -48,3 +49,9 @@ class Classification(SequenceTask):
     ) -> dict[str, float]:
         """Accuracy, macro-averaged F1 and NLL."""
         return scores.classification_scores(logits, np.asarray(held_out.table.labels))
+
+    def columns(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, resampled.Column]:
+        """The same metrics, each as a function of which texts are counted."""
+        return resampled.class_columns(logits, np.asarray(held_out.table.labels))

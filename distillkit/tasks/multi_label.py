@@ -11,6 +11,7 @@ from torch import Tensor
 from distillkit.constraints import Fraction
 from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
+from distillkit.metrics import resampled
 from distillkit.metrics import task as scores
 from distillkit.metrics.counts import precision_recall_f1
 from distillkit.records import Distribution, LabelSpace
@@ -94,6 +95,13 @@ class MultiLabel(SequenceTask):
         """Micro and macro F1, subset accuracy, and NLL in nats a text."""
         labels = np.asarray(held_out.table.labels)
         return scores.multi_label_scores(logits, self._predicted(logits), labels)
+
+    def columns(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, resampled.Column]:
+        """The same metrics, each as a function of which texts are counted."""
+        labels = np.asarray(held_out.table.labels)
+        return resampled.label_columns(logits, self._predicted(logits), labels)
 
     def _predicted(self, logits: np.ndarray) -> np.ndarray:
         cut = np.log(self.threshold / (1 - self.threshold)) if self.threshold else -np.inf

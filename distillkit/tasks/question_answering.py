@@ -16,6 +16,7 @@ from distillkit.errors import ConfigError
 from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics.answers import answer_scores, overlap_f1
+from distillkit.metrics.resampled import Column, nats_of
 from distillkit.metrics.task import mean_nll
 from distillkit.records import Batch, Distribution, LabelSpace, Outputs
 from distillkit.tasks import models
@@ -152,6 +153,21 @@ class QuestionAnswering(SequenceTask):
         exact, f1 = outcomes.mean(axis=0)
         nll = mean_nll(logits, np.asarray(held_out.table.labels))
         return {"f1": float(f1), "exact_match": float(exact), "nll": nll}
+
+    def columns(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, Column]:
+        """The same metrics, each as a function of which texts are counted."""
+        table = held_out.table
+        assert table.owners is not None
+        nats = nats_of(logits, np.asarray(table.labels)).reshape(len(table), -1).sum(axis=1)
+        sums = np.bincount(table.owners, weights=nats, minlength=len(outcomes))
+        ends = 2 * np.bincount(table.owners, minlength=len(outcomes))
+        return {
+            "f1": lambda rows: float(outcomes[rows, 1].mean()),
+            "exact_match": lambda rows: float(outcomes[rows, 0].mean()),
+            "nll": lambda rows: float(sums[rows].sum() / ends[rows].sum()),
+        }
 
     def answers(self, logits: np.ndarray, table: TokenTable) -> list[tuple[int, int]]:
         """(first character, the one after the last) of each question's answer; (0, 0): none.

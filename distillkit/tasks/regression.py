@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
+from distillkit.metrics import resampled
 from distillkit.metrics import task as scores
 from distillkit.records import Distribution, LabelSpace
 from distillkit.tasks.sequence import SequenceTask
@@ -67,6 +68,12 @@ class Regression(SequenceTask):
     ) -> dict[str, float]:
         """Correlations and root mean squared error."""
         return scores.regression_scores(outcomes[:, 0], outcomes[:, 1])
+
+    def columns(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, resampled.Column]:
+        """The same metrics, each as a function of which texts are counted."""
+        return resampled.value_columns(outcomes[:, 0], outcomes[:, 1])
 
 
 def _is_number(value: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distillkit.constraints import PositiveInt
 from distillkit.examples import TokenTable
+from distillkit.metrics.resampled import Column
 from distillkit.records import Batch, Distribution, LabelSpace, Outputs
 from distillkit.tasks import models
 from distillkit.tasks.first_token import first_token_only
@@ -76,6 +77,12 @@ class SequenceTask(ABC):
         self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
     ) -> dict[str, float]:
         """The task's metrics of logits [positions, classes]."""
+
+    @abstractmethod
+    def columns(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, Column]:
+        """The same metrics, each as a function of which texts are counted."""
 
     def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; all splits are cut alike."""

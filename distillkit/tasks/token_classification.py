@@ -12,7 +12,7 @@ from torch import Tensor
 from distillkit.errors import ConfigError, DataError
 from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
-from distillkit.metrics import entities
+from distillkit.metrics import entities, resampled
 from distillkit.metrics import task as scores
 from distillkit.metrics.counts import precision_recall_f1
 from distillkit.records import LabelSpace
@@ -111,3 +111,11 @@ class TokenClassification(SequenceTask):
             return found
         names = ("precision", "recall", "f1")
         return dict(zip(names, precision_recall_f1(outcomes), strict=True)) | found
+
+    def columns(
+        self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
+    ) -> dict[str, resampled.Column]:
+        """The same metrics, each as a function of which texts are counted."""
+        table = held_out.table
+        found = resampled.word_columns(logits, np.asarray(table.labels), table.position_offsets)
+        return (resampled.count_columns(outcomes) if self.entities else {}) | found

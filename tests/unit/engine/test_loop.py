@@ -202,6 +202,60 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path: Path) -> None:
     assert_bits(weights(model), seen[-1][1])
 
 
+def scored(*scores: float) -> Callable[[nn.Module], dict[str, float]]:
+    """A validation that gives these scores in turn."""
+    given = iter(scores)
+    return lambda _: {"score": next(given)}
+
+
+def test_a_model_as_it_comes_is_kept_where_nothing_is_better(tmp_path: Path) -> None:
+    model = net()
+    before = weights(model)
+    scores = scored(0.5, 0.4, 0.5, 0.3, 0.2, 0.1, 0.1)
+    report = train(tmp_path, model, evaluate=scores, start_counts=True)
+    assert (report.best_step, report.best_score, report.steps) == (0, 0.5, STEPS)
+    assert_bits(weights(model), before)
+    rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert rows[0] == {"step": 0, "lr": 0.0, "tokens": 0.0, "validation_score": 0.5}
+    assert report.history == rows
+
+
+def test_a_model_as_it_comes_is_not_kept_where_a_step_is_better(tmp_path: Path) -> None:
+    scores = scored(0.5, 0.4, 0.6, 0.3, 0.2, 0.1, 0.1)
+    report = train(tmp_path, net(), evaluate=scores, start_counts=True)
+    assert (report.best_step, report.best_score) == (4, 0.6)
+
+
+def test_it_ends_after_as_many_evaluations_without_a_better_score(tmp_path: Path) -> None:
+    scores = scored(0.1, 0.4, 0.3, 0.4, 0.9, 0.9)
+    report = train(tmp_path, net(), evaluate=scores, patience=2)
+    assert (report.best_step, report.best_score, report.steps) == (4, 0.4, 8)
+    scores = scored(0.1, 0.4, 0.3, 0.5, 0.4, 0.4)
+    assert train(tmp_path / "more", net(), evaluate=scores, patience=2).steps == STEPS
+    scores = scored(0.5, 0.4, 0.3)
+    report = train(tmp_path / "start", net(), evaluate=scores, patience=2, start_counts=True)
+    assert (report.best_step, report.steps) == (0, 4)
+
+
+@pytest.mark.usefixtures("every_third_step")
+@pytest.mark.parametrize("kills", [[2], [5], [8], [3, 7]])
+def test_a_killed_run_ends_where_an_undisturbed_one_runs_out_of_patience(
+    kills: list[int], tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"patience": 1, "start_counts": True, "eval_every": 1}
+    model = net()
+    expected = train(tmp_path / "whole", model, **how)
+    assert expected.steps < STEPS  # or the toy shows nothing
+    for call in kills:
+        if call <= expected.steps:
+            with pytest.raises(Killed):
+                train(tmp_path / "cut", net(), objective=at_call(call, killed), **how)
+    resumed = net()
+    report = train(tmp_path / "cut", resumed, **how)
+    assert replace(report, seconds=0.0) == replace(expected, seconds=0.0)
+    assert_bits(weights(resumed), weights(model))
+
+
 def test_the_first_of_equal_scores_is_the_best(tmp_path: Path) -> None:
     assert train(tmp_path, net(), evaluate=lambda model: {"score": 0.5}).best_step == 2
 

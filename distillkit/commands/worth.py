@@ -1,0 +1,139 @@
+"""Whether the teacher is worth asking, before it is asked: against the commonest label, a control.
+
+The control is trained first for it: it needs no soft targets, and the run makes it anyway.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distillkit.artifacts import Artifact, fingerprint
+from distillkit.errors import TrainingError
+from distillkit.progress import rank, say
+from distillkit.stages import worth
+from distillkit.stages.learning import MODEL
+from distillkit.stages.worth import Answers, Worth
+from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask
+
+if TYPE_CHECKING:
+    from distillkit.commands.road import Road
+
+
+def check_teacher(road: "Road", last: "Road | None" = None) -> None:
+    """Say, or raise `TrainingError`, where the teacher is no better than who needs no teacher.
+
+    `last` is the run's last phase, which has the control; None: no control is made or looked for.
+    """
+    how = road.teacher.check
+    if how == "off" or not isinstance(road.task, SequenceTask) or not road.loss.needs_teacher:
+        return
+    if not road.taught_by.is_there() and _has_answered(road):
+        return  # its answers are there, and it is not
+    found = against_commonest(road)
+    if found is not None:
+        _tell(road, found)
+        return
+    if last is None or last.control_role is None:
+        return
+    control = last.trained(last.control_role) if "control" in last.makes else None
+    control = control or last.find(last.control_role)
+    if control is not None:
+        found = against_control(road, control)
+        if found is not None:
+            _tell(road, found)
+
+
+def _has_answered(road: "Road") -> bool:
+    """Whether the target store is there."""
+    if not road.keeps_targets:
+        return False
+    return bool(road.given_store or road.workspace.find("targets", road.store_inputs()))
+
+
+def against_commonest(road: "Road") -> str | None:
+    """What is wrong where the teacher tells no more than the labels' frequencies; None: nothing."""
+    task, teacher, held_out = _task(road), _teacher_answers(road), _held_out(road)
+    other = worth.commonest(task, held_out)
+    if other is None or not np.array_equal(teacher.keys, held_out.table.keys):
+        return None
+    found = worth.compare(task, teacher.logits, other, held_out)
+    if not found.is_no_better or worth.informs(task, teacher.logits, other, held_out):
+        return None
+    what = "always naming the commonest label"
+    if task.distribution == "real":
+        what = "always saying the mean"
+    return f"{_figures(found, what)}; it has learnt nothing that a student could learn from it"
+
+
+def against_control(road: "Road", control: Artifact) -> str | None:
+    """What is wrong where the teacher is behind the control beyond chance; None: nothing."""
+    teacher, held_out = _teacher_answers(road), _held_out(road)
+    saved = SavedModel(str(control.path / MODEL), "student", None, road.trust)
+    other = _answers(road, saved, control.fingerprint)
+    if not np.array_equal(teacher.keys, other.keys):
+        return None  # two tokenizers, which cut the texts elsewhere
+    found = worth.compare(_task(road), teacher.logits, other.logits, held_out)
+    what = "the same student on hard labels alone (the control)"
+    if found.is_worse:
+        return f"{_figures(found, what)}; a student would learn worse from it than without"
+    if found.is_no_better and not rank():
+        say(f"teacher: {_figures(found, what)}, within chance; expect little of the distillation")
+    return None
+
+
+def _figures(found: Worth, what: str) -> str:
+    sign = -1 if found.metric == "squared error" else 1
+    own, other = (_short(sign * value) for value in (found.teacher, found.other))
+    name = found.metric.replace("_", " ")
+    return f"on {found.examples:,} validation examples its {name} is {own}, that of {what} {other}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1000 or not math.isfinite(value) else f"{value:.4g}"
+
+
+def _tell(road: "Road", what: str) -> None:
+    teacher = road.teacher
+    if teacher.is_ready:
+        out = "take another (teacher.path=…), or see what its outputs mean (teacher.labels=[…])"
+    else:
+        out = (
+            "fit it longer (teacher.epochs, teacher.max_steps), at another rate (teacher.lr), or "
+            "take another body (teacher.body=…)"
+        )
+    if teacher.check == "warn":
+        if not rank():
+            say(f"teacher: {what}; {out}")
+        return
+    raise TrainingError(
+        f"teacher: {what}. {out[0].upper()}{out[1:]}; teacher.check=warn goes on all the same. "
+        "What was made so far is kept"
+    )
+
+
+def _task(road: "Road") -> SequenceTask:
+    assert isinstance(road.task, SequenceTask)
+    return road.task
+
+
+def _teacher_answers(road: "Road") -> Answers:
+    return _answers(road, road.taught_by.saved, fingerprint(road.teacher_inputs()))
+
+
+def _answers(road: "Road", saved: SavedModel | SavedEnsemble, digest: str) -> Answers:
+    """A model's answers on the validation split, from the workspace or made there."""
+
+    def make(out: Path) -> dict[str, Any]:
+        split = road.corpus.split("validation")
+        return worth.answer(saved, _task(road), road.corpus.labels, split, out=out)
+
+    decided = worth.inputs(digest, _task(road), labelled=road.labelled.fingerprint)
+    return Answers.open(road.obtain("answers", decided, make).path)
+
+
+def _held_out(road: "Road") -> HeldOut:
+    first, split = road.teachers[0], "validation"
+    table = road.tokens(first.key, first.source, split)
+    return HeldOut(table, road.corpus.labels, road.corpus.split(split))
