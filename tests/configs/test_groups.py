@@ -19,6 +19,7 @@ TABLE = groups()
 ENTRIES = [(group, choice) for group, choices in TABLE.items() for choice in choices]
 NEEDED = {  # beside the settings that the entry marks with ???
     ("teacher", "local"): ["teacher.body=./body"],
+    ("teacher", "fine_tuned"): ["teacher.body=./body"],
     ("teacher", "ensemble"): ["teacher.body=./body"],
     ("data", "conversations"): ["data.messages=messages"],
     ("student", "scratch"): ["student.config={model_type:bert}"],
