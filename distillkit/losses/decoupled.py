@@ -5,9 +5,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from distillkit.constraints import NonNegative
+from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values, log_softmax
-from distillkit.losses.elementwise import NOTHING, kl_terms
+from distillkit.losses.elementwise import NOTHING, kl_terms, log_sum
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction
 from distillkit.losses.schedules import Temperature, Weight
@@ -27,14 +28,16 @@ def dkd(
 ) -> Values:
     """alpha TCKD + beta NCKD in nats; `labels` are the target classes.
 
-    TCKD is the KL of (p_t, 1 - p_t), NCKD that of the other classes among themselves; at alpha 1
-    and beta 1 - p_t it is `forward_kl`. Where a label is below 0, none is known, and the target is
+    TCKD is the KL of (p_t, 1 - p_t), NCKD that of the other classes among themselves, 0 where the
+    teacher rules them all out; at alpha 1 and beta 1 - p_t it is `forward_kl`. One of both weights
+    is above 0. Where a label is below 0, none is known, and the target is
     the teacher's likeliest class. Zhao et al. 2022, https://arxiv.org/abs/2203.08679, equation 7.
     """
     target = torch.where(labels < 0, teacher.argmax(dim=-1), labels).unsqueeze(-1)
     pairs = [_decoupled(log_softmax(it, temperature), target) for it in (teacher, student)]
     of_target, of_others = (kl_terms(p, q).sum(dim=-1) for p, q in zip(*pairs, strict=True))
-    values = alpha * of_target + beta * of_others
+    parts = [w * part for w, part in ((alpha, of_target), (beta, of_others)) if w]
+    values = torch.stack(parts).sum(dim=0)
     per_class = student.shape[-1] if reduction == "mean" else 1
     return values * ((temperature**2 if scale_by_t2 else 1.0) / per_class)
 
@@ -42,7 +45,7 @@ def dkd(
 def _decoupled(log_p: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """log (p_t, 1 - p_t) [*batch, 2], and the log-softmax of the other classes alone."""
     others = log_p.scatter(-1, target, NOTHING)
-    log_others = others.logsumexp(dim=-1, keepdim=True)
+    log_others = log_sum(others)
     alone = others - log_others.masked_fill(log_others == NOTHING, 0.0)
     return torch.cat([log_p.gather(-1, target), log_others], dim=-1), alone
 
@@ -64,6 +67,11 @@ class DKD(SoftmaxLoss):
         scale_by_t2: bool = True,
         reduction: Reduction = "batchmean",
     ) -> None:
+        if alpha + beta == 0:
+            raise ConfigError(
+                "loss.alpha = 0, loss.beta = 0: nothing would be learnt from the teacher; set one "
+                "of both above 0"
+            )
         super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
         self.alpha, self.beta = float(alpha), float(beta)
 

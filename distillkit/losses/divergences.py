@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillkit.losses.elementwise import (
+    NOTHING,
     Elementwise,
     alpha_beta_terms,
     cross_entropy_terms,
@@ -164,12 +165,14 @@ def alpha_beta(
 
 
 def logit_mse(student: Logits, teacher: Logits, *, reduction: Reduction = "mean") -> Values:
-    """The squared difference of the logits.
+    """The squared difference of the logits; a class that both rule out adds nothing.
 
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184, equation 1; Tang et al. 2019,
     https://arxiv.org/abs/1903.12136, section 3. It is also the loss for one real-valued output.
     """
-    difference = at_least_float32(student) - at_least_float32(teacher)
+    mine, theirs = at_least_float32(student), at_least_float32(teacher)
+    nowhere = (mine == NOTHING) & (theirs == NOTHING)
+    difference = (mine - theirs).masked_fill_(nowhere, 0.0)
     return per_position(difference.square(), reduction=reduction)
 
 

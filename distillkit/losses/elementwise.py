@@ -18,6 +18,22 @@ Elementwise = Callable[[Tensor, Tensor], Tensor]
 NOTHING = float("-inf")  # the log of no probability
 
 
+def log_sum(logs: Classes) -> Float[Tensor, "*batch 1"]:
+    """log of the sum, over the last axis, of what `logs` are the logs of.
+
+    -inf where there is nothing to be summed, and without a gradient there, which torch's has NaN.
+    """
+    nothing = (logs == NOTHING).all(dim=-1, keepdim=True)
+    total = logs.masked_fill(nothing, 0.0).logsumexp(dim=-1, keepdim=True)
+    return total.masked_fill(nothing, NOTHING)
+
+
+def weighted(share: Tensor, terms: Elementwise, log_p: Classes, log_q: Classes) -> Classes:
+    """share * terms; what has no share adds nothing, not even where its terms are infinite."""
+    none = share == 0
+    return share * terms(log_p.masked_fill(none, 0.0), log_q.masked_fill(none, 0.0))
+
+
 def cross_entropy_terms(log_p: Classes, log_q: Classes) -> Classes:
     """-p log q."""
     terms: Tensor = _CrossEntropy.apply(log_p, log_q)

@@ -3,11 +3,10 @@
 Hidden states are [*batch, hidden]; what they are compared with has the same shape.
 """
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.losses.reduction import Reduction, at_least_float32, per_position
+from distillkit.losses.reduction import Reduction, at_least_float32, per_position, unit
 
 Hidden = Float[Tensor, "*batch hidden"]
 Values = Float[Tensor, "*batch"]
@@ -24,11 +23,11 @@ def hidden_mse(student: Hidden, teacher: Hidden, *, reduction: Reduction = "mean
 
 
 def hidden_cosine(student: Hidden, teacher: Hidden) -> Values:
-    """1 - cos of the angle between two hidden states, between 0 and 2.
+    """1 - cos of the angle between two hidden states, between 0 and 2; 1 where one of them is 0.
 
     Sanh et al. 2019 (DistilBERT), https://arxiv.org/abs/1910.01108, section 3, and its code.
     """
-    return 1 - F.cosine_similarity(at_least_float32(student), at_least_float32(teacher), dim=-1)
+    return 1 - (unit(student) * unit(teacher)).sum(dim=-1)
 
 
 def patience(
@@ -39,7 +38,5 @@ def patience(
     Sun et al. 2019 (PKD), https://arxiv.org/abs/1908.09355, equation 7: "batchmean". Its official
     code takes the mean over the hidden channels and over the pairs of layers as well.
     """
-    mine, theirs = at_least_float32(student), at_least_float32(teacher)
-    if normalise:
-        mine, theirs = F.normalize(mine, dim=-1), F.normalize(theirs, dim=-1)
-    return per_position((mine - theirs).square(), reduction=reduction)
+    ready = unit if normalise else at_least_float32
+    return per_position((ready(student) - ready(teacher)).square(), reduction=reduction)

@@ -14,8 +14,6 @@ from distillkit.losses.reduction import Reduction, at_least_float32
 from distillkit.losses.schedules import Temperature, Weight
 from distillkit.records import HardLabels
 
-TINY = 1e-15  # keeps the relative change of a loss of 0 a number, as in the official code
-
 
 def taid(
     student: Logits,
@@ -28,11 +26,12 @@ def taid(
 ) -> Values:
     """KL(p_t || q) in nats, p_t the softmax of (1 - t) student + t teacher.
 
-    The student inside p_t has no gradient. `forward_kl` at t = 1, and 0 at t = 0. Shing et al.
+    The student inside p_t has no gradient. `forward_kl` at t = 1, and 0 at t = 0; between them a
+    class that either rules out is ruled out of p_t, and they must both allow one. Shing et al.
     2025, https://arxiv.org/abs/2501.16937, equations 3 and 4.
     """
     student = at_least_float32(student)
-    between = (1 - t) * student.detach() + t * at_least_float32(teacher)
+    between = _part(student.detach(), 1 - t) + _part(at_least_float32(teacher), t)
     return forward_kl(
         student,
         between,
@@ -42,13 +41,22 @@ def taid(
     )
 
 
+def _part(logits: Logits, share: float | Tensor) -> Logits:
+    """share * logits; nothing at a share of 0, where 0 * -inf would be no number."""
+    if isinstance(share, Tensor):
+        return (share * logits).masked_fill_(share == 0, 0.0)
+    return share * logits if share else torch.zeros_like(logits)
+
+
 class TAID(SoftmaxLoss):
     """`taid` to the soft targets, mixed with the task's loss on the hard labels.
 
     t begins at `start` and never falls: before each step it is at least what a straight line from
     `start` to `end` says, and after each step it grows by rate * sigmoid(m) * (1 - t), where m is
     the running mean of the loss's relative decrease (algorithm 1 of the paper). The loss is the
-    paper's KL; the official code follows the cross-entropy, which decreases relatively less.
+    paper's KL; the official code follows the cross-entropy, which decreases relatively less. After
+    a step whose loss was 0, as the first is at start 0, m stays: the official code divides by 1e-15
+    there, and m would be far below 0 for thousands of steps.
     """
 
     t: Tensor
@@ -93,8 +101,8 @@ class TAID(SoftmaxLoss):
 
     def after(self, shares: Mapping[str, float]) -> None:
         """Move on, the faster the more the loss went down."""
-        if not self.previous.isnan():
-            relative = (self.previous - shares["soft"]) / (self.previous + TINY)
+        if self.previous > 0:  # and not NaN
+            relative = (self.previous - shares["soft"]) / self.previous
             self.decrease.mul_(self.momentum).add_((1 - self.momentum) * relative)
             self.t.add_(self.rate * self.decrease.sigmoid() * (1 - self.t))
         self.previous.fill_(shares["soft"])

@@ -11,7 +11,7 @@ from distillkit.constraints import PositiveInt
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values
-from distillkit.losses.elementwise import NOTHING, kl_terms
+from distillkit.losses.elementwise import NOTHING, kl_terms, log_sum
 from distillkit.losses.loss import SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.reduction import Reduction, at_least_float32, per_position
 from distillkit.losses.schedules import Temperature, Weight
@@ -33,7 +33,8 @@ def rank_net(
 
     Burges et al. 2005 (RankNet), https://doi.org/10.1145/1102351.1102363, section 3, with the
     teacher's probability of the order as target; less its entropy, so that it is 0 where both
-    agree. Both differences are divided by the temperature. "mean" is over the pairs.
+    agree. Both differences are divided by the temperature. A class that the teacher rules out is in
+    no pair, nor are two that the student rules out. "mean" is over the pairs, these too.
     """
     return _of_pairs(student, _ranked(teacher, top), temperature, scale_by_t2, reduction)
 
@@ -44,8 +45,10 @@ def list_mle(
     """Minus the log-likelihood in nats that classes drawn from the student come in that order.
 
     Xia et al. 2008 (ListMLE), https://doi.org/10.1145/1390156.1390306, of the first `top` places:
-    at each place the softmax is over all classes that have had none yet. "mean" is over the
-    places. It has no temperature: of the teacher it sees the order alone.
+    at each place the softmax is over all classes that have had none yet. A class that the teacher
+    rules out has no place; where the student rules out all that are left, their order costs
+    nothing. "mean" is over the places. It has no temperature: of the teacher it sees the order
+    alone.
     """
     return _of_order(student, _ranked(teacher, top), reduction)
 
@@ -65,11 +68,13 @@ def _of_pairs(
     by_student = (picked[..., i] - picked[..., j]) / temperature
     by_teacher = (scores[..., i] - scores[..., j]) / temperature
     # a class that the teacher rules out, or an entry that is not used, is in no pair
-    unknown = ~by_teacher.isfinite()
+    unknown = ~by_teacher.isfinite() | by_student.isnan()
     by_teacher = by_teacher.masked_fill(unknown, 0.0)
+    by_student = by_student.masked_fill(unknown, 0.0)
     values = kl_terms(F.logsigmoid(by_teacher), F.logsigmoid(by_student))
     values = values + kl_terms(F.logsigmoid(-by_teacher), F.logsigmoid(-by_student))
-    values = per_position(values.masked_fill(unknown, 0.0), reduction=reduction)
+    over: Reduction = reduction if len(i) else "batchmean"  # no pair has no mean
+    values = per_position(values.masked_fill(unknown, 0.0), reduction=over)
     return values * (temperature**2 if scale_by_t2 else 1.0)
 
 
@@ -77,11 +82,12 @@ def _of_order(student: Logits, ranked: Ranked, reduction: Reduction) -> Values:
     ids, scores = ranked
     wide, placed = at_least_float32(student), scores != NOTHING
     picked = wide.gather(-1, ids).masked_fill(~placed, NOTHING)
-    others = wide.masked_fill(_named(wide, ids, placed), NOTHING).logsumexp(dim=-1, keepdim=True)
+    others = log_sum(wide.masked_fill(_named(wide, ids, placed), NOTHING))
     left = torch.cat([picked, others], dim=-1).unsqueeze(-2)
     had = torch.ones(ids.shape[-1], left.shape[-1], device=ids.device).tril(-1).bool()
     left = left.masked_fill(had, NOTHING).masked_fill(~placed.unsqueeze(-1), 0.0)
-    values = (left.logsumexp(dim=-1) - picked).masked_fill(~placed, 0.0)
+    whole = log_sum(left).squeeze(-1)
+    values = (whole - picked).masked_fill(~placed | (whole == NOTHING), 0.0)
     return per_position(values, reduction=reduction)
 
 
@@ -116,7 +122,7 @@ class RankNet(SoftmaxLoss):
 class ListMLE(SoftTargetLoss):
     """`list_mle` of the teacher's order, mixed with the task's loss on the hard labels."""
 
-    needs_classes = True
+    takes = SoftmaxLoss.takes
 
     def __init__(
         self,

@@ -20,6 +20,20 @@ def at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype.itemsize >= 4 else logits.float()
 
 
+def unit(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+    """Vectors of length 1 in the same direction, in float32 at least.
+
+    A vector of 0 has none: it stays 0, without a gradient. However short or long a vector is,
+    nothing is added to its length.
+    """
+    wide = at_least_float32(vectors)
+    largest = wide.detach().abs().amax(dim=-1, keepdim=True)
+    nothing = largest == 0
+    scaled = wide / largest.masked_fill(nothing, 1.0)  # whose squares neither overflow nor vanish
+    length = scaled.square().sum(dim=-1, keepdim=True).masked_fill(nothing, 1.0).sqrt()
+    return (scaled / length).masked_fill(nothing, 0.0)
+
+
 def per_position(
     values: Float[Tensor, "*batch classes"], *, reduction: Reduction
 ) -> Float[Tensor, "*batch"]:
@@ -35,8 +49,10 @@ def reduce_terms(terms: LossTerms, *, count: int) -> tuple[Float[Tensor, ""], di
     """The weighted sum of all terms over `count` positions, and each term's own share.
 
     `count` is the number of counted positions of the whole optimizer step, not of this
-    micro-batch: the shares of its micro-batches then add up to the loss of the step.
+    micro-batch: the shares of its micro-batches then add up to the loss of the step. That of a step
+    that counts none is 0.
     """
+    count = max(count, 1)
     shares = {name: values.sum() / count for name, values in terms.values.items()}
     if terms.total is not None:
         total = terms.total / count

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from distillkit.losses.reduction import at_least_float32
+from distillkit.losses.elementwise import NOTHING, kl_terms
+from distillkit.losses.reduction import at_least_float32, unit
 
 Vectors = Float[Tensor, "texts tokens width"]
 Relation = Float[Tensor, "texts heads tokens tokens"]
@@ -54,11 +55,11 @@ def relation_kl(student: Relation, teacher: Relation, mask: Mask) -> Values:
     https://arxiv.org/abs/2002.10957, sections 3.1 and 3.2. Of any relation: Wang et al. 2021
     (MiniLM v2), https://arxiv.org/abs/2012.15828, section 3.1.
     """
-    padding = ~mask[:, None, None, :]
-    log_p = F.log_softmax(at_least_float32(teacher).masked_fill(padding, -math.inf), dim=-1)
-    log_q = F.log_softmax(at_least_float32(student).masked_fill(padding, -math.inf), dim=-1)
-    terms = log_p.exp() * (log_p - log_q).masked_fill(padding, 0.0)
-    return text_mean(terms.sum(dim=-1).mean(dim=1), mask)
+    # of a text without tokens nothing is ruled out, nor counted: a softmax of nothing is no number
+    padding = (~mask & mask.any(dim=-1, keepdim=True))[:, None, None, :]
+    log_p = F.log_softmax(at_least_float32(teacher).masked_fill(padding, NOTHING), dim=-1)
+    log_q = F.log_softmax(at_least_float32(student).masked_fill(padding, NOTHING), dim=-1)
+    return text_mean(kl_terms(log_p, log_q).sum(dim=-1).mean(dim=1), mask)
 
 
 def gram_mse(student: Vectors, teacher: Vectors, mask: Mask) -> Values:
@@ -106,8 +107,7 @@ def contrast(
     InfoNCE form with the batch as negatives. The only loss here that depends on what else is in a
     micro-batch.
     """
-    mine = F.normalize(at_least_float32(student), dim=-1)
-    theirs = F.normalize(at_least_float32(teacher), dim=-1)
+    mine, theirs = unit(student), unit(teacher)
     own = torch.arange(len(mine), device=mine.device)
     return F.cross_entropy(mine @ theirs.T / temperature, own, reduction="none")
 

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values, forward_kl
+from distillkit.losses.elementwise import NOTHING
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction, at_least_float32
 from distillkit.losses.schedules import Temperature, Weight
@@ -34,13 +35,22 @@ def standardised_kl(
 def z_scores(logits: Logits) -> Logits:
     """Each position's logits less their mean, over their standard deviation (of n - 1).
 
-    Logits that are all equal become 0, without a gradient.
+    Of the n classes that are not ruled out; those that are, -inf, stay so. Logits that are all
+    equal, as that of a single class is, become 0, without a gradient.
     """
     wide = at_least_float32(logits)
-    centred = wide - wide.mean(dim=-1, keepdim=True)
-    variance = centred.square().sum(dim=-1, keepdim=True) / (logits.shape[-1] - 1)
-    level = variance == 0
-    return centred.masked_fill(level, 0.0) / variance.masked_fill(level, 1.0).sqrt()
+    ruled_out = wide == NOTHING
+    # from the largest on and in units of their span, so that equal logits are exactly so and
+    # squares neither overflow nor vanish: of a z-score both make no difference
+    below = (wide - wide.detach().amax(dim=-1, keepdim=True)).masked_fill(ruled_out, 0.0)
+    span = -below.detach().amin(dim=-1, keepdim=True)
+    level = span == 0
+    below = below / span.masked_fill(level, 1.0)
+    n = (~ruled_out).sum(dim=-1, keepdim=True)
+    centred = (below - below.sum(dim=-1, keepdim=True) / n).masked_fill(ruled_out | level, 0.0)
+    variance = centred.square().sum(dim=-1, keepdim=True) / (n - 1).clamp_min(1)
+    scores = centred / variance.masked_fill(level, 1.0).sqrt()
+    return scores.masked_fill(ruled_out, NOTHING)
 
 
 class StandardisedKL(SoftmaxLoss):

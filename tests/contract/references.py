@@ -1,4 +1,8 @@
-"""What the losses should be: NumPy in float64, and nothing shared."""
+"""What the losses should be: NumPy in float64, and nothing shared.
+
+From log-probabilities, so that saturated logits keep their digits; a class that is ruled out has
+-inf. Nothing is divided by a mass of 0, and what has a weight of 0 is not there.
+"""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -8,9 +12,18 @@ import numpy as np
 Array = np.ndarray
 
 
-def softmax(logits: Array) -> Array:
-    weights: Array = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
+def log_sum(logs: Array) -> Array:
+    """Over the last axis, kept; -inf of nothing."""
+    largest = logs.max(axis=-1, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        total: Array = np.log(np.exp(logs - largest).sum(axis=-1, keepdims=True)) + largest
+    return total
+
+
+def log_softmax(logits: Array) -> Array:
+    below = logits - logits.max(axis=-1, keepdims=True)  # first, or the sum takes its digits
+    return below - log_sum(below)
 
 
 def over_classes(values: Array, reduction: str) -> Array:
@@ -18,7 +31,7 @@ def over_classes(values: Array, reduction: str) -> Array:
 
 
 def of_softmax(by_class: Callable[..., Array]) -> Callable[..., Array]:
-    """A divergence of the student's softmax q and the teacher's p, from its terms of (p, q)."""
+    """A divergence of the student's softmax q and the teacher's p, from its terms of their logs."""
 
     def reference(
         student: Array,
@@ -29,30 +42,38 @@ def of_softmax(by_class: Callable[..., Array]) -> Callable[..., Array]:
         reduction: str = "batchmean",
         **own: float,
     ) -> Array:
-        p, q = softmax(teacher / temperature), softmax(student / temperature)
-        values = over_classes(by_class(p, q, **own), reduction)
+        log_p, log_q = log_softmax(teacher / temperature), log_softmax(student / temperature)
+        values = over_classes(by_class(log_p, log_q, **own), reduction)
         return values * (temperature**2 if scale_by_t2 else 1)
 
     return reference
 
 
-def log_ratio(p: Array, q: Array) -> Array:
+def log_ratio(log_p: Array, log_q: Array) -> Array:
     """p log(p / q), 0 where p is."""
+    p = np.exp(log_p)
+    return p * (np.where(p > 0, log_p, 0.0) - np.where(p > 0, log_q, 0.0))
+
+
+def cross_entropy(log_p: Array, log_q: Array) -> Array:
+    p = np.exp(log_p)
+    return -p * np.where(p > 0, log_q, 0.0)
+
+
+def log_mixture(log_p: Array, log_q: Array, share: float) -> Array:
     with np.errstate(divide="ignore"):
-        return p * np.log(np.where(p > 0, p, 1) / np.where(p > 0, q, 1))
+        return np.logaddexp(np.log(share) + log_p, np.log(1 - share) + log_q)
 
 
-def cross_entropy(p: Array, q: Array) -> Array:
-    return -p * np.log(q)
+def jensen_shannon(log_p: Array, log_q: Array, beta: float = 0.5) -> Array:
+    if beta in (0, 1):
+        return log_ratio(log_q, log_p) if beta else log_ratio(log_p, log_q)
+    log_m = log_mixture(log_p, log_q, beta)
+    return beta * log_ratio(log_p, log_m) + (1 - beta) * log_ratio(log_q, log_m)
 
 
-def jensen_shannon(p: Array, q: Array, beta: float = 0.5) -> Array:
-    m = beta * p + (1 - beta) * q
-    return beta * log_ratio(p, m) + (1 - beta) * log_ratio(q, m)
-
-
-def skewed(p: Array, q: Array, skew: float = 0.1) -> Array:
-    return log_ratio(p, skew * p + (1 - skew) * q)
+def skewed(log_p: Array, log_q: Array, skew: float = 0.1) -> Array:
+    return log_ratio(log_p, log_mixture(log_p, log_q, skew))
 
 
 def of_sides(
@@ -64,23 +85,36 @@ def of_sides(
     reduction: str = "mean",
 ) -> Array:
     """KL of each label that holds or not by itself."""
-    p, q = (1 / (1 + np.exp(-logits / temperature)) for logits in (teacher, student))
-    values = over_classes(log_ratio(p, q) + log_ratio(1 - p, 1 - q), reduction)
-    return values * (temperature**2 if scale_by_t2 else 1)
+    values = np.zeros(student.shape)
+    for side in (1, -1):
+        log_p, log_q = (log_sigmoid(side * it / temperature) for it in (teacher, student))
+        values += log_ratio(log_p, log_q)
+    return over_classes(values, reduction) * (temperature**2 if scale_by_t2 else 1)
+
+
+def log_sigmoid(values: Array) -> Array:
+    return -np.logaddexp(0.0, -values)
 
 
 def squared_error(student: Array, teacher: Array, *, reduction: str = "mean") -> Array:
-    return over_classes((student - teacher) ** 2, reduction)
+    nowhere = np.isneginf(student) & np.isneginf(teacher)
+    mine, theirs = (np.where(nowhere, 0.0, it) for it in (student, teacher))
+    return over_classes((mine - theirs) ** 2, reduction)
 
 
 def negative_log_likelihood(student: Array, labels: Array) -> Array:
-    return -np.log(np.take_along_axis(softmax(student), labels[..., None], axis=-1)[..., 0])
+    return -np.take_along_axis(log_softmax(student), labels[..., None], axis=-1)[..., 0]
 
 
-def alpha_beta(p: Array, q: Array, alpha: float = 0.2, beta: float = 0.7) -> Array:
-    whole = alpha + beta
-    powers = alpha / whole * p**whole + beta / whole * q**whole - p**alpha * q**beta
-    return powers / (alpha * beta)
+def alpha_beta(log_p: Array, log_q: Array, alpha: float = 0.2, beta: float = 0.7) -> Array:
+    s = alpha + beta
+    if not alpha:
+        log_p, log_q = log_q, log_p
+    p_s, q_s = np.exp(s * log_p), np.exp(s * log_q)
+    if not (alpha and beta):
+        return (log_ratio(s * log_p, s * log_q) - p_s + q_s) / s**2
+    both = np.exp(alpha * log_p + beta * log_q)
+    return (alpha / s * p_s + beta / s * q_s - both) / (alpha * beta)
 
 
 def rows(
@@ -108,6 +142,11 @@ def scale(temperature: float, scale_by_t2: bool, reduction: str, parts: int) -> 
     return (temperature**2 if scale_by_t2 else 1) / (parts if reduction == "mean" else 1)
 
 
+def weighed(*parts: tuple[float, float]) -> float:
+    """The sum of weight * value; what has no weight may be infinite."""
+    return float(sum(weight * value for weight, value in parts if weight))
+
+
 @rows
 def decoupled(
     student: Array,
@@ -121,11 +160,15 @@ def decoupled(
     reduction: str = "batchmean",
 ) -> float:
     target = int(teacher.argmax()) if label < 0 else int(label)
-    p, q = softmax(teacher / temperature), softmax(student / temperature)
-    pair = [np.array([r[target], np.delete(r, target).sum()]) for r in (p, q)]
-    others = [np.delete(r, target) / np.delete(r, target).sum() for r in (p, q)]
-    value = alpha * log_ratio(*pair).sum() + beta * log_ratio(*others).sum()
-    return float(value * scale(temperature, scale_by_t2, reduction, len(p)))
+    pairs, others = [], []
+    for logits in (teacher, student):
+        log_p = log_softmax(logits / temperature)
+        rest = np.delete(log_p, target)
+        whole = log_sum(rest)[0] if len(rest) else -np.inf
+        pairs.append(np.array([log_p[target], whole]))
+        others.append(rest - whole if np.isfinite(whole) else rest)
+    value = weighed((alpha, log_ratio(*pairs).sum()), (beta, log_ratio(*others).sum()))
+    return value * scale(temperature, scale_by_t2, reduction, len(teacher))
 
 
 @rows
@@ -139,16 +182,20 @@ def adaptive(
     reduction: str = "batchmean",
     held: Array | None = None,
 ) -> float:
-    p, q = softmax(teacher / temperature), softmax(student / temperature)
-    gaps = np.abs(p - (q if held is None else softmax(held / temperature)))
+    log_p, log_q = log_softmax(teacher / temperature), log_softmax(student / temperature)
+    p, q = (
+        np.exp(log_softmax(it / temperature)) for it in (teacher, student if held is None else held)
+    )
+    gaps = np.abs(p - q)
     mass, head = 0.0, 0.0
-    for place, i in enumerate(np.argsort(-p)):
+    for place, i in enumerate(np.argsort(-p, kind="stable")):
         mass += p[i]
         if place == 0 or mass <= head_mass:
             head += gaps[i]
-    h = head / gaps.sum()
-    value = h * log_ratio(p, q).sum() + (1 - h) * log_ratio(q, p).sum()
-    return float(value * scale(temperature, scale_by_t2, reduction, len(p)))
+    whole = gaps.sum()
+    h = 1.0 if head_mass == 1 else head / whole if whole else 0.5
+    value = weighed((h, log_ratio(log_p, log_q).sum()), (1 - h, log_ratio(log_q, log_p).sum()))
+    return value * scale(temperature, scale_by_t2, reduction, len(p))
 
 
 def interpolated(
@@ -161,17 +208,27 @@ def interpolated(
     reduction: str = "batchmean",
     held: Array | None = None,
 ) -> Array:
-    between = (1 - t) * (student if held is None else held) + t * teacher
-    p, q = softmax(between / temperature), softmax(student / temperature)
-    return over_classes(log_ratio(p, q), reduction) * (temperature**2 if scale_by_t2 else 1)
+    parts = ((1 - t, student if held is None else held), (t, teacher))
+    between = sum(weight * logits for weight, logits in parts if weight)
+    log_p, log_q = log_softmax(between / temperature), log_softmax(student / temperature)
+    values = over_classes(log_ratio(log_p, log_q), reduction)
+    return values * (temperature**2 if scale_by_t2 else 1)
 
 
 def standardised(student: Array, teacher: Array, **settings: object) -> Array:
-    scores = [
-        (x - x.mean(axis=-1, keepdims=True)) / x.std(axis=-1, ddof=1, keepdims=True)
-        for x in (student, teacher)
-    ]
-    return of_softmax(log_ratio)(*scores, **settings)
+    return of_softmax(log_ratio)(z_scores(student), z_scores(teacher), **settings)
+
+
+def z_scores(logits: Array) -> Array:
+    """Of the classes that are not ruled out."""
+    found = np.full(logits.shape, -np.inf)
+    for row, scores in zip(flat(logits), flat(found), strict=True):
+        there = np.isfinite(row)
+        values = row[there] - row[there].max()
+        values = values - values.mean()
+        spread = values.std(ddof=1) if len(values) > 1 else 0.0
+        scores[there] = values / spread if values.any() and spread else 0.0
+    return found
 
 
 @rows
@@ -184,19 +241,24 @@ def of_pairs(
     scale_by_t2: bool = True,
     reduction: str = "batchmean",
 ) -> float:
-    pairs = list(combinations(np.argsort(-teacher)[:top], 2))
+    pairs = list(combinations(np.argsort(-teacher, kind="stable")[:top], 2))
     value = 0.0
     for pair in map(list, pairs):
-        p, q = softmax(teacher[pair] / temperature), softmax(student[pair] / temperature)
-        value += log_ratio(p, q).sum()
-    return float(value * scale(temperature, scale_by_t2, reduction, len(pairs)))
+        if np.isfinite(teacher[pair]).all() and not np.isneginf(student[pair]).all():
+            log_p, log_q = (log_softmax(it[pair] / temperature) for it in (teacher, student))
+            value += float(log_ratio(log_p, log_q).sum())
+    return value * scale(temperature, scale_by_t2, reduction, max(1, len(pairs)))
 
 
 @rows
 def of_order(
     student: Array, teacher: Array, *, top: int = 10, reduction: str = "batchmean"
 ) -> float:
-    ranked = np.argsort(-teacher)
+    ranked = np.argsort(-teacher, kind="stable")
     places = min(top, len(ranked))
-    value = -sum(np.log(softmax(student[ranked[i:]])[0]) for i in range(places))
-    return float(value * scale(1.0, False, reduction, places))
+    value = 0.0
+    for i in range(places):
+        left = student[ranked[i:]]
+        if np.isfinite(teacher[ranked[i]]) and not np.isneginf(left).all():
+            value -= float(log_softmax(left)[0])
+    return value * scale(1.0, False, reduction, places)
