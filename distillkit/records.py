@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,7 @@ KEY_BYTES = 16  # an example's key: what its soft targets are filed under
 # What a model's outputs at a position mean. softmax: of several one holds; choice: so it is, but
 # some are ruled out, their logits -inf; bernoulli: each holds or not by itself; real: one value.
 Distribution = Literal["softmax", "choice", "bernoulli", "real"]
+DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
 
 @dataclass(frozen=True, slots=True)

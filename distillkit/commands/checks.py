@@ -22,6 +22,8 @@ from distillkit.targets import (
     StoredTargets,
 )
 from distillkit.targets.average import no_hidden_states
+from distillkit.targets.codecs import Codec
+from distillkit.targets.codecs import check_outputs as check_distribution
 from distillkit.tasks import Task
 from distillkit.tasks.folders import check_folder
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from distillkit.commands.road import Road
 
 UNFIT = {  # why a loss does not fit what outputs mean, and what does
-    "real": "a softmax over one real-valued output is constant; regression takes loss=logit_mse",
+    "real": "a softmax over one real-valued output is constant, and so is its order; regression "
+    "takes loss=logit_mse",
     "bernoulli": "a softmax has labels compete of which several may hold; multi_label takes "
     "loss=bernoulli_kl or loss=logit_mse",
     "choice": "compares all outputs, and here some are ruled out; question_answering takes "
@@ -107,6 +110,14 @@ def check_fit(road: "Road") -> None:
     if isinstance(road.loss, HardLabelLoss) and road.given_store:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
     check_outputs(road.task, road.loss)
+    rows = min(road.trainer.batch_size, road.trainer.micro_batch_size or road.trainer.batch_size)
+    if road.loss.compares_texts and rows < 2:
+        raise ConfigError(
+            f"loss = {type(road.loss).__name__}: compares the texts of a micro-batch, and there is "
+            "one alone; set trainer.batch_size to 2 or more, and trainer.micro_batch_size too"
+        )
+    if isinstance(road.targets, StoredTargets) and not road.given_store:
+        check_codec(road.task, road.targets.codec)
     if "student" in road.makes and isinstance(road.student, ScratchStudent):
         road.student.check_is_new()
         check_siamese(road.student, road.data)
@@ -136,6 +147,29 @@ def check_outputs(task: Task, loss: Any) -> None:
     """Raise `ConfigError` where a loss cannot be had from what the task's outputs mean."""
     if task.distribution not in getattr(loss, "takes", (task.distribution,)):
         raise ConfigError(f"loss = {type(loss).__name__}: {UNFIT[task.distribution]}")
+
+
+def check_least_outputs(road: "Road") -> None:
+    """Raise `ConfigError` where a loss has no gradient since there are too few classes."""
+    if road.task.family == "language" or not isinstance(road.loss, Loss):
+        return
+    classes = road.task.width(None, road.corpus.labels)
+    if classes < road.loss.least_outputs:
+        raise ConfigError(
+            f"loss = {type(road.loss).__name__}: learns nothing from {classes} classes, it takes "
+            f"{road.loss.least_outputs} or more; choose loss=forward_kl"
+        )
+
+
+def check_codec(task: Task, codec: Codec) -> None:
+    """Raise `ConfigError` where a codec cannot keep what the task's models say."""
+    name = type(task).__name__
+    check_distribution(codec, task.distribution, whose=f"a model of {name}")
+    if codec.files and task.family != "language":
+        raise ConfigError(
+            f"targets.codec = {codec.name}: keeps the last hidden states of language models, and "
+            f"of a model of {name} there are logits alone; choose targets=stored"
+        )
 
 
 def check_evaluation(road: "Road") -> None:

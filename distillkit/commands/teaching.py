@@ -43,6 +43,7 @@ class OneTeacher:
 
         def make(out: Path) -> dict[str, Any]:
             checks.check_batches(road)
+            checks.check_least_outputs(road)
             return teachers.fit_teacher(
                 self.teacher,
                 road.task,
@@ -112,6 +113,7 @@ class OneTeacher:
 
         def make(out: Path) -> dict[str, Any]:
             checks.check_batches(road)
+            checks.check_least_outputs(road)
             settings.codec.check(road.task.width(self.tokenizer(), road.corpus.labels))
             return stores.generate_targets(
                 self.model,

@@ -74,6 +74,7 @@ class DKD(SoftmaxLoss):
             )
         super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
         self.alpha, self.beta = float(alpha), float(beta)
+        self.least_outputs = 2 if self.alpha else 3  # one class beside the target is all others
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""

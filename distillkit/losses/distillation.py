@@ -122,7 +122,7 @@ class Divergence(SoftmaxLoss):
             raise TargetsError(
                 f"loss.temperature: goes through all from {least:g} to {greatest:g}, and a store "
                 "of a few entries knows the teacher at single ones; set a number, or keep all "
-                "of the teacher with targets=last_hidden or targets=stored"
+                "of the teacher with targets=stored, or targets=last_hidden of a language model"
             )
 
 

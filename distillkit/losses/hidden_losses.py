@@ -142,6 +142,7 @@ class Contrast(LayeredLoss):
 
     term = "contrast"
     lowest = 0
+    compares_texts = True
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from distillkit.losses.chunked import Known, loss_terms
 from distillkit.losses.reduction import Reduction
 from distillkit.losses.schedules import Constant, Schedule, Temperature, Weight, scheduled
 from distillkit.records import (
+    DISTRIBUTIONS,
     Dimensions,
     Distribution,
     HardLabels,
@@ -42,14 +43,17 @@ class Loss(nn.Module, ABC):
 
     It returns its terms, of which `reduce_terms` makes the number, and a weight for each. Weights
     may be schedules. A loss may have parameters of its own, which are learnt beside the student's,
-    and buffers. `takes` names what outputs may mean to it.
+    and buffers. `takes` names what outputs may mean to it: of those that it computes from, that is,
+    and so anything for a loss that looks inside alone.
     """
 
     needs_teacher = True
     needs_soft_targets = True  # or it learns from what is inside of the teacher alone
     looks_inside = False
+    least_outputs = 1  # of a position, or it has no gradient
+    compares_texts = False  # of a micro-batch with each other, and so learns nothing from one
     passes_over = False  # parameters of the student, the head's for one, which then get no gradient
-    takes: tuple[Distribution, ...] = ("softmax", "choice", "bernoulli", "real")
+    takes: tuple[Distribution, ...] = DISTRIBUTIONS
 
     def __init__(self, weights: Mapping[str, Schedule]) -> None:
         super().__init__()
@@ -166,8 +170,10 @@ class SoftTargetLoss(LogitLoss):
     """What is learnt from the teacher, mixed with the task's loss on the hard labels.
 
     Each position counts once: its loss is soft_weight * soft + hard_weight * hard, the second only
-    where it has a label.
+    where it has a label. What else than a softmax its outputs may be, a loss declares in `takes`.
     """
+
+    takes: tuple[Distribution, ...] = ("softmax",)
 
     def __init__(self, soft_weight: Weight, hard_weight: Weight) -> None:
         weights = {
@@ -196,7 +202,7 @@ class SoftTargetLoss(LogitLoss):
             raise ConfigError(
                 f"loss: {type(self).__name__} compares all logits, and the store holds a few "
                 "entries of the teacher's distribution; choose loss=forward_kl, or keep all of it "
-                "with targets=last_hidden or targets=stored"
+                "with targets=stored, or targets=last_hidden of a language model"
             )
         return targets.logits
 
@@ -205,6 +211,7 @@ class SoftmaxLoss(SoftTargetLoss):
     """A loss between the student's softmax and the teacher's, both softened by a temperature."""
 
     takes = ("softmax", "choice")
+    least_outputs = 2
 
     def __init__(
         self,

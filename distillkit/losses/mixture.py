@@ -46,6 +46,8 @@ class Mixture(Loss):
         self.needs_soft_targets = any(loss.needs_soft_targets for loss in losses)
         self.looks_inside = any(loss.looks_inside for loss in losses)
         self.passes_over = all(loss.passes_over for loss in losses)
+        self.least_outputs = max(loss.least_outputs for loss in losses)
+        self.compares_texts = any(loss.compares_texts for loss in losses)
         self.takes = tuple(d for d in Loss.takes if all(d in loss.takes for loss in losses))
 
     @property

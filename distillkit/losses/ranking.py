@@ -123,6 +123,7 @@ class ListMLE(SoftTargetLoss):
     """`list_mle` of the teacher's order, mixed with the task's loss on the hard labels."""
 
     takes = SoftmaxLoss.takes
+    least_outputs = 2
 
     def __init__(
         self,

@@ -54,7 +54,12 @@ def z_scores(logits: Logits) -> Logits:
 
 
 class StandardisedKL(SoftmaxLoss):
-    """`standardised_kl` to the soft targets, mixed with the task's loss on the hard labels."""
+    """`standardised_kl` to the soft targets, mixed with the task's loss on the hard labels.
+
+    It takes three classes or more: the z-scores of two are 0.71 and -0.71 whatever the logits are.
+    """
+
+    least_outputs = 3
 
     def __init__(
         self,

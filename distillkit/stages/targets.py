@@ -161,7 +161,7 @@ def generate_targets(
         store = TargetStore(out, manifest)
         (_, said), *_ = say_of([sample])
         decoded = store.read(store.rows(examples.keys[sample]), device)
-        manifest = replace(manifest, quality=quality(said, decoded))
+        manifest = replace(manifest, quality=quality(said, decoded, task.distribution))
         manifest.save(out)
     (out / PLAN).unlink()
     waste = padding_waste(lengths, buckets)

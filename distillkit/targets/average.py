@@ -17,6 +17,7 @@ from distillkit.losses.heads import project
 from distillkit.progress import track
 from distillkit.records import Distribution, HiddenTargets, Outputs, SoftTargets
 from distillkit.targets.codecs import Codec
+from distillkit.targets.codecs import check_outputs as check_distribution
 from distillkit.targets.draws import Draws
 from distillkit.targets.expected import store_bytes
 from distillkit.targets.logits import CHUNK
@@ -53,6 +54,7 @@ def average(
     if codec.files:
         raise TargetsError(no_hidden_states(codec.name))
     codec.check(first.outputs)
+    check_distribution(codec, first.distribution, whose="each of these stores")
     _check_room(first, codec, folder)
     mean = _Mean(stores, shares, torch.device(device))
     keys, positions = stores[0].keys, stores[0].positions
@@ -172,7 +174,8 @@ class _Mean:
         self.stores, self.shares, self.device = stores, shares, device
         first = stores[0].manifest
         # a softmax over one output is constant: what stands there is a value
-        self.distribution: Distribution = "real" if first.outputs == 1 else first.distribution
+        is_value = first.outputs == 1 and first.distribution == "softmax"
+        self.distribution: Distribution = "real" if is_value else first.distribution
 
     def __call__(self, keys: np.ndarray) -> Tensor:
         members = [self._logits(store, store.rows(keys)) for store in self.stores]
@@ -192,7 +195,8 @@ def _measured(mean: _Mean, made: TargetStore) -> dict[str, Any]:
     wanted = int(QUALITY_POSITIONS / max(1.0, float(made.positions.mean()))) + 1
     rows = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
     keys = made.keys[rows]
-    return quality(Outputs(mean(keys)), made.read(made.rows(keys), mean.device))
+    kept = made.read(made.rows(keys), mean.device)
+    return quality(Outputs(mean(keys)), kept, mean.distribution)
 
 
 def _check_room(first: StoreManifest, codec: Codec, folder: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from distillkit.errors import TargetsError
-from distillkit.records import Targets
+from distillkit.errors import ConfigError, TargetsError
+from distillkit.records import Distribution, Targets
 from distillkit.targets.dense import Dense
 from distillkit.targets.draws import Draws
 from distillkit.targets.last_hidden import LastHidden
@@ -25,10 +25,12 @@ class Codec(Protocol):
     """What is kept of a teacher's answers, and how.
 
     `name` is that of a manifest; `files` are those beside the shards that all examples share.
+    `supported_outputs` are the meanings of outputs that it can keep.
     """
 
     name: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
+    supported_outputs: ClassVar[tuple[Distribution, ...]]
 
     @property
     def captured(self) -> tuple[float, ...] | None:
@@ -63,6 +65,16 @@ class Codec(Protocol):
 
 
 CODECS: tuple[type[Codec], ...] = (Dense, LastHidden, Sampled, SampledLogits, TopK, TopP)
+
+
+def check_outputs(codec: Codec, distribution: Distribution, *, whose: str) -> None:
+    """Raise `ConfigError` if the codec cannot keep outputs of this meaning."""
+    if distribution not in codec.supported_outputs:
+        says = "one real value" if distribution == "real" else "labels of which several may hold"
+        raise ConfigError(
+            f"targets.codec = {codec.name}: keeps entries of a softmax, and {whose} says {says}; "
+            "choose targets=stored, which keeps all outputs"
+        )
 
 
 def from_settings(settings: dict[str, Any]) -> Codec:

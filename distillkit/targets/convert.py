@@ -11,6 +11,7 @@ from distillkit.errors import TargetsError, WorkspaceError
 from distillkit.progress import track
 from distillkit.records import HiddenOutputs, HiddenTargets, Outputs, SoftTargets
 from distillkit.targets.average import WHOLE, pieces
+from distillkit.targets.codecs import check_outputs
 from distillkit.targets.draws import Draws
 from distillkit.targets.expected import store_bytes
 from distillkit.targets.logits import Said
@@ -50,6 +51,7 @@ def convert(
     if out.exists():
         raise TargetsError(f"{out}: already there; give another name, or remove it first")
     codec.check(found.outputs)
+    check_outputs(codec, found.distribution, whose=f"the store {path}")
     _check_room(store, out, settings)
     with appearing(out) as folder, TargetWriter(folder, codec) as writer:
         examples = _rewritten(store, writer, settings, torch.device(device))
@@ -104,7 +106,8 @@ def _measured(store: TargetStore, made: TargetStore, device: torch.device) -> St
     wanted = int(QUALITY_POSITIONS / max(1.0, float(store.positions.mean()))) + 1
     rows = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
     kept = made.read(made.rows(store.keys[rows]), device)
-    return replace(manifest, quality=quality(_said(store, rows, device), kept))
+    found = quality(_said(store, rows, device), kept, manifest.distribution)
+    return replace(manifest, quality=found)
 
 
 def _check_room(store: TargetStore, out: Path, settings: StoredTargets) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import TargetsError
-from distillkit.records import SoftTargets
+from distillkit.records import DISTRIBUTIONS, SoftTargets
 from distillkit.targets.draws import Draws
 from distillkit.targets.logits import Said, chunks, width
 from distillkit.targets.packing import SLACK, Payload, join, rows
@@ -28,6 +28,7 @@ class Dense:
     name: ClassVar[str] = "dense"
     captured: ClassVar[None] = None  # any temperature
     files: ClassVar[tuple[str, ...]] = ()
+    supported_outputs: ClassVar = DISTRIBUTIONS
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from distillkit.artifacts import atomic
 from distillkit.errors import ConfigError
-from distillkit.records import Head, HiddenOutputs, HiddenTargets
+from distillkit.records import DISTRIBUTIONS, Head, HiddenOutputs, HiddenTargets
 from distillkit.targets.dense import as_stored, stored_tensor
 from distillkit.targets.draws import Draws
 from distillkit.targets.logits import Said
@@ -35,6 +35,7 @@ class LastHidden:
     name: ClassVar[str] = "last_hidden"
     captured: ClassVar[None] = None  # any temperature
     files: ClassVar[tuple[str, ...]] = (HEAD,)
+    supported_outputs: ClassVar = DISTRIBUTIONS
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""

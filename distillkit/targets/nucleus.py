@@ -22,7 +22,7 @@ from torch import Tensor
 
 from distillkit.constraints import Positive, PositiveInt
 from distillkit.errors import ConfigError
-from distillkit.records import SparseTargets
+from distillkit.records import Distribution, SparseTargets
 from distillkit.targets import id_sets
 from distillkit.targets.draws import Draws
 from distillkit.targets.expected import id_set_bytes, nucleus_ids
@@ -62,6 +62,7 @@ class Nucleus:
 
     name: ClassVar[str]
     files: ClassVar[tuple[str, ...]] = ()
+    supported_outputs: ClassVar[tuple[Distribution, ...]] = ("softmax", "choice")
 
     @property
     def mass(self) -> float:

@@ -5,15 +5,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distillkit.losses.divergences import log_sides
+from distillkit.losses.elementwise import cross_entropy_terms, kl_terms
 from distillkit.losses.heads import project
-from distillkit.records import AveragedTargets, HiddenTargets, SoftTargets, SparseTargets, Targets
+from distillkit.records import (
+    AveragedTargets,
+    Distribution,
+    HiddenTargets,
+    SoftTargets,
+    SparseTargets,
+    Targets,
+)
 from distillkit.targets.logits import Said, chunks, count
 
 Sums = dict[str, float]
 
 
 @torch.inference_mode()
-def quality(said: Said, kept: Targets) -> dict[str, float]:
+def quality(said: Said, kept: Targets, distribution: Distribution = "softmax") -> dict[str, float]:
     """Means over positions of the teacher's answers `said` against the targets `kept` of them.
 
     `entropy` of the teacher, in nats: the least soft cross-entropy that any student can reach;
@@ -21,13 +30,20 @@ def quality(said: Said, kept: Targets) -> dict[str, float]:
     decoded, over the kept ids and one bucket of all others; `gradient_bias`, the L1 distance of the
     expected target from the teacher's distribution, which bounds the bias of the expected gradient
     of a cross-entropy with respect to the logits, where the rest is renormalised away (0 for an
-    unbiased estimate); `gradient_noise`, the L2 norm of one estimate's error, likewise.
+    unbiased estimate); `gradient_noise`, the L2 norm of one estimate's error, likewise. Of labels
+    of which several may hold, `entropy` and `label_kl` are sums over the labels; of real values
+    nothing is measured.
     """
+    if distribution == "real":
+        return {}
     sums: Sums = {}
     for part, logits in chunks(said):
-        log_p = torch.log_softmax(logits.double(), dim=-1)
-        found = _of_chunk(log_p, kept.part(part))
-        found["entropy"] = -(log_p.exp() * log_p).nan_to_num(0.0).sum(-1)
+        if distribution == "bernoulli":
+            found = _of_labels(logits.double(), kept.part(part))
+        else:
+            log_p = torch.log_softmax(logits.double(), dim=-1)
+            found = _of_chunk(log_p, kept.part(part))
+            found["entropy"] = -(log_p.exp() * log_p).nan_to_num(0.0).sum(-1)
         for name, values in found.items():
             sums[name] = sums.get(name, 0.0) + float(values.sum())
     positions = max(1, count(said))
@@ -63,6 +79,15 @@ def _of_chunk(log_p: Tensor, kept: Targets) -> dict[str, Tensor]:
     return found
 
 
+def _of_labels(logits: Tensor, kept: Targets) -> dict[str, Tensor]:
+    assert isinstance(kept, SoftTargets | HiddenTargets), "other codecs keep no such outputs"
+    log_p, log_q = log_sides(logits, 1.0), log_sides(_logits(kept).double(), 1.0)
+    return {
+        "entropy": cross_entropy_terms(log_p, log_p).sum(dim=(-1, -2)),
+        "label_kl": kl_terms(log_p, log_q).sum(dim=(-1, -2)),
+    }
+
+
 def _rest(kept: Tensor) -> Tensor:
     return (1.0 - kept.sum(-1)).clamp(min=0.0)
 
@@ -80,6 +105,7 @@ def described(found: dict[str, Any]) -> list[tuple[str, str]]:
         "ids": ("ids kept", "{:,.1f} a position"),
         "kept_mass": ("kept mass", "{:.4f}"),
         "kl": ("KL(said || decoded)", "{:.2e} nats over the kept ids and the rest"),
+        "label_kl": ("KL(said || decoded)", "{:.2e} nats, the sum over the labels"),
         "gradient_bias": ("bias of the gradient", "{:.4f} at most (L1), the rest renormalised"),
         "gradient_noise": ("noise of the gradient", "{:.4f} (L2) of one estimate"),
     }

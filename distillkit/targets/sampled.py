@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from distillkit.constraints import Positive, PositiveInt
-from distillkit.records import SparseTargets
+from distillkit.records import Distribution, SparseTargets
 from distillkit.targets import id_sets, proposals
 from distillkit.targets.draws import Draws, drawn
 from distillkit.targets.expected import id_set_bytes, unique_ids
@@ -52,6 +52,7 @@ class Sampled:
 
     name: ClassVar[str] = "sampled"
     files: ClassVar[tuple[str, ...]] = ()
+    supported_outputs: ClassVar[tuple[Distribution, ...]] = ("softmax", "choice")
 
     @property
     def softened(self) -> float:

@@ -81,3 +81,38 @@ def test_what_is_no_loss_of_ours_is_refused_in_one_line(
     words = [*but(again, without="loss."), "loss=hard_labels", f"loss._target_={other}"]
     said = refused(distillkit("train", *words), f"loss._target_ = {other}: no loss")
     assert "distillkit.losses.Loss" in said
+
+
+def test_z_scores_of_two_classes_are_refused_before_the_teacher(
+    distillkit: Distillkit, fresh: list[str], tmp_path: Path
+) -> None:
+    words = but(fresh, "loss=standardised_kl", without="loss.")
+    said = refused(distillkit("train", *words), "learns nothing from 2 classes, it takes 3 or more")
+    assert "loss = StandardisedKL" in said and "choose loss=forward_kl" in said
+    assert not list((tmp_path / "workspace").glob("teacher-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["task=regression", "loss=list_mle"], "loss = ListMLE: a softmax over one real-valued"),
+        (["task=regression", "loss=bernoulli_kl"], "regression takes loss=logit_mse"),
+        (
+            ["task=regression", "loss=logit_mse", "targets=sampled"],
+            "targets.codec = sampled: keeps entries of a softmax, and a model of Regression says "
+            "one real value; choose targets=stored",
+        ),
+        (["loss=forward_kl", "targets=last_hidden"], "targets.codec = last_hidden: keeps the last"),
+        (
+            ["loss=contrast", "trainer.micro_batch_size=1"],
+            "loss = Contrast: compares the texts of a micro-batch, and there is one alone",
+        ),
+        (["loss=dkd", "loss.alpha=0", "loss.beta=0"], "loss.alpha = 0, loss.beta = 0: nothing"),
+    ],
+    ids=["order", "bernoulli", "codec", "states", "contrast", "dkd"],
+)
+def test_what_a_loss_or_a_codec_cannot_be_for_is_refused_before_any_work(
+    distillkit: Distillkit, fresh: list[str], tmp_path: Path, words: list[str], fault: str
+) -> None:
+    refused(distillkit("train", *but(fresh, *words, without="loss.")), fault)
+    assert not list((tmp_path / "workspace").glob("*-*"))

@@ -79,7 +79,12 @@ def test_multi_label(distillkit: Distillkit, several: list[str], tmp_path: Path)
     ("change", "said"),
     [
         (["loss=forward_kl"], "multi_label takes loss=bernoulli_kl or loss=logit_mse"),
-        (["targets=top_k", "targets.codec.k=2"], "with targets=last_hidden or targets=stored"),
+        (["loss=list_mle"], "loss = ListMLE: a softmax has labels compete of which several may"),
+        (["loss=rank_net"], "multi_label takes loss=bernoulli_kl or loss=logit_mse"),
+        (
+            ["targets=top_k", "targets.codec.k=2"],
+            "targets.codec = top_k: keeps entries of a softmax, and a model of MultiLabel says",
+        ),
         (["task=classification"], "loss = BernoulliKL: takes each output by itself"),
         (
             ["data.label_separator=null"],
@@ -192,6 +197,32 @@ def test_a_sparse_store_keeps_no_place_that_is_ruled_out(
     assert result.code == 0, result.err
     store = json.loads(next(tmp_path.glob("workspace/targets-*/targets.json")).read_text())
     assert store["quality"]["ids"] < 20  # the question's tokens are none of them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ["standardised_kl"],
+        ["taid", "loss.start=0.0"],
+        ["taid", "loss.start=0.9"],
+        ["list_mle", "loss.top=40"],
+        ["rank_net"],
+        ["dkd", "loss.alpha=0"],
+        ["akl", "loss.head_mass=1"],
+    ],
+    ids=lambda words: "-".join(words),
+)
+def test_answers_are_learnt_where_most_places_are_ruled_out(
+    loss: list[str], distillkit: Distillkit, questions: list[str], tmp_path: Path
+) -> None:
+    words = but(questions, f"loss={loss[0]}", *loss[1:], "trainer.log_every=1", without="loss.")
+    result = distillkit("train", *words, "control=false")
+    assert result.code == 0, result.err
+    (metrics,) = tmp_path.glob("workspace/student-*/metrics.jsonl")
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert all(row["loss"] == row["loss"] >= 0 for row in rows)
+    assert rows[-1]["loss"] > 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A store under another codec: what a capture would have kept, without the teacher."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,34 @@ def test_one_real_value_has_no_quality(tmp_path: Path) -> None:
     exact = captured(tmp_path / "exact", Dense(), one)
     manifest = convert(exact, tmp_path / "out", StoredTargets(codec=Dense("bfloat16")))
     assert manifest.quality == {}
+
+
+def several(folder: Path) -> Path:
+    """A store of labels of which several may hold."""
+    found = captured(folder, Dense(), Outputs(random_logits(int(POSITIONS.sum()), 4)))
+    replace(StoreManifest.open(found), distribution="bernoulli").save(found)
+    return found
+
+
+def test_several_labels_are_measured_as_such(tmp_path: Path) -> None:
+    store = several(tmp_path / "exact")
+    quality = convert(store, tmp_path / "out", StoredTargets(codec=Dense("bfloat16"))).quality
+    p = random_logits(int(POSITIONS.sum()), 4).double().sigmoid()
+    q = random_logits(int(POSITIONS.sum()), 4).bfloat16().double().sigmoid()
+    entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum(dim=-1).mean()
+    kl = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(dim=-1).mean()
+    assert quality == {
+        "positions": POSITIONS.sum(),
+        "entropy": pytest.approx(float(entropy)),
+        "label_kl": pytest.approx(float(kl), rel=1e-6),
+    }
+
+
+def test_several_labels_are_no_softmax_to_keep_entries_of(tmp_path: Path) -> None:
+    store = several(tmp_path / "exact")
+    with pytest.raises(ConfigError, match="labels of which several may hold; choose targets=stor"):
+        convert(store, tmp_path / "out", StoredTargets(codec=TopK(k=2)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_store_larger_than_a_batch_is_whole(
