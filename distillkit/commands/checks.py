@@ -8,7 +8,7 @@ import torch
 from distillkit.commands import codec_choice, output
 from distillkit.config.build import refusal
 from distillkit.data import Data, Documents, MaskAndRefill
-from distillkit.data.sources import LocalSource, parse
+from distillkit.data.sources import LocalSource, expand, parse
 from distillkit.engine.loop import check_batch_size, parameter_groups
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import HardLabelLoss, Loss
@@ -199,8 +199,8 @@ def check_sources(road: "Road") -> None:
     """Local files and folders that are not there, or cannot be models, before any work."""
     for role in ("train", "validation", "test", "transfer"):
         spec = getattr(road.data, role)
-        if spec:
-            parse(spec, key=f"data.{role}")
+        for item in expand(spec, key=f"data.{role}") if spec is not None else ():
+            parse(item, key=f"data.{role}")
     models = [(teacher.key, teacher.source) for teacher in road.teacher.members]
     if isinstance(road.student, PretrainedStudent):
         models.append(("student.path", road.student.path))

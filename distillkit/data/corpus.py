@@ -11,6 +11,7 @@ import numpy as np
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.constraints import Fraction, NonNegativeInt
+from distillkit.data.decimals import with_points
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
 from distillkit.data.labels import (
@@ -22,7 +23,7 @@ from distillkit.data.labels import (
 )
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.sources import identity
+from distillkit.data.sources import Spec, identity, written
 from distillkit.data.splits import normalise
 from distillkit.data.tables import Table, keep_rows, matching_rows, read_table
 from distillkit.data.texts import ReadLabels, Texts
@@ -58,7 +59,8 @@ class TextData(Texts):
     drop_empty: bool = False
     duplicates: Duplicates = "first"
     stratify: bool = True
-    transfer: str | None = None
+    decimal: Literal[".", ","] | None = None
+    transfer: str | list[str] | None = None
     transfer_text: str | None = None
     transfer_where: dict[str, Any] | None = None
     transfer_unit: Literal["sentence", "row"] = "sentence"
@@ -266,7 +268,7 @@ def prepare_transfer(
     return {"counts": {"transfer": len(texts)}, "dropped": dropped}
 
 
-def _chosen(data: TextData, spec: str, known: set[str], cache: Path) -> TransferSet:
+def _chosen(data: TextData, spec: Spec, known: set[str], cache: Path) -> TransferSet:
     """The unlabelled text of `data.transfer` that is to be used."""
     low, high = data.transfer_words or (1, 10**9)
     column = data.transfer_text or data.text
@@ -278,6 +280,8 @@ def _chosen(data: TextData, spec: str, known: set[str], cache: Path) -> Transfer
         columns={"data.transfer_text": column},
         texts=["data.transfer_text"],
         where=data.transfer_where,
+        form=data.form,
+        unit="line",
         where_key="data.transfer_where",
     )
     table = keep_rows(table, data.transfer_where, key="data.transfer_where", spec=spec)
@@ -291,7 +295,7 @@ def _chosen(data: TextData, spec: str, known: set[str], cache: Path) -> Transfer
             lowercase=data.transfer_lowercase,
         )
     if not chosen.texts:
-        raise DataError(f"data.transfer = {spec}: no text in it was left to use")
+        raise DataError(f"data.transfer = {written(spec)}: no text in it was left to use")
     return chosen
 
 
@@ -306,25 +310,34 @@ def _counted(column: Iterable[Any], progress: Track) -> Iterator[str]:
 def _read(
     data: TextData, cache: Path, distribution: Distribution, role: str, dropped: dict[str, int]
 ) -> Rows:
-    spec = getattr(data, role)
+    spec: Spec = getattr(data, role)
     key = f"data.{role}"
     columns = {"data.text": data.text, "data.text_pair": data.text_pair, **data.label_columns}
     where = data.where if role == "train" else None
     table = read_table(
-        spec, key=key, split=role, cache=cache, columns=columns, texts=[*columns], where=where
+        spec,
+        key=key,
+        split=role,
+        cache=cache,
+        columns=columns,
+        texts=[*columns],
+        where=where,
+        form=data.form,
     )
     numbers = matching_rows(table, where, key="data.where", spec=spec)
     total = len(table)
+    whole = table
     table = table.select(numbers)
     # no label is one choice among several labels, too
     without = data.label_columns if distribution == "bernoulli" else {}
     values = {key: table[name] for key, name in columns.items() if name and key not in without}
     bad = [i for i in range(len(table)) if any(is_nothing(column[i]) for column in values.values())]
     if bad and not data.drop_empty:
+        place = whole.place(numbers[bad[0]])
         key = next(k for k, column in values.items() if is_nothing(column[bad[0]]))
         raise DataError(
-            f"{key} = {columns[key]}: {len(bad):,} of the {total:,} rows of {spec} have "
-            f"nothing in a column that is needed (the first is row {numbers[bad[0]] + 1}); mend "
+            f"{key} = {columns[key]}: {len(bad):,} of the {total:,} rows of {written(spec)} have "
+            f"nothing in a column that is needed (the first is {place}); mend "
             "them, or set data.drop_empty=true"
         )
     if bad:
@@ -336,7 +349,7 @@ def _read(
     rows = Rows(
         values["data.text"],
         values.get("data.text_pair"),
-        _labels(data, table, [number + 1 for number in numbers], spec, distribution),
+        _labels(data, table, [number + 1 for number in numbers], written(spec), distribution),
         numbers=[number + 1 for number in numbers],
         classes=table.classes.get(str(data.label)),
     )
@@ -363,5 +376,9 @@ def _labels(
     if distribution == "bernoulli":
         labels = label_lists(
             labels, separator=data.label_separator, names=data.label_names, key=key
+        )
+    if distribution == "real":
+        return with_points(
+            labels, data.decimal, key=key, spec=spec, place=lambda row: f"row {numbers[row]:,}"
         )
     return without_blanks(labels, key=key)

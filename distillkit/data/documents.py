@@ -5,11 +5,13 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from distillkit.artifacts import write_json
+from distillkit.data.plain_text import Unit
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
+from distillkit.data.sources import written
 from distillkit.data.tables import keep_rows, read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
@@ -22,17 +24,24 @@ ROLES = ("system", "user", "assistant")
 class Documents(Texts):
     """Running text, a document a row of the column `text`.
 
-    `line_breaks` writes the `<br />` of a web page as the new line that it stands for.
+    `line_breaks` writes the `<br />` of a web page as the new line that it stands for. `document`
+    is what one is in a .txt file: what blank lines set apart, the whole file, or a line.
     """
 
     text: str = "text"
     line_breaks: bool = False
+    document: Literal["paragraph", "file", "line"] = "paragraph"
 
     kind = "documents"
     rows = "documents"
     holds_messages = False
 
-    def columns(self) -> dict[str, str | None]:
+    @property
+    def unit(self) -> Unit | None:
+        """What a document of a .txt file is."""
+        return self.document
+
+    def settings(self) -> dict[str, str | None]:
         """The columns that are read, by their settings."""
         return {"data.text": self.text}
 
@@ -80,7 +89,12 @@ class Conversations(Texts):
         """Whether rows are conversations for the chat template, or prompts with responses."""
         return self.template is None
 
-    def columns(self) -> dict[str, str | None]:
+    @property
+    def unit(self) -> Unit | None:
+        """A conversation is a row of a table in .txt files, too."""
+        return None
+
+    def settings(self) -> dict[str, str | None]:
         """The columns that are read, by their settings."""
         names = ("messages", "prompt", "response", "system")
         return {f"data.{name}": getattr(self, name) for name in names}
@@ -144,7 +158,7 @@ def prepare_documents(data: Documents | Conversations, *, cache: Path, out: Path
 
 def _rows(data: Documents | Conversations, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
     spec = getattr(data, role)
-    columns = data.columns()
+    columns = data.settings()
     where = data.where if role == "train" else None
     table = read_table(
         spec,
@@ -154,6 +168,8 @@ def _rows(data: Documents | Conversations, cache: Path, role: str, dropped: dict
         columns=columns,
         texts=[setting for setting in columns if setting != "data.messages"],
         where=where,
+        form=data.form,
+        unit=data.unit,
     )
     table = keep_rows(table, where, key="data.where", spec=spec)
     read = [data.read(row) for row in table.records([c for c in columns.values() if c])]
@@ -161,6 +177,6 @@ def _rows(data: Documents | Conversations, cache: Path, role: str, dropped: dict
     if len(kept) < len(read):
         dropped[f"empty ({role})"] = len(read) - len(kept)
     if not kept:
-        raise DataError(f"data.{role} = {spec}: every row is empty")
+        raise DataError(f"data.{role} = {written(spec)}: every row is empty")
     pairs = [pair for _, pair in kept if pair is not None]
     return Rows([text for text, _ in kept], pairs or None, [None] * len(kept))

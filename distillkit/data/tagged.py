@@ -1,22 +1,24 @@
 """Words with a tag each: column files as of the CoNLL shared tasks, and tables with lists."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import write_json
+from distillkit.data.column_lines import ColumnLines
 from distillkit.data.duplicates import Duplicates
+from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.labels import check_names
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.tables import Table, local_path, matching_rows, read_table, shortened
+from distillkit.data.sources import COLUMN_FILES, suffix, written
+from distillkit.data.tables import Table, each_file, matching_rows, read_table, say_parts
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
-
-COLUMN_FILES = (".txt", ".conll", ".iob", ".bio", ".tsv")
-BEGINS_DOCUMENT = "-DOCSTART-"
+from distillkit.progress import say
+from distillkit.wording import brief
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,6 @@ class TaggedText(Texts):
 
     tokens: str = "tokens"
     tags: str = "tags"
-    columns: list[str] | None = None
     label_names: list[str] | None = None
     duplicates: Duplicates = "first"
 
@@ -72,34 +73,55 @@ class TaggedText(Texts):
     def _read(self, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
         """The sentences of a source: texts, and (words, tags) as what is known of each."""
         spec, key = getattr(self, role), f"data.{role}"
-        path = local_path(spec, key=key, cache=cache)
-        if path is not None and path.suffix.lower() in COLUMN_FILES:
-            if self.where:
-                raise DataError(
-                    f"data.where: {spec} is a column file, of which all is read; unset it"
-                )
-            found = list(self._of_column_file(path, f"{key} = {spec}"))
-            numbers: Sequence[int] = range(len(found))
-        else:
-            columns = {"data.tokens": self.tokens, "data.tags": self.tags}
-            where = self.where if role == "train" else None
-            table = read_table(
-                spec, key=key, split=role, cache=cache, columns=columns, texts=columns, where=where
-            )
-            numbers = matching_rows(table, where, key="data.where", spec=spec)
-            found = self._of_table(table.select(numbers), spec)
+        found: list[tuple[list[str], list[Any]]] = []
+        numbers: list[int] = []  # of the kept sentences, from 1 through all files
+        parts, before = [], 0
+        for item, name, path in each_file(spec, key=key, split=role, cache=cache):
+            sentences, places, total = self._sentences(item, path, key, role, cache)
+            parts.append((name, len(sentences)))
+            found += sentences
+            numbers += [before + place + 1 for place in places]
+            before += total
+        if len(parts) > 1:
+            say_parts(spec, key, parts)
         there = [place for place, (words, _) in enumerate(found) if words]
         kept = [found[place] for place in there]
         if len(kept) < len(found):
             dropped[f"empty ({role})"] = len(found) - len(kept)
         if not kept:
-            raise DataError(f"{key} = {spec}: no sentence in it")
+            raise DataError(f"{key} = {written(spec)}: no sentence in it")
         return Rows(
             [" ".join(words) for words, _ in kept],
             None,
             kept,
-            numbers=[numbers[place] + 1 for place in there],
+            numbers=[numbers[place] for place in there],
         )
+
+    def _sentences(
+        self, spec: str, path: Path | None, key: str, role: str, cache: Path
+    ) -> tuple[list[tuple[list[str], list[Any]]], Sequence[int], int]:
+        """The sentences of one file, (words, tags); their row numbers from 0; and its rows."""
+        if path is not None and path.is_file() and suffix(path) in COLUMN_FILES:
+            if self.where:
+                raise DataError(
+                    f"data.where: {spec} is a column file, of which all is read; unset it"
+                )
+            found = self._of_column_file(path, f"{key} = {spec}")
+            return found, range(len(found)), len(found)
+        columns = {"data.tokens": self.tokens, "data.tags": self.tags}
+        where = self.where if role == "train" else None
+        table = read_table(
+            spec,
+            key=key,
+            split=role,
+            cache=cache,
+            columns=columns,
+            texts=columns,
+            where=where,
+            form=replace(self.form, columns=None),
+        )
+        numbers = matching_rows(table, where, key="data.where", spec=spec)
+        return self._of_table(table.select(numbers), spec), numbers, len(table)
 
     def _of_table(self, table: Table, spec: str) -> list[tuple[list[str], list[Any]]]:
         found = []
@@ -108,10 +130,15 @@ class TaggedText(Texts):
             for setting, values in (("tokens", words), ("tags", tags)):
                 if not isinstance(values, list):
                     raise DataError(
-                        f"data.{setting} = {getattr(self, setting)}: holds {shortened(values)!r} "
+                        f"data.{setting} = {getattr(self, setting)}: holds {brief(values, 60)!r} "
                         f"in {spec}, which is no list; each row needs a list of words and a list "
                         "of their tags (a text with one label is for task=classification)"
                     )
+            if None in words or None in tags:
+                raise DataError(
+                    f"data.tokens = {self.tokens}, data.tags = {self.tags}: row {number} of {spec} "
+                    "holds a null among its words or tags"
+                )
             if len(words) != len(tags):
                 raise DataError(
                     f"data.tags = {self.tags}: row {number} of {spec} has {len(words)} words and "
@@ -120,27 +147,23 @@ class TaggedText(Texts):
             found.append(([str(word) for word in words], tags))
         return found
 
-    def _of_column_file(self, path: Path, at: str) -> Iterator[tuple[list[str], list[Any]]]:
+    def _of_column_file(self, path: Path, at: str) -> list[tuple[list[str], list[Any]]]:
         """The sentences of a column file: its first column, and its last, unless `columns` says."""
+        text, encoding = decoded(unpacked(path, at=at), self.encoding, at=at)
+        if encoding:
+            say(f"{at}: encoding {encoding}")
         word_at, tag_at = self._places(at)
-        words: list[str] = []
-        tags: list[str] = []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate([*lines, ""], start=1):
-            fields = line.split()
-            if not fields or fields[0] == BEGINS_DOCUMENT:
-                if words:
-                    yield words, tags
-                words, tags = [], []
-                continue
-            if len(fields) <= max(word_at, tag_at) or len(fields) < 2:
-                wanted = max(word_at, tag_at, 1) + 1
-                raise DataError(
-                    f"{at}: line {number} has {len(fields)} columns, and {wanted} are needed; "
-                    "data.columns=[…] names them in their order"
-                )
-            words.append(fields[word_at])
-            tags.append(fields[tag_at])
+        lines = ColumnLines(text, numbered=suffix(path) == ".conllu")
+        width = lines.width
+        if self.columns is not None and width and width != len(self.columns):
+            raise DataError(
+                f"{at}: data.columns gives {len(self.columns)} names, and its lines have {width} "
+                "columns"
+            )
+        sentences = list(lines.sentences(word_at, tag_at, at=at))
+        if lines.comments:
+            say(f"{at}: {lines.comments:,} comment lines left out")
+        return sentences
 
     def _places(self, at: str) -> tuple[int, int]:
         if self.columns is None:

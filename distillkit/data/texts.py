@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from distillkit.constraints import Fraction, PositiveInt
 from distillkit.data.rows import Rows
 from distillkit.data.sources import identity
+from distillkit.data.split_folders import own_split
 from distillkit.data.splits import unit_hash
+from distillkit.data.text_format import TextFormat, text_format
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 from distillkit.records import LabelSpace
@@ -19,7 +21,11 @@ ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.nd
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Where the text comes from. A source is a file, pypi:// or a hub id.
+    """Where the text comes from. A source is a file, pypi:// or a hub id; or several of them, as
+    a list or a pattern. A folder given as `train` alone gives the other splits that it has, too.
+
+    `separator`, `encoding`, `quoting`, `header` and `columns` say how text files are written (see
+    `TextFormat`).
 
     Without `validation` or `test`, shares of `train` are held out by the hash of the text, so that
     a duplicate never stands on both sides. `train_size` and `held_out_size` keep so many rows of
@@ -27,14 +33,19 @@ class Texts:
     larger one.
     """
 
-    train: str
-    validation: str | None = None
-    test: str | None = None
+    train: str | list[str]
+    validation: str | list[str] | None = None
+    test: str | list[str] | None = None
     where: dict[str, Any] | None = None
     validation_fraction: Fraction = 0.05
     test_fraction: Fraction = 0.1
     train_size: PositiveInt | None = None
     held_out_size: PositiveInt | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    quoting: Literal["double", "single", "none"] | None = None
+    header: bool | None = None
+    columns: list[str] | None = None
 
     rows = "texts"  # what a row of it is called, in messages
 
@@ -44,9 +55,18 @@ class Texts:
                 f"data.validation_fraction + data.test_fraction = "
                 f"{self.validation_fraction + self.test_fraction}: must leave something to train on"
             )
+        _ = self.form  # refused here, before any work
+        for split in ("validation", "test"):
+            if getattr(self, split) is None and isinstance(self.train, str):
+                object.__setattr__(self, split, own_split(self.train, split))
 
     @property
-    def transfer(self) -> str | None:
+    def form(self) -> TextFormat:
+        """How text files are written, as far as the settings say."""
+        return text_format(self.separator, self.encoding, self.quoting, self.header, self.columns)
+
+    @property
+    def transfer(self) -> str | list[str] | None:
         """The source of unlabelled text."""
         return None
 

@@ -20,6 +20,11 @@ def check_fit(data: Data, task: Task) -> None:
         raise ConfigError(
             f"data: {type(data).__name__} is not for {type(task).__name__}; choose {choices}"
         )
+    if isinstance(data, TextData) and data.decimal and task.distribution != "real":
+        raise ConfigError(
+            f"data.decimal = {data.decimal}: is for real values, and other labels stay as they are "
+            "written; choose task=regression, or set it to null"
+        )
 
 
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:

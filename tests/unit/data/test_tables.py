@@ -119,13 +119,14 @@ def test_a_file_that_was_changed_is_read_anew(
         ("a.parquet", b"", "the file is empty"),
         ("a.csv", b"text,label\n", "no rows"),
         ("a.jsonl", b"\n", ": "),
-        ("a.csv", b"text,label\n\xff\xfe\xe9,1\n", "cannot be read"),
+        ("a.csv", b"text,label\n\xff\xfe\xe9,1\n", "set data.encoding"),
         ("a.csv", b"text,label\na,1\nb,1,2,3\n", "cannot be read"),
         ("a.parquet", b"PAR1 but not really", "cannot be read"),
         ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": \n', "cannot be read"),
         ("a.json", b"<html>not found</html>", "cannot be read"),
-        ("a.txt", b"text", "not one of .csv, .tsv, .jsonl, .json, .parquet"),
-        ("a.csv.gz", b"text", "not one of"),
+        ("a.doc", b"text", "not one of .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .xlsx"),
+        ("a.csv.gz", b"\x1f\x8btext", "damaged gzip data"),
+        ("a.xlsx", b"text", "cannot be read as a workbook"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(

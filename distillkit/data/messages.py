@@ -1,0 +1,26 @@
+"""What messages about columns name."""
+
+from collections.abc import Collection, Mapping
+
+from distillkit.errors import DataError
+from distillkit.wording import brief, listed, nearest
+
+SHOWN = 8  # names and values that a message lists
+
+
+def check_columns(
+    columns: Collection[str], wanted: Mapping[str, str | None], *, spec: object, hint: str = ""
+) -> None:
+    """Raise `DataError` that names every missing column, and those that there are."""
+    missing = [(key, name) for key, name in wanted.items() if name and name not in columns]
+    if missing:
+        names = ", ".join(f"{key} = {brief(name, 60)}" for key, name in missing)
+        key, name = missing[0]
+        near = nearest(str(name), map(str, columns), always=False)
+        close = (
+            near.replace("did you mean ", f"; did you mean {key}=") if "you mean" in near else ""
+        )
+        raise DataError(
+            f"{names}: no such column in {spec}; its columns are "
+            f"{listed(columns, most=SHOWN)}{close}{hint}"
+        )

@@ -1,0 +1,31 @@
+"""Texts of .txt files: what blank lines set apart, the whole file, or a text a line."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from distillkit.data.dialects import OTHERS, first_row
+from distillkit.data.text_format import TextFormat
+
+Unit = Literal["paragraph", "file", "line"]
+
+
+def texts_of(text: str, unit: Unit) -> list[str]:
+    """The texts of a file, none of them empty. Lines end at \\n, or \\r\\n."""
+    plain = text.replace("\r\n", "\n")
+    if unit == "line":
+        parts = plain.split("\n")
+    elif unit == "paragraph":
+        parts = re.split(r"\n(?:[ \t]*\n)+", plain)
+    else:
+        parts = [plain]
+    return [stripped for part in parts if (stripped := part.strip("\n").rstrip()) and part.strip()]
+
+
+def has_column(text: str, wanted: Mapping[str, str], form: TextFormat) -> bool:
+    """Whether a text is a table after all: its first line names the column, or settings say so."""
+    names = {*wanted.values()}
+    firsts = [first_row(text, separator, form) for separator in form.separator or OTHERS]
+    if form.separator and form.columns:
+        return any(len(first) == len(form.columns) for first in firsts)
+    return any(names <= {*first} for first in firsts)

@@ -1,0 +1,90 @@
+"""Which files of a folder are a split: by the word train, validation or test in their names."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from distillkit.data.sources import COLUMN_FILES, KINDS, suffix
+from distillkit.errors import DataError
+from distillkit.wording import listed
+
+WORDS = {  # as `datasets` reads a folder
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+NO_DATA = re.compile(
+    r"(readme|licen[cs]e|notice|requirements|asset|state|dataset_infos?|dataset_dict)\b.*", re.I
+)
+SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk writes
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote the folder."""
+    return any((folder / name).is_file() for name in SAVED)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether `datasets` knows more of the folder than its files' names say."""
+    return is_saved(folder) or has_card(folder)
+
+
+def has_card(folder: Path) -> bool:
+    """Whether a dataset card says which files are which split, as in a clone from the hub."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return False
+    text = card.read_text(encoding="utf-8", errors="replace")
+    head = re.match(r"---\n(.*?)\n---", text.replace("\r", ""), re.DOTALL)
+    return bool(head and re.search(r"^configs:", head[1], re.MULTILINE))
+
+
+def splits(folder: Path) -> dict[str, list[Path]]:
+    """The data files of a folder by split; all are `train` where no name says anything."""
+    every = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and suffix(path) in {*KINDS, *COLUMN_FILES}
+        and not NO_DATA.fullmatch(path.name)
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    ]
+    found: dict[str, list[Path]] = {}
+    for path in every:
+        split = _split_of(path.relative_to(folder))
+        if split:
+            found.setdefault(split, []).append(path)
+    return found or ({"train": every} if every else {})
+
+
+def own_split(spec: str, split: str) -> str | None:
+    """The source itself, where it is a folder here that has files of this split, too."""
+    folder = Path(spec).expanduser() if not spec.startswith("~") else Path(spec)
+    if not folder.is_dir():
+        return None
+    if is_saved(folder):
+        return spec if (folder / split / "state.json").is_file() else None
+    return None if has_card(folder) or split not in splits(folder) else spec
+
+
+def files_of(folder: Path, split: str, *, at: str) -> list[Path]:
+    """The files of a split; raises `DataError` for none, or several kinds of them."""
+    every = splits(folder)
+    if split not in every:
+        has = f"it holds {listed(every)}" if every else "it holds no data file"
+        raise DataError(f"{at}: no file of this folder is of the split {split}; {has}")
+    kinds = Counter(suffix(path) for path in every[split])
+    if len(kinds) > 1:
+        names = listed((path.name for path in every[split]), most=4)
+        raise DataError(f"{at}: its files are of several kinds ({names}); name those to be read")
+    return every[split]
+
+
+def _split_of(path: Path) -> str | None:
+    """The split that the file's name speaks of, or else a folder's above it."""
+    for part in reversed(path.parts):
+        words = set(re.split(r"[-._ 0-9]+", part.lower()))
+        found = [split for split, names in WORDS.items() if words & set(names)]
+        if len(found) == 1:
+            return found[0]
+    return None
