@@ -74,12 +74,14 @@ def share_out(
         if not part.texts and name in held:
             raise DataError(
                 f"data.{name} = {written(getattr(data, name))}: each of its rows stands in "
-                f"data.test = {written(data.test or '')}, too; give another file, or null: a share of data.train"
+                f"data.test = {written(data.test or '')}, too; give another file, or null: a share "
+                "of data.train"
             )
         if not part.texts:
             raise DataError(
                 f"data: the {name} split is empty ({len(rows.texts)} rows of "
-                f"{written(data.train)} were to be shared out); give data.{name}, other fractions, or more rows"
+                f"{written(data.train)} were to be shared out); give data.{name}, other fractions, "
+                "or more rows"
             )
     return splits, dropped
 

@@ -125,7 +125,10 @@ def read_table(
         return found[0][1]
     values = {name: [v for _, table in found for v in table[name]] for name in wanted.values()}
     parts = tuple((name, len(table)) for name, table in found)
-    return Table(found[0][1].columns, values, sum(rows for _, rows in parts), parts)
+    first = found[0][1]
+    alike = all(table.classes == first.classes for _, table in found)
+    total = sum(rows for _, rows in parts)
+    return Table(first.columns, values, total, first.classes if alike else {}, parts)
 
 
 def say_parts(spec: Spec, key: str, found: Sequence[tuple[str, int]]) -> None:
