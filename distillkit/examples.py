@@ -21,7 +21,8 @@ class TokenTable:
     Where an answer is a place in the text, an example has as many positions as it has labels (its
     first token and its last), each a choice among the tokens that are `allowed` [tokens]; `spans`
     [tokens, 2] are the characters that each token stands for, (0, 0) outside of the text, and
-    `owners` [examples] the text that each example was cut from.
+    `owners` [examples] the text that each example was cut from. Of tagged words, `words`
+    [positions] are the places in their sentence of those that count.
     """
 
     ids: np.ndarray
@@ -34,6 +35,7 @@ class TokenTable:
     allowed: np.ndarray | None = None
     spans: np.ndarray | None = None
     owners: np.ndarray | None = None
+    words: np.ndarray | None = None
 
     @classmethod
     def of_rows(
@@ -47,6 +49,7 @@ class TokenTable:
         allowed: Sequence[np.ndarray] | None = None,
         spans: Sequence[np.ndarray] | None = None,
         owners: np.ndarray | None = None,
+        words: Sequence[np.ndarray] | None = None,
     ) -> "TokenTable":
         """A table of labelled examples, each with its token ids, its key and its labels."""
         lengths = [len(row) for row in rows]
@@ -62,6 +65,7 @@ class TokenTable:
             allowed=_flat(allowed, np.zeros(0, bool)),
             spans=_flat(spans, np.zeros((0, 2), np.int32)),
             owners=owners,
+            words=_flat(words, np.zeros(0, np.int32)),
         )
 
     def __len__(self) -> int:
@@ -113,6 +117,30 @@ class TokenTable:
             allowed=_both(self.allowed, other.allowed),
             spans=_both(self.spans, other.spans),
             owners=_both(self.owners, other.owners),
+            words=_both(self.words, other.words),
+        )
+
+    def counting(self, positions: np.ndarray) -> "TokenTable":
+        """The table in which only these of the counted positions count, bool [positions].
+
+        Examples without one are left out.
+        """
+        assert self.counted is not None and self.segments is None and self.spans is None
+        counted = np.array(self.counted)
+        counted[np.flatnonzero(counted)[~positions]] = False
+        before = np.concatenate([[0], np.cumsum(counted, dtype=np.int64)])
+        there = np.diff(before[self.offsets]) > 0
+        tokens = np.repeat(there, self.lengths)
+        return TokenTable(
+            ids=self.ids[tokens],
+            offsets=np.concatenate([[0], np.cumsum(self.lengths[there])]).astype(np.int64),
+            segments=None,
+            keys=self.keys[there],
+            labels=self.labels[positions],
+            labelled=self.labelled[positions],
+            counted=counted[tokens],
+            owners=None if self.owners is None else self.owners[there],
+            words=None if self.words is None else self.words[positions],
         )
 
     def _shaped(self, other: "TokenTable") -> np.ndarray:

@@ -87,7 +87,7 @@ class SoftTargets:
 
     logits: Tensor
 
-    def part(self, rows: slice) -> SoftTargets:
+    def part(self, rows: slice | Tensor) -> SoftTargets:
         """Those of some positions."""
         return SoftTargets(self.logits[rows])
 
@@ -110,7 +110,7 @@ class SparseTargets:
     log_z: Mapping[float, Tensor]
     is_estimate: bool = False
 
-    def part(self, rows: slice) -> SparseTargets:
+    def part(self, rows: slice | Tensor) -> SparseTargets:
         """Those of some positions."""
         log_z = {t: values[rows] for t, values in self.log_z.items()}
         return SparseTargets(self.ids[rows], self.log_probs[rows], log_z, self.is_estimate)
@@ -123,7 +123,7 @@ class HiddenTargets:
     hidden: Tensor
     head: Head
 
-    def part(self, rows: slice) -> HiddenTargets:
+    def part(self, rows: slice | Tensor) -> HiddenTargets:
         """Those of some positions."""
         return HiddenTargets(self.hidden[rows], self.head)
 
@@ -139,7 +139,7 @@ class AveragedTargets:
     shares: tuple[float, ...]
     distribution: Distribution
 
-    def part(self, rows: slice) -> AveragedTargets:
+    def part(self, rows: slice | Tensor) -> AveragedTargets:
         """Those of some positions."""
         members = tuple(member.part(rows) for member in self.members)
         return AveragedTargets(members, self.shares, self.distribution)
@@ -160,7 +160,7 @@ class HardLabels:
     labelled: Tensor
     per_example: Any
 
-    def part(self, rows: slice) -> HardLabels:
+    def part(self, rows: slice | Tensor) -> HardLabels:
         """Those of some positions."""
         return HardLabels(self.values[rows], self.labelled[rows], self.per_example)
 

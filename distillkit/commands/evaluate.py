@@ -39,6 +39,7 @@ def evaluate(cfg: DictConfig) -> float:
             teacher_validation=None,
             out=folder_out,
         )
+        output.copy_predictions(evaluation.path, folder_out)
         output.show(results, f"{cfg.run_name}: evaluation")
         stdout().print(f"report: {output.relative(folder_out / 'report.md')}", soft_wrap=True)
     return float(results["rows"]["student"][results["headline"]])

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from distillkit.artifacts import write_json
 from distillkit.progress import rank, say, stdout
 
+PREDICTIONS = "predictions.csv"
 PACKAGES = ("distillkit", "torch", "transformers", "datasets", "accelerate", "hydra-core", "numpy")
 
 
@@ -55,6 +56,12 @@ def copy_model(source: Path, folder: Path, card: str) -> None:
     """
     shutil.copytree(source, folder, dirs_exist_ok=True)
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def copy_predictions(evaluation: Path, folder: Path) -> None:
+    """Copy what each model said about the held-out rows, where it is written for people."""
+    if (evaluation / PREDICTIONS).exists():
+        shutil.copy(evaluation / PREDICTIONS, folder / PREDICTIONS)
 
 
 def show(results: dict[str, Any], title: str) -> None:

@@ -30,8 +30,10 @@ from distillkit.students.architectures import register_architectures
 from distillkit.targets import OnlineTargets, StoredTargets, TargetStore
 from distillkit.targets.states import StoredStates
 from distillkit.tasks import SavedEnsemble, SavedModel, Task
+from distillkit.tasks.shared_words import align
 from distillkit.tasks.vocabularies import check_same_tokenizer
 from distillkit.teachers import Teacher
+from distillkit.wording import brief
 
 Row = tuple[SavedModel | SavedEnsemble, str]  # a model of the evaluation, and its fingerprint
 
@@ -145,7 +147,10 @@ class Road:
             tokenizer = self.task.load_tokenizer(
                 folder, key=tokenizer_key, trust_remote_code=self.trust
             )
-            return corpora.make_tokens(self.corpus, tokenizer, self.task, name=name, out=out)
+            source = f"{tokenizer_key} = {brief(tokenizer_spec, 80)}"
+            return corpora.make_tokens(
+                self.corpus, tokenizer, self.task, name=name, out=out, source=source
+            )
 
         decided = self.token_inputs(tokenizer_key, tokenizer_spec, name)
         return TokenTable.open(self.obtain("tokens", decided, make).path)
@@ -263,6 +268,9 @@ class Road:
             ours = self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
             check_same_tokenizer(ours, first.tokenizer(), key=f"{key} = {spec}")
         examples = self.examples(key, spec, transfer=role.from_teacher)
+        selection = None
+        if role.from_teacher and examples.words is not None and spec != first.source:
+            examples, selection = align(examples, first.examples())
         teacher = None
         if role.from_teacher and isinstance(self.targets, OnlineTargets):
             teacher = self.taught_by.online(examples, spec, self.targets)
@@ -282,6 +290,7 @@ class Road:
             seed=self.seed,
             batch_key="trainer.batch_size",
             labels=self.corpus.labels,
+            selection=selection,
         )
 
     def new_student(self, role: Role) -> tuple[Any, Any]:

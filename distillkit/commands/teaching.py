@@ -5,12 +5,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from accelerate import Accelerator
 
 from distillkit.artifacts import Artifact, fingerprint
 from distillkit.commands import checks
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
+from distillkit.errors import ModelError
 from distillkit.examples import TokenTable
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
@@ -226,13 +228,27 @@ class TeacherEnsemble:
 
     def _check_tokenizers(self) -> None:
         """Raise `ModelError` where ids do not mean the same to all members, and must."""
-        if not self.road.task.one_tokenizer:
-            return
         first, *others = self.members
+        if not self.road.task.one_tokenizer:
+            self._check_words(first, others)
+            return
         for other in others:
             check_same_tokens(
                 first.tokenizer(), other.tokenizer(), key=f"{other.key} = {other.source}"
             )
+
+    def _check_words(self, first: OneTeacher, others: list[OneTeacher]) -> None:
+        """Raise `ModelError` where a member's tokenizer drops other words than the first one's."""
+        for other in others:
+            if other.source == first.source:
+                continue
+            ours, theirs = first.examples().words, other.examples().words
+            if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+                raise ModelError(
+                    f"{other.key} = {other.source}: its tokenizer drops or cuts other words than "
+                    f"that of {first.source}, and answers about other words cannot be averaged; "
+                    "raise task.max_length, or choose teachers with one tokenizer"
+                )
 
 
 def taught_by(road: "Road") -> OneTeacher | TeacherEnsemble:

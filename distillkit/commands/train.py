@@ -1,5 +1,6 @@
 """`distillkit train`: teacher -> targets -> student (and control) -> evaluation -> report."""
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -40,7 +41,8 @@ def train(cfg: DictConfig) -> float:
         "phases": [_phase(phase) for phase in line if phase.phase],
     }
     if rank() == 0:
-        _report(cfg, line, results, student, control)
+        folder = _report(cfg, line, results, student, control)
+        output.copy_predictions(evaluation.path, folder)
     return float(results["rows"]["student"][results["headline"]])
 
 
@@ -105,7 +107,8 @@ def _report(
     results: dict[str, Any],
     student: Artifact,
     control: Artifact | None,
-) -> None:
+) -> Path:
+    """Write and show the report; return the run's folder."""
     road = line[-1]
     folder = output.write_run(cfg)
     metrics = {
@@ -131,3 +134,4 @@ def _report(
     output.show(results, title)
     stdout().print(f"report: {output.relative(folder / 'report.md')}", soft_wrap=True)
     stdout().print(f"student: {output.relative(folder / 'student')}", soft_wrap=True)
+    return folder

@@ -7,8 +7,9 @@ from distillkit.data import Augmentation, Data, prepare_augmented
 from distillkit.data.corpus import Corpus, TextData, prepare_labelled, prepare_transfer
 from distillkit.data.documents import Conversations, Documents, prepare_documents
 from distillkit.errors import ConfigError, DataError
-from distillkit.progress import say
+from distillkit.progress import say, warn
 from distillkit.tasks import SequenceTask, Task
+from distillkit.tasks.unknown_tokens import MUCH, unknown_share
 
 HELD_OUT = ("validation", "test")
 
@@ -89,13 +90,13 @@ def make_transfer(
 def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
     """What decides the token table of a split."""
     cut = task.feature_inputs(held_out=name in HELD_OUT)
-    return {"version": 2, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
+    return {"version": 3, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
 
 
 def make_tokens(
-    corpus: Corpus, tokenizer: Any, task: Task, *, name: str, out: Path
+    corpus: Corpus, tokenizer: Any, task: Task, *, name: str, out: Path, source: str = ""
 ) -> dict[str, Any]:
-    """Write the token table of a split under `out`."""
+    """Write the token table of a split under `out`; `source` is the tokenizer's, for messages."""
     table, cut = task.tokenise(
         corpus.split(name), tokenizer, label=f"the {name} texts", held_out=name in HELD_OUT
     )
@@ -107,8 +108,16 @@ def make_tokens(
             f"data: {cut:,} of the {name} texts fill or exceed task.max_length = "
             f"{task.max_length} tokens ({task.cuts})"
         )
+    unknown = unknown_share(table.ids, tokenizer)
+    if unknown is not None and unknown > MUCH:
+        warn(
+            f"data: {unknown:.1%} of the tokens of the {name} texts are unknown to the tokenizer "
+            f"of {source or 'the model'}, which cannot tell them apart; choose a model whose "
+            "vocabulary has the words of this text"
+        )
     return {
         "examples": len(table),
+        "unknown_tokens": unknown,
         "tokens": len(table.ids),
         "positions": int(table.positions.sum()),
         "at_max_length": cut,

@@ -24,9 +24,10 @@ from distillkit.records import LabelSpace
 from distillkit.stages import harness, language_evaluation
 from distillkit.stages.costs import Measured, costs, ratios
 from distillkit.stages.learning import VALIDATION_TOKENS, collator, environment
+from distillkit.stages.predictions import write_predictions
 from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask, Task
-
-PREDICTIONS = "predictions.npz"
+from distillkit.tasks.shared_words import shared
+from distillkit.tasks.unknown_tokens import unknown_share
 
 
 def inputs(
@@ -65,13 +66,15 @@ def evaluate(
     for row, saved in models.items():
         loaded[row] = _loaded(saved, task, space, test, device)
         loaded[row].move(device)
+    if task.family != "language":
+        loaded = _comparable(loaded, device)
     if task.family == "language":
         rows, comparison, bins = language_evaluation.measure(loaded, task, test, settings, out)
     else:
         rows, comparison, bins = _measure(loaded, task, space, test, settings, out)
     say(f"evaluation: timing {', '.join(models)} in turn")
     spent = costs(loaded, settings, device)
-    rows = {row: values | spent[row] for row, values in rows.items()}
+    rows = {row: values | spent[row] | _unknown(loaded[row]) for row, values in rows.items()}
     say(f"evaluation: {len(test):,} held-out examples, {', '.join(models)}")
     return {
         "rows": rows,
@@ -122,7 +125,6 @@ def _measure(
     assert isinstance(task, SequenceTask)
     logits, outcomes = {}, {}
     held_out = {row: HeldOut(it.table, space, test) for row, it in loaded.items()}
-    _check_same_positions(loaded)
     for row, it in loaded.items():
         logits[row] = _together(it, task)
         outcomes[row] = task.outcomes(logits[row], held_out[row])
@@ -136,14 +138,14 @@ def _measure(
         if found is not None:
             rows[row]["ece"] = found.expected_calibration_error
             bins[row] = found.record()
-    labels = next(iter(loaded.values())).table.labels
-    np.savez(out / PREDICTIONS, allow_pickle=False, **{"labels": labels, **logits})
+    write_predictions(logits, task, next(iter(held_out.values())), out=out)
     columns = {
         row: task.columns(logits[row], outcomes[row], held_out[row])
         | _calibration(task, logits[row], held_out[row], settings)
         for row in logits
     }
-    return rows, _compare(task, rows, columns, settings, texts=len(test)), bins
+    texts = len(next(iter(outcomes.values())))
+    return rows, _compare(task, rows, columns, settings, texts=texts), bins
 
 
 def _calibration(
@@ -179,6 +181,12 @@ def _together(it: Measured, task: Task) -> np.ndarray:
     return np.asarray(averaged(members, it.shares, task.distribution))
 
 
+def _unknown(it: Measured) -> dict[str, float]:
+    """The share of the held-out text's tokens that a model's tokenizer does not know."""
+    share = unknown_share(it.table.ids, it.loaded.tokenizer)
+    return {} if share is None else {"unknown_tokens": round(share, 6)}
+
+
 def _said(it: Measured) -> np.ndarray:
     """One model's logits [positions, classes] in the data's label order."""
     buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
@@ -188,15 +196,40 @@ def _said(it: Measured) -> np.ndarray:
     return said if it.loaded.order is None else said[:, it.loaded.order]
 
 
-def _check_same_positions(loaded: Mapping[str, Measured]) -> None:
-    """Raise `ModelError` where a tokenizer leaves out words that another one has room for."""
-    first = next(iter(loaded.values())).table.keys
-    for it in (member for row in loaded.values() for member in row.every):
-        if not np.array_equal(it.table.keys, first):
-            raise ModelError(
-                f"{it.saved.key}: its tokenizer cuts the held-out texts elsewhere than the "
-                "others' do, so that they say labels of other words; raise task.max_length"
-            )
+def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[str, Measured]:
+    """The same models over the same positions; raises `ModelError` where there are no such.
+
+    Tagged words count that every tokenizer has a token for.
+    """
+    every = [member for it in loaded.values() for member in it.every]
+    if every[0].table.words is None:
+        for it in every:
+            if not np.array_equal(it.table.keys, every[0].table.keys):
+                raise ModelError(
+                    f"{it.saved.key}: its tokenizer cuts the held-out texts elsewhere than the "
+                    "others' do, so that they say labels of other words; raise task.max_length"
+                )
+        return dict(loaded)
+    masks = shared([it.table for it in every])
+    if all(mask.all() for mask in masks):
+        return dict(loaded)
+    most, left = max(len(mask) for mask in masks), int(masks[0].sum())
+    say(
+        f"evaluation: {most - left:,} of {most:,} words are left out of all figures: a tokenizer "
+        "has no token for them, or cuts their sentence earlier"
+    )
+    if not left:
+        raise ModelError(f"{every[-1].saved.key}: its tokenizer has no word that the others have")
+    tables = iter([it.table.counting(mask) for it, mask in zip(every, masks, strict=True)])
+
+    def over(it: Measured) -> Measured:
+        table = next(tables)
+        return replace(it, table=table, collate=collator(table, it.loaded.tokenizer, device))
+
+    return {
+        row: replace(over(it), others=tuple(over(member) for member in it.others))
+        for row, it in loaded.items()
+    }
 
 
 def _quality(

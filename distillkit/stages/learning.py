@@ -25,6 +25,7 @@ from distillkit.engine.loop import check_batch_size, fit
 from distillkit.engine.schedules import Schedule
 from distillkit.engine.settings import TrainSettings
 from distillkit.engine.watching import rows_of_texts
+from distillkit.errors import TargetsError
 from distillkit.examples import TokenTable
 from distillkit.losses.loss import Loss
 from distillkit.progress import clock, rank, say
@@ -45,6 +46,7 @@ from distillkit.targets.states import StoredStates
 from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.tasks.packing import keeps_packed_apart
 from distillkit.tasks.shapes import dimensions_of
+from distillkit.tasks.shared_words import Selection
 
 MODEL = "model"
 VALIDATION_TOKENS = 4096  # a forward pass's size, with padding
@@ -74,6 +76,7 @@ class Recipe:
     teacher: OnlineTeacher | OnlineEnsemble | None = None
     states: StoredStates | None = None  # of the teacher, in the store, for a loss on its inside
     labels: LabelSpace = UNNAMED  # what the task tells apart, where it has names
+    selection: Selection | None = None  # of what the store has, where it has more than the examples
 
 
 def learn(
@@ -162,7 +165,8 @@ class Distillation(Objective):
         self._rows = None if recipe.store is None else recipe.store.rows(recipe.examples.keys)
         self._ask, self._per_example = recipe.task.ask(tokenizer), recipe.task.per_example
         self._teacher, self._watch = recipe.teacher, None
-        self._states = recipe.states
+        self._states, self._selection = recipe.states, recipe.selection
+        self._check_positions(recipe)
         if self.loss.looks_inside:
             torch.manual_seed(recipe.seed)  # the projections
             self.loss.bind(dimensions_of(model), _looked_into(recipe))
@@ -172,6 +176,18 @@ class Distillation(Objective):
                 recipe.teacher.look_at(theirs)
         if self._states is not None:
             self._states.look_up(recipe.examples.keys)
+
+    def _check_positions(self, recipe: Recipe) -> None:
+        """Raise `TargetsError` for a store of words that were cut otherwise."""
+        if self._store is None or self._rows is None or recipe.examples.words is None:
+            return
+        selection, table = recipe.selection, recipe.examples
+        expected = table.positions if selection is None else selection.counts
+        if not np.array_equal(self._store.positions[self._rows], expected):
+            raise TargetsError(
+                f"{self._store.folder}: its sentences were cut elsewhere; it was made with another "
+                "task.max_length"
+            )
 
     @property
     def passes_over(self) -> bool:
@@ -190,6 +206,8 @@ class Distillation(Objective):
         soft, insides = None, None
         if self._store is not None and self._rows is not None:
             soft = self._store.read(self._rows[batch.indices], self._device)
+            if self._selection is not None:
+                soft = soft.part(self._selection(batch.indices))
             if self._states is not None and batch.mask is not None:
                 insides = self._insides(batch, self._states.read(batch.indices, batch.mask))
         elif self._teacher is not None:

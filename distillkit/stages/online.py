@@ -29,6 +29,7 @@ from distillkit.students.anatomy import layer_stack
 from distillkit.targets import OnlineTargets
 from distillkit.tasks import Loaded, Task
 from distillkit.tasks.shapes import dimensions_of
+from distillkit.tasks.shared_words import align
 from distillkit.tasks.task import ordered
 
 
@@ -104,6 +105,8 @@ def open_teacher(
     """
     collate = None
     if asked is not None:
+        if student.words is not None:
+            asked, _ = align(asked, student)
         assert np.array_equal(asked.keys, student.keys), "both tables are of the same texts"
         pad = loaded.tokenizer.pad_token_id
         collate = Collator(

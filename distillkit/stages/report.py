@@ -8,6 +8,7 @@ from rich.table import Table
 
 from distillkit.artifacts import write_json
 from distillkit.stages.harness import STDERR
+from distillkit.tasks.unknown_tokens import MUCH
 
 # column -> (title, format, how it reads); a column stands in the table where a row has it
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -151,7 +152,16 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         shown = f"{rouge['difference']:+.2f} ROUGE-L [{rouge['low']:+.2f}, {rouge['high']:+.2f}]"
         verdict = _verdict(rouge, rises=True)
         said.append(f"Student - control: {shown} ({_level(results)}): {verdict}.")
-    return said
+    return [*said, *_unknown(results)]
+
+
+def _unknown(results: Mapping[str, Any]) -> list[str]:
+    """A sentence where a tokenizer does not know much of the held-out text."""
+    shares = {name: row.get("unknown_tokens") or 0.0 for name, row in results["rows"].items()}
+    much = [f"{share:.1%} ({name})" for name, share in shares.items() if share > MUCH]
+    if not much:
+        return []
+    return [f"Of the held-out text's tokens many are unknown to the tokenizer: {', '.join(much)}."]
 
 
 def _quality(results: Mapping[str, Any]) -> str:

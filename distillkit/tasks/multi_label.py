@@ -1,5 +1,6 @@
 """Multi-label classification: any number of labels a text, each holding by itself."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -81,7 +82,7 @@ class MultiLabel(SequenceTask):
 
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """Of each text, int64 [examples, 3]: the labels that are right, predicted, and there."""
-        said, known = self._predicted(logits), np.asarray(held_out.table.labels, bool)
+        said, known = self.predicted(logits), np.asarray(held_out.table.labels, bool)
         counts = [(said & known).sum(axis=1), said.sum(axis=1), known.sum(axis=1)]
         return np.stack(counts, axis=1).astype(np.int64)
 
@@ -94,15 +95,24 @@ class MultiLabel(SequenceTask):
     ) -> dict[str, float]:
         """Micro and macro F1, subset accuracy, and NLL in nats a text."""
         labels = np.asarray(held_out.table.labels)
-        return scores.multi_label_scores(logits, self._predicted(logits), labels)
+        return scores.multi_label_scores(logits, self.predicted(logits), labels)
 
     def columns(
         self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
     ) -> dict[str, resampled.Column]:
         """The same metrics, each as a function of which texts are counted."""
         labels = np.asarray(held_out.table.labels)
-        return resampled.label_columns(logits, self._predicted(logits), labels)
+        return resampled.label_columns(logits, self.predicted(logits), labels)
 
-    def _predicted(self, logits: np.ndarray) -> np.ndarray:
+    def answers_as_text(self, answers: np.ndarray, held_out: HeldOut) -> list[str] | None:
+        """The labels that hold, as a JSON list."""
+        names = held_out.labels.names
+        return [
+            json.dumps([names[i] for i in np.flatnonzero(row)], ensure_ascii=False)
+            for row in answers
+        ]
+
+    def predicted(self, logits: np.ndarray) -> np.ndarray:
+        """Which labels are above the threshold, bool [texts, labels]."""
         cut = np.log(self.threshold / (1 - self.threshold)) if self.threshold else -np.inf
         return logits > cut

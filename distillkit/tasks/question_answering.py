@@ -126,6 +126,10 @@ class QuestionAnswering(SequenceTask):
         """Cross-entropy in nats, [2 windows]; float32 inside."""
         return F.cross_entropy(at_least_float32(logits), labels, reduction="none")
 
+    def answers_as_text(self, answers: np.ndarray, held_out: HeldOut) -> list[str] | None:
+        """Nothing: a window's answer is no answer of the question yet."""
+        return None
+
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """Exact match and F1 of each question, float64 [questions, 2].
 

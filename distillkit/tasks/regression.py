@@ -55,6 +55,14 @@ class Regression(SequenceTask):
         values = at_least_float32(logits).squeeze(-1)
         return (values - labels.to(values.dtype)).square()
 
+    def predicted(self, logits: np.ndarray) -> np.ndarray:
+        """The values, float [texts]."""
+        return logits[:, 0]
+
+    def answers_as_text(self, answers: np.ndarray, held_out: HeldOut) -> list[str] | None:
+        """The values, with the fewest digits that tell them apart."""
+        return [str(value) for value in answers]
+
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """The prediction and the label of each text, float64 [examples, 2]."""
         return np.stack([logits[:, 0].astype(np.float64), held_out.table.labels], axis=1)

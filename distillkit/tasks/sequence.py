@@ -84,6 +84,14 @@ class SequenceTask(ABC):
     ) -> dict[str, Column]:
         """The same metrics, each as a function of which texts are counted."""
 
+    def predicted(self, logits: np.ndarray) -> np.ndarray:
+        """The answers that logits [positions, classes] are, as labels are encoded."""
+        return logits.argmax(axis=-1)
+
+    def answers_as_text(self, answers: np.ndarray, held_out: HeldOut) -> list[str] | None:
+        """Answers, or labels, of each example as text; None where they are places in the text."""
+        return [held_out.labels.names[i] for i in answers]
+
     def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; all splits are cut alike."""
         return {"max_length": self.max_length}

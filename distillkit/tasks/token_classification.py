@@ -1,5 +1,6 @@
 """Token classification: a tag for each word, as of named entities or parts of speech."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,14 @@ class TokenClassification(SequenceTask):
     def per_example(logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, [words]; float32 inside."""
         return F.cross_entropy(at_least_float32(logits), labels, reduction="none")
+
+    def answers_as_text(self, answers: np.ndarray, held_out: HeldOut) -> list[str] | None:
+        """The tags of each sentence's words, as a JSON list."""
+        names, cuts = held_out.labels.names, held_out.table.position_offsets[1:-1]
+        return [
+            json.dumps([names[i] for i in tags], ensure_ascii=False)
+            for tags in np.split(answers, cuts)
+        ]
 
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """Of each sentence, int64 [sentences, 3]: what is right, predicted, and there.

@@ -25,13 +25,15 @@ def word_examples(
     """(the table of sentences of words with `labels` [words], how many sentences were cut).
 
     A word counts where its first sub-word stands. Words beyond `max_length` tokens are left out,
-    and so are those that the tokenizer has no token for.
+    and so are those that the tokenizer has no token for: `words` of the table tells which are left.
     """
     check_offsets(tokenizer)
     ids: list[np.ndarray] = []
     counted: list[np.ndarray] = []
     kept: list[np.ndarray] = []
     keys: list[bytes] = []
+    owners: list[int] = []
+    places: list[np.ndarray] = []
     cut = 0
     begins = np.concatenate([[0], np.cumsum([len(words) for words in sentences], dtype=np.int64)])
     with track(f"tokens of {label}", len(sentences)) as progress:
@@ -46,22 +48,31 @@ def word_examples(
                 return_special_tokens_mask=True,
             )
             rows = (encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"])
-            for words, place, row, spans, special in zip(part, begins[begin:], *rows, strict=False):
+            for of_part, (words, row, spans, special) in enumerate(zip(part, *rows, strict=True)):
                 first, of = first_tokens(words, np.asarray(spans), np.asarray(special, bool))
                 cut += len(of) < len(words)
                 if not len(of):
                     continue
                 ids.append(np.asarray(row, np.int32))
                 counted.append(first)
-                kept.append(labels[place + of])
-                keys.append(_key([words[i] for i in of]))
+                kept.append(labels[begins[begin + of_part] + of])
+                keys.append(_key(words))
+                owners.append(begin + of_part)
+                places.append(of.astype(np.int32))
             progress.advance(len(part), sum(map(len, rows[0])))
-    filed = np.array(keys, f"S{KEY_BYTES}")
-    return TokenTable.of_rows(ids, filed, kept, counted=counted), cut
+    table = TokenTable.of_rows(
+        ids,
+        np.array(keys, f"S{KEY_BYTES}"),
+        kept,
+        counted=counted,
+        owners=np.array(owners, np.int64),
+        words=places,
+    )
+    return table, cut
 
 
 def _key(words: Sequence[str]) -> bytes:
-    """What a sentence's soft targets are filed under: those of its words that count."""
+    """What a sentence's soft targets are filed under: all its words, whichever of them count."""
     return hashlib.blake2b("\x1f".join(words).encode(), digest_size=KEY_BYTES).digest()
 
 

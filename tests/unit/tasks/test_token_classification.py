@@ -47,8 +47,8 @@ def test_words_beyond_the_context_are_left_out_and_the_sentence_counted(tokenize
     assert cut == 1
     np.testing.assert_array_equal(table.labels, [1, 2, 4])
     whole, _ = table_of(tokenizer, WORDS, LABELS)
-    assert table.keys[0] != whole.keys[0]  # soft targets of other words
-    assert table.keys[1] == whole.keys[1]
+    np.testing.assert_array_equal(table.keys, whole.keys)  # of the same sentences
+    assert table.words.tolist() == [0, 1, 0] and whole.words.tolist() == [0, 1, 2, 3, 0]
 
 
 def test_a_word_without_a_token_leaves_the_others_their_labels(tokenizer: Any) -> None:
@@ -148,3 +148,9 @@ def test_tags_are_matched_by_name(tmp_path: Path) -> None:
     assert loaded.order is not None and loaded.order.tolist() == [2, 1, 0]
     with pytest.raises(ModelError, match=r"its labels are \[O, I-A, B-A\], but the data's are"):
         task.load(saved, LabelSpace(("B-X", "I-X", "O")))
+
+
+def test_answers_are_written_sentence_by_sentence() -> None:
+    held_out = HeldOut(of_words([[0, 1], [2]]), TAGS)
+    found = TokenClassification().answers_as_text(np.array([2, 0, 1]), held_out)
+    assert found == ['["O", "B-A"]', '["I-A"]']

@@ -1,0 +1,72 @@
+"""Words that several tokenizers have tokens for: one may drop a word, or cut a sentence earlier."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillkit.examples import TokenTable, spread
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which of a teacher's positions a student has, too, example by example of the student.
+
+    `places` [positions of the student] are places among the teacher's of the same example, whose
+    number is `counts` [examples]; `offsets` [examples + 1] say where each example's places begin.
+    """
+
+    places: np.ndarray
+    offsets: np.ndarray
+    counts: np.ndarray
+
+    def __call__(self, examples: np.ndarray) -> Tensor:
+        """Places in what the teacher says about these examples, one after the other."""
+        begins, sizes = self.offsets[examples], np.diff(self.offsets)[examples]
+        before = np.concatenate([[0], np.cumsum(self.counts[examples])[:-1]])
+        chosen = self.places[spread(begins, sizes)] + np.repeat(before, sizes)
+        return torch.from_numpy(chosen)
+
+
+def shared(tables: Sequence[TokenTable]) -> list[np.ndarray]:
+    """Of each table the positions whose words all of them have, bool [positions] each.
+
+    The tables are of the same sentences, each under a tokenizer of its own.
+    """
+    keys = np.concatenate([table.keys for table in tables])
+    _, numbers = np.unique(keys, return_inverse=True)
+    longest = max((int(t.words.max(initial=0)) for t in tables if t.words is not None), default=0)
+    codes, begun = [], 0
+    for table in tables:
+        assert table.words is not None
+        of_sentence = np.repeat(numbers[begun : begun + len(table)], table.positions)
+        codes.append(of_sentence.astype(np.int64) * (longest + 1) + table.words)
+        begun += len(table)
+    found = []
+    for code in codes:
+        there = np.ones(len(code), bool)
+        for other in codes:
+            there &= np.isin(code, other)
+        found.append(there)
+    return found
+
+
+def align(student: TokenTable, teacher: TokenTable) -> tuple[TokenTable, Selection | None]:
+    """(the student's table of words that the teacher has, too; which of the teacher's they are).
+
+    None where both have the same words, as is usual. Sentences stand in each table once.
+    """
+    ours, theirs = shared([student, teacher])
+    if ours.all() and theirs.all() and np.array_equal(student.keys, teacher.keys):
+        return student, None
+    table = student.counting(ours)
+    order = np.argsort(teacher.keys, kind="stable")
+    rows = order[np.searchsorted(teacher.keys[order], table.keys)]
+    counts = teacher.positions[rows]
+    begins = teacher.position_offsets[rows]
+    # in the order of the student's sentences: the teacher's positions, and which of them are shared
+    every = spread(begins, counts)
+    within = every - np.repeat(begins, counts)
+    return table, Selection(within[theirs[every]], table.position_offsets, counts)
