@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from distillkit.artifacts import read_json, write_json
-from distillkit.constraints import Fraction, NonNegativeInt
+from distillkit.constraints import Fraction, NonNegativeInt, PositiveInt
 from distillkit.data.decimals import with_points
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
@@ -27,7 +27,7 @@ from distillkit.data.sources import Spec, identity, written
 from distillkit.data.splits import normalise
 from distillkit.data.tables import Table, keep_rows, matching_rows, read_table
 from distillkit.data.texts import ReadLabels, Texts
-from distillkit.data.transfer import TransferSet, choose, spans
+from distillkit.data.transfer import TransferSet, choose, smallest, spans
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import Track, say, track
 from distillkit.records import KEY_BYTES, Distribution, LabelSpace
@@ -68,6 +68,7 @@ class TextData(Texts):
     transfer_lowercase: bool = False
     transfer_size: NonNegativeInt | None = 40_000
     transfer_spans: NonNegativeInt = 0
+    transfer_spans_size: PositiveInt | None = None
     transfer_span_words: list[int] = field(default_factory=lambda: [3, 14])
 
     kind = "files"
@@ -252,6 +253,7 @@ def prepare_transfer(
             words=(data.transfer_span_words[0], data.transfer_span_words[1]),
             known=known | {normalise(text) for text in texts},
         )
+        cut = smallest(cut, data.transfer_spans_size)
         say(f"data: {len(cut):,} spans of the training texts beside them")
         texts = texts + cut
     pairs = None
@@ -262,7 +264,8 @@ def prepare_transfer(
         texts += made.texts if pairs else [t for t in made.texts if normalise(t) not in taken]
     if not texts:
         raise DataError(
-            f"data.transfer_spans = {data.transfer_spans}: no training text is long enough to cut"
+            f"data.transfer_spans = {data.transfer_spans}: no training text is long enough to cut; "
+            "set it to 0"
         )
     write_split(out / "transfer", texts, pairs, None)
     return {"counts": {"transfer": len(texts)}, "dropped": dropped}

@@ -92,3 +92,15 @@ def spans(
                 taken.add(folded)
                 found.append(span)
     return found
+
+
+def smallest(texts: list[str], size: int | None) -> list[str]:
+    """`size` of the texts at most, in their order: those of the smallest hashes.
+
+    So a smaller choice is always a part of a larger one.
+    """
+    if size is None or len(texts) <= size:
+        return texts
+    ranks = [(unit_hash(normalise(text)), text) for text in texts]
+    most = sorted(ranks)[size - 1]
+    return [text for text, rank in zip(texts, ranks, strict=True) if rank <= most]

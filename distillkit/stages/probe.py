@@ -103,6 +103,9 @@ def start_head(
         model, head, ask, validation, every, collator(validation, tokenizer, device)
     )
 
+    if train is None or held_out is None:
+        return None
+
     def score(logits: Tensor) -> float:
         split = HeldOut(validation, space)
         return task.headline_score(task.outcomes(logits.numpy(), split))
@@ -214,8 +217,11 @@ def _features(
     table: TokenTable,
     chosen: np.ndarray,
     collate: Callable[[np.ndarray], Batch],
-) -> Features:
-    """What goes into the head's layers for some examples of a table, in their order."""
+) -> Features | None:
+    """What goes into the head's layers for some examples of a table, in their order.
+
+    None where the outputs of the last layer are not the model's answers, in some batch.
+    """
     caught: dict[str, Tensor] = {}
 
     def catch_last(_: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
@@ -233,7 +239,10 @@ def _features(
         for batch, outputs in answers(model, ask, buckets, collate, precision="auto"):
             assert isinstance(outputs, Outputs)
             rows = _rows(caught["made"], outputs.logits, batch)
-            assert rows is not None, "as it was for the first batch"
+            if rows is None or not torch.equal(
+                caught["made"].flatten(0, -2)[rows].float(), outputs.logits
+            ):
+                return None
             kept = {"seen": caught["seen"].flatten(0, -2)[rows], "labels": batch.labels}
             if head.dense is not None:
                 kept["before"] = caught["before"]

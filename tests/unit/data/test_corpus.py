@@ -571,6 +571,12 @@ def test_spans_need_no_other_transfer_text(transfer: Callable[..., Any]) -> None
     assert TextData(train="a.csv", text="text", label="label", transfer_spans=1).has_transfer
 
 
+def test_so_many_spans_at_most_and_the_other_texts_stay(transfer: Callable[..., Any]) -> None:
+    corpus, _ = transfer(["a new film"], transfer_spans=3, transfer_spans_size=20)
+    first, *cut = corpus.split("transfer").texts
+    assert (first, len(cut)) == ("a new film", 20)
+
+
 def test_a_missing_transfer_column_is_named(transfer: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match=r"data\.transfer_text = text: no such column"):
         transfer(["A new film."], "body")

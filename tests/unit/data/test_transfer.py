@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from distillkit.data.splits import normalise
-from distillkit.data.transfer import TransferSet, choose, sentences, spans
+from distillkit.data.transfer import TransferSet, choose, sentences, smallest, spans
 from tests.tiny import labelled
 
 TEXTS = [text for text, _ in labelled(300)]
@@ -158,3 +158,13 @@ def test_no_span_comes_twice_nor_one_that_is_known() -> None:
 def test_a_text_alone_decides_its_spans() -> None:
     alone = [set(cut([text], words=(3, 3))) for text in TEXTS[:20]]
     assert set().union(*alone) == set(cut(TEXTS[:20][::-1], words=(3, 3)))
+
+
+def test_of_many_texts_a_smaller_choice_is_a_part_of_a_larger_one_in_their_order() -> None:
+    texts = [text for text, _ in labelled(40)]
+    few, more = smallest(texts, 10), smallest(texts, 25)
+    assert (len(few), len(more)) == (10, 25)
+    assert set(few) < set(more)
+    assert more == [text for text in texts if text in set(more)]
+    assert set(smallest(texts[::-1], 10)) == set(few)
+    assert smallest(texts, None) == smallest(texts, 40) == smallest(texts, 99) == texts

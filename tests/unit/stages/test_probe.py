@@ -45,6 +45,7 @@ class Pads:
     """All that a batch asks of a tokenizer."""
 
     pad_token_id = 0
+    padding_side = "right"
 
 
 def table(count: int, labels: np.ndarray, *, seed: int = 0) -> TokenTable:
