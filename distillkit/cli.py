@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -88,7 +88,9 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         sys.path.append(str(Path.cwd()))  # a module beside the run, after all that is installed
     if any(option.split("=")[0] in HYDRA_OPTIONS for option in options):
         register_recipes(folder, given)
-        _hydra(command, [*options, *_shown(given, folder)])
+        failed = _hydra(command, [*options, *_shown(given, folder)])
+        if failed:
+            raise ConfigError(failed)
         return
     given, of_phases = phases.gathered(given)
     checked = overrides.check(given, user_folder=folder)
@@ -110,9 +112,15 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     elif os.environ.get("RANK", "0") != "0":
         # the first process of a distributed run writes for all; the others' folders are thrown away
         settled.append(f"hydra.run.dir={tempfile.mkdtemp(prefix='distillkit-')}")
-    _hydra(command, [*options, *settled])
-    if sweep_folder is not None and command == "train":
+    failed = _hydra(command, [*options, *settled], checked.swept)
+    if sweep_folder is not None and command == "train" and _has_results(sweep_folder):
         _load("distillkit.commands.report:report")(sweep_folder)
+    if failed:
+        raise ConfigError(failed)
+
+
+def _has_results(folder: Path) -> bool:
+    return any(folder.glob("*/results.json"))
 
 
 def _shown(given: list[str], folder: Path | None) -> list[str]:
@@ -137,33 +145,44 @@ def _sweep_folder(settled: list[str], run_name: str) -> Path:
     return folder
 
 
-def _hydra(command: str, words: list[str]) -> None:
+def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = None) -> list[str]:
+    """Run a command under Hydra; what was refused, a line each, once all jobs have ended."""
     import hydra
     from omegaconf import DictConfig
 
     from distillkit.config.paths import CONF
+    from distillkit.progress import heartbeat, say, working
+    from distillkit.quiet import quiet_others
 
     # our own errors pass through Hydra as they are, and are printed in one line by main()
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     sys.argv = [f"distillkit {command}", *words]
+    quiet_others()
 
-    failed: list[DistillkitError] = []
+    failed: list[str] = []
     has_folder = False  # a job of which the folder was made is under way
 
     def run(cfg: DictConfig) -> float:
         nonlocal has_folder
         has_folder = True
         metric = float("nan")
+        title = _load("distillkit.commands.sweep:job_title")(swept or {})
+        if title:
+            say(title)
         try:
-            metric = _load(RUNS[command])(cfg)
+            with heartbeat(), working(command):
+                metric = _load(RUNS[command])(cfg)
             _remove_empty_output()  # a stage alone leaves an artifact, and no report
         except DistillkitError as error:
             _remove_empty_output()
             if not _runs_in_this_process():
                 raise
             # kept for the end: Hydra would print its own words, and the rest of a sweep goes on
-            failed.append(error)
+            for line in _lines(error):
+                failed.append(f"{title}: {line}" if title else line)
+                if title:
+                    say(f"{title}: not run, {brief(line, LONGEST_LINE)}")
         has_folder = False  # the next job of a sweep has none yet
         return metric
 
@@ -173,22 +192,18 @@ def _hydra(command: str, words: list[str]) -> None:
         if has_folder or error.filename is None:
             raise
         failed.append(
-            ConfigError(
-                f"hydra.run.dir: the run's folder {error.filename} cannot be made "
-                f"({error.strerror}); set hydra.run.dir=FOLDER (of a sweep: hydra.sweep.dir=FOLDER)"
-            )
+            f"hydra.run.dir: the run's folder {error.filename} cannot be made ({error.strerror}); "
+            "set hydra.run.dir=FOLDER (of a sweep: hydra.sweep.dir=FOLDER)"
         )
-    if failed:
-        raise ConfigError([line for error in failed for line in _lines(error)])
+    return failed
 
 
 def _runs_in_this_process() -> bool:
     """Whether this is a single run, or a job of Hydra's own launcher."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    settings = HydraConfig.get()
-    return settings.mode != RunMode.MULTIRUN or "BasicLauncher" in settings.launcher["_target_"]
+    launcher = HydraConfig.get().launcher["_target_"]
+    return not _load("distillkit.commands.sweep:is_job")() or "BasicLauncher" in launcher
 
 
 def _remove_empty_output() -> None:

@@ -1,12 +1,14 @@
 """What the terminal says while a run works: bars on a terminal, plain lines without one.
 
-Notices and bars go to stderr; what a command was asked for (a table, a report) goes to stdout.
+Notices and bars go to stderr; what a command was asked for (a table, a report) goes to stdout. Work
+that says nothing by itself for ten seconds is named by a thread beside it (`heartbeat`).
 """
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -22,6 +24,11 @@ from rich.progress import (
 from rich.text import Text
 
 LINE_EVERY = 10.0  # seconds between two plain lines of one job
+SILENCE = 9.5  # seconds without a line, after which a heartbeat says what is going on
+
+_spoken = 0.0  # when the last line was printed
+_under_way: list[Callable[[], str]] = []  # what is going on, the innermost last
+_bars = 0  # that are drawn now
 
 
 def stderr() -> Console:
@@ -44,12 +51,16 @@ def rank() -> int:
 
 def say(text: str) -> None:
     """Print one line about what the run is doing."""
+    global _spoken
+    _spoken = time.monotonic()
     if rank() == 0:
         stderr().print(text, markup=False, emoji=False)
 
 
 def warn(text: str) -> None:
     """Print one line that the user should not miss."""
+    global _spoken
+    _spoken = time.monotonic()
     if rank() == 0:
         stderr().print(f"warning: {text}", style="yellow", markup=False, emoji=False)
 
@@ -59,6 +70,45 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def working(label: str) -> Iterator[None]:
+    """Name what is going on, for a heartbeat to say if it takes long."""
+    begun = time.monotonic()
+    with _named(lambda: f"{label}: {clock(time.monotonic() - begun)} so far"):
+        yield
+
+
+@contextmanager
+def _named(line: Callable[[], str]) -> Iterator[None]:
+    _under_way.append(line)
+    try:
+        yield
+    finally:
+        _under_way.remove(line)
+
+
+@contextmanager
+def heartbeat(seconds: float = SILENCE) -> Iterator[None]:
+    """Say what is going on whenever nothing was said for so long, and no bar is drawn."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(min(0.5, seconds / 4)):
+            silent = time.monotonic() - max(_spoken, begun)
+            if silent >= seconds and not _bars and rank() == 0:
+                lines = _under_way[-1:]
+                say(lines[0]() if lines else f"at work: {clock(time.monotonic() - begun)} so far")
+
+    begun = time.monotonic()
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class _Rate(ProgressColumn):
@@ -77,7 +127,7 @@ class Track:
     def __init__(self, label: str, total: int, done: int, unit: str, bar: Progress | None) -> None:
         self._label, self._total, self._done, self._unit = label, total, done, unit
         self._begun = self._spoke = time.monotonic()
-        self._first, self._work = done, 0
+        self._first, self._work, self._note = done, 0, ""
         self._bar = bar
         if bar is not None:
             self._task = bar.add_task(
@@ -91,25 +141,31 @@ class Track:
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, work=self._work, note=note)
             return
-        now = time.monotonic()
-        if now - self._spoke < LINE_EVERY:
-            return
-        self._spoke = now
-        spent = now - self._begun
-        left = spent / max(1, self._done - self._first) * (self._total - self._done)
+        self._note = note
+        if time.monotonic() - self._spoke >= LINE_EVERY:
+            say(self.line())
+
+    def line(self) -> str:
+        """How far it is, in a line; the next one of its own is due in ten seconds."""
+        self._spoke = time.monotonic()
+        spent = self._spoke - self._begun
+        counted = f"{self._label}: {self._done:,} of {self._total:,}"
+        if self._done == self._first:
+            return f"{counted}, {clock(spent)} so far"
+        left = spent / (self._done - self._first) * (self._total - self._done)
         rate = f", {self._work / spent:,.0f} {self._unit}/s" if self._work else ""
-        say(
-            f"{self._label}: {self._done:,} of {self._total:,}{rate}, {clock(left)} left"
-            + (f", {note}" if note else "")
-        )
+        return f"{counted}{rate}, {clock(left)} left" + (f", {self._note}" if self._note else "")
 
 
 @contextmanager
 def track(label: str, total: int, *, done: int = 0, unit: str = "tokens") -> Iterator[Track]:
     """Show the progress of one job of `total` steps, of which `done` were done before."""
+    global _bars
     console = stderr()
     if not console.is_terminal or rank():
-        yield Track(label, total, done, unit, None)
+        job = Track(label, total, done, unit, None)
+        with _named(job.line):
+            yield job
         return
     columns = (
         TextColumn("{task.description}"),
@@ -120,4 +176,8 @@ def track(label: str, total: int, *, done: int = 0, unit: str = "tokens") -> Ite
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Track(label, total, done, unit, bar)
+        _bars += 1
+        try:
+            yield Track(label, total, done, unit, bar)
+        finally:
+            _bars -= 1

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from distillkit.commands import output
+from distillkit.commands import output, summary
 from distillkit.commands.phases import roads
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
@@ -29,7 +29,15 @@ def evaluate(cfg: DictConfig) -> float:
         say("evaluate: no fitted teacher of this config in the workspace; its row is left out")
     evaluation = road.evaluated(rows)
 
-    results = evaluation.facts() | {"recipe": cfg.run_name, "overrides": output.overrides()}
+    results = evaluation.facts() | {
+        "recipe": cfg.run_name,
+        "overrides": output.overrides(),
+        "run": {"command": summary.command("evaluate"), **summary.parts(road)},
+    }
+    if path and not is_start:  # made elsewhere, nobody here knows how
+        results["run"] = {name: results["run"][name] for name in ("command", "teacher", "data")} | {
+            "student": path
+        }
     if rank() == 0:
         folder_out = output.write_run(cfg)
         write_report(

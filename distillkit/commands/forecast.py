@@ -58,10 +58,21 @@ class _Training:
 
 
 class Forecast:
-    """Looks along the road of a config. Text and tokens are made where they are not there."""
+    """Looks along the road of a config. Text and tokens are made where they are not there.
 
-    def __init__(self, road: Road, *, hardware: str | None) -> None:
+    A rate is probed for half of `probe_seconds`; with `tells`, what is made is said.
+    """
+
+    def __init__(
+        self,
+        road: Road,
+        *,
+        hardware: str | None,
+        probe_seconds: float = PROBE_SECONDS,
+        tells: bool = True,
+    ) -> None:
         self.road = road
+        self._probe_seconds, self._tells = probe_seconds, tells
         self.machine = Machine(Accelerator().device, hardware)
         self.asks = bool(road.loss.needs_teacher)
         self.keeps = road.keeps_targets
@@ -71,7 +82,7 @@ class Forecast:
 
     def look(self) -> Outlook:
         """All of it."""
-        made = inventory.texts(self.road)
+        made = inventory.texts(self.road, tells=self._tells)
         made += inventory.models(self.road)
         trainings = self._trainings()
         states = {it.name: it.state for it in made}
@@ -334,7 +345,7 @@ class Forecast:
                 rows=rows,
                 width=shape.hidden,
                 neurons=shape.neurons,
-                seconds=PROBE_SECONDS / 2,  # as a rule there are two: teacher and student
+                seconds=self._probe_seconds / 2,  # as a rule there are two: teacher and student
             )
         return self._rates[key]
 

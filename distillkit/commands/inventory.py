@@ -11,19 +11,26 @@ from distillkit.stages.outlook import Made
 from distillkit.targets import StoredTargets, StoreManifest
 
 THERE, MADE_NOW, BEGUN, MISSING = "there", "made now", "begun", "to be made"
+NOT_NEEDED = "not needed"
 
 
-def texts(road: Road) -> list[Made]:
-    """Text and tokens; those that are not there are made."""
-    found = [_text(road, "data", corpora.labelled_inputs(road.data, road.task))]
+def is_made(road: Road, *, evaluated: bool) -> bool:
+    """Whether nothing is left for a run to compute, its evaluation included where there is one."""
+    found = [it for it in models(road) if evaluated or it.name != "evaluation"]
+    return all(it.state in (THERE, NOT_NEEDED) for it in found)
+
+
+def texts(road: Road, *, tells: bool = True) -> list[Made]:
+    """Text and tokens; those that are not there are made, and that is said if it `tells`."""
+    found = [_text(road, "data", corpora.labelled_inputs(road.data, road.task), tells)]
     if road.augmentation.copies:
-        found.append(_text(road, "augmented", road.augmented_inputs()))
+        found.append(_text(road, "augmented", road.augmented_inputs(), tells))
     if road.has_transfer:
-        found.append(_text(road, "transfer", road.transfer_inputs()))
+        found.append(_text(road, "transfer", road.transfer_inputs(), tells))
     splits = ["train", "validation", *(["transfer"] if road.transfer else [])]
     tables = [(key, spec, name) for key, spec in _tokenizers(road) for name in splits]
     missing = [it for it in tables if _state(road, "tokens", road.token_inputs(*it)) != THERE]
-    if missing:
+    if missing and tells:
         say(f"plan: {len(missing)} of {len(tables)} token tables are not there; made now")
     for table in missing:
         road.tokens(*table)
@@ -51,10 +58,11 @@ def models(road: Road) -> list[Made]:
     return [*found, Made("evaluation", state, f"evaluation-{fingerprint(inputs)}")]
 
 
-def _text(road: Road, kind: str, inputs: dict[str, Any]) -> Made:
+def _text(road: Road, kind: str, inputs: dict[str, Any], tells: bool) -> Made:
     state = _state(road, kind, inputs)
     if state != THERE:
-        say(f"plan: {kind}: not there; fetched and made now, as by any other command")
+        if tells:
+            say(f"plan: {kind}: not there; fetched and made now, as by any other command")
         state = MADE_NOW
     artifact = road.labelled if kind == "data" else getattr(road, kind)
     assert artifact is not None
@@ -74,7 +82,7 @@ def _teacher(road: Road) -> Made:
     every = [member.inputs() for member in road.teachers]
     state = _together([_state(road, "teacher", inputs) for inputs in every])
     if state == MISSING and not road.loss.needs_teacher:
-        return Made("teacher", "not needed", "the loss looks at no soft targets")
+        return Made("teacher", NOT_NEEDED, "the loss looks at no soft targets")
     return Made("teacher", state, ", ".join(f"teacher-{fingerprint(i)}" for i in every))
 
 

@@ -43,6 +43,12 @@ def overrides() -> dict[str, str]:
     return {key: value for key, _, value in pairs if key not in ("workspace", "recipe")}
 
 
+def recipe() -> str:
+    """The recipe that this run's command line chose; empty if none."""
+    pairs = (str(word).lstrip("+").partition("=") for word in HydraConfig.get().overrides.task)
+    return next((value for key, _, value in pairs if key == "recipe"), "")
+
+
 def write_metrics(folder: Path, metrics: dict[str, list[dict[str, float]]]) -> None:
     """Write metrics.jsonl: a row a logged step, `model` naming whose."""
     lines = [json.dumps({"model": name, **row}) for name, rows in metrics.items() for row in rows]

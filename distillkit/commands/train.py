@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact
-from distillkit.commands import output
+from distillkit.commands import opening, output, summary
 from distillkit.commands.inside import check_inside
 from distillkit.commands.phases import roads
 from distillkit.commands.road import Road
@@ -28,6 +28,7 @@ def train(cfg: DictConfig) -> float:
     for phase in line:
         check_teacher(phase, road)
 
+    opening.show(line, str(cfg.run_name))
     for phase in line:
         student = phase.trained(phase.student_role)
     control = road.trained(road.control_role) if road.control_role else None
@@ -53,7 +54,9 @@ def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, A
     if road.transfer:
         counts |= road.transfer.facts()["counts"]
     run: dict[str, Any] = {
-        "data": ", ".join(f"{n:,} {name}" for name, n in counts.items()),
+        "command": summary.command("train"),
+        **summary.parts(road),
+        "rows": ", ".join(f"{n:,} {name}" for name, n in counts.items()),
         "seed": road.seed,
         "student steps": facts["fit"]["steps"],
         "student training seconds": round(facts["fit"]["seconds"], 1),
@@ -129,7 +132,7 @@ def _report(
         teacher_validation=teacher.facts()["fit"]["best_score"] if teacher else None,
         out=folder,
     )
-    card = model_card(results, name=f"{cfg.run_name}-student", recipe=str(cfg.run_name))
+    card = model_card(results, name=f"{cfg.run_name}-student", recipe=output.recipe())
     output.copy_model(student.path / MODEL, folder / "student", card)
     output.show(results, title)
     stdout().print(f"report: {output.relative(folder / 'report.md')}", soft_wrap=True)

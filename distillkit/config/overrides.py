@@ -39,13 +39,14 @@ class Checked:
 
     `left_out` are settings of the recipe for a choice that the command line replaced, and that the
     new choice does not take. `defaults` are overrides that the task brings; `cfg` has them, and of
-    a run in phases each phase has its own.
+    a run in phases each phase has its own. `swept` has the number of choices of each swept key.
     """
 
     overrides: list[str]
     cfg: DictConfig
     left_out: list[str]
     defaults: list[str]
+    swept: dict[str, int]
 
 
 def check(words: list[str], *, user_folder: Path | None = None) -> Checked:
@@ -103,7 +104,8 @@ class _Check:
         defaults = task_defaults.of_task(cfg, self._explicit(choices))
         cfg = (self._checked([*first, *defaults]) if defaults else cfg) or cfg
         words = [str(o.input_line) for o in every]
-        return Checked(words, cfg, [o.key_or_group for o in left_out], defaults)
+        swept = {o.key_or_group: len(_choices(o)) for o in every if o.is_sweep_override()}
+        return Checked(words, cfg, [o.key_or_group for o in left_out], defaults, swept)
 
     def _explicit(self, choices: list[Override]) -> set[str]:
         """The keys that command line, recipe or a file of the user's set, not one of our files.

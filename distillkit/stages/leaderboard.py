@@ -44,7 +44,8 @@ def collect(folder: Path) -> list[Run]:
         raise DataError(
             f"{folder}: its runs are of different tasks ({', '.join(sorted(headlines))})"
         )
-    return sorted(runs, key=lambda run: -run.score)
+    sign = -1 if runs[0].results.get("higher_is_better", True) else 1
+    return sorted(runs, key=lambda run: sign * run.score)
 
 
 def table_of(runs: list[Run]) -> tuple[list[str], list[list[str]]]:

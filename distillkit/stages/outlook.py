@@ -71,6 +71,13 @@ class Outlook:
             return f"one {self.machine.name}"
         return "this GPU" if self.machine.is_device else "this machine"
 
+    @property
+    def size_of_store(self) -> str:
+        """How large the targets are, or are expected to be; empty where nothing is stored."""
+        if not self.store:
+            return ""
+        return f"{'about ' if self.store.is_estimate else ''}{size(self.store.bytes)}"
+
     def problems(self) -> list[str]:
         """What would not fit, a line each."""
         lines = too_large(

@@ -138,9 +138,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     compared = results["comparison"]
     if compared.get("smaller") is not None:
         said.append(
-            f"The student {_quality(results)}, is "
-            f"{compared['smaller']:.1f}x smaller and {compared['faster']:.1f}x faster "
-            f"({compared['faster_batched']:.1f}x in batches)."
+            f"The student {_quality(results)}, is {how_much_smaller(compared['smaller'])} and "
+            f"{_how_much_faster(compared['faster'], compared['faster_batched'])}."
         )
     for other in ("control", "untrained"):
         gain = compared.get(f"student_minus_{other}")
@@ -164,13 +163,42 @@ def _unknown(results: Mapping[str, Any]) -> list[str]:
     return [f"Of the held-out text's tokens many are unknown to the tokenizer: {', '.join(much)}."]
 
 
+def how_much_smaller(ratio: float) -> str:
+    """The student's size beside the teacher's; `ratio` is the teacher's over the student's."""
+    return _times(ratio, "smaller", "larger") or "as large as its teacher"
+
+
+def _how_much_faster(ratio: float, batched: float) -> str:
+    """Its speed on one text, and in batches, where the word may be another."""
+    alone, many = (_times(it, "faster", "slower") for it in (ratio, batched))
+    if not alone or not many:
+        return f"{alone or 'as fast'} ({many or 'as fast'} in batches)"
+    same = alone.split()[1] == many.split()[1]
+    return f"{alone} ({many.split()[0] if same else many} in batches)"
+
+
+def _times(ratio: float, more: str, less: str) -> str:
+    """ "5.2x smaller", or "2.5x larger" for 0.4; empty where there is no difference to speak of."""
+    if ratio >= 1:
+        shown, word = f"{ratio:.1f}", more
+    else:
+        shown, word = f"{1 / ratio:.1f}", less
+    return f"{shown}x {word}" if shown != "1.0" else ""
+
+
 def _quality(results: Mapping[str, Any]) -> str:
     kept = results["comparison"].get("kept")
     title, style = COLUMNS[results["headline"]]
+    student, teacher = (results["rows"][row][results["headline"]] for row in ("student", "teacher"))
+    figures = f"({title} {student:{style}}, the teacher {teacher:{style}})"
+    rises = results.get("higher_is_better", True)
+    if f"{student:{style}}" == f"{teacher:{style}}":
+        return f"does as well as its teacher {figures}"
+    if (student > teacher) == rises:
+        return f"does better than its teacher {figures}"
     if kept is not None:
         return f"keeps {kept:.1%} of the teacher's {title}"
     # what is better low has no share, nor has what is nothing or less
-    student, teacher = (results["rows"][row][results["headline"]] for row in ("student", "teacher"))
     return f"has {title} {student:{style}} to the teacher's {teacher:{style}}"
 
 
@@ -269,7 +297,10 @@ def markdown_table(results: Mapping[str, Any]) -> list[str]:
 
 
 def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
-    """The student's README.md with the metadata that the hub reads, made from the results."""
+    """The student's README.md with the metadata that the hub reads, made from the results.
+
+    `recipe` is empty where none was chosen.
+    """
     from huggingface_hub import EvalResult, ModelCardData
 
     pipeline = results.get("pipeline", "text-classification")
@@ -285,7 +316,7 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
             EvalResult(
                 task_type=kind,
                 dataset_type="held-out",
-                dataset_name=f"held-out split of {recipe}",
+                dataset_name=f"held-out split of {recipe}" if recipe else "held-out split",
                 metric_type=metric,
                 metric_value=round(row[metric], 4),
             )
@@ -304,9 +335,24 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
     if results.get("own_code"):
         use = [*OWN_CODE, "", *use]
     lines = ["---", data.to_yaml(), "---", f"# {name}", ""]
-    lines += [f"Distilled with distillkit, recipe `{recipe}`.", "", *sentences(results), ""]
+    by = (
+        f"Distilled with distillkit, recipe `{recipe}`." if recipe else "Distilled with distillkit."
+    )
+    lines += [by, "", *sentences(results), "", *_made_of(results)]
     lines += [*markdown_table(results), "", footnote(results) + ".", "", "## Use", "", *use, ""]
     return "\n".join(lines)
+
+
+def _made_of(results: Mapping[str, Any]) -> list[str]:
+    """What a student was made of, and by which command, where its run is known."""
+    names = ("teacher", "student", "data", "loss", "targets", "optimizer", "command")
+    run = results.get("run", {})
+    lines = [f"- {name}: {_shown(name, run[name])}" for name in names if name in run]
+    return [*lines, ""] if lines else []
+
+
+def _shown(name: str, value: Any) -> str:
+    return f"`{value}`" if name == "command" else str(value)
 
 
 OWN_CODE = [  # with distillkit at hand no code of the folder need be trusted
@@ -333,7 +379,7 @@ def _run_lines(results: Mapping[str, Any]) -> list[str]:
     shown = ", ".join(f"{key} {value}" for key, value in environment.items())
     lines = [f"- measured with {shown}"]
     for name, value in results.get("run", {}).items():
-        lines.append(f"- {name}: {value}")
+        lines.append(f"- {name}: {_shown(name, value)}")
     for phase in results.get("phases", []):
         told = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
         lines.append(f"- phase {phase['name']}: {told}")

@@ -27,6 +27,8 @@ def board(folder: Path) -> Path:
 
 def test_the_teacher_is_fitted_and_asked_once(sweep: Finished) -> None:
     said = [line.split(":")[0] for line in sweep.result.err.splitlines()]
+    jobs = [line for line in sweep.result.err.splitlines() if line.startswith("job ")]
+    assert jobs == ["job 1 of 2: loss.temperature=1", "job 2 of 2: loss.temperature=4"]
     assert [said.count(part) for part in ("teacher", "targets", "control")] == [1, 1, 1]
     assert said.count("student") == 2
     # two students and the control that both are held against
@@ -97,9 +99,15 @@ def test_a_refused_run_does_not_stop_the_others(
     distillkit: Distillkit, again: list[str], tmp_path: Path
 ) -> None:
     words = but(again, "trainer.batch_size=5000,16")
-    refused(distillkit("train", "-m", *words), "trainer.batch_size = 5000: larger than the data")
+    result = distillkit("train", "-m", *words)
+    refused(result, "job 1 of 2: trainer.batch_size=5000: trainer.batch_size = 5000: larger than")
     (done,) = tmp_path.glob("outputs/run/*-sweep/*/results.json")
     assert done.parent.name == "1"
+    title = "job 1 of 2: trainer.batch_size=5000"
+    assert title in result.err.splitlines()
+    assert f"{title}: not run, trainer.batch_size = 5000: larger than the data" in result.err
+    assert "1 run, by student accuracy" in result.out  # the leaderboard of those that ran
+    assert done.parents[1].joinpath("leaderboard.csv").is_file()
 
 
 def test_a_later_job_whose_folder_cannot_be_made_is_refused_like_the_first(

@@ -37,6 +37,14 @@ def test_the_best_student_is_first_and_only_what_varies_is_shown(sweep: Path) ->
     assert rows[0] == ["1", "2", "0.8000", "+0.1000", "4,386,178", "1"]
 
 
+def test_the_lowest_perplexity_is_first(tmp_path: Path) -> None:
+    for name, perplexity in (("0", 40.0), ("1", 30.0), ("2", 50.0)):
+        write_run(tmp_path / name, perplexity, headline="perplexity")
+        path = tmp_path / name / "results.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"higher_is_better": False}))
+    assert [run.score for run in collect(tmp_path)] == [30.0, 40.0, 50.0]
+
+
 def test_it_is_written_as_csv_and_picture(sweep: Path) -> None:
     write_leaderboard(collect(sweep), sweep)
     with (sweep / "leaderboard.csv").open(newline="") as file:

@@ -124,3 +124,74 @@ def test_the_model_card_says_where_the_student_brings_its_own_code() -> None:
     card = model_card(results() | {"own_code": True}, name="my-student", recipe="mine")
     assert "register_architectures()" in card  # the way that trusts no code of the folder
     assert "`trust_remote_code=True`" in card
+
+
+def compared(
+    student: float, teacher: float = 0.9, *, headline: str = "accuracy", **ratios: Any
+) -> str:
+    usual = {"kept": student / teacher, "smaller": 5.2, "faster": 7.0, "faster_batched": 17.2}
+    found = results(**(usual | ratios))
+    found |= {"headline": headline, "higher_is_better": headline != "perplexity"}
+    for name, value in (("student", student), ("teacher", teacher)):
+        found["rows"][name][headline] = value
+    (said,) = sentences(found)
+    return said.removeprefix("The student ").removesuffix(".")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "said"),
+    [
+        ((5.2, 7.0, 17.2), "is 5.2x smaller and 7.0x faster (17.2x in batches)"),
+        ((0.4, 0.5, 0.25), "is 2.5x larger and 2.0x slower (4.0x in batches)"),
+        ((1.02, 2.0, 0.5), "is as large as its teacher and 2.0x faster (2.0x slower in batches)"),
+        ((0.98, 1.01, 0.99), "is as large as its teacher and as fast (as fast in batches)"),
+        ((1.06, 0.8, 1.0), "is 1.1x smaller and 1.2x slower (as fast in batches)"),
+    ],
+)
+def test_size_and_speed_are_said_as_a_person_would(
+    ratios: tuple[float, float, float], said: str
+) -> None:
+    smaller, faster, batched = ratios
+    assert compared(0.8, smaller=smaller, faster=faster, faster_batched=batched).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "headline", "said"),
+    [
+        (0.81, 0.9, "accuracy", "keeps 90.0% of the teacher's accuracy"),
+        (
+            0.95,
+            0.3521,
+            "accuracy",
+            "does better than its teacher (accuracy 0.9500, the teacher 0.3521)",
+        ),
+        (0.9, 0.9, "accuracy", "does as well as its teacher (accuracy 0.9000, the teacher 0.9000)"),
+        (
+            30.0,
+            40.0,
+            "perplexity",
+            "does better than its teacher (perplexity 30.00, the teacher 40.00)",
+        ),
+        (50.0, 40.0, "perplexity", "has perplexity 50.00 to the teacher's 40.00"),
+        (
+            -0.1,
+            -0.2,
+            "pearson",
+            "does better than its teacher (Pearson -0.1000, the teacher -0.2000)",
+        ),
+    ],
+)
+def test_quality_beside_the_teacher_is_said_as_a_person_would(
+    student: float, teacher: float, headline: str, said: str
+) -> None:
+    kept = None if headline != "accuracy" else student / teacher
+    assert compared(student, teacher, headline=headline, kept=kept).startswith(f"{said}, is ")
+
+
+def test_a_card_names_what_the_student_was_made_of_and_the_command() -> None:
+    run = {"teacher": "x", "loss": "ForwardKL (temperature 2.0)", "command": "distillkit train a=1"}
+    card = model_card(results() | {"run": run, "higher_is_better": True}, name="s", recipe="")
+    assert "Distilled with distillkit.\n" in card
+    assert "- loss: ForwardKL (temperature 2.0)\n- command: `distillkit train a=1`\n" in card
+    index = yaml.safe_load(card.split("---")[1])["model-index"]
+    assert index[0]["results"][0]["dataset"]["name"] == "held-out split"

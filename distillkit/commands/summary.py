@@ -1,0 +1,121 @@
+"""What a run is made of, in a line each: for the screen before it, its report and model card."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from distillkit.stages.outlook import described
+from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
+from distillkit.targets import StoredTargets
+from distillkit.wording import brief, listed
+
+if TYPE_CHECKING:
+    from distillkit.commands.road import Road
+
+SPLITS = ("train", "validation", "test", "transfer")
+
+
+def parts(road: "Road") -> dict[str, str]:
+    """Teacher, student, data, loss, targets, optimizer and schedule of a run, in words."""
+    return {
+        "teacher": _teacher(road),
+        "student": _student(road),
+        "data": sources(road),
+        "loss": settings(road.cfg.loss),
+        "targets": _targets(road),
+        "optimizer": f"{settings(road.cfg.optimizer)}; schedule {settings(road.cfg.scheduler)}",
+    }
+
+
+def command(name: str) -> str:
+    """The command line that makes this run, or this job of a sweep, again."""
+    config = HydraConfig.get()
+    words = [str(word) for word in config.overrides.task]
+    for source in config.runtime.config_sources:
+        if source.provider == "command-line":
+            words = ["--config-dir", str(source.path), *words]
+    return f"distillkit {name} {shlex.join(words)}".rstrip()
+
+
+def settings(node: Any) -> str:
+    """A node as its class and what it is set up with, on one line."""
+    plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
+    name = str(plain.get("_target_", "")).rpartition(".")[2]
+    shown = ", ".join(_setting(k, v) for k, v in plain.items() if not k.startswith("_"))
+    return brief(f"{name} ({shown})" if shown else name, 300)
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return f"{name} {settings(value)}"
+    if isinstance(value, Mapping):
+        return f"{name} [{', '.join(_setting(str(k), v) for k, v in value.items())}]"
+    return f"{name} {str(value).lower() if isinstance(value, bool) else value}"
+
+
+def sources(road: "Road") -> str:
+    """Where the text comes from."""
+    found = []
+    for role in SPLITS:
+        given = getattr(road.data, role, None)
+        if given:
+            each = given if isinstance(given, list | tuple) else [given]
+            found.append(f"{role}: {listed((short(str(it)) for it in each), most=4)}")
+    return "; ".join(found)
+
+
+def short(spec: str) -> str:
+    """A source without its digest."""
+    return spec.partition("#sha256=")[0]
+
+
+def _teacher(road: "Road") -> str:
+    if not road.loss.needs_teacher:
+        return "none: the loss looks at the labels alone"
+    members = road.teacher.members
+    how = "as it is" if road.teacher.is_ready else "fitted on the labelled text first"
+    named = listed((short(it.source) for it in members), most=4)
+    count = f"{len(members)} whose answers are averaged: " if len(members) > 1 else ""
+    return f"{count}{named}, {how}"
+
+
+def _student(road: "Road") -> str:
+    student: Any = road.student
+    if isinstance(student, PretrainedStudent):
+        return f"{short(student.path)}, from its weights on"
+    if isinstance(student, FromTeacher):
+        return f"cut out of the teacher: {settings(road.cfg.student)}"
+    if isinstance(student, ScratchStudent):
+        given = student.config
+        sizes = [f"{k} {v}" for k, v in given.items() if k != "model_type" and "size" in k]
+        layers = given.get("num_hidden_layers")
+        shape = [*([f"{layers} layer{'s' * (layers != 1)}"] if layers else []), *sizes]
+        return f"new {given.get('model_type', 'model')} ({', '.join(shape)})"
+    return settings(road.cfg.student)
+
+
+def _targets(road: "Road") -> str:
+    if not road.loss.needs_teacher:
+        return "none"
+    if not isinstance(road.targets, StoredTargets):
+        return "online: the teacher answers in the training loop"
+    if road.targets.path:
+        return f"the store {road.targets.path}"
+    return described(road.targets.codec.settings())
+
+
+def counts(names: Iterable[str], numbers: Iterable[int]) -> str:
+    """How often each class stands in the training text; of many, the most and the least frequent.
+
+    Shares are of all labels.
+    """
+    rows = sorted(zip(names, numbers, strict=True), key=lambda row: (-row[1], row[0]))
+    total = sum(count for _, count in rows) or 1
+    if len(rows) <= 8:
+        return ", ".join(f"{brief(n, 30)} {c:,} ({c / total:.0%})" for n, c in rows)
+    shown = ", ".join(f"{brief(n, 30)} {c:,}" for n, c in rows[:4])
+    name, least = rows[-1]
+    return f"{shown} … {brief(name, 30)} {least:,}"
