@@ -105,7 +105,9 @@ def skew_kl(
 ) -> Values:
     """KL(p || skew p + (1 - skew) q) in nats: `forward_kl` at skew 0, constant at 1.
 
-    Ko et al. 2024 (DistiLLM), https://arxiv.org/abs/2402.03898, section 3.1.
+    Ko et al. 2024 (DistiLLM), https://arxiv.org/abs/2402.03898, section 3.1. Its official code
+    (distillm/losses.py) leaves sum p log p out: its values are higher by the teacher's entropy, a
+    constant, and its gradients are these. Of `skew_reverse_kl` it has both sums, as here.
     """
     terms = partial(skew_kl_terms, skew=skew)
     return divergence(terms, student, teacher, temperature, scale_by_t2, reduction)

@@ -16,7 +16,7 @@ def hidden_mse(student: Hidden, teacher: Hidden, *, reduction: Reduction = "mean
     """The squared difference of two hidden states.
 
     Jiao et al. 2020 (TinyBERT), https://arxiv.org/abs/1909.10351, equations 8 and 9; "mean" as in
-    its official code.
+    its official code, which counts padded tokens too.
     """
     difference = at_least_float32(student) - at_least_float32(teacher)
     return per_position(difference.square(), reduction=reduction)

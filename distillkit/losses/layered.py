@@ -27,13 +27,17 @@ from distillkit.records import (
 
 ANY_DEPTH = Dimensions("any", layers=10**6, hidden=1)  # deeper than pairs of layers ever reach
 Projection = Literal["none", "shared", "each"]
+PROJECTION_STD = 0.02
 
 
 class LayeredLoss(Loss):
     """Compares layers of the student with layers of the teacher, text by text.
 
-    Its value at a position is that of the text which the position belongs to: so a text counts by
-    its positions, and a task with one answer a text counts every text once.
+    Its value at a position is that of the text which the position belongs to, a mean over the
+    text's own tokens: so a task with one answer a text counts every text once, however long it is,
+    and a language model counts it by its positions. Official codes take one mean over all tokens of
+    a batch, so that a text counts by its length: DistilBERT's and, given a mask, TextBrewer's over
+    those that there are; TinyBERT's, and TextBrewer's examples, over padding too.
     """
 
     needs_soft_targets = False
@@ -139,7 +143,7 @@ class HiddenLoss(LayeredLoss):
             return
         count = 1 if self.projection == "shared" else len(self.pairs)
         self.projections = nn.ModuleList(
-            nn.Linear(student.hidden, teacher.hidden) for _ in range(count)
+            projection(student.hidden, teacher.hidden) for _ in range(count)
         )
 
     def looked_at(self, layers: frozenset[int]) -> Needs:
@@ -158,3 +162,11 @@ class HiddenLoss(LayeredLoss):
         shared = len(self.projections) == 1
         projected: Tensor = self.projections[0 if shared else number](at_least_float32(hidden))
         return projected
+
+
+def projection(width: int, to: int) -> nn.Linear:
+    """A new projection as in the official codes of TinyBERT and TextBrewer: N(0, 0.02), bias 0."""
+    linear = nn.utils.skip_init(nn.Linear, width, to)
+    nn.init.normal_(linear.weight, std=PROJECTION_STD)
+    nn.init.zeros_(linear.bias)
+    return linear

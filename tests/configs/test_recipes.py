@@ -106,3 +106,35 @@ def test_a_class_that_the_recipe_names_gives_way_to_a_choice() -> None:
     assert checked.cfg.optimizer.momentum == 0.5
     own = overrides.check([*words[:1], "optimizer=torch", "optimizer._target_=torch.optim.Adamax"])
     assert own.cfg.optimizer["_target_"] == "torch.optim.Adamax"
+
+
+def test_pkd_of_3_layers_has_the_settings_that_its_table_has_for_sst_2() -> None:
+    """pkd_3layer_mean.csv: kd.cls.True_SST-2_nlayer.3_lr.5e-05_T.20.0_alpha.0.2_beta.1.0_bs.32."""
+    cfg = overrides.check(["recipe=pkd-3"]).cfg
+    alpha, beta, pairs = 0.2, 1.0, 2  # teacher's layers 10 and 11 to the student's 1 and 2
+    assert dict(cfg.loss.weights) == {"hard": 1 - alpha, "kl": alpha, "patience": beta / pairs}
+    assert cfg.loss.terms.kl.temperature == 20.0 and cfg.loss.terms.patience.normalise
+    assert (cfg.optimizer.lr, cfg.trainer.batch_size, cfg.trainer.epochs) == (5e-5, 32, 4)
+
+
+def test_pkd_of_6_layers_has_the_settings_that_its_table_has_for_sst_2() -> None:
+    """pkd_6layer_mean.csv: kd.cls.True_SST-2_nlayer.6_lr.5e-05_T.10.0_alpha.0.5_beta.100.0_bs.32."""
+    cfg = overrides.check(["recipe=pkd-6"]).cfg
+    assert dict(cfg.loss.weights) == {"hard": 0.5, "kl": 0.5, "patience": 100 / 5}
+    assert cfg.loss.terms.kl.temperature == 10.0 and cfg.loss.terms.patience.normalise
+    assert (cfg.optimizer.lr, cfg.trainer.batch_size, cfg.trainer.epochs) == (5e-5, 32, 4)
+
+
+def test_minitron_drops_one_block() -> None:
+    student = build(overrides.check(["recipe=minitron-depth"]).cfg.student, key="student")
+    student.check_layers(32)
+    assert sorted(set(range(1, 33)) - {i + 1 for i in student.layers}) == list(range(16, 32))
+    assert not student.needs_text
+
+
+def test_pre_training_distillation_weighs_the_teacher_as_it_rises_and_falls() -> None:
+    loss = build(overrides.check(["recipe=pd-top-p"]).cfg.loss, key="loss")
+    for progress, soft in ((0.0, 0.0), (0.005, 0.45), (0.5, 0.9), (0.95, 0.45)):
+        loss.at(progress)
+        assert loss.weights == pytest.approx({"soft": soft, "hard": 1 - soft})
+    assert not loss.scale_by_t2

@@ -212,3 +212,17 @@ def test_the_likelihoods_of_all_orders_add_up_to_1() -> None:
     likelihoods = [(-list_mle(student, order.expand(4, 4))).exp() for order in orders]
     assert len(likelihoods) == 24
     torch.testing.assert_close(torch.stack(likelihoods).sum(dim=0), torch.ones(4).double())
+
+
+def test_skew_kl_is_distillms_less_the_teachers_entropy() -> None:
+    """The official code leaves out a constant: other values, the same gradients."""
+    student, teacher = pair()
+    student.requires_grad_()
+    p, q = teacher.softmax(dim=-1), student.softmax(dim=-1)
+    official = -(p * (0.1 * p + 0.9 * q).log()).sum(dim=-1)
+    ours = skew_kl(student, teacher, skew=0.1)
+    entropy = -(p * p.log()).sum(dim=-1)
+    torch.testing.assert_close(ours, official - entropy)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours.sum(), student), torch.autograd.grad(official.sum(), student)
+    )

@@ -45,6 +45,19 @@ def test_t_follows_the_algorithm(rate: float) -> None:
     assert found == sorted(found)
 
 
+def test_a_step_without_a_loss_says_nothing_of_how_fast_it_falls() -> None:
+    """At start 0 the first loss is 0; what the second is of it is no number."""
+    taid = TAID(start=0.0, rate=0.5, momentum=0.5)
+    taid.at(0.0)
+    taid.after({"soft": 0.0})
+    taid.at(0.1)
+    taid.after({"soft": 2.0})
+    assert float(taid.t) == pytest.approx(0.1) and float(taid.decrease) == 0.0
+    taid.after({"soft": 1.0})
+    assert float(taid.decrease) == pytest.approx(0.25)
+    assert float(taid.t) == pytest.approx(0.1 + 0.5 * 0.9 / (1 + math.exp(-0.25)))
+
+
 def test_a_start_beyond_the_end_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"loss\.start = 0\.8: above loss\.end = 0\.5"):
         TAID(start=0.8, end=0.5)
