@@ -84,25 +84,25 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     from distillkit.config.compose import register_recipes
 
     options, given, folder = usage.split_options(words)
+    sweeps = "-m" in options or "--multirun" in options
     if any(word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given):
         sys.path.append(str(Path.cwd()))  # a module beside the run, after all that is installed
     if any(option.split("=")[0] in HYDRA_OPTIONS for option in options):
         register_recipes(folder, given)
-        failed = _hydra(command, [*options, *_shown(given, folder)])
+        failed = _hydra(command, [*options, *_shown(given, folder, sweeps=sweeps)])
         if failed:
             raise ConfigError(failed)
         return
     given, of_phases = phases.gathered(given)
-    checked = overrides.check(given, user_folder=folder)
+    checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
     declared = phases.declared(checked.cfg, of_phases)
     if declared:
-        phases.settled(given, declared, user_folder=folder)
+        phases.settled(given, declared, user_folder=folder, sweeps=sweeps)
     if checked.left_out:
         sys.stderr.write(
             f"distillkit: the recipe's {', '.join(checked.left_out)} left out; what you chose "
             "instead does not take it\n"
         )
-    sweeps = "-m" in options or "--multirun" in options
     # the defaults of a run in phases are each phase's own
     defaults = [] if declared else checked.defaults
     settled = [*checked.overrides, *defaults, *phases.written(declared, of_phases)]
@@ -123,12 +123,12 @@ def _has_results(folder: Path) -> bool:
     return any(folder.glob("*/results.json"))
 
 
-def _shown(given: list[str], folder: Path | None) -> list[str]:
+def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
     """The overrides of a config that is only looked at: one that is wrong is shown as it is."""
     from distillkit.config import overrides
 
     try:
-        checked = overrides.check(given, user_folder=folder)
+        checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
     except DistillkitError:
         return [f"+{word}" if word.startswith("recipe=") else word for word in given]
     return [*checked.overrides, *checked.defaults]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, QuotedString
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from distillkit.config import task_defaults
@@ -23,6 +22,7 @@ from distillkit.config.schema import (
 )
 from distillkit.config.settings import COMMAND_LINE_ONLY
 from distillkit.config.signatures import NotFound, Signature, signature
+from distillkit.config.words import as_text, parse_word
 from distillkit.errors import ConfigError
 from distillkit.wording import brief, nearest
 
@@ -49,21 +49,25 @@ class Checked:
     swept: dict[str, int]
 
 
-def check(words: list[str], *, user_folder: Path | None = None) -> Checked:
+def check(words: list[str], *, user_folder: Path | None = None, sweeps: bool = True) -> Checked:
     """Find every fault that overrides and files show; raises `ConfigError` with all of them.
 
+    Without `sweeps` a comma is part of a value.
     Of a sweep, each choice of each swept key is checked beside the first choices of the others.
     """
     register_recipes(user_folder, words)
     with composing(user_folder) as composer:
-        return _Check(composer, words, user_folder).run()
+        return _Check(composer, words, user_folder, sweeps).run()
 
 
 class _Check:
     """One check: overrides sorted into groups and values, the faults found so far."""
 
-    def __init__(self, composer: Composer, words: list[str], user_folder: Path | None) -> None:
-        self.composer, self.user_folder = composer, user_folder
+    def __init__(
+        self, composer: Composer, words: list[str], user_folder: Path | None, sweeps: bool
+    ) -> None:
+        self.composer, self.user_folder, self.sweeps = composer, user_folder, sweeps
+        self.commas: set[str] = set()  # keys whose value has some
         self.groups = composer.groups()
         self.parser = composer.parser
         self.faults: dict[str, str] = {}
@@ -161,26 +165,26 @@ class _Check:
         return [f"{key}: {fault}" for key, fault in self.faults.items()]
 
     def _fault(self, key: str, text: str) -> None:
+        if key.partition(" = ")[0] in self.commas and not self.sweeps:
+            text += "; for a sweep over its parts add -m"
         self.faults.setdefault(key, text)
 
     def _parse(self, word: str) -> Override | None:
         # `recipe` is in no defaults list, so Hydra wants `+recipe=`; both spellings are taken
         word = f"+{word}" if word.startswith("recipe=") else word
         key, equals, value = word.partition("=")
-        attempts = [word]
-        if equals:
-            # pypi://a==1/b#sha256=… and C:\text.csv are no values in Hydra's grammar unless quoted
-            attempts.append(f"{key}='{value}'" if "'" not in value else f'{key}="{value}"')
-        elif not word.startswith("~"):
+        if not equals and not word.startswith("~"):
             self._fault(word, "not an override; write key=value, group=choice or an option with --")
             return None
-        for attempt in attempts:
-            try:
-                return self.parser.parse_overrides([attempt])[0]
-            except HydraException:
-                continue
-        self._fault(word, "cannot be read; quote the value: 'key=\"value\"'")
-        return None
+        override = parse_word(self.parser, word, sweeps=self.sweeps)
+        if override is None:
+            self._fault(word, "cannot be read; quote the value: 'key=\"value\"'")
+        elif override.is_sweep_override() and not self.sweeps:
+            self._fault(key.lstrip("+"), f"{value} is a sweep; add -m for a run of each")
+            return None
+        elif "," in value and isinstance(override.value(), str):
+            self.commas.add(override.key_or_group)
+        return override
 
     def _is_group(self, override: Override) -> bool:
         key = override.key_or_group
@@ -212,6 +216,7 @@ class _Check:
         key = override.key_or_group
         if key.split(".")[0] == "hydra" or override.type != OverrideType.CHANGE:
             return override
+        override = self._named(override, base)
         if exists(base, key):
             if not override.is_sweep_override() and isinstance(override.value(), dict):
                 # a mapping is merged, and may have new names: loss.weights={soft:1,hidden:2}
@@ -241,6 +246,16 @@ class _Check:
             hint = nearest(top, [*tops, *self.groups], how=LISTED_BY["key"], always=False)
             self._fault(key, f"no such key; {hint}")
         return None
+
+    def _named(self, override: Override, base: DictConfig) -> Override:
+        """An override whose value is text where the setting takes text, and no number."""
+        group, _, name = override.key_or_group.partition(".")
+        takes = _signature(base, group)
+        if takes is None or name not in takes.parameters or override.is_sweep_override():
+            return override
+        kind, text = takes.parameters[name].type, as_text(self.parser, override)
+        fits = mismatch(override.value(), kind) and not mismatch(text.value(), kind)
+        return text if fits else override
 
     def _left_out(self, choices: list[Override]) -> list[Override]:
         """What undoes the recipe's settings for a choice or class that was replaced by another.

@@ -45,7 +45,11 @@ def gathered(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def settled(
-    words: list[str], declared: dict[str, list[str]], *, user_folder: Path | None = None
+    words: list[str],
+    declared: dict[str, list[str]],
+    *,
+    user_folder: Path | None = None,
+    sweeps: bool = True,
 ) -> list[Phase]:
     """The phases that a run declares, each with its whole config, checked as any other.
 
@@ -60,7 +64,7 @@ def settled(
         kept |= set(mine)
         try:
             _check_single(own)
-            checked = overrides.check(mine, user_folder=user_folder)
+            checked = overrides.check(mine, user_folder=user_folder, sweeps=sweeps)
             start = _start(name, checked.cfg, own, [phase.name for phase in found])
             found.append(Phase(name, checked.cfg, start, mine))
         except ConfigError as error:

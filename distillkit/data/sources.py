@@ -144,7 +144,9 @@ def parse(spec: str, *, key: str) -> Source:
     match = _HUB.fullmatch(spec)
     if suffix(path) in KINDS or spec.startswith((".", "/", "~")) or not match:
         pattern = ", and none that matches it" if _PATTERN.search(spec) else ""
-        raise DataError(f"{key} = {spec}: no such file or folder{pattern}")
+        several = [_expanded(part).exists() for part in spec.split(",")]
+        listed_as = f"; several files are a list: {key}=[{spec}]" if all(several) and spec else ""
+        raise DataError(f"{key} = {spec}: no such file or folder{pattern}{listed_as}")
     return HubSource(match["repo"], match["config"], match["revision"], match["split"])
 
 
