@@ -8,6 +8,7 @@ from rich.table import Table
 
 from distillkit.artifacts import write_json
 from distillkit.stages.harness import STDERR
+from distillkit.tasks.legacy import OLDEST_READER
 from distillkit.tasks.unknown_tokens import MUCH
 
 # column -> (title, format, how it reads); a column stands in the table where a row has it
@@ -331,6 +332,8 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
         f'model = {loader}.from_pretrained("PATH")',
         'tokenizer = AutoTokenizer.from_pretrained("PATH")',
         "```",
+        "",
+        f"The oldest version that reads this folder alike: {OLDEST_READER}.",
     ]
     if results.get("own_code"):
         use = [*OWN_CODE, "", *use]

@@ -52,7 +52,7 @@ def inputs(
     if counts_words(student):
         start = {"teacher": teacher, "counts": texts()}
     return {
-        "version": 2,
+        "version": 3,
         "student": shape,
         "source": source,
         "tokenizer": tokenizer,
@@ -76,7 +76,7 @@ def start_inputs(
 ) -> dict[str, Any]:
     """What decides a student before training."""
     return {
-        "version": 1,
+        "version": 2,
         "student": asdict(student),
         "start": teacher,
         "task": type(task).__name__,

@@ -53,7 +53,7 @@ def inputs(
     Not the batches of the forward pass nor the shards: they do not change what the store means.
     """
     return {
-        "version": 2,
+        "version": 3,
         "origin": origin,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),

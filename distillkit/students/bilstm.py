@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 
-class BiLSTMConfig(PreTrainedConfig):
+class BiLSTMConfig(PretrainedConfig):
     """The shape of a BiLSTM.
 
     `hidden_size` is that of each direction, `fc_size` that of the layer before the last.

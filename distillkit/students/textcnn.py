@@ -16,11 +16,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 
-class TextCNNConfig(PreTrainedConfig):
+class TextCNNConfig(PretrainedConfig):
     """The shape of a TextCNN.
 
     `feature_maps` filters for each of `filter_widths` (in tokens). `initializer_range` is the

@@ -14,7 +14,7 @@ from distillkit.tasks.language_heads import Body, body_and_head, check_head
 from distillkit.tasks.loading import one_line, quiet
 from distillkit.tasks.models import load_tokenizer
 from distillkit.tasks.saving import save_folder
-from distillkit.tasks.vocabularies import check_same_tokenizer, real_vocabulary
+from distillkit.tasks.vocabularies import check_reads_back, check_same_tokenizer, real_vocabulary
 
 __all__ = [
     "Body",
@@ -108,6 +108,7 @@ def new_causal_lm(config: dict[str, Any], tokenizer: Any, *, key: str) -> Any:
         raise ModelError(
             f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has ids up to {size - 1}"
         )
+    check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
     with quiet(), one_line(key, model_type, "config"):
         made = AutoConfig.for_model(model_type, **shape)
         model = AutoModelForCausalLM.from_config(made, dtype="float32")

@@ -12,7 +12,7 @@ from distillkit.tasks.folders import check_folder, check_tokenizer_files
 from distillkit.tasks.label_spaces import whole_numbers
 from distillkit.tasks.loading import one_line, quiet
 from distillkit.tasks.task import Loaded, SavedModel
-from distillkit.tasks.vocabularies import check_has_words
+from distillkit.tasks.vocabularies import check_has_words, check_reads_back, real_vocabulary
 from distillkit.wording import listed
 
 TEXTS = "AutoModelForSequenceClassification"
@@ -146,12 +146,14 @@ def new_model(
     model_type = shape.pop("model_type", None)
     if not model_type:
         raise ModelError(f"{key}.model_type: not set; it names the architecture, as in `bert`")
-    shape.setdefault("vocab_size", len(tokenizer))
+    size = real_vocabulary(tokenizer)
+    shape.setdefault("vocab_size", size)
     shape.setdefault("pad_token_id", tokenizer.pad_token_id)
-    if shape["vocab_size"] < len(tokenizer):
+    if shape["vocab_size"] < size:
         raise ModelError(
-            f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has {len(tokenizer)} tokens"
+            f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has ids up to {size - 1}"
         )
+    check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
     with quiet(), one_line(key, model_type, "config"):
         made = transformers.AutoConfig.for_model(model_type, **shape, **options)
         return getattr(transformers, auto_class).from_config(made)

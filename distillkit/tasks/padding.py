@@ -81,11 +81,24 @@ def ensure_pad_token(tokenizer: Any, *, key: str, config: Any = None) -> None:
     tokenizer.pad_token = chosen
 
 
+def takes_segments(model: Any) -> bool:
+    """Whether a model tells the first text of a pair from the second by `token_type_ids`.
+
+    A student may read with its teacher's tokenizer, which gives them to whoever asks.
+    """
+    takes = inspect.signature(type(model).forward).parameters
+    if "token_type_ids" not in takes and "input_ids" in takes:
+        return False
+    return int(getattr(model.config, "type_vocab_size", None) or 2) > 1
+
+
 def said_of(model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]) -> Any:
     """What a model says of texts padded on the right, whichever side it reads them from.
 
     Of outputs that have a place for each token, [rows, tokens, …], these stand as in `inputs`.
     """
+    if "token_type_ids" in inputs and not takes_segments(model):
+        inputs = {name: it for name, it in inputs.items() if name != "token_type_ids"}
     mask = inputs.get("attention_mask")
     if tokenizer.padding_side != "left" or mask is None or bool(mask.all()):
         return model(**inputs)
@@ -160,7 +173,7 @@ def _trial(model: Any, tokenizer: Any, *, pairs: bool) -> tuple[_Row, _Row]:
     rows: list[_Row] = []
     for text in ("a b", "a b c d e f g h i j k l"):
         encoded = tokenizer(*(("a", text) if pairs else (text,)))
-        names = ("input_ids", "token_type_ids") if pairs else ("input_ids",)
+        names = ["input_ids", *(["token_type_ids"] if pairs and takes_segments(model) else [])]
         rows.append({name: encoded[name][:most] for name in names if name in encoded})
     if not 0 < len(rows[0]["input_ids"]) < len(rows[1]["input_ids"]):  # it knows no such letters
         size = int(config.vocab_size)

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import read_json, write_json
+from distillkit.tasks.legacy import legacy_config, legacy_tokenizer
 from distillkit.tasks.loading import quiet
+from distillkit.tasks.padding import takes_segments
 
 CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
 OWN_MACHINE = ("is_local", "local_files_only")  # of how a tokenizer was loaded, not of what it is
@@ -21,4 +23,9 @@ def save_folder(model: Any, tokenizer: Any, folder: Path, *, max_length: int) ->
     settings = read_json(folder / TOKENIZER)
     written = {k: v for k, v in settings.items() if k not in OWN_MACHINE}
     written |= {"model_max_length": max_length, "padding_side": tokenizer.padding_side}
-    write_json(folder / TOKENIZER, written)
+    if not takes_segments(model):
+        given = tokenizer.model_input_names
+        written["model_input_names"] = [name for name in given if name != "token_type_ids"]
+    write_json(folder / TOKENIZER, legacy_tokenizer(written, tokenizer.model_input_names))
+    config = read_json(folder / CONFIG)
+    write_json(folder / CONFIG, config | legacy_config(config))

@@ -1,9 +1,12 @@
 """Which token ids are real, and whether two tokenizers mean the same by them."""
 
+import tempfile
 from typing import Any
 
 from distillkit.errors import ModelError
+from distillkit.tasks.loading import quiet
 
+SAMPLE = "The film's plot, 1234 scenes: naïve, well-made\n\nand  warm."
 MOST_SPECIAL = 100  # tokens; no vocabulary of words is so small
 
 
@@ -40,6 +43,30 @@ def check_has_words(tokenizer: Any, *, key: str) -> None:
         "transformers gives one without a vocabulary; copy the tokenizer's files into it "
         "(tokenizer.save_pretrained)"
     )
+
+
+def check_reads_back(model_type: str, tokenizer: Any, *, key: str) -> None:
+    """Raise `ModelError` where a saved student's tokenizer would be read as another.
+
+    Of some architectures, as qwen2, transformers takes a tokenizer class of its own whatever a
+    folder says, and words are cut otherwise: another tokenizer cannot be saved beside them.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.models.auto import tokenization_auto
+
+    fixed = getattr(tokenization_auto, "MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS", ())
+    if model_type not in fixed or not tokenizer.is_fast:
+        return
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        AutoConfig.for_model(model_type).save_pretrained(folder)
+        again = AutoTokenizer.from_pretrained(folder)
+    if tokenizer(SAMPLE)["input_ids"] != again(SAMPLE)["input_ids"]:
+        raise ModelError(
+            f"{key} = {model_type}: transformers reads every tokenizer of this architecture as "
+            f"{type(again).__name__}, and this one would cut words otherwise once the student is "
+            "saved; take another architecture (llama, qwen3), or a tokenizer of its own family"
+        )
 
 
 def check_same_tokenizer(student_tokenizer: Any, teacher_tokenizer: Any, *, key: str) -> None:
