@@ -8,6 +8,7 @@ import torch
 from distillkit.commands import codec_choice, output
 from distillkit.config.build import refusal
 from distillkit.data import Data, Documents, MaskAndRefill
+from distillkit.data.folders import model_folder
 from distillkit.data.sources import LocalSource, expand, parse
 from distillkit.engine.loop import check_batch_size, parameter_groups
 from distillkit.errors import ConfigError, TargetsError
@@ -26,6 +27,7 @@ from distillkit.targets.codecs import Codec
 from distillkit.targets.codecs import check_outputs as check_distribution
 from distillkit.tasks import Task
 from distillkit.tasks.folders import check_folder
+from distillkit.tasks.vocabularies import same_ids
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
@@ -98,8 +100,8 @@ def check_fit(road: "Road") -> None:
                 f"loss = {type(road.loss).__name__}: looks inside the teacher, and an ensemble has "
                 "no one inside; choose teacher=local, or a loss on logits"
             )
-        _, student = road.student_tokenizer()
-        if student != road.teacher.source:
+        if not reads_alike(road):
+            _, student = road.student_tokenizer()
             raise ConfigError(
                 f"loss = {type(road.loss).__name__}: compares student and teacher token by token, "
                 f"and the student reads with the tokenizer of {student}, the teacher with that of "
@@ -124,6 +126,23 @@ def check_fit(road: "Road") -> None:
     check_evaluation(road)
     if road.given_store and not Path(road.given_store).expanduser().is_dir():
         raise TargetsError(f"targets.path = {road.given_store}: no such folder")
+
+
+def reads_alike(road: "Road") -> bool:
+    """Whether student and teacher read the same ids: by what their tokenizers do, not by path."""
+    key, spec = road.student_tokenizer()
+    teacher = road.teacher
+    if road.task.one_tokenizer or spec == teacher.source:
+        return True
+    loaded = [
+        road.task.load_tokenizer(
+            model_folder(where, key=setting, cache=road.workspace.assets),
+            key=setting,
+            trust_remote_code=road.trust,
+        )
+        for setting, where in ((key, spec), (teacher.key, teacher.source))
+    ]
+    return same_ids(*loaded)
 
 
 def check_averaged(road: "Road") -> None:

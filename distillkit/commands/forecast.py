@@ -7,7 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from distillkit.commands import inventory
+from distillkit.commands import inventory, reading
 from distillkit.commands.outlines import Outlines
 from distillkit.commands.road import Road
 from distillkit.commands.roles import Role
@@ -151,11 +151,11 @@ class Forecast:
         road = self.road
         found: dict[str, _Training] = {}
         if self.asks and not road.teacher.is_ready:
-            key, spec = road.teacher.key, road.teacher.source
+            key, spec = road.teachers[0].reads
             table = road.examples(key, spec, transfer=False)
             settings = fit_settings(road.teacher, len(table))
             found["teacher"] = self._training(None, settings, table, key, spec)
-        key, spec = road.student_tokenizer()
+        key, spec = reading.source(road)
         for role in (road.student_role, road.control_role):
             if role:
                 table = road.examples(key, spec, transfer=role.from_teacher)

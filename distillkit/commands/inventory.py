@@ -3,6 +3,7 @@
 from typing import Any
 
 from distillkit.artifacts import fingerprint
+from distillkit.commands import reading
 from distillkit.commands.road import Road
 from distillkit.commands.teaching import TeacherEnsemble
 from distillkit.progress import say
@@ -71,8 +72,8 @@ def _text(road: Road, kind: str, inputs: dict[str, Any], tells: bool) -> Made:
 
 def _tokenizers(road: Road) -> list[tuple[str, str]]:
     """(setting, source) of the tokenizers in use; two settings may name one source."""
-    asked = [(it.key, it.source) for it in road.teachers] if road.loss.needs_teacher else []
-    found = {spec: (key, spec) for key, spec in [road.student_tokenizer(), *asked]}
+    asked = [it.reads for it in road.teachers] if road.loss.needs_teacher else []
+    found = {spec: (key, spec) for key, spec in [reading.source(road), *asked]}
     return [*found.values()]
 
 

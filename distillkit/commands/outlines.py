@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from distillkit.commands import reading
 from distillkit.data.folders import model_folder
 from distillkit.students import FromTeacher, PretrainedStudent
 from distillkit.students import from_teacher as cut
@@ -58,11 +59,8 @@ class Outlines:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The student's tokenizer."""
-        key, spec = self.road.student_tokenizer()
-        return self.road.task.load_tokenizer(
-            self._folder(key, spec), key=key, trust_remote_code=self.road.trust
-        )
+        """The tokenizer that the student reads with."""
+        return reading.tokenizer(self.road, *reading.source(self.road))
 
     def _folder(self, key: str, spec: str) -> str:
         return model_folder(spec, key=key, cache=self.road.workspace.assets)

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact, Workspace, fingerprint
-from distillkit.commands import checks, codec_choice, inside, roles
+from distillkit.commands import checks, codec_choice, inside, reading, roles
 from distillkit.commands.roles import Role
 from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
 from distillkit.config.build import build
@@ -31,7 +31,6 @@ from distillkit.targets import OnlineTargets, StoredTargets, TargetStore
 from distillkit.targets.states import StoredStates
 from distillkit.tasks import SavedEnsemble, SavedModel, Task
 from distillkit.tasks.shared_words import align
-from distillkit.tasks.vocabularies import check_same_tokenizer
 from distillkit.teachers import Teacher
 from distillkit.wording import brief
 
@@ -143,10 +142,7 @@ class Road:
         """A split's token table under a tokenizer."""
 
         def make(out: Path) -> dict[str, Any]:
-            folder = model_folder(tokenizer_spec, key=tokenizer_key, cache=self.workspace.assets)
-            tokenizer = self.task.load_tokenizer(
-                folder, key=tokenizer_key, trust_remote_code=self.trust
-            )
+            tokenizer = reading.tokenizer(self, tokenizer_key, tokenizer_spec)
             source = f"{tokenizer_key} = {brief(tokenizer_spec, 80)}"
             return corpora.make_tokens(
                 self.corpus, tokenizer, self.task, name=name, out=out, source=source
@@ -261,14 +257,10 @@ class Road:
 
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
-        key, spec = self.student_tokenizer()
-        first = self.teachers[0]
-        if role.from_teacher and self.task.one_tokenizer and spec != first.source:
-            folder = model_folder(spec, key=key, cache=self.workspace.assets)
-            ours = self.task.load_tokenizer(folder, key=key, trust_remote_code=self.trust)
-            check_same_tokenizer(ours, first.tokenizer(), key=f"{key} = {spec}")
+        key, spec = reading.source(self)
         examples = self.examples(key, spec, transfer=role.from_teacher)
         selection = None
+        first = self.teachers[0]
         if role.from_teacher and examples.words is not None and spec != first.source:
             examples, selection = align(examples, first.examples())
         teacher = None
@@ -314,15 +306,16 @@ class Road:
             self.task,
             self.corpus.labels,
             lambda: self.teachers[0].model,
-            lambda: self.tokens(self.teacher.key, self.teacher.source, "train"),
-            lambda: self.examples(self.teacher.key, self.teacher.source, transfer=True),
+            lambda: self.tokens(*self.teachers[0].reads, "train"),
+            lambda: self.examples(*self.teachers[0].reads, transfer=True),
             folder=model_folder(spec, key=key, cache=self.workspace.assets),
+            tokenizer=reading.tokenizer(self, *reading.source(self)),
             seed=self.seed,
             trust_remote_code=self.trust,
         )
 
     def student_tokenizer(self) -> tuple[str, str]:
-        """(setting, source) of the student's tokenizer."""
+        """(setting, source) of the student's own tokenizer, whoever's it reads with."""
         if self.before:
             return self.before.student_tokenizer()
         if isinstance(self.student, PretrainedStudent):

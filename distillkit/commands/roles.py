@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from distillkit.artifacts import fingerprint
+from distillkit.commands import reading
 from distillkit.config.overrides import plain
 from distillkit.data.sources import identity, tokenizer_identity
 from distillkit.engine.settings import TrainSettings
@@ -35,7 +36,7 @@ def student(road: "Road") -> Role:
 
 def inputs(road: "Road", role: Role) -> dict[str, Any]:
     """What decides the student, its control, or the student before training."""
-    key, spec = road.student_tokenizer()
+    key, spec = reading.source(road)
     data = [road.labelled.fingerprint]
     if role.from_teacher and road.transfer:
         data.append(road.transfer.fingerprint)
@@ -55,7 +56,7 @@ def inputs(road: "Road", role: Role) -> dict[str, Any]:
         start = PretrainedStudent("")
         source = f"student-{fingerprint(inputs(before, before.student_role))}"
     elif isinstance(start, PretrainedStudent):
-        source = identity(spec, key=key)
+        source = identity(start.path, key="student.path")
     return students.inputs(
         start,
         road.task,

@@ -9,7 +9,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from distillkit.artifacts import Artifact, fingerprint
-from distillkit.commands import checks
+from distillkit.commands import checks, reading
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
 from distillkit.errors import ModelError
@@ -50,8 +50,8 @@ class OneTeacher:
                 self.teacher,
                 road.task,
                 road.corpus.labels,
-                road.tokens(self.key, self.source, "train"),
-                road.tokens(self.key, self.source, "validation"),
+                road.tokens(*self.reads, "train"),
+                road.tokens(*self.reads, "validation"),
                 folder=self._folder,
                 seed=self.seed,
                 checkpoint_seconds=road.trainer.checkpoint_seconds,
@@ -95,7 +95,8 @@ class OneTeacher:
     def origin(self) -> dict[str, Any]:
         """Whose answers about what: what a target store must match."""
         decided = self.inputs()
-        tokenizer = tokenizer_identity(self.source, key=self.key)
+        key, spec = self.reads
+        tokenizer = tokenizer_identity(spec, key=key)
         texts = {"labelled": self.road.labelled.manifest()["inputs"]}
         if self.road.transfer:
             texts["transfer"] = self.road.transfer.manifest()["inputs"]
@@ -116,6 +117,7 @@ class OneTeacher:
         def make(out: Path) -> dict[str, Any]:
             checks.check_batches(road)
             checks.check_least_outputs(road)
+            reading.check_held_out(road)
             settings.codec.check(road.task.width(self.tokenizer(), road.corpus.labels))
             return stores.generate_targets(
                 self.model,
@@ -133,12 +135,19 @@ class OneTeacher:
     def online(self, student: TokenTable, spec: str, settings: OnlineTargets) -> OnlineTeacher:
         """The teacher, loaded to be asked about the batches of the student's examples."""
         loaded = self.model.place(self.road.task, self.road.corpus.labels)
-        asked = self.examples() if spec != self.source else None
+        asked = self.examples() if spec != self.reads[1] else None
         return open_teacher(loaded, self.road.task, student, asked, settings)
 
+    @property
+    def reads(self) -> tuple[str, str]:
+        """(setting, source) of the tokenizer that it is asked with, one for all if need be."""
+        if self.road.task.one_tokenizer and self.road.loss.needs_teacher:
+            return reading.source(self.road)
+        return self.key, self.source
+
     def examples(self) -> TokenTable:
-        """All that it is asked about, under its own tokenizer."""
-        return self.road.examples(self.key, self.source, transfer=True)
+        """All that it is asked about."""
+        return self.road.examples(*self.reads, transfer=True)
 
     def tokenizer(self) -> Any:
         """Its tokenizer."""

@@ -9,6 +9,7 @@ from distillkit.artifacts import Artifact
 from distillkit.commands import opening, output, summary
 from distillkit.commands.inside import check_inside
 from distillkit.commands.phases import roads
+from distillkit.commands.reading import check_tokenizers
 from distillkit.commands.road import Road
 from distillkit.commands.roles import same_text
 from distillkit.commands.worth import check_teacher
@@ -24,6 +25,7 @@ def train(cfg: DictConfig) -> float:
     line = roads(cfg, makes=MAKES)
     road = line[-1]
     for phase in line:
+        check_tokenizers(phase)
         check_inside(phase)
     for phase in line:
         check_teacher(phase, road)

@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 from distillkit.commands import output
 from distillkit.commands.inside import check_inside
 from distillkit.commands.phases import roads
+from distillkit.commands.reading import check_tokenizers
 from distillkit.progress import stdout
 from distillkit.stages.learning import MODEL
 
@@ -13,6 +14,7 @@ def train_student(cfg: DictConfig) -> float:
     """Train the student, or find it; return its best validation score."""
     line = roads(cfg, makes=("student",))
     for road in line:
+        check_tokenizers(road)
         check_inside(road)
 
     for road in line:

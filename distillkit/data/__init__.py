@@ -7,8 +7,9 @@ from distillkit.data.augmentation import (
     WordDropout,
     prepare_augmented,
 )
+from distillkit.data.conversations import Conversations, prepare_conversations
 from distillkit.data.corpus import Corpus, Split, TextData, prepare_labelled, prepare_transfer
-from distillkit.data.documents import Conversations, Documents, prepare_documents
+from distillkit.data.documents import Documents, prepare_documents
 from distillkit.data.questions import Questions
 from distillkit.data.refill import MaskAndRefill
 from distillkit.data.tagged import TaggedText
@@ -30,6 +31,7 @@ __all__ = [
     "TextData",
     "WordDropout",
     "prepare_augmented",
+    "prepare_conversations",
     "prepare_documents",
     "prepare_labelled",
     "prepare_transfer",

@@ -11,6 +11,7 @@ import numpy as np
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.constraints import Fraction, NonNegativeInt, PositiveInt
+from distillkit.conversations import PLAIN, ChatFormat, Conversation, Message
 from distillkit.data.decimals import with_points
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
@@ -137,23 +138,34 @@ class Split:
     """One split: `keys` [examples] of 16 bytes, texts, `labels` [examples] (None: unlabelled).
 
     Where several labels may hold, `labels` are [examples, labels] of 0 and 1. Of language-model
-    text, `pairs` are the responses to the prompts `texts`; conversations are `messages`, each with
-    a role and a content. Tagged text has `words`, and `labels` are [words] of all sentences.
-    Questions have their contexts as `pairs`, and `answers`, each a text and where it begins.
-    `numbers` [examples] are those of the rows in their source, from 1 on, where they are known.
+    text, `pairs` are the responses to the prompts `texts`; conversations are `messages`, some with
+    `tools`, to be written as `chat` says. Tagged text has `words`, and `labels` are [words] of all
+    sentences. Questions have their contexts as `pairs`, and `answers`, each a text and where it
+    begins. `numbers` [examples] are those of the rows in `source`, from 1 on, where they are known.
     """
 
     keys: np.ndarray
     texts: list[str]
     pairs: list[str] | None
     labels: np.ndarray | None
-    messages: list[list[dict[str, str]]] | None = None
+    messages: list[list[Message]] | None = None
     words: list[list[str]] | None = None
     answers: list[list[tuple[str, int]]] | None = None
     numbers: np.ndarray | None = None
+    tools: list[list[Any] | None] | None = None
+    chat: ChatFormat = PLAIN
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def conversation(self, place: int) -> Conversation:
+        """One of the conversations, or a prompt and its response as one."""
+        row = 0 if self.numbers is None else int(self.numbers[place])
+        if self.messages is None:
+            return Conversation([], None, row, self.source)
+        tools = self.tools[place] if self.tools else None
+        return Conversation(self.messages[place], tools, row, self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +176,17 @@ class Corpus:
     transfer: Path | None
     labels: LabelSpace
     holds_messages: bool = False
+    chat: ChatFormat = PLAIN
+    sources: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, transfer: Path | None) -> "Corpus":
         """Open what `prepare_labelled` and `prepare_transfer` wrote."""
         labels = read_json(path / "labels.json")
         space = LabelSpace(tuple(labels["names"]), labels["numeric"])
-        return cls(path, transfer, space, labels.get("messages", False))
+        chat = ChatFormat(**labels.get("chat", {}))
+        more = labels.get("sources", {})
+        return cls(path, transfer, space, labels.get("messages", False), chat, more)
 
     def split(self, name: str) -> Split:
         """One split: train, validation, test or transfer."""
@@ -188,18 +204,28 @@ class Corpus:
         labels = table["label"][:] if "label" in columns else None
         if "words" in columns:
             labels = np.concatenate([np.asarray(row, np.int64) for row in labels or []])
+        talks = [_talk(text) for text in table["text"][:]] if self.holds_messages else []
         return Split(
             np.array(table["key"][:], dtype=f"S{KEY_BYTES}"),
             table["text"][:],
             table["pair"][:] if "pair" in columns else None,
             None if labels is None else np.array(labels),
-            [json.loads(text) for text in table["text"][:]] if self.holds_messages else None,
+            [messages for messages, _ in talks] if self.holds_messages else None,
             table["words"][:] if "words" in columns else None,
             [[(text, begin) for text, begin in json.loads(known)] for known in table["answers"][:]]
             if "answers" in columns
             else None,
             np.array(table["row"][:], np.int64) if "row" in columns else None,
+            [tools for _, tools in talks] if self.holds_messages else None,
+            self.chat,
+            f"data.{self.sources.get(name, name)}",
         )
+
+
+def _talk(text: str) -> tuple[list[Message], list[Any] | None]:
+    """(messages, tools) out of a row's JSON."""
+    held = json.loads(text)
+    return (held, None) if isinstance(held, list) else (held["messages"], held["tools"])
 
 
 def prepare_labelled(

@@ -6,7 +6,16 @@ from distillkit.data import wheels
 from distillkit.data.sources import HubSource, WheelSource, parse
 from distillkit.errors import DataError
 
-MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.py")
+MODEL_FILES = (
+    "*.json",
+    "*.safetensors",
+    "*.txt",
+    "*.model",
+    "*.tiktoken",
+    "*.spm",
+    "*.jinja",
+    "*.py",
+)
 
 
 def model_folder(spec: str, *, key: str, cache: Path) -> str:

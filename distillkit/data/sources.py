@@ -13,6 +13,7 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 
 from distillkit.artifacts import file_sha256
+from distillkit.data.tokenizer_files import tokenizer_sha256
 from distillkit.errors import DataError
 from distillkit.wording import listed
 
@@ -28,15 +29,6 @@ KINDS = {
 }
 COLUMN_FILES = (".txt", ".conll", ".conllu", ".iob", ".iob2", ".bio", ".ner", ".tsv")  # of tags
 PACKED = (".gz", ".bz2", ".xz", ".zst")
-TOKENIZER_FILES = (
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",  # sentencepiece: tokenizer.model, spiece.model, spm.model, …
-    "*.tiktoken",
-)
 _WHEEL = re.compile(
     r"pypi://(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]+)/(?P<path>[^#]+?)/?"
     r"(?:#sha256=(?P<sha256>[0-9a-fA-F]{64}))?"
@@ -190,12 +182,8 @@ def folder_sha256(folder: Path) -> str:
 
 
 def tokenizer_identity(spec: str, *, key: str) -> str:
-    """What decides a tokenizer: of a local model folder, only the tokenizer's own files."""
+    """What decides a tokenizer: of a local model folder, what its ids hang on, by content."""
     source = parse(spec, key=key)
     if not (isinstance(source, LocalSource) and source.path.is_dir()):
         return identity(spec, key=key)
-    digest = hashlib.sha256()
-    found = {path for pattern in TOKENIZER_FILES for path in source.path.glob(pattern)}
-    for path in sorted(path for path in found if path.is_file()):
-        digest.update(f"{path.name}\0{file_sha256(path)}\n".encode())
-    return f"tokenizer:{digest.hexdigest()}"
+    return f"tokenizer:{tokenizer_sha256(source.path)}"

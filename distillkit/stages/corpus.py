@@ -4,8 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.data import Augmentation, Data, prepare_augmented
+from distillkit.data.conversations import (
+    Conversations,
+    is_template,
+    prepare_conversations,
+)
 from distillkit.data.corpus import Corpus, TextData, prepare_labelled, prepare_transfer
-from distillkit.data.documents import Conversations, Documents, prepare_documents
+from distillkit.data.documents import Documents, prepare_documents
+from distillkit.data.folders import model_folder
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say, warn
 from distillkit.tasks import SequenceTask, Task
@@ -69,14 +75,38 @@ def transfer_inputs(data: Data, labelled: str, *, augmented: str | None = None) 
 
 def make_labelled(data: Data, task: Task, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the labelled splits under `out`."""
-    if isinstance(data, (Documents, Conversations)):
+    if isinstance(data, Documents):
         return prepare_documents(data, cache=cache, out=out)
+    if isinstance(data, Conversations):
+        template = chosen_template(data.chat_template, task, cache=cache)
+        return prepare_conversations(data, template, cache=cache, out=out)
     assert isinstance(task, SequenceTask)
     if isinstance(data, TextData):
         return prepare_labelled(
             data, task.read_labels, distribution=task.distribution, cache=cache, out=out
         )
     return data.prepare(task.read_labels, cache=cache, out=out)
+
+
+def chosen_template(spec: str | None, task: Task, *, cache: Path) -> Any:
+    """The text of `data.chat_template` (or several, by name); None for the tokenizer's own.
+
+    It is that text itself, a file of it, or a model that has one.
+    """
+    if spec is None or is_template(spec):
+        return spec
+    key = "data.chat_template"
+    path = Path(spec).expanduser()
+    if path.is_file() and path.suffix != ".gguf":
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{key} = {spec}: is no text in UTF-8 ({error.reason})") from error
+    folder = model_folder(spec, key=key, cache=cache)
+    template = task.load_tokenizer(folder, key=key).chat_template
+    if not template:
+        raise DataError(f"{key} = {spec}: its tokenizer has no chat template")
+    return template
 
 
 def make_transfer(

@@ -63,8 +63,9 @@ def evaluate(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded: dict[str, Measured] = {}
+    shared = _shared(models, task, test) if task.family == "language" else None
     for row, saved in models.items():
-        loaded[row] = _loaded(saved, task, space, test, device)
+        loaded[row] = _loaded(saved, task, space, test, device, shared)
         loaded[row].move(device)
     if task.family != "language":
         loaded = _comparable(loaded, device)
@@ -96,19 +97,43 @@ def evaluate(
     }
 
 
+def _shared(
+    models: Mapping[str, SavedModel | SavedEnsemble], task: Task, test: Split
+) -> TokenTable:
+    """The held-out text as all language models read it: by the student's tokenizer and template.
+
+    A student without a chat template of its own reads by the first other one's.
+    """
+    rows = sorted(models, key=lambda row: row != "student")
+    first = [models[row] for row in rows]
+    saved = [it.members[0] if isinstance(it, SavedEnsemble) else it for it in first]
+    tokenizers = [
+        task.load_tokenizer(it.folder, key=it.key, trust_remote_code=it.trust_remote_code)
+        for it in saved
+    ]
+    needs_template = test.messages is not None and test.chat.template is None
+    usable = [it for it in tokenizers if it.chat_template or not needs_template]
+    reader = (usable or tokenizers)[0]
+    return task.tokenise(test, reader, label="the test texts", held_out=True)[0]
+
+
 def _loaded(
     saved: SavedModel | SavedEnsemble,
     task: Task,
     space: LabelSpace,
     test: Split,
     device: torch.device,
+    shared: TokenTable | None = None,
 ) -> Measured:
-    """A model, or all of an ensemble's, with the held-out text."""
+    """A model, or all of an ensemble's, with the held-out text (as `shared` by all, or its own)."""
     if isinstance(saved, SavedEnsemble):
-        first, *others = (_loaded(member, task, space, test, device) for member in saved.members)
+        every = (_loaded(it, task, space, test, device, shared) for it in saved.members)
+        first, *others = every
         return replace(first, others=tuple(others), shares=saved.shares)
     found = task.load(saved, space)
-    table, _ = task.tokenise(test, found.tokenizer, label="the test texts", held_out=True)
+    table = shared
+    if table is None:
+        table, _ = task.tokenise(test, found.tokenizer, label="the test texts", held_out=True)
     collate = collator(table, found.tokenizer, device)
     return Measured(saved, found, table, collate, task.ask(found.tokenizer))
 

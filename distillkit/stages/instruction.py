@@ -16,7 +16,7 @@ from distillkit.metrics.rouge import readable_share, rouge_l
 from distillkit.progress import say
 from distillkit.stages.costs import Measured
 from distillkit.stages.generation import context, continuations
-from distillkit.stages.prompts import Prompt, exchange, has_responses, response_prompt
+from distillkit.stages.prompts import Prompt, Prompts, exchange, has_responses
 
 RESPONSES = "responses.jsonl"
 LEAST_READABLE = 0.5  # of the letters of the responses
@@ -38,11 +38,13 @@ def questions(test: Split, tokenizer: Any, settings: EvaluationSettings) -> list
     key = f"evaluation.rouge_examples = {settings.rouge_examples}"
     if not has_responses(test):
         raise DataError(f"{key}: the held-out documents have no responses; set it to 0")
-    grouped: dict[str, tuple[Any, list[str]]] = {}
+    read = Prompts(test, tokenizer)
+    grouped: dict[str, tuple[int, list[str]]] = {}
     for place in range(len(test)):
         asked, response = exchange(test, place)
         if response.strip():
-            grouped.setdefault(json.dumps(asked), (asked, []))[1].append(response)
+            same = json.dumps([asked, test.conversation(place).tools])
+            grouped.setdefault(same, (place, []))[1].append(response)
     if not grouped:
         raise DataError(f"{key}: no held-out conversation has a response; set it to 0")
     every = list(grouped.values())
@@ -54,7 +56,8 @@ def questions(test: Split, tokenizer: Any, settings: EvaluationSettings) -> list
             f"{key}: ROUGE-L reads the letters a-z and digits only, which are {readable:.0%} of "
             "what the held-out responses are written in; set it to 0"
         )
-    return [Question(response_prompt(a, known[0], tokenizer), known) for a, known in chosen]
+    prompts = ((read(place), references) for place, references in chosen)
+    return [Question(prompt, references) for prompt, references in prompts if prompt is not None]
 
 
 def measure(

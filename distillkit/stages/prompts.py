@@ -1,14 +1,21 @@
 """Held-out texts as prompts: what a model is given to continue, and where its answer ends."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from distillkit.conversations import ASSISTANT, BadConversation, Conversation
 from distillkit.data.corpus import Split
+from distillkit.errors import DataError
+from distillkit.tasks.chat_templates import ChatTemplate
+from distillkit.tasks.chat_turns import text_of
+from distillkit.tasks.conversation_tokens import ConversationReader, encoded
+from distillkit.tasks.response_tokens import instructions
 
 DOCUMENT_TOKENS = 32  # of a document that is to be continued
 
-Asked = str | list[dict[str, str]]  # text, or messages for the chat template
+Asked = str | list[dict[str, Any]]  # text, or messages for the chat template
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +31,87 @@ class Prompt:
     said: frozenset[int] = frozenset()
 
 
+class Prompts:
+    """Reads the held-out examples of a split as prompts, with one tokenizer."""
+
+    def __init__(self, test: Split, tokenizer: Any) -> None:
+        self.test, self.tokenizer = test, tokenizer
+        self._reader: ConversationReader | None = None
+
+    def __call__(self, place: int) -> Prompt | None:
+        """What is to be continued: a document's beginning, or all before the last response.
+
+        None of a conversation that the chat template refuses, where those are dropped; else
+        raises `DataError`.
+        """
+        if self.test.messages is not None:
+            return self._of_messages(place)
+        if self.test.pairs is not None:
+            return self._of_text(self.test.texts[place], self.test.pairs[place])
+        ids = self.tokenizer(self.test.texts[place], verbose=False)["input_ids"]
+        return Prompt(list(ids[:DOCUMENT_TOKENS]))
+
+    @property
+    def reader(self) -> ConversationReader:
+        """How conversations are read, by the split's chat template."""
+        if self._reader is None:
+            template = ChatTemplate(self.tokenizer, self.test.chat)
+            self._reader = ConversationReader(template, max_length=2**40)
+        return self._reader
+
+    def _of_text(self, asked: str, response: str) -> Prompt:
+        """Prompt and response are made into tokens together and cut apart.
+
+        Made alone, the space that ends "Answer: " would be a token that never stood before a
+        response.
+        """
+        ((ids, learnt),) = instructions([asked], [response], self.tokenizer)
+        end = self.tokenizer.eos_token_id
+        said = ids[learnt].tolist()
+        said = said[:-1] if end is not None else said
+        return Prompt(ids[: int(np.argmax(learnt))].tolist(), end, frozenset(said))
+
+    def _of_messages(self, place: int) -> Prompt | None:
+        talk = self.test.conversation(place)
+        turn = last_turn(talk)
+        try:
+            with self.reader.template.guard():
+                if turn is not None:
+                    return self._of_turn(talk, turn)
+                text = self.reader.template.render(talk.messages, talk.tools, prompt=True)
+        except BadConversation as error:
+            if self.test.chat.bad_rows == "drop":
+                return None
+            raise DataError(f"data: {talk.name(place + 1)}: {error}") from error
+        return Prompt(encoded(text, self.tokenizer)[0].tolist())
+
+    def _of_turn(self, talk: Conversation, place: int) -> Prompt:
+        turn = self.reader.template.turn(talk.messages, talk.tools, place)
+        whole = replace(turn, ranges=((0, len(turn.response)),))
+        ids, learnt = self.reader.of_turn(whole)
+        first = int(np.argmax(learnt))
+        content = text_of(talk.messages[place]).strip()
+        found = turn.response.rfind(content)  # templates may strip it, or leave it out
+        close = len(turn.prompt) + (found + len(content) if found >= 0 else len(turn.response))
+        _, begins, _ = encoded(turn.prompt + turn.response, self.tokenizer)
+        closing = int(np.searchsorted(begins, close)) - len(begins)  # counted from the end
+        end = int(ids[closing]) if closing < 0 else None
+        said = ids[first : len(ids) + closing].tolist()
+        return Prompt(ids[:first].tolist(), end, frozenset(said))
+
+
 def has_responses(test: Split) -> bool:
     """Whether a split holds prompts and responses; documents have none."""
     return test.messages is not None or test.pairs is not None
+
+
+def last_turn(talk: Conversation) -> int | None:
+    """The place of the last thing that the assistant says in words, if it was asked anything."""
+    for place in range(len(talk.messages) - 1, 0, -1):
+        message = talk.messages[place]
+        if message["role"] == ASSISTANT and text_of(message).strip():
+            return place
+    return None
 
 
 def exchange(test: Split, place: int) -> tuple[Asked, str]:
@@ -38,52 +123,5 @@ def exchange(test: Split, place: int) -> tuple[Asked, str]:
         assert test.pairs is not None
         return test.texts[place], test.pairs[place]
     messages = test.messages[place]
-    for turn in range(len(messages) - 1, 0, -1):
-        if messages[turn]["role"] == "assistant" and messages[turn]["content"].strip():
-            return messages[:turn], messages[turn]["content"]
-    return messages, ""
-
-
-def prompt(test: Split, place: int, tokenizer: Any) -> Prompt:
-    """What is to be continued: a document's beginning, or all before the last response."""
-    if has_responses(test):
-        return response_prompt(*exchange(test, place), tokenizer)
-    return Prompt(list(tokenizer(test.texts[place], verbose=False)["input_ids"][:DOCUMENT_TOKENS]))
-
-
-def response_prompt(asked: Asked, response: str, tokenizer: Any) -> Prompt:
-    """A prompt as the model met it in training: the tokens that lie wholly before the response.
-
-    Prompt and response are made into tokens together and cut apart: made alone, the space that
-    ends "Answer: " would be a token that never stood before a response.
-    """
-    before, whole = _written(asked, response, tokenizer)
-    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    ids, spans = encoded["input_ids"], encoded["offset_mapping"]
-    cut = next((i for i, (_, end) in enumerate(spans) if end > len(before)), len(ids))
-    content = response.strip()
-    found = whole.find(content, len(before)) if content else -1  # templates may strip it
-    if found < 0:
-        return Prompt(list(ids[:cut]), None, frozenset(ids[cut:]))
-    close = found + len(content)
-    closing = next((i for i, (begin, _) in enumerate(spans) if begin >= close), len(ids))
-    end = ids[closing] if closing < len(ids) else None
-    return Prompt(list(ids[:cut]), end, frozenset(ids[cut:closing]))
-
-
-def _written(asked: Asked, response: str, tokenizer: Any) -> tuple[str, str]:
-    """(the text before the response, the text with it and what closes it)."""
-    if isinstance(asked, str):
-        return asked, asked + response + (tokenizer.eos_token or "")
-    before = _render(asked, tokenizer, prompt=True)
-    if not response:
-        return before, before
-    turn = {"role": "assistant", "content": response}
-    whole = _render([*asked, turn], tokenizer, prompt=False)
-    return (before, whole) if whole.startswith(before) else (before, before)
-
-
-def _render(messages: Sequence[dict[str, str]], tokenizer: Any, *, prompt: bool) -> str:
-    return str(
-        tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt)
-    )
+    turn = last_turn(test.conversation(place))
+    return (messages, "") if turn is None else (messages[:turn], text_of(messages[turn]))

@@ -1,12 +1,13 @@
 """What models write: greedy continuations of the same held-out text, side by side."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 from distillkit.data.corpus import Split
 from distillkit.metrics import EvaluationSettings
 from distillkit.stages.costs import Measured
 from distillkit.stages.generation import continuations
-from distillkit.stages.prompts import prompt
+from distillkit.stages.prompts import Prompts
 
 
 def samples(
@@ -14,7 +15,9 @@ def samples(
 ) -> list[dict[str, str]]:
     """[{"prompt": …, row: what the model writes, …}] for the first few held-out texts."""
     tokenizer = next(iter(loaded.values())).loaded.tokenizer
-    prompts = [prompt(test, i, tokenizer) for i in range(min(settings.samples, len(test)))]
+    read = Prompts(test, tokenizer)
+    usable = (prompt for prompt in map(read, range(len(test))) if prompt is not None)
+    prompts = list(islice(usable, settings.samples))
     written = {
         row: continuations(
             it.loaded.model,

@@ -12,6 +12,7 @@ from distillkit.artifacts import file_sha256
 from distillkit.engine.settings import TrainSettings
 from distillkit.errors import ConfigError
 from distillkit.examples import TokenTable
+from distillkit.progress import say
 from distillkit.records import LabelSpace
 from distillkit.stages.learning import MODEL, Recipe, collator, learn
 from distillkit.stages.teacher import TeacherModel
@@ -20,6 +21,7 @@ from distillkit.students.embeddings import start_from_teacher
 from distillkit.students.from_teacher import make
 from distillkit.students.heads import order_outputs
 from distillkit.tasks import Task
+from distillkit.tasks.vocabularies import fit_to_tokenizer
 
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
 
@@ -107,20 +109,27 @@ def make_student(
     *,
     folder: str,
     seed: int,
+    tokenizer: Any = None,
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """The student before training, and its tokenizer.
 
-    `folder` is where its weights or tokenizer come from; the same seed gives the same weights.
+    `folder` is where its weights come from, and `tokenizer` what it will read with (None:
+    that of the folder); the same seed gives the same weights.
     `teacher` is called only if the student starts from its weights, `calibration` (training
     examples) only if these are chosen by what they do, and `texts` (all that the teacher is asked
     about) only if they are reduced by how often words occur.
     """
     key = "student.path" if isinstance(student, PretrainedStudent) else "student.tokenizer"
-    tokenizer = task.load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
+    if tokenizer is None:
+        tokenizer = task.load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
     torch.manual_seed(seed)
     if isinstance(student, PretrainedStudent):
         model = task.load_body(folder, space, key=key, trust_remote_code=trust_remote_code)
+        if task.one_tokenizer:
+            added = fit_to_tokenizer(model, tokenizer)
+            if added:
+                say(f"student: its vocabulary grows by {added:,} tokens that the teacher has")
     elif isinstance(student, FromTeacher):
         loaded = teacher().load(task, space)
         model = make(student, loaded.model, _batches(student, calibration, loaded.tokenizer))

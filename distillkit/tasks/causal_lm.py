@@ -13,13 +13,11 @@ from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
 from distillkit.records import Batch, Distribution, HiddenOutputs, LabelSpace
 from distillkit.tasks import causal_models as models
-from distillkit.tasks.language_tokens import (
-    chat,
-    document_examples,
-    instructions,
-    response_examples,
-)
+from distillkit.tasks.language_tokens import document_examples
+from distillkit.tasks.response_tokens import conversation_examples, instruction_examples
 from distillkit.tasks.task import Ask, Family, Loaded, SavedModel
+
+TOKENS = 2  # the version of how text becomes ids
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,8 @@ class CausalLM:
     pipeline: ClassVar = "text-generation"
     codecs: ClassVar[tuple[str, ...]] = ("Sampled", "LastHidden", "Dense")
     cuts: ClassVar = (
-        "longer documents are cut into windows, long conversations lose their beginning"
+        "longer documents are cut into windows; of long conversations each response keeps its "
+        "question, the oldest turns go first"
     )
 
     def __post_init__(self) -> None:
@@ -70,6 +69,7 @@ class CausalLM:
         """The settings that decide a token table; held-out text is cut by `stride`."""
         stride = self._stride(held_out=held_out)
         return {
+            "tokens": TOKENS,
             "max_length": self.max_length,
             "stride": stride,
             "long_responses": self.long_responses,
@@ -78,7 +78,8 @@ class CausalLM:
     @property
     def protocol(self) -> str:
         """How held-out text is read: perplexities of other protocols cannot be compared."""
-        return f"windows of {self.max_length} tokens, {self._stride(held_out=True)} apart"
+        apart = "without overlap" if self.stride is None else f"{self.stride} apart"
+        return f"windows of {self.max_length} tokens, {apart}"
 
     def _stride(self, *, held_out: bool) -> int:
         # windows share one token even without overlap: it says the first one of the next window
@@ -101,18 +102,16 @@ class CausalLM:
                 stride=self._stride(held_out=held_out),
                 label=label,
             )
-        rendered = (
-            instructions(split.texts, split.pairs, tokenizer)
-            if split.messages is None
-            else chat(split.messages, tokenizer)
-        )
-        return response_examples(
-            rendered,
-            count=len(split),
-            max_length=self.max_length,
-            long_responses=self.long_responses,
-            label=label,
-        )
+        talks = [split.conversation(place) for place in range(len(split))]
+        how: dict[str, Any] = {
+            "max_length": self.max_length,
+            "long_responses": self.long_responses,
+            "label": label,
+        }
+        if split.messages is not None:
+            return conversation_examples(talks, tokenizer, chat=split.chat, **how)
+        names = [talk.name(number) for number, talk in enumerate(talks, start=1)]
+        return instruction_examples(split.texts, split.pairs, tokenizer, names=names, **how)
 
     def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
         """A trained language model and its tokenizer."""

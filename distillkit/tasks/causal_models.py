@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from distillkit.errors import ConfigError, ModelError
+from distillkit.errors import ConfigError, DataError, ModelError
+from distillkit.tasks.chat_templates import ChatTemplate
 from distillkit.tasks.folders import check_folder
 from distillkit.tasks.language_heads import Body, body_and_head, check_head
 from distillkit.tasks.loading import one_line, quiet
@@ -130,6 +131,7 @@ def save_causal_lm(model: Any, tokenizer: Any, folder: Path, *, max_length: int)
             )
         model = _without_quantizer(model)
     _mend_generation(model)
+    _stop_at_end_of_turn(model, tokenizer)
     save_folder(model, tokenizer, folder, max_length=max_length)
 
 
@@ -257,6 +259,20 @@ def _mend_generation(model: Any) -> None:
             generation.validate(strict=True)
             return
         model.generation_config = type(generation).from_model_config(model.config)
+
+
+def _stop_at_end_of_turn(model: Any, tokenizer: Any) -> None:
+    """Let a saved model stop where its chat template ends a turn, not at end of text only."""
+    if not tokenizer.chat_template or getattr(model, "generation_config", None) is None:
+        return
+    with contextlib.suppress(DataError):  # a template that nobody can read
+        end = ChatTemplate(tokenizer).end_of_turn
+        token = tokenizer.get_vocab().get(end)
+        held = model.generation_config.eos_token_id
+        ends = list(held) if isinstance(held, (list, tuple)) else [held]
+        ends = [it for it in ends if it is not None]
+        if token is not None and token not in ends:
+            model.generation_config.eos_token_id = [*ends, token] if ends else token
 
 
 def _some(names: Any, most: int = 3) -> str:

@@ -1,28 +1,26 @@
-"""Documents and conversations as token ids; the one place of the causal shift and the loss mask.
+"""Documents as token ids; the one place of the causal shift and of an example's key.
 
 Position t of an example says the distribution of token t + 1, so t counts where token t + 1 is to
 be learnt, and its label is that token.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from distillkit.errors import DataError
+from distillkit.errors import ConfigError
 from distillkit.examples import TokenTable
-from distillkit.progress import say, track
+from distillkit.progress import track
 from distillkit.records import KEY_BYTES
 
-Message = dict[str, str]
-LongResponses = Literal["refuse", "cut", "drop"]
 _TEXTS = 64  # documents a call of the tokenizer
 
 
 @dataclass(slots=True)
-class _Examples:
+class Examples:
     """Examples while they are being gathered."""
 
     ids: list[np.ndarray] = field(default_factory=list)
@@ -68,23 +66,57 @@ def document_examples(
 ) -> tuple[TokenTable, int]:
     """Documents cut into windows of `max_length` tokens, each token predicted exactly once.
 
-    A window begins `stride` tokens after the one before; what it shares with that one is context
-    that does not count again. Windows of one document are examples of their own. An end-of-text
-    token closes each document. Returns the table, and how many documents needed several windows.
+    A window begins `stride` tokens after the one before (or fewer, so that one token is shared);
+    what it shares with that one is context that does not count again. Each begins with what the
+    tokenizer puts in front of a text, which does not count: models such as Gemma are lost without
+    it. Windows of one document are examples of their own. An end-of-text token closes each
+    document. Returns the table, and how many documents needed several windows.
     """
-    found = _Examples()
+    found = Examples()
     several = 0
+    front, behind = around(tokenizer)
+    room = max_length - len(front)
+    if room < 2:
+        raise ConfigError(
+            f"task.max_length = {max_length}: the tokenizer puts {len(front)} tokens in front of "
+            "each text, and a token needs one before it; raise it"
+        )
     with track(f"tokens of {label}", len(texts)) as progress:
         for begin in range(0, len(texts), _TEXTS):
             part = list(texts[begin : begin + _TEXTS])
-            rows = tokenizer(part, return_attention_mask=False, verbose=False)["input_ids"]
+            rows = tokenizer(
+                part, add_special_tokens=False, return_attention_mask=False, verbose=False
+            )["input_ids"]
             for row in rows:
-                ids = np.asarray(_closed(row, tokenizer), np.int32)
-                several += len(ids) > max_length
-                for window, learnt in _windows(ids, max_length, stride):
-                    found.add(window, learnt)
+                ids = np.asarray(_closed([*row, *behind], tokenizer), np.int32)
+                several += len(ids) > room
+                for window, learnt in _windows(ids, room, min(stride, room - 1), bool(front)):
+                    found.add(*in_front(front, window, learnt))
             progress.advance(len(part), sum(map(len, rows)))
     return found.table(), several
+
+
+def around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """(ids that the tokenizer puts in front of a text, ids that it puts behind)."""
+    for text in ("a", "the", "0", "."):
+        alone = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        whole = list(tokenizer(text, verbose=False)["input_ids"])
+        for at in range(len(whole) - len(alone) + 1):
+            if alone and whole[at : at + len(alone)] == list(alone):
+                return whole[:at], whole[at + len(alone) :]
+    return [], []
+
+
+def in_front(
+    front: Sequence[int], ids: np.ndarray, learnt: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """An example with further tokens in front of it that are not learnt."""
+    if not len(front):
+        return ids, learnt
+    return (
+        np.concatenate([np.asarray(front, np.int32), ids]),
+        np.concatenate([np.zeros(len(front), bool), learnt]),
+    )
 
 
 def _closed(ids: list[int], tokenizer: Any) -> list[int]:
@@ -93,9 +125,9 @@ def _closed(ids: list[int], tokenizer: Any) -> list[int]:
 
 
 def _windows(
-    ids: np.ndarray, max_length: int, stride: int
+    ids: np.ndarray, max_length: int, stride: int, has_front: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    predicted = 1  # the first token has nothing before it
+    predicted = 0 if has_front else 1  # or the first token has nothing before it
     for begin in range(0, max(1, len(ids)), stride):
         window = ids[begin : begin + max_length]
         learnt = begin + np.arange(len(window)) >= predicted
@@ -103,113 +135,3 @@ def _windows(
         predicted = begin + len(window)
         if predicted >= len(ids):
             return
-
-
-def response_examples(
-    rendered: Iterable[tuple[np.ndarray, np.ndarray]],
-    *,
-    count: int,
-    max_length: int,
-    long_responses: LongResponses,
-    label: str,
-) -> tuple[TokenTable, int]:
-    """Conversations (`chat` or `instructions`) of which only what is answered counts.
-
-    What is too long loses the oldest tokens before its first response; a response that is longer
-    than the context on its own is refused, cut or dropped. Returns the table, and how many of the
-    `count` conversations were cut.
-    """
-    found = _Examples()
-    cut, silent, long = 0, [], []
-    with track(f"tokens of {label}", count) as progress:
-        for number, (ids, learnt) in enumerate(rendered, start=1):
-            progress.advance(1, len(ids))
-            if not learnt[1:].any():
-                silent.append(number)
-                continue
-            if len(ids) > max_length:
-                first = int(np.flatnonzero(learnt[1:])[0])  # the token that says the first one
-                if len(ids) - first > max_length:
-                    long.append((number, len(ids) - first - 1))
-                    if long_responses == "drop":
-                        continue
-                begin = min(len(ids) - max_length, first)
-                ids, learnt = ids[begin : begin + max_length], learnt[begin : begin + max_length]
-                cut += 1
-            found.add(ids, learnt)
-    if silent:
-        say(
-            f"data: {len(silent):,} of {count:,} examples of {label} have no response to learn "
-            f"and are left out (the first is number {silent[0]})"
-        )
-    if long and long_responses == "refuse":
-        raise DataError(
-            f"task.max_length = {max_length}: {len(long):,} of {count:,} responses of {label} are "
-            f"longer on their own (the first is number {long[0][0]}, {long[0][1]:,} tokens); "
-            "raise it, or set task.long_responses=cut or drop"
-        )
-    return found.table(), cut
-
-
-def chat(
-    conversations: Sequence[Sequence[Message]], tokenizer: Any
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(token ids, which of them the assistant says), [tokens] each, by the chat template."""
-    if not tokenizer.chat_template:
-        raise DataError(
-            "data: the teacher's tokenizer has no chat template; set data.template, as in "
-            "'Question: {prompt}\nAnswer: ', or take a tokenizer that has one"
-        )
-    for number, messages in enumerate(conversations, start=1):
-        yield _rendered(messages, tokenizer, number)
-
-
-def instructions(
-    prompts: Sequence[str], responses: Sequence[str], tokenizer: Any
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(token ids, which of them are the response's and its end), [tokens] each, as plain text."""
-    for prompt, response in zip(prompts, responses, strict=True):
-        closed = response + (tokenizer.eos_token or "")
-        yield encode_spans(prompt + closed, [(len(prompt), len(prompt) + len(closed))], tokenizer)
-
-
-def _rendered(
-    messages: Sequence[Message], tokenizer: Any, number: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """One conversation. The template is rendered up to each turn of the assistant and after it.
-
-    What is added is what the assistant says: that needs no generation markers in the template,
-    but one that only appends.
-    """
-    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    whole = _render(messages, tokenizer, prompt=False)
-    spans = []
-    for turn in turns:
-        before = _render(messages[:turn], tokenizer, prompt=True)
-        after = _render(messages[: turn + 1], tokenizer, prompt=False)
-        if not (whole.startswith(after) and after.startswith(before)):
-            raise DataError(
-                f"data: the tokenizer's chat template rewrites earlier turns (conversation "
-                f"{number}), so what the assistant says cannot be told apart; end the "
-                "conversations with their first response, or set data.template"
-            )
-        spans.append((len(before), len(after)))
-    return encode_spans(whole, spans, tokenizer)
-
-
-def _render(messages: Sequence[Message], tokenizer: Any, *, prompt: bool) -> str:
-    return str(
-        tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt)
-    )
-
-
-def encode_spans(
-    text: str, spans: Sequence[tuple[int, int]], tokenizer: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """(token ids, which of them begin inside one of the character spans), [tokens] each."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    begins = np.asarray([begin for begin, _ in encoded["offset_mapping"]], np.int64)
-    learnt = np.zeros(len(begins), bool)
-    for begin, end in spans:
-        learnt |= (begins >= begin) & (begins < end)
-    return np.asarray(encoded["input_ids"], np.int32), learnt

@@ -1,5 +1,6 @@
 """Which token ids are real, and whether two tokenizers mean the same by them."""
 
+import json
 import tempfile
 from typing import Any
 
@@ -69,6 +70,26 @@ def check_reads_back(model_type: str, tokenizer: Any, *, key: str) -> None:
         )
 
 
+def fit_to_tokenizer(model: Any, tokenizer: Any) -> int:
+    """Give a pretrained model the vocabulary and special tokens that it will read with.
+
+    Rows for tokens that it does not know are drawn around the mean of the others (seed torch
+    before). Returns how many it was given.
+    """
+    size = real_vocabulary(tokenizer)
+    missing = max(0, size - len(model.get_input_embeddings().weight))
+    if missing:
+        model.resize_token_embeddings(size)
+    for holder in (model.config.get_text_config(), getattr(model, "generation_config", None)):
+        for name in ("bos_token_id", "eos_token_id"):
+            known = getattr(tokenizer, name)
+            held = getattr(holder, name, None)
+            listed = held if isinstance(held, (list, tuple)) else [held]
+            if holder is not None and known is not None and known not in listed:
+                setattr(holder, name, known)
+    return missing
+
+
 def check_same_tokenizer(student_tokenizer: Any, teacher_tokenizer: Any, *, key: str) -> None:
     """Raise `ModelError` unless both give the same ids to the same tokens.
 
@@ -82,6 +103,18 @@ def check_same_tokenizer(student_tokenizer: Any, teacher_tokenizer: Any, *, key:
             f"the student's and {theirs} in the teacher's; take the teacher's tokenizer "
             "(student.tokenizer=null), or a student of the teacher's family"
         )
+
+
+def same_ids(first_tokenizer: Any, other_tokenizer: Any) -> bool:
+    """Whether two tokenizers give every text the same ids, by all that they do to it."""
+    return _doing(first_tokenizer) == _doing(other_tokenizer)
+
+
+def _doing(tokenizer: Any) -> Any:
+    if not tokenizer.is_fast:
+        return type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.special_tokens_map
+    inner = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {key: value for key, value in inner.items() if key not in ("padding", "truncation")}
 
 
 def check_same_tokens(first_tokenizer: Any, tokenizer: Any, *, key: str) -> None:

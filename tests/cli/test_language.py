@@ -40,7 +40,7 @@ def test_documents_end_in_a_student_that_loads(
     assert list(found["rows"]) == ["teacher", "student", "control", "untrained"]
     assert found["rows"]["teacher"]["kl_to_teacher"] == 0
     assert found["rows"]["student"]["parameters"] < found["rows"]["teacher"]["parameters"]
-    assert found["protocol"] == "windows of 32 tokens, 31 apart"
+    assert found["protocol"] == "windows of 32 tokens, without overlap"
     report = (folder / "report.md").read_text()
     assert "## What they write" in report
     assert "Student - the same student untrained" in report

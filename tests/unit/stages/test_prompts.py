@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from distillkit.data.corpus import Split
-from distillkit.stages.prompts import (
-    DOCUMENT_TOKENS,
-    exchange,
-    has_responses,
-    prompt,
-    response_prompt,
-)
-from distillkit.tasks.language_tokens import chat, instructions
+from distillkit.stages.prompts import DOCUMENT_TOKENS, Prompt, Prompts, exchange, has_responses
+from distillkit.tasks.response_tokens import chat, instructions
 from tests import tiny_language
 from tests.unit.tasks import tiny_lms
 
@@ -46,6 +40,16 @@ def split(
     count = len(messages or texts)
     held = list(texts) or [""] * count
     return Split(np.zeros(count, "S16"), held, list(pairs) if pairs else None, None, messages)
+
+
+def prompt(held: Split, place: int, tokenizer: Any) -> Prompt:
+    found = Prompts(held, tokenizer)(place)
+    assert found is not None
+    return found
+
+
+def response_prompt(asked: str, response: str, tokenizer: Any) -> Prompt:
+    return prompt(split([asked], [response]), 0, tokenizer)
 
 
 def test_documents_have_no_responses() -> None:

@@ -1,19 +1,15 @@
 """Text as examples of a language model: every token predicted once, only what counts is learnt."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from distillkit.errors import DataError
+from distillkit.errors import ConfigError, DataError
 from distillkit.examples import TokenTable
-from distillkit.tasks.language_tokens import (
-    chat,
-    document_examples,
-    instructions,
-    response_examples,
-)
+from distillkit.tasks.language_tokens import around, document_examples
+from distillkit.tasks.response_tokens import instruction_examples, instructions
+from tests import chats
 from tests import tiny_language as tiny
 
 
@@ -91,98 +87,18 @@ def test_keys_are_those_of_the_tokens_whatever_text_they_came_from(tokenizer: An
 
 
 def test_what_counts_is_part_of_the_key(tokenizer: Any) -> None:
-    answered = response_examples(
-        instructions(["good "], ["film is bad"], tokenizer),
-        count=1,
-        max_length=8,
-        long_responses="refuse",
-        label="texts",
-    )[0]
+    answered = instructed(tokenizer, "good ", "film is bad")
     whole = cut(tokenizer, ["good film is bad"], 8)
     assert answered.ids.tolist() == whole.ids.tolist()
     assert answered.keys[0] == whole.keys[0]  # the first token says the first word of both
-    shorter = response_examples(
-        instructions(["good film "], ["is bad"], tokenizer),
-        count=1,
-        max_length=8,
-        long_responses="refuse",
-        label="texts",
-    )[0]
+    shorter = instructed(tokenizer, "good film ", "is bad")
     assert shorter.ids.tolist() == whole.ids.tolist()
     assert shorter.keys[0] != whole.keys[0]
 
 
-def test_only_what_the_assistant_says_counts(tokenizer: Any) -> None:
-    said = [
-        {"role": "user", "content": "is the film good ?"},
-        {"role": "assistant", "content": "very good"},
-        {"role": "user", "content": "very ?"},
-        {"role": "assistant", "content": "very"},
-    ]
-    (found,) = examples(answers(tokenizer, [said])[0])
-    assert tokenizer.convert_ids_to_tokens(found[1]) == ["very", "good", "|>", "very", "|>"]
-
-
-def answers(
-    tokenizer: Any, conversations: list[Any], length: int = 64, long: Any = "refuse"
-) -> tuple[TokenTable, int]:
-    return response_examples(
-        chat(conversations, tokenizer),
-        count=len(conversations),
-        max_length=length,
-        long_responses=long,
-        label="the train texts",
-    )
-
-
-def turn(prompt: str, response: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-
-
-def test_a_long_prompt_loses_its_beginning_and_the_response_is_kept(tokenizer: Any) -> None:
-    table, cut_ones = answers(tokenizer, [turn(" ".join(["film"] * 30), "very good")], length=10)
-    ((ids, predicted),) = examples(table)
-    assert cut_ones == 1
-    assert len(ids) == 10
-    assert tokenizer.convert_ids_to_tokens(predicted) == ["very", "good", "|>"]
-    assert tokenizer.convert_ids_to_tokens(ids)[-3:] == ["very", "good", "|>"]
-
-
-def test_a_response_longer_than_the_context_is_refused_cut_or_dropped(tokenizer: Any) -> None:
-    both = [turn("good ?", " ".join(["very"] * 20)), turn("good ?", "very")]
-    with pytest.raises(DataError) as caught:
-        answers(tokenizer, both, length=12)
-    assert str(caught.value).startswith("task.max_length = 12: 1 of 2 responses")
-    assert "number 1, 21 tokens" in str(caught.value)
-    kept, _ = answers(tokenizer, both, length=12, long="cut")
-    assert kept.positions.tolist() == [11, 2]
-    assert answers(tokenizer, both, length=12, long="drop")[0].positions.tolist() == [2]
-
-
-def test_conversations_without_a_response_are_counted_and_named(
-    tokenizer: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    silent = [{"role": "user", "content": "good ?"}]
-    table, _ = answers(tokenizer, [turn("good ?", "very"), silent, silent])
-    assert len(table) == 1
-    assert "2 of 3 examples of the train texts have no response" in capsys.readouterr().err
-
-
-def test_a_tokenizer_without_a_chat_template_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    bare = tiny.write_tokenizer(tmp_path, template=None)
-    with pytest.raises(DataError, match=r"no chat template; set data\.template"):
-        answers(bare, [turn("good ?", "very")])
-
-
-def test_a_template_that_rewrites_earlier_turns_is_refused(tmp_path: Path) -> None:
-    last_only = (
-        "{% for m in messages %}<| {{ m['role'] }} : "
-        "{% if loop.last or m['role'] == 'user' %}{{ m['content'] }}{% endif %} |> {% endfor %}"
-        "{% if add_generation_prompt %}<| assistant : {% endif %}"
-    )
-    tokenizer = tiny.write_tokenizer(tmp_path, template=last_only)
-    with pytest.raises(DataError, match="rewrites earlier turns"):
-        answers(tokenizer, [turn("good ?", "very") + turn("bad ?", "no")])
+def instructed(tokenizer: Any, prompt: str, response: str, **how: Any) -> TokenTable:
+    settings = {"max_length": 8, "long_responses": "refuse", "label": "texts", **how}
+    return instruction_examples([prompt], [response], tokenizer, **settings)[0]
 
 
 def test_an_instruction_counts_its_response_and_its_end(tokenizer: Any) -> None:
@@ -190,3 +106,78 @@ def test_an_instruction_counts_its_response_and_its_end(tokenizer: Any) -> None:
     ids, learnt = next(rendered)
     assert tokenizer.convert_ids_to_tokens(ids[learnt]) == ["very", "good", "<eos>"]
     assert len(ids) == 7
+
+
+@pytest.fixture(scope="module")
+def begun() -> Any:
+    """A byte-level tokenizer that puts <s> in front of each text, as Llama's and Gemma's do."""
+    return chats.with_front(chats.tokenizer("bytes", None))
+
+
+def test_what_a_tokenizer_puts_around_a_text_is_found(tokenizer: Any, begun: Any) -> None:
+    assert around(begun) == ([begun.bos_token_id], [])
+    assert around(tokenizer) == ([], [])
+
+
+@pytest.mark.parametrize(("length", "stride"), [(8, None), (8, 3), (8, 7), (3, None)])
+def test_every_window_begins_as_a_text_does_and_no_token_counts_twice(
+    begun: Any, length: int, stride: int | None
+) -> None:
+    texts = ["The cat sat on the mat, and saw no dog.", "Hello there!"]
+    table = cut(begun, texts, length, stride)
+    found = examples(table)
+    assert all(ids[0] == begun.bos_token_id for ids, _ in found)
+    assert all(begun.bos_token_id not in ids[1:] for ids, _ in found)
+    wanted = [token for text in texts for token in [*begun(text)["input_ids"][1:], 2]]
+    assert [token for _, predicted in found for token in predicted] == wanted
+    assert table.lengths.max() <= length
+
+
+def test_no_room_beside_what_stands_in_front_is_refused(begun: Any) -> None:
+    with pytest.raises(ConfigError, match=r"task\.max_length = 2: the tokenizer puts 1 tokens"):
+        cut(begun, ["The cat"], 2)
+
+
+def test_a_plain_template_begins_as_a_text_does(begun: Any) -> None:
+    ((ids, learnt),) = instructions(["Question: "], ["Paris"], begun)
+    assert ids[0] == begun.bos_token_id
+    assert begun.decode(ids) == "<s>Question: Paris</s>"
+    assert begun.decode(ids[learnt]) == " Paris</s>"
+
+
+@pytest.mark.parametrize("kind", chats.KINDS)
+@pytest.mark.parametrize("prompt", ["Answer: ", "Answer:\n", "Answer:", "Answer:  "])
+def test_the_first_token_of_a_response_is_learnt_whatever_stands_before(
+    kind: str, prompt: str
+) -> None:
+    tokenizer = chats.tokenizer(kind, None)
+    ((ids, learnt),) = instructions([prompt], ["Paris is."], tokenizer)
+    said = tokenizer.decode(ids[learnt], skip_special_tokens=True)
+    assert said.replace(" ", "") == "Parisis."
+    asked = tokenizer.decode(ids[~learnt])
+    assert "P" not in asked
+    assert ids[-1] == tokenizer.eos_token_id
+    assert learnt[-1]
+
+
+def test_a_long_response_is_refused_cut_at_its_end_or_dropped(tokenizer: Any) -> None:
+    prompt, response = "is film good ? ", " ".join(["very"] * 20)
+    with pytest.raises(DataError) as caught:
+        instructed(tokenizer, prompt, response)
+    assert str(caught.value).startswith(
+        "task.max_length = 8: 1 responses of texts do not fit behind their question (the first is "
+        "of number 1: 4 tokens before it, 21 of its own)"
+    )
+    kept = instructed(tokenizer, prompt, response, long_responses="cut")
+    assert tokenizer.decode(kept.ids) == "is film good ? very very very very"
+    assert not len(instructed(tokenizer, prompt, response, long_responses="drop"))
+
+
+def test_a_prompt_that_leaves_no_room_is_never_cut(
+    tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = " ".join(["film"] * 9)
+    with pytest.raises(DataError, match="1 questions of texts leave no room for a response"):
+        instructed(tokenizer, prompt, " good")
+    assert not len(instructed(tokenizer, prompt, " good", long_responses="cut"))
+    assert "leave no room" in capsys.readouterr().err

@@ -1,0 +1,292 @@
+"""Conversations by the templates of well-known models: the ids are those of inference."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distillkit.conversations import BadConversation, ChatFormat, Conversation
+from distillkit.errors import DataError
+from distillkit.tasks import chat_templates
+from distillkit.tasks.chat_templates import ChatTemplate
+from distillkit.tasks.conversation_tokens import ConversationReader
+from tests import chats
+
+ASKS = {"role": "user", "content": "What is the capital of France?"}
+AGAIN = {"role": "user", "content": "And 12 + 30?"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+TOOL = {
+    "type": "function",
+    "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object"}},
+}
+
+
+def says(text: str | None, **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, **more}
+
+
+PLAIN = [ASKS, says("Paris is."), AGAIN, says("42, the cat.")]
+THOUGHT = [
+    ASKS,
+    says("<think>\nI think\n</think>\n\nParis is."),
+    AGAIN,
+    says("<think>\ntherefore\n</think>\n\n42, the cat."),
+]
+BLANKS = [ASKS, says("\n\nParis is.\n"), AGAIN, says(" 42, the cat.\n\n")]
+
+
+def spans(tokenizer: Any, messages: list[Any], **how: Any) -> list[tuple[list[int], list[int]]]:
+    """(tokens before, tokens learnt) of each stretch that is learnt."""
+    reader = ConversationReader(ChatTemplate(tokenizer, ChatFormat(**how)), max_length=2**20)
+    found = []
+    for ids, learnt in reader.read(Conversation(messages)).examples:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], learnt.astype(int), [0]])))
+        found += [(ids[:b].tolist(), ids[b:e].tolist()) for b, e in edges.reshape(-1, 2)]
+    return found
+
+
+def responses(tokenizer: Any, messages: list[Any], **how: Any) -> list[str]:
+    return [tokenizer.decode(learnt) for _, learnt in spans(tokenizer, messages, **how)]
+
+
+def refuses_system(name: str) -> bool:
+    return name in ("gemma", "mistral")
+
+
+@pytest.mark.parametrize("kind", chats.KINDS)
+@pytest.mark.parametrize("name", chats.TEMPLATES)
+@pytest.mark.parametrize("talk", [PLAIN, THOUGHT, BLANKS, [SYSTEM, *PLAIN]])
+def test_what_stands_before_each_response_is_the_prompt_of_inference(
+    name: str, kind: str, talk: list[Any]
+) -> None:
+    if talk[0] == SYSTEM and refuses_system(name):
+        return
+    tokenizer = chats.for_template(name, kind)
+    day = {"date_string": "28 Nov 2026"}  # of the one template that asks for it
+    found = spans(tokenizer, talk, arguments=day)
+    wanted = [
+        tokenizer.apply_chat_template(talk[:i], add_generation_prompt=True, **day)["input_ids"]
+        for i, message in enumerate(talk)
+        if message["role"] == "assistant"
+    ]
+    assert [before for before, _ in found] == wanted
+
+
+@pytest.mark.parametrize("name", chats.TEMPLATES)
+def test_a_response_ends_with_the_token_that_ends_the_turn_and_nothing_after(name: str) -> None:
+    _, end = chats.TEMPLATES[name]
+    tokenizer = chats.for_template(name)
+    token = tokenizer.convert_tokens_to_ids(end)
+    assert ChatTemplate(tokenizer).end_of_turn == end
+    for talk in (PLAIN, THOUGHT):
+        found = [learnt for _, learnt in spans(tokenizer, talk)]
+        assert [learnt[-1] for learnt in found] == [token, token]
+        assert [learnt.count(token) for learnt in found] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "talk", "wanted"),
+    [
+        ("chatml", PLAIN, ["Paris is.<|im_end|>", "42, the cat.<|im_end|>"]),
+        ("llama2", PLAIN, [" Paris is. </s>", " 42, the cat. </s>"]),
+        ("mistral_v3", [SYSTEM, *PLAIN], [" Paris is.</s>", " 42, the cat.</s>"]),
+        (
+            "qwen3",
+            THOUGHT,
+            [
+                "<think>\nI think\n</think>\n\nParis is.<|im_end|>",
+                "<think>\ntherefore\n</think>\n\n42, the cat.<|im_end|>",
+            ],
+        ),
+        (
+            "deepseek_r1",
+            THOUGHT,
+            [
+                "I think\n</think>\n\nParis is.<\uff5cend▁of▁sentence\uff5c>",
+                "therefore\n</think>\n\n42, the cat.<\uff5cend▁of▁sentence\uff5c>",
+            ],
+        ),
+        (
+            "deepseek_r1",
+            [ASKS, says("Paris is.", reasoning_content="I think")],
+            ["I think\n</think>\n\nParis is.<\uff5cend▁of▁sentence\uff5c>"],
+        ),
+        (
+            "deepseek_r1",  # which has to close the thought that was opened for it
+            [ASKS, says("Paris is.")],
+            ["\n</think>\n\nParis is.<\uff5cend▁of▁sentence\uff5c>"],
+        ),
+        (
+            "deepseek_r1",
+            [ASKS, says("I think\n</think>\n\nParis is.")],
+            ["I think\n</think>\n\nParis is.<\uff5cend▁of▁sentence\uff5c>"],
+        ),
+        ("phi3", PLAIN, ["Paris is.<|end|>", "42, the cat.<|end|>"]),
+    ],
+)
+def test_what_is_learnt_is_what_the_model_would_write(
+    name: str, talk: list[Any], wanted: list[str]
+) -> None:
+    assert responses(chats.for_template(name), talk) == wanted
+
+
+def test_template_arguments_reach_the_template() -> None:
+    tokenizer = chats.for_template("qwen3")
+    how = {"arguments": {"enable_thinking": False}}
+    assert responses(tokenizer, PLAIN, **how) == ["Paris is.<|im_end|>", "42, the cat.<|im_end|>"]
+    ((before, learnt),) = spans(tokenizer, THOUGHT[:2], **how)
+    assert tokenizer.decode(before).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert tokenizer.decode(learnt) == "Paris is.<|im_end|>"
+
+
+def test_a_template_that_only_appends_makes_one_example_and_others_one_a_turn() -> None:
+    for name, count in (("chatml", 1), ("phi3", 1), ("qwen3", 2), ("deepseek_r1", 2)):
+        template = ChatTemplate(chats.for_template(name))
+        found = ConversationReader(template, max_length=2**20).read(Conversation(PLAIN))
+        assert len(found.examples) == count, name
+
+
+def test_the_generation_marks_of_a_template_are_followed() -> None:
+    tokenizer = chats.for_template("marked")
+    text = chats.template("marked")
+    assert responses(tokenizer, PLAIN) == ["Paris is.<|im_end|>", "42, the cat.<|im_end|>"]
+    without_end = text.replace(
+        "{% generation %}{{ m['content'] + '<|im_end|>' }}{% endgeneration %}",
+        "{% generation %}{{ m['content'] }}{% endgeneration %}{{ '<|im_end|>' }}",
+    )
+    assert without_end != text
+    assert responses(tokenizer, PLAIN, template=without_end) == ["Paris is.", "42, the cat."]
+
+
+def test_a_turn_that_is_marked_out_is_context_alone() -> None:
+    tokenizer = chats.for_template("chatml")
+    for mark in ({"weight": 0}, {"train": False}):
+        talk = [ASKS, PLAIN[1] | mark, *PLAIN[2:]]
+        ((before, learnt),) = spans(tokenizer, talk)
+        assert tokenizer.decode(learnt) == "42, the cat.<|im_end|>"
+        assert "Paris is." in tokenizer.decode(before)
+    assert len(spans(tokenizer, [ASKS, PLAIN[1] | {"weight": 1}])) == 1
+
+
+# what a template is given
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama2", "gemma"])
+def test_parts_become_text_where_a_template_takes_text(name: str) -> None:
+    tokenizer = chats.for_template(name)
+    parts = [m | {"content": [{"type": "text", "text": m["content"]}]} for m in PLAIN]
+    assert spans(tokenizer, parts) == spans(tokenizer, PLAIN)
+
+
+def test_text_becomes_parts_where_a_template_takes_nothing_else() -> None:
+    of_parts = chats.template("chatml").replace(
+        "m['content']", "(m['content'] | map(attribute='text') | join)"
+    )
+    tokenizer = chats.for_template("chatml")
+    assert spans(tokenizer, PLAIN, template=of_parts) == spans(tokenizer, PLAIN)
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+WRITTEN = {**CALL, "function": {"name": "add", "arguments": '{"a": 1}'}}
+
+
+@pytest.mark.parametrize("call", [CALL, WRITTEN])
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("qwen3", '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call><|im_end|>'),
+        ("llama3", '{"name": "add", "parameters": {"a": 1}}<|eot_id|>'),
+    ],
+)
+def test_tool_calls_are_learnt_as_the_template_writes_them(
+    call: dict[str, Any], name: str, wanted: str
+) -> None:
+    talk = [
+        ASKS,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "content": "2", "tool_call_id": "1"},
+        says("Paris is."),
+    ]
+    first, last = responses(chats.for_template(name), talk)
+    assert first.endswith(wanted)
+    assert last.endswith("Paris is." + chats.TEMPLATES[name][1])
+
+
+def test_a_template_without_tool_calls_learns_what_is_said_in_words() -> None:
+    talk = [
+        ASKS,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "content": "2"},
+        says("Paris is."),
+    ]
+    assert responses(chats.for_template("chatml"), talk) == ["Paris is.<|im_end|>"]
+
+
+def test_tools_stand_in_the_prompt() -> None:
+    tokenizer = chats.for_template("qwen3")
+    reader = ConversationReader(ChatTemplate(tokenizer), max_length=2**20)
+    ((ids, _),) = reader.read(Conversation(PLAIN[:2], [TOOL])).examples
+    wanted = tokenizer.apply_chat_template(PLAIN[:1], tools=[TOOL], add_generation_prompt=True)
+    assert ids[: len(wanted["input_ids"])].tolist() == wanted["input_ids"]
+    assert "Adds." in tokenizer.decode(ids)
+
+
+# days, errors, loops
+
+
+def test_the_day_is_the_configs_whatever_the_day_is() -> None:
+    tokenizer = chats.for_template("llama3")
+    ((before, _),) = spans(tokenizer, PLAIN[:2])
+    assert "Today Date: 01 Jan 2025" in tokenizer.decode(before)
+    ((before, _),) = spans(tokenizer, PLAIN[:2], date="2031-02-03")
+    assert "Today Date: 03 Feb 2031" in tokenizer.decode(before)
+
+
+def test_a_template_that_draws_lots_draws_the_same() -> None:
+    tokenizer = chats.for_template("chatml")
+    drawn = "{{ range(1000) | random }}" + chats.template("chatml")
+    assert spans(tokenizer, PLAIN, template=drawn) == spans(tokenizer, PLAIN, template=drawn)
+
+
+@pytest.mark.parametrize(
+    ("name", "talk", "reason"),
+    [
+        ("gemma", [SYSTEM, *PLAIN], "System role not supported"),
+        ("mistral", [ASKS, AGAIN, PLAIN[3]], "Conversation roles must alternate"),
+        ("llama3", [ASKS, {"role": "assistant", "tool_calls": [CALL, CALL]}], "single tool-calls"),
+    ],
+)
+def test_what_a_template_objects_to_is_told_in_one_line(
+    name: str, talk: list[Any], reason: str
+) -> None:
+    with pytest.raises(BadConversation, match=reason) as caught:
+        spans(chats.for_template(name), talk)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_that_cannot_be_read_is_refused_with_its_line() -> None:
+    with pytest.raises(DataError, match=r"cannot be read \(line 2: "):
+        ChatTemplate(chats.for_template("chatml"), ChatFormat("{% for m in messages %}\n{{ m. }}"))
+
+
+def test_a_template_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_templates, "SECONDS", 0.2)
+    endless = (
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+        + chats.template("chatml")
+    )
+    with pytest.raises(DataError, match="does not come to an end"):
+        ChatTemplate(chats.for_template("chatml"), ChatFormat(endless))
+    sometimes = "{% if messages | length > 3 %}" + endless[: -len(chats.template("chatml"))]
+    sometimes += "{% endif %}" + chats.template("chatml")
+    with pytest.raises(DataError, match="does not come to an end"):
+        spans(chats.for_template("chatml"), PLAIN, template=sometimes)
+
+
+def test_a_template_that_writes_a_turn_otherwise_than_its_prompt_begins_it_is_refused() -> None:
+    last_only = (
+        "{% for m in messages %}{% if m['role'] == 'user' %}<s>{{ m['content'] }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}[INST]{% endif %}"
+    )
+    with pytest.raises(BadConversation, match=r"generation prompt ends in .* before no answer"):
+        spans(chats.for_template("llama2"), PLAIN, template=last_only)
