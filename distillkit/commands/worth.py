@@ -26,8 +26,8 @@ def check_teacher(road: "Road", last: "Road | None" = None) -> None:
 
     `last` is the run's last phase, which has the control; None: no control is made or looked for.
     """
-    how = road.teacher.check
-    if how == "off" or not isinstance(road.task, SequenceTask) or not road.loss.needs_teacher:
+    looks = road.teacher.check != "off" and bool(road.loss.needs_soft_targets)
+    if not looks or not isinstance(road.task, SequenceTask):
         return
     if not road.taught_by.is_there() and _has_answered(road):
         return  # its answers are there, and it is not
@@ -35,7 +35,7 @@ def check_teacher(road: "Road", last: "Road | None" = None) -> None:
     if found is not None:
         _tell(road, found)
         return
-    if last is None or last.control_role is None:
+    if last is None or last.control_role is None or not _same_labels(road, last):
         return
     control = last.trained(last.control_role) if "control" in last.makes else None
     control = control or last.find(last.control_role)
@@ -43,6 +43,12 @@ def check_teacher(road: "Road", last: "Road | None" = None) -> None:
         found = against_control(road, control)
         if found is not None:
             _tell(road, found)
+
+
+def _same_labels(road: "Road", last: "Road") -> bool:
+    """Whether a phase and the last one learn the same labels of the same texts."""
+    same_task = type(road.task) is type(last.task)
+    return same_task and road.labelled.fingerprint == last.labelled.fingerprint
 
 
 def _has_answered(road: "Road") -> bool:

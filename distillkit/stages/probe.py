@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.forward import answers
+from distillkit.engine.precision import autocast, resolve
 from distillkit.examples import TokenTable
 from distillkit.records import Batch, LabelSpace, Outputs
 from distillkit.stages.learning import VALIDATION_TOKENS, collator
@@ -110,14 +111,15 @@ def start_head(
         split = HeldOut(validation, space)
         return task.headline_score(task.outcomes(logits.numpy(), split))
 
-    settings = _Settings(task, score, head.last.out_features, head.last.bias is not None)
+    dtype = resolve("auto", device)  # in which the model will be trained and looked at
+    settings = _Settings(task, score, head.last.out_features, head.last.bias is not None, dtype)
     best = _best(train.seen, held_out.seen, train.labels, held_out.labels, settings)
     about = {"features": "as the head has them"}
     if head.dense is not None and train.before is not None and held_out.before is not None:
         assert head.activation is not None
         weight, bias = _near_identity(train.before, head.activation)
         passed, held_out_passed = (
-            head.activation(F.linear(states, weight, bias))
+            head.activation(_linear(states, weight, bias, dtype)).float()
             for states in (train.before, held_out.before)
         )
         other = _best(passed, held_out_passed, train.labels, held_out.labels, settings)
@@ -267,6 +269,12 @@ def _near_identity(states: Tensor, activation: Callable[[Tensor], Tensor]) -> tu
     return torch.diag(scale), center - scale * mean
 
 
+def _linear(states: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """What a linear layer makes of states, float32, its product rounded as the model rounds it."""
+    with autocast(dtype, states.device):
+        return F.linear(states, weight, bias).float()
+
+
 def _moments(states: Tensor) -> tuple[Tensor, Tensor]:
     """The mean and standard deviation of each column; what is constant has a small one."""
     wide = states.double()
@@ -282,6 +290,7 @@ class _Settings:
     score: Callable[[Tensor], float]
     outputs: int
     has_bias: bool
+    dtype: torch.dtype
 
 
 def _best(
@@ -298,7 +307,7 @@ def _best(
         solution = torch.from_numpy(flat).float().view(outputs, -1)
         weight = solution[:, :-1] / deviation
         bias = solution[:, -1] - weight @ mean if settings.has_bias else torch.zeros(outputs)
-        logits = F.linear(held_out, weight, bias)
+        logits = _linear(held_out, weight, bias, settings.dtype)
         loss = float(settings.task.per_example(logits, held_out_labels).double().mean())
         if best is not None and not loss < best.loss:
             break  # less of a penalty only fits the training texts better

@@ -55,9 +55,9 @@ def fitted_inputs(
     teacher: LocalTeacher, task: Task, *, body: str, labelled: str, seed: int
 ) -> dict[str, Any]:
     """What decides a fitted teacher: its body, the labelled text, and how it is fitted."""
-    how = ("epochs", "batch_size", "lr", "weight_decay", "warmup")
+    how = ("epochs", "max_steps", "patience", "batch_size", "lr", "weight_decay", "warmup")
     return {
-        "version": 2,
+        "version": 3,
         "body": body,
         "data": labelled,
         "task": type(task).__name__,

@@ -89,6 +89,10 @@ def test_after_a_run_all_is_there_and_nothing_is_left(
         ("control=false", {"evaluation"}),
         ("targets.codec.dtype=float16", {"targets", "student", "evaluation"}),
         ("teacher.lr=1e-5", {"teacher", "targets", "student", "evaluation"}),
+        ("teacher.head=random", {"teacher", "targets", "student", "evaluation"}),
+        ("teacher.patience=3", {"teacher", "targets", "student", "evaluation"}),
+        ("teacher.max_steps=3", {"teacher", "targets", "student", "evaluation"}),
+        ("teacher.check=warn", set()),
         ("evaluation.resamples=6", {"evaluation"}),
     ],
 )

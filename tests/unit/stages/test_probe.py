@@ -81,7 +81,7 @@ def started(model: Any, task: SequenceTask, train: TokenTable, held_out: TokenTa
 
 
 def settings(task: SequenceTask, outputs: int) -> Any:
-    return probe._Settings(task, lambda _: 0.0, outputs, has_bias=True)
+    return probe._Settings(task, lambda _: 0.0, outputs, has_bias=True, dtype=torch.float32)
 
 
 def score_of(model: Any, task: SequenceTask, held_out: TokenTable) -> float:
@@ -182,6 +182,26 @@ def test_a_class_that_no_text_has_is_not_predicted() -> None:
     train, held_out = table(200, labels), table(60, np.arange(60) % 2, seed=1)
     model = model_of("bert")
     assert started(model, Classification(), train, held_out)["score"] > 0.8
+
+
+def test_the_score_is_that_of_the_model_in_the_precision_that_it_is_looked_at_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """States that hardly differ beside their mean: bfloat16 rounds away what tells them apart."""
+    monkeypatch.setattr("distillkit.engine.precision.has_bfloat16", lambda _: True)
+    labels = RNG.integers(0, 3, 300)
+    train, held_out = table(300, labels), table(90, np.arange(90) % 3, seed=1)
+    model, task = model_of("bert"), Classification()
+    with torch.no_grad():
+        norm = model.bert.encoder.layer[-1].output.LayerNorm
+        norm.weight.mul_(1e-3)
+        norm.bias.fill_(1.0)
+    found = started(model, task, train, held_out)
+    collate = probe.collator(held_out, Pads(), torch.device("cpu"))
+    buckets = [np.arange(90)]
+    ((_, outputs),) = probe.answers(model, task.ask(Pads()), buckets, collate, precision="auto")
+    score = task.headline_score(task.outcomes(outputs.logits.numpy(), HeldOut(held_out, NAMES)))
+    assert found["score"] == pytest.approx(score, abs=0.03)
 
 
 @pytest.mark.usefixtures("_exact")
