@@ -6,6 +6,7 @@ from typing import Any, get_origin
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from distillkit.config.architectures import architectures, fields_of
 from distillkit.config.settings import GROUPS
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.wording import nearest
@@ -15,6 +16,7 @@ TRUSTED = ("distillkit.", "torch.optim.", "torch.nn.", "transformers.")
 SETTINGS = "distillkit.config.settings.RunSettings"
 RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
 MISSING = "???"
+SCRATCH = "ScratchStudent"
 PUBLISHED = ("paper", "metric", "number", "source", "status")
 STATUS = ("published, not run by us", "measured by us")
 
@@ -35,6 +37,32 @@ def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[
             yield f"{group}._target_", "missing; a group entry names the class that it sets up"
         else:
             yield from _target(node, group, prefixes)
+    yield from _shape(plain.get("student"))
+
+
+def _shape(student: Any) -> Iterator[tuple[str, str]]:
+    """The fields of a new student's config, which transformers itself takes under any name."""
+    match student:
+        case {"_target_": str(target), "config": {"model_type": str(kind), **given}}:
+            if target.rpartition(".")[2] != SCRATCH or kind == MISSING:
+                return
+        case _:
+            return
+    key, known = "student.config", architectures()
+    if kind not in known:
+        if known:
+            yield f"{key}.model_type = {kind}", f"no such architecture; {nearest(kind, known)}"
+        return
+    fields = fields_of(kind)
+    if fields is None:
+        return
+    for name, value in ((str(name), value) for name, value in given.items()):
+        at = f"{key}.{name}"
+        if name not in fields.types:
+            better = nearest(name, fields.types)
+            yield at, f"no such field of {fields.name} (model_type {kind}); {better}"
+        elif (fault := mismatch(value, fields.types[name])) and value != MISSING:
+            yield f"{at} = {shown(value)}", fault
 
 
 def _published(blocks: Any) -> Iterator[tuple[str, str]]:

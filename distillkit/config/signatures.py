@@ -60,15 +60,15 @@ def signature(target: str) -> Signature:
     """The settings of `package.module.Name`; raises `NotFound` that says what is missing."""
     parts = target.split(".")
     for cut in range(len(parts) - 1, 0, -1):
-        path = _module(".".join(parts[:cut]))
+        path = module_file(".".join(parts[:cut]))
         if path is not None:
             if cut != len(parts) - 1:
                 raise NotFound(f"no module {'.'.join(parts[: cut + 1])}")
-            return _signature(*_definition(path, parts[-1]))
+            return _signature(*definition(path, parts[-1]))
     raise NotFound(f"no module {parts[0]}")
 
 
-def _module(dotted: str) -> Path | None:
+def module_file(dotted: str) -> Path | None:
     """The source file of a module, found without importing any package."""
     top, *rest = dotted.split(".")
     try:
@@ -93,7 +93,7 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _definition(path: Path, name: str, depth: int = 0) -> tuple[Path, ast.stmt]:
+def definition(path: Path, name: str, depth: int = 0) -> tuple[Path, ast.stmt]:
     """The class, function or assignment behind a name, followed through imports."""
     if depth > _NESTING:
         raise NotFound(f"{name} cannot be traced")
@@ -109,7 +109,7 @@ def _definition(path: Path, name: str, depth: int = 0) -> tuple[Path, ast.stmt]:
                     if (alias.asname or alias.name) == name:
                         source = _imported(path, node)
                         if source is not None:
-                            return _definition(source, alias.name, depth + 1)
+                            return definition(source, alias.name, depth + 1)
     if found is None:
         raise NotFound(f"no {name} in {path.stem if path.stem != '__init__' else path.parent.name}")
     return found
@@ -124,7 +124,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _imported(path: Path, node: ast.ImportFrom) -> Path | None:
     if not node.level:
-        return _module(node.module or "")
+        return module_file(node.module or "")
     base = path.parent
     for _ in range(node.level - 1):
         base = base.parent
@@ -149,7 +149,7 @@ def _signature(path: Path, node: ast.stmt) -> Signature:
     for base in node.bases:
         name = ast.unparse(base)
         if name.isidentifier():
-            return _signature(*_definition(path, name))
+            return _signature(*definition(path, name))
     return Signature({}, open=True)
 
 
@@ -159,14 +159,14 @@ def _fields(path: Path, node: ast.ClassDef) -> dict[str, Parameter]:
     for base in reversed(node.bases):
         name = ast.unparse(base)
         if name.isidentifier() and name not in _WITHOUT_FIELDS:
-            where, definition = _definition(path, name)
-            if isinstance(definition, ast.ClassDef):
-                found |= _fields(where, definition)
+            where, inherited = definition(path, name)
+            if isinstance(inherited, ast.ClassDef):
+                found |= _fields(where, inherited)
     for statement in node.body:
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
                 if "ClassVar" not in ast.unparse(annotation):
-                    found[name] = Parameter(name, _type(path, annotation), value is None)
+                    found[name] = Parameter(name, annotated_type(path, annotation), value is None)
     return found
 
 
@@ -178,12 +178,15 @@ def _arguments(path: Path, arguments: ast.arguments, *, skip: int) -> Signature:
         (a, d is None) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     ]
     return Signature(
-        {a.arg: Parameter(a.arg, _type(path, a.annotation), required) for a, required in found},
+        {
+            a.arg: Parameter(a.arg, annotated_type(path, a.annotation), required)
+            for a, required in found
+        },
         open=arguments.kwarg is not None,
     )
 
 
-def _type(path: Path, node: ast.expr | None) -> Any:
+def annotated_type(path: Path, node: ast.expr | None) -> Any:
     """The annotation as a type, Any where it cannot be told."""
     found = _Unknown if node is None else _read(path, node)
     return Any if found is _Unknown else found
@@ -208,7 +211,7 @@ def _read(path: Path, node: ast.expr, depth: int = 0) -> Any:
 
 def _alias(path: Path, name: str, depth: int) -> Any:
     try:
-        where, node = _definition(path, name)
+        where, node = definition(path, name)
     except NotFound:
         return _Unknown
     return _read(where, node.value, depth + 1) if isinstance(node, ast.Assign) else _Unknown

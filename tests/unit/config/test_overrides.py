@@ -100,7 +100,7 @@ def test_all_faults_are_reported_at_once(faults: Faults) -> None:
         ("optimizer.amsgrad=true", "optimizer.amsgrad", True),
         ("+optimizer.amsgrad=true", "optimizer.amsgrad", True),
         ("student.config.hidden_act=relu", "student.config.hidden_act", "relu"),
-        ("student.config.rope={theta: 2}", "student.config.rope.theta", 2),
+        ("student.config.id2label={0: no}", "student.config.id2label", {0: "no"}),
         ("data.drop_empty=true", "data.drop_empty", True),
         ("teacher.labels=[bad,good]", "teacher.labels", ["bad", "good"]),
         ("optimizer.lr=1e-3", "optimizer.lr", 1e-3),
