@@ -246,6 +246,7 @@ def prepare_labelled(
         partial(_read, data, cache, distribution),
         duplicates=data.duplicates,
         strata=strata_of(distribution) if data.stratify else None,
+        check=lambda rows: read_labels(rows.labels, data.names),
     )
     space, splits = encoded(splits, read_labels, names=data.names)
     splits = data.sized(splits, strata=class_places if space.names else None)

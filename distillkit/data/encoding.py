@@ -19,11 +19,12 @@ def strata_of(distribution: Distribution) -> Strata | None:
     """label -> the classes whose shares of held-out rows are to be even; None for real values."""
     if distribution == "real":
         return None
-    return tuple if distribution == "bernoulli" else _one_class
+    return _classes
 
 
-def _one_class(label: Any) -> Collection[Hashable]:
-    return (str(label),)  # what is no single label is for the task to refuse
+def _classes(label: Any) -> Collection[Hashable]:
+    # what is no label, as a mapping, is for the task to refuse
+    return tuple(map(str, label)) if isinstance(label, list) else (str(label),)
 
 
 def class_places(label: Any) -> tuple[int, ...]:
@@ -41,7 +42,9 @@ def encoded(
     everything = [label for rows in splits.values() for label in rows.labels]
     classes = splits["train"].classes or ()  # a data set that knows its classes says their order
     found = {
-        each for label in everything for each in (label if isinstance(label, list) else [label])
+        str(each)
+        for label in everything
+        for each in (label if isinstance(label, list) else [label])
     }
     ordered = [name for name in classes if name in found]
     from_data = names is None and bool(ordered) and found <= set(ordered)

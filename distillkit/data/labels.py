@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 from distillkit.wording import brief, listed
 
-_HOLDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-_HOLDS |= {"1.0": True, "t": True, "y": True, "0.0": False, "f": False, "n": False, "": False}
+_BESIDE = re.compile(r"""['"]\s+['"]""")
+_SIGNS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+_HOLDS = _SIGNS | {"yes": True, "y": True, "t": True, "no": False, "n": False, "f": False}
 
 
 def check_names(names: Sequence[str] | None, *, key: str = "data.label_names") -> None:
@@ -71,7 +73,8 @@ def _as_list(label: Any, separator: str | None) -> Any:
     if separator is not None:
         return [part.strip() for part in label.split(separator)]
     text = label.strip()
-    if text.startswith("[") and text.endswith("]"):
+    # of "['a' 'b']", as NumPy prints arrays, Python makes one string
+    if text.startswith("[") and text.endswith("]") and not _BESIDE.search(text):
         for read in (json.loads, ast.literal_eval):
             try:
                 found = read(text)
@@ -90,7 +93,7 @@ def _of_vectors(lists: list[Any], names: Sequence[str] | None, key: str) -> list
     sizes = {len(row) if isinstance(row, list) else -1 for row in lists}
     if len(sizes) != 1 or min(sizes) < 2:
         return lists
-    if not all(str(v) in ("0", "1") for row in lists for v in row):
+    if not all(str(v).casefold() in _SIGNS for row in lists for v in row):
         return lists
     if all(len(set(map(str, row))) == len(row) for row in lists):
         return lists
@@ -102,7 +105,7 @@ def _of_vectors(lists: list[Any], names: Sequence[str] | None, key: str) -> list
         )
     say(f"{key}: each list holds 0 or 1 for each of {size} labels, in their order")
     shown = names or [str(place) for place in range(size)]
-    return [[shown[i] for i, v in enumerate(row) if str(v) == "1"] for row in lists]
+    return [[shown[i] for i, v in enumerate(row) if _SIGNS[str(v).casefold()]] for row in lists]
 
 
 def joined_columns(
@@ -117,7 +120,7 @@ def joined_columns(
     for name, values in columns.items():
         for place, value in enumerate(values):
             text = "" if is_nothing(value) else str(value).strip().casefold()
-            holds = _HOLDS.get(text)
+            holds = _HOLDS.get(text) if text else False
             if holds is None:
                 hint = "; -1 hides the labels of a benchmark's test split" if text == "-1" else ""
                 raise DataError(

@@ -49,13 +49,15 @@ def share_out(
     what: str = "labels",
     compare: Callable[[Any], str] = comparable,
     strata: Strata | None = None,
+    check: Callable[[Rows], object] | None = None,
 ) -> tuple[dict[str, Rows], dict[str, int]]:
     """(the splits train, validation and test, what was dropped for which reason).
 
     `read(role, dropped)` gives the rows of a source. No text stands in two splits, nor twice in
     training; a validation or test source of its own keeps its duplicates, for all its rows are
     scored. Of duplicates whose labels (called `what`) do not `compare` equal, `duplicates` says
-    which are taken. With `strata` each class has about its share of held-out rows.
+    which are taken. With `strata` each class has about its share of held-out rows. Where a split
+    stays empty, `check` may say of the rows that were to be shared out what is wrong with them.
     """
     dropped: dict[str, int] = {}
     found = unique(read("train", dropped), choice=duplicates, what=what, compare=compare)
@@ -78,6 +80,8 @@ def share_out(
                 "of data.train"
             )
         if not part.texts:
+            if check and rows.texts:
+                check(rows)
             raise DataError(
                 f"data: the {name} split is empty ({len(rows.texts)} rows of "
                 f"{written(data.train)} were to be shared out); give data.{name}, other fractions, "

@@ -10,7 +10,7 @@ from distillkit.artifacts import write_json
 from distillkit.data.column_lines import ColumnLines
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.encodings import decoded, unpacked
-from distillkit.data.labels import check_names
+from distillkit.data.labels import check_names, is_nothing, without_blanks
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import COLUMN_FILES, suffix, written
@@ -55,7 +55,10 @@ class TaggedText(Texts):
         )
         splits = self.sized(splits)
         sentences = [sentence for rows in splits.values() for sentence in rows.labels]
-        tags = [tag for _, tags in sentences for tag in tags]
+        key = f"data.tags = {self.tags}"
+        tags = without_blanks((tag for _, tags in sentences for tag in tags), key=key)
+        if any(is_nothing(tag) for tag in tags):
+            raise DataError(f"{key}: a word has an empty tag; each needs one (O stands for none)")
         space, ids = read_labels(tags, self.label_names)
         begun = 0
         for name, rows in splits.items():

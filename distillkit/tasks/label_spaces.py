@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -19,8 +20,9 @@ OWN = 0.8  # classes a row; with more of them nearly each row has a label of its
 FEW_ROWS = 10  # which tell nothing of how many classes there will be
 SHOWN = 5  # groups of near-equal names in a message
 
+_WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0+)?")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0+)?")
-_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _TRUTH = {"false": 0, "true": 1}
 _VARIANTS = {chr(code) for code in range(0xFE00, 0xFE10)}  # how a character is drawn
 _SEPARATORS = re.compile(r"[\s_\-./\\:;,'\"()\[\]{}!?]+")
@@ -48,6 +50,8 @@ def read_classes(
         )
     texts = [value if isinstance(value, str) else str(value) for value in values]
     counts = Counter(texts)
+    if not counts:
+        raise DataError(f"{key}: no row has a label; a classifier needs two classes or more")
     if len(counts) < fewest:
         raise DataError(
             f"{key}: every row has the label {brief(next(iter(counts), None), 60)!r}; a "
@@ -122,7 +126,7 @@ def check_many(counts: Mapping[str, int], rows: int, key: str) -> None:
             f"{key}: {number:,} different labels in {rows:,} rows, as {few}: nearly each row has "
             f"one of its own; {hint}"
         )
-    if real and not all(_NUMBER.fullmatch(name) for name in counts):
+    if real and not all(_WHOLE.fullmatch(name) for name in counts):
         warn(
             f"{key}: its {number:,} classes are numbers with decimals, as {few}; a real value "
             "takes task=regression loss=logit_mse"
@@ -133,7 +137,7 @@ def check_many(counts: Mapping[str, int], rows: int, key: str) -> None:
 
 def report_near_equal(counts: Mapping[str, int], key: str) -> None:
     """Warn of labels that differ by case, blanks, punctuation or encoding alone."""
-    alike: dict[str, list[str]] = {}
+    alike: dict[str | Decimal, list[str]] = {}
     for name in counts:
         alike.setdefault(folded_name(name), []).append(name)
     groups = [names for names in alike.values() if len(names) > 1]
@@ -150,10 +154,10 @@ def report_near_equal(counts: Mapping[str, int], key: str) -> None:
     )
 
 
-def folded_name(name: str) -> str:
+def folded_name(name: str) -> str | Decimal:
     """A label without what a reader passes over: case, blanks, marks, compatible characters."""
-    if _REAL.fullmatch(name):
-        return f"number {float(name):.17g}"
     text = unicodedata.normalize("NFKC", name).casefold()
+    if _REAL.fullmatch(text):
+        return Decimal(text)
     text = "".join(c for c in text if unicodedata.category(c) != "Cf" and c not in _VARIANTS)
     return _SEPARATORS.sub("", text) or text or name  # ":)" is nothing but such marks

@@ -13,7 +13,7 @@ from distillkit.tasks.label_spaces import whole_numbers
 from distillkit.tasks.loading import one_line, quiet
 from distillkit.tasks.task import Loaded, SavedModel
 from distillkit.tasks.vocabularies import check_has_words, check_reads_back, real_vocabulary
-from distillkit.wording import listed
+from distillkit.wording import brief, listed
 
 TEXTS = "AutoModelForSequenceClassification"
 
@@ -186,6 +186,12 @@ def label_order(
             raise ModelError(f"{key}: it has {outputs} outputs, but the label is one real value")
         return np.zeros(1, np.int64)
     theirs = given or [str(model.config.id2label.get(i, f"LABEL_{i}")) for i in range(outputs)]
+    twice = next((name for place, name in enumerate(theirs) if name in theirs[:place]), None)
+    if twice is not None:
+        raise ModelError(
+            f"{key}: two of its {outputs} outputs are named {brief(twice, 60)!r}; name them in "
+            "their order with teacher.labels=[…]"
+        )
     if len(theirs) == outputs == labels.outputs:
         for ours, other in _readings(list(labels.names), theirs, numeric=labels.numeric):
             places = {name: place for place, name in enumerate(other)}

@@ -270,6 +270,8 @@ def test_several_columns_are_for_several_labels(prepare: Prepare, tmp_path: Path
             [[1, 0, 1], [0, 0, 0], [0, 1, 1], [1, 1, 1]],
             [{"0", "2"}, set(), {"1", "2"}, {"0", "1", "2"}],
         ),
+        ([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]], [{"0"}, set(), {"0", "1"}]),
+        ([[True, False], [False, False], [True, True]], [{"0"}, set(), {"0", "1"}]),
         (["['a', 'b']", "[]", '["b"]', ""], [{"a", "b"}, set(), {"b"}, set()]),
         ([["a", "a", "", None], ["b"], [], []], [{"a"}, {"b"}, set(), set()]),
     ],
@@ -282,6 +284,13 @@ def test_lists_of_labels_are_read(
     path.write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in rows))
     corpus = prepare(path, MultiLabel())
     assert told(corpus) == {t: expected[i % len(values)] for i, (t, _) in enumerate(rows)}
+
+
+@pytest.mark.parametrize("value", ["['a' 'b']", "[a, b]", "['a'", "a,b"])
+def test_text_that_is_no_list_is_refused(prepare: Prepare, tmp_path: Path, value: str) -> None:
+    path = write_csv(tmp_path / "a.csv", ("text", "label"), rows_of([value, "['b']", "[]"]))
+    with pytest.raises(DataError, match="which is no list of labels"):
+        prepare(path, MultiLabel())
 
 
 def test_a_vector_takes_its_names_from_the_config(prepare: Prepare, tmp_path: Path) -> None:
@@ -312,3 +321,29 @@ def test_a_class_that_the_config_names_may_lack_training_rows(
     corpus = prepare(train, test=str(test), label_names=["a", "b", "c"])
     assert told(corpus)["new"] == "c"
     assert "c stand in no training row and are not learnt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([f"a label {i}" for i in range(60)], "nearly each row has one of its own; is this"),
+        ([f"{i / 7:.4f}" for i in range(60)], "of its own; a real value takes task=regression"),
+    ],
+)
+def test_a_column_of_labels_of_their_own_is_named_though_nothing_can_be_held_out(
+    prepare: Prepare, tmp_path: Path, labels: list[str], message: str
+) -> None:
+    path = write_csv(tmp_path / "a.csv", ("text", "label"), rows_of(labels, 1))
+    with pytest.raises(DataError, match=message):
+        prepare(path)
+
+
+@pytest.mark.parametrize("task", [Classification, MultiLabel()])
+@pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}]])
+def test_a_mapping_is_no_label(prepare: Prepare, tmp_path: Path, task: Any, value: object) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": f"t {i}", "label": value}) + "\n" for i in range(60))
+    )
+    with pytest.raises(DataError, match=r"no (single label|list of labels)|is no label"):
+        prepare(path, task)

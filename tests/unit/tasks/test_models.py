@@ -218,7 +218,6 @@ def test_names_are_matched_exactly_first(
     [
         (("POS", "neg"), LabelSpace(("Pos", "pos"))),
         (("POS", "pos", "neg"), LabelSpace(("Pos", "pos", "neg"))),
-        (("a", "a"), LabelSpace(("a", "b"))),
         (("LABEL_1", "LABEL_2"), LabelSpace(("0", "1"), numeric=True)),
         (("1", "2"), LabelSpace(("01", "02"), numeric=True)),
     ],
@@ -245,3 +244,10 @@ def test_many_names_make_a_short_message() -> None:
     with pytest.raises(ModelError) as caught:
         label_order(Outputs(*(f"LABEL_{i}" for i in range(150))), ours, key="k")
     assert len(str(caught.value)) < 800
+
+
+@pytest.mark.parametrize("given", [None, ["a", "a"]])
+def test_outputs_of_one_name_are_refused(given: list[str] | None) -> None:
+    model = Outputs("a", "a") if given is None else Outputs("LABEL_0", "LABEL_1")
+    with pytest.raises(ModelError, match=r"two of its 2 outputs are named 'a'.*teacher\.labels"):
+        label_order(model, LabelSpace(("a", "b")), key="k", given=given)
