@@ -118,7 +118,7 @@ def test_pkd_of_3_layers_has_the_settings_that_its_table_has_for_sst_2() -> None
 
 
 def test_pkd_of_6_layers_has_the_settings_that_its_table_has_for_sst_2() -> None:
-    """pkd_6layer_mean.csv: kd.cls.True_SST-2_nlayer.6_lr.5e-05_T.10.0_alpha.0.5_beta.100.0_bs.32."""
+    """pkd_6layer_mean.csv, kd.cls.True_SST-2_nlayer.6_lr.5e-05_T.10.0_alpha.0.5_beta.100.0_bs.32"""
     cfg = overrides.check(["recipe=pkd-6"]).cfg
     assert dict(cfg.loss.weights) == {"hard": 0.5, "kl": 0.5, "patience": 100 / 5}
     assert cfg.loss.terms.kl.temperature == 10.0 and cfg.loss.terms.patience.normalise
