@@ -311,7 +311,7 @@ def _chosen(data: TextData, spec: Spec, known: set[str], cache: Path) -> Transfe
         texts=["data.transfer_text"],
         where=data.transfer_where,
         form=data.form,
-        unit="line",
+        unit="row",
         where_key="data.transfer_where",
     )
     table = keep_rows(table, data.transfer_where, key="data.transfer_where", spec=spec)

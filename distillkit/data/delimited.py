@@ -1,7 +1,7 @@
 """Tables in text files: a row a line, fields set apart by one character."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from distillkit.data import quotation
 from distillkit.data.dialects import Dialect, settle
@@ -34,9 +34,12 @@ def read_delimited(
     """
     try:
         dialect = settle(text, wanted, form, suffix=suffix, at=at, spec=spec)
-        rows = list(dialect.rows())
+        every = list(dialect.rows())
     except Malformed as error:
         raise DataError(f"{at}: cannot be read: {error}") from error
+    rows = every[dialect.has_header :]
+    if _is_numbered(rows, len(dialect.names)):
+        dialect = replace(dialect, names=["", *dialect.names])
     _check_widths(rows, dialect, form, at)
     places = _places(dialect.names, wanted, at)
     columns: dict[int, list[str]] = {
@@ -48,8 +51,16 @@ def read_delimited(
         quotation.check_swallowed(dialect.text, dialect.separator, spans, columns, at=at)
     values = {name: [f or None for f in columns[place]] for name, place in places.items()}
     found = Fields(dialect.names, values, len(rows))
-    found.notes = _notes(rows, dialect, form, suffix) + _marks_left(values, dialect, form)
+    found.notes = _notes(every, dialect, form, suffix) + _marks_left(values, dialect, form)
     return found
+
+
+def _is_numbered(rows: Sequence[Row], width: int) -> bool:
+    """Whether the rows begin with their numbers, for which the header has no name (R's tables)."""
+    return bool(rows) and all(
+        len(row.fields) == width + 1 and row.fields[0].strip() == str(number)
+        for number, row in enumerate(rows, start=1)
+    )
 
 
 def _places(names: Sequence[str], wanted: Mapping[str, str], at: str) -> dict[str, int]:
@@ -72,10 +83,8 @@ def _check_widths(rows: Sequence[Row], dialect: Dialect, form: TextFormat, at: s
     if marked and not dialect.quote:
         advice = "; if its fields stand in quotation marks, set data.quoting=double"
     elif marked or form.separator is not None or width > 1:
-        advice = (
-            "; a field that holds the separator stands in quotation marks, or name every column "
-            "with data.columns=[…]"
-        )
+        marks = "a field that holds the separator stands in quotation marks, or "
+        advice = f"; {marks if dialect.quote else ''}name every column with data.columns=[…]"
     else:
         advice = "; if no such character sets fields apart, set data.separator to one that does"
     raise DataError(
@@ -84,14 +93,17 @@ def _check_widths(rows: Sequence[Row], dialect: Dialect, form: TextFormat, at: s
     )
 
 
-def _notes(rows: Sequence[Row], dialect: Dialect, form: TextFormat, suffix: str) -> list[str]:
+def _notes(every: Sequence[Row], dialect: Dialect, form: TextFormat, suffix: str) -> list[str]:
     """What was found that the config does not say."""
     notes = []
+    rows = every[dialect.has_header :]
     if form.separator is None and dialect.separator != USUAL.get(suffix):
         notes.append(f"{_name(dialect.separator)} between fields")
-        if dialect.separator == "\t" and form.quoting is None and '"' in dialect.text:
-            marks = "fields in quotation marks" if dialect.quote else "quotation marks are letters"
-            notes.append(marks)
+    if dialect.separator == "\t" and form.quoting is None and '"' in dialect.text:
+        if dialect.quote:
+            notes.append("fields in quotation marks")
+        elif suffix != ".tsv":
+            notes.append("quotation marks that are letters")
     if form.columns is not None and form.header is None:
         first = listed((rows[0].fields if rows else []), most=3)
         notes.append(
@@ -103,7 +115,7 @@ def _notes(rows: Sequence[Row], dialect: Dialect, form: TextFormat, suffix: str)
     if short:
         notes.append(f"{len(short):,} rows lack fields at their end (first line {short[0].begin})")
     lines = dialect.text.rstrip("\r\n").count("\n") + 1
-    blank = lines - dialect.has_header - sum(row.end - row.begin + 1 for row in rows)
+    blank = lines - sum(row.end - row.begin + 1 for row in every)
     if blank > 0:
         notes.append(f"{blank:,} blank lines")
     longest = max(rows, key=lambda row: row.end - row.begin, default=None)

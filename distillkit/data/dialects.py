@@ -32,8 +32,8 @@ class Dialect:
     has_header: bool
 
     def rows(self) -> Iterator[Row]:
-        """The rows below the header; raises `Malformed`."""
-        return islice(split_rows(self.text, self.separator, self.quote), self.has_header, None)
+        """All rows, the header's too; raises `Malformed`."""
+        return split_rows(self.text, self.separator, self.quote)
 
 
 def settle(
@@ -63,7 +63,7 @@ def settle(
         names = list(form.columns)
         check_columns(names, wanted, spec="data.columns")
         separator = _by_count(text, choices, form, at)
-        has_header = _has_header(first_row(text, separator, form), form, at)
+        has_header = _has_header(_sample(text, separator, form, 2), form, at)
     return Dialect(text, separator, _quote(text, separator, form, suffix, names), names, has_header)
 
 
@@ -125,10 +125,16 @@ def _widest(text: str, separator: str, form: TextFormat) -> int:
     return max((len(row.fields) for row in _sample(text, separator, form, None)), default=0)
 
 
-def _has_header(first: list[str], form: TextFormat, at: str) -> bool:
-    """Whether the first row is a header, where `data.columns` gives the names."""
+def _has_header(rows: list[Row], form: TextFormat, at: str) -> bool:
+    """Whether the first row is a header, where `data.columns` gives the names.
+
+    It may lack the name of the first column, if the next row has all of them (R's row names).
+    """
     assert form.columns is not None
-    if form.header is True and len(first) != len(form.columns):
+    widths = [len(row.fields) for row in rows]
+    first = [name.strip() for name in rows[0].fields] if rows else []
+    count = len(form.columns)
+    if form.header is True and len(first) != count and widths[1:] != [count]:
         raise DataError(
             f"{at}: data.columns gives {len(form.columns)} names, and the header has {len(first)}"
         )
@@ -141,7 +147,7 @@ def _quote(text: str, separator: str, form: TextFormat, suffix: str, names: list
         return MARKS[form.quoting]
     if separator != "\t":
         return '"'
-    if suffix == ".tsv" or '"' not in text:
+    if '"' not in text or (suffix == ".tsv" and not _is_wrapped(text)):
         return ""
     plain = [len(row.fields) for row in split_rows(text, separator, "")]
     try:
@@ -151,6 +157,12 @@ def _quote(text: str, separator: str, form: TextFormat, suffix: str, names: list
     fits = all(len(row.fields) == len(names) for row in quoted)
     several_lines = any(row.end > row.begin for row in quoted)
     return '"' if fits and not (several_lines and {*plain} == {len(names)}) else ""
+
+
+def _is_wrapped(text: str) -> bool:
+    """Whether each field of the first row stands in quotation marks, as R writes a header."""
+    row = next(split_rows(text, "\t", ""), None)
+    return row is not None and all(re.fullmatch(r'"[^"]+"', name) for name in row.fields)
 
 
 def _hint(text: str, separator: str, wanted: Mapping[str, str], form: TextFormat) -> str:

@@ -1,10 +1,10 @@
 """Rows of JSON files: an object a line, or one array of objects."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from distillkit.data.written import parse_json
+from distillkit.data.written import WrittenFloat, parse_json
 from distillkit.errors import DataError
 
 
@@ -35,9 +35,56 @@ def _lines(text: str, at: str) -> Iterator[dict[str, Any]]:
         try:
             row = parse_json(line)
         except json.JSONDecodeError as error:
-            raise DataError(
-                f"{at}: cannot be read (line {number}, column {error.colno}: {error.msg})"
-            ) from error
+            found = _objects(text) if number == 1 or not line.strip(" {[\r") else None
+            if found is None:
+                raise DataError(
+                    f"{at}: cannot be read (line {number}, column {error.colno}: {error.msg})"
+                ) from error
+            yield from found
+            return
         if not isinstance(row, dict):
             raise DataError(f"{at}: cannot be read (line {number} is no object of named values)")
         yield row
+
+
+def _objects(text: str) -> list[dict[str, Any]] | None:
+    """The objects of a text in which each takes several lines; None where it is another text."""
+    decoder = json.JSONDecoder(parse_float=WrittenFloat)
+    found: list[dict[str, Any]] = []
+    at = 0
+    while rest := text[at:].lstrip():
+        at = len(text) - len(rest)
+        try:
+            row, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError:
+            return None
+        if not isinstance(row, dict):
+            return None
+        found.append(row)
+    return found
+
+
+def unnested(rows: Iterable[dict[str, Any]], wanted: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rows; of a file that is one object, those inside it.
+
+    It may hold them as its one list of objects ({"data": […]}), or column by column as pandas
+    writes them ({"text": {"0": …, "1": …}}).
+    """
+    every = iter(rows)
+    first, second = next(every, None), next(every, None)
+    if first is None or second is not None:
+        yield from (row for row in (first, second) if row is not None)
+        yield from every
+        return
+    lists = [v for v in first.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+    columns = [first.get(name) for name in wanted]
+    if not {*wanted} <= {*first} and len(lists) == 1 and all(isinstance(v, dict) for v in lists[0]):
+        yield from lists[0]
+    elif (
+        all(isinstance(column, dict) and column for column in columns)
+        and len({tuple(column) for column in columns if column}) == 1
+    ):
+        for row in columns[0] or ():
+            yield {name: column[row] for name, column in first.items() if isinstance(column, dict)}
+    else:
+        yield first

@@ -7,13 +7,13 @@ from typing import Literal
 from distillkit.data.dialects import OTHERS, first_row
 from distillkit.data.text_format import TextFormat
 
-Unit = Literal["paragraph", "file", "line"]
+Unit = Literal["paragraph", "file", "line", "row"]  # row: a line, or a table's row
 
 
 def texts_of(text: str, unit: Unit) -> list[str]:
     """The texts of a file, none of them empty. Lines end at \\n, or \\r\\n."""
     plain = text.replace("\r\n", "\n")
-    if unit == "line":
+    if unit in ("line", "row"):
         parts = plain.split("\n")
     elif unit == "paragraph":
         parts = re.split(r"\n(?:[ \t]*\n)+", plain)
@@ -22,8 +22,10 @@ def texts_of(text: str, unit: Unit) -> list[str]:
     return [stripped for part in parts if (stripped := part.strip("\n").rstrip()) and part.strip()]
 
 
-def has_column(text: str, wanted: Mapping[str, str], form: TextFormat) -> bool:
-    """Whether a text is a table after all: its first line names the column, or settings say so."""
+def is_table(text: str, unit: Unit, wanted: Mapping[str, str], form: TextFormat) -> bool:
+    """Whether a text of rows is a table: its first line names the column, or settings say so."""
+    if unit != "row":
+        return False
     names = {*wanted.values()}
     firsts = [first_row(text, separator, form) for separator in form.separator or OTHERS]
     if form.separator and form.columns:

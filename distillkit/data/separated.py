@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 csv.field_size_limit(2**31 - 1)  # a field may be a book
 LETTERS = "; if quotation marks are letters in this file, set data.quoting=none"
@@ -13,8 +13,7 @@ class Malformed(Exception):
     """A row that cannot be taken apart: its line, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The fields of a row, and the first and last line (from 1) that it stands in."""
 
     fields: list[str]

@@ -10,9 +10,9 @@ import numpy as np
 from distillkit.data import split_folders, wheels
 from distillkit.data.delimited import read_delimited
 from distillkit.data.encodings import decoded, unpacked
-from distillkit.data.json_rows import json_rows
+from distillkit.data.json_rows import json_rows, unnested
 from distillkit.data.messages import check_columns
-from distillkit.data.plain_text import Unit, has_column, texts_of
+from distillkit.data.plain_text import Unit, is_table, texts_of
 from distillkit.data.sources import (
     KINDS,
     PACKED,
@@ -221,11 +221,13 @@ def named(labels: Sequence[Any], names: Sequence[str], key: str, spec: str) -> l
 
 def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
     at = f"{request.key} = {spec}"
-    kind = KINDS.get(suffix(path))
+    told = request.form.separator or request.form.columns
+    kind = KINDS.get(suffix(path), "text" if told else None)
     if kind is None:
         endings = ", ".join(KINDS)
         raise DataError(
-            f"{at}: not one of {endings} (packed: {', '.join(PACKED)}), nor a folder; rename it"
+            f"{at}: not one of {endings} (packed: {', '.join(PACKED)}), nor a folder; rename it, "
+            "or set data.separator if it is a table of text"
         )
     if not path.stat().st_size:
         raise DataError(f"{at}: the file is empty")
@@ -243,10 +245,12 @@ def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
     elif (
         request.unit
         and suffix(path) == ".txt"
-        and not has_column(text, request.wanted, request.form)
+        and not is_table(text, request.unit, request.wanted, request.form)
     ):
         texts = texts_of(text, request.unit)
-        table = Table(("text",), dict.fromkeys(request.wanted.values(), texts), len(texts))
+        name = next(iter(request.textual))
+        check_columns((name,), request.wanted, spec=spec)
+        table = Table((name,), {name: texts}, len(texts))
     else:
         fields = read_delimited(
             text, request.wanted, request.form, suffix=suffix(path), at=at, spec=spec
@@ -266,7 +270,7 @@ def _of_json(text: str, request: _Request, *, at: str, spec: str) -> Table:
     names: dict[str, None] = {}
     values: dict[str, list[Any]] = {name: [] for name in request.wanted.values()}
     count = 0
-    for row in json_rows(text, at=at):
+    for row in unnested(json_rows(text, at=at), request.wanted.values()):
         count += 1
         names |= dict.fromkeys(row)
         for name, column in values.items():

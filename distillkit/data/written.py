@@ -1,10 +1,13 @@
 """Values as the text that stands in the file: 01 is not 1, and 1.10 is not 1.1."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class WrittenFloat(float):
@@ -20,8 +23,24 @@ class WrittenFloat(float):
 
 
 def parse_json(text: str) -> Any:
-    """A JSON value whose real numbers remember how they are written."""
-    return json.loads(text, parse_float=WrittenFloat)
+    """A JSON value whose real numbers remember how they are written.
+
+    Half a character (a lone surrogate, as of an emoji cut in two) becomes U+FFFD: no encoding has
+    it.
+    """
+    value = json.loads(text, parse_float=WrittenFloat)
+    return whole_characters(value) if _HALF.search(text) else value
+
+
+def whole_characters(value: Any) -> Any:
+    """A JSON value without lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [whole_characters(item) for item in value]
+    if isinstance(value, dict):
+        return {whole_characters(k): whole_characters(v) for k, v in value.items()}
+    return value
 
 
 def json_text(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Tagged words from column files and tables, or refused in one line with the way out."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,61 @@ def test_a_column_file_that_is_none_is_refused(
 def test_rows_of_a_column_file_cannot_be_chosen(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.where: .* is a column file, of which all is read"):
         prepared(tmp_path, TaggedText(train=str(column_file(tmp_path)), where={"x": 1}, **SHARES))
+
+
+def words_of(tmp_path: Path, content: str | bytes, **settings: Any) -> dict[str, list[str]]:
+    """The sentences of a column file, each with its tags; 20 more are added for the splits."""
+    more = "".join(f"w{i} O\nAnn B-PER\n\n" for i in range(20))
+    if b"\t" in (content if isinstance(content, bytes) else content.encode()):
+        more = more.replace(" ", "\t")
+    data = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "a.conll").write_bytes(data.rstrip(b"\n") + b"\n\n" + more.encode())
+    found = every(prepared(tmp_path, TaggedText(train=str(tmp_path / "a.conll"), **SHARES)))
+    return {text: tags for text, tags in found.items() if not re.fullmatch(r"w\d+ Ann", text)}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("\ufeffHe O\nAnn B-PER\n", {"He Ann": ["O", "B-PER"]}),
+        ("He O\r\nAnn B-PER\r\n\r\nShe O\r\n", {"He Ann": ["O", "B-PER"], "She": ["O"]}),
+        ("New\xa0York B-PER\n", {"New\xa0York": ["B-PER"]}),
+        ("a\x85b O\nc\u2028d O\n", {"a\x85b c\u2028d": ["O", "O"]}),
+        ("New York\tB-PER\nis\tO\n", {"New York is": ["B-PER", "O"]}),
+        ("# sent_id = 1\nHe O\n", {"He": ["O"]}),
+        ("# newdoc\nHe O\n", {"He": ["O"]}),
+        ("# O\n#tag B-PER\n", {"# #tag": ["O", "B-PER"]}),
+        ("# text = He\tis\nHe\tO\n", {"He": ["O"]}),
+        ("-DOCSTART- O\nHe O\n-DOCSTART- O\nShe O\n", {"He": ["O"], "She": ["O"]}),
+        ("He O\n \t\nShe O\n", {"He": ["O"], "She": ["O"]}),
+        ("He  \t O \nAnn   B-PER\n", {"He Ann": ["O", "B-PER"]}),
+    ],
+)
+def test_column_files_are_split_at_tabs_or_blanks_and_lines_alone(
+    tmp_path: Path, content: str, expected: dict[str, list[str]]
+) -> None:
+    assert words_of(tmp_path, content) == expected
+
+
+def test_comment_lines_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words_of(tmp_path, "# one\n# two\nHe O\n")
+    assert "a.conll: 2 comment lines left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("He O\nNew York B-PER\n", "line 2 has 3 columns, and 2 are needed"),
+        ("He\tO\n\tO\n", "line 2 has no word or no tag"),
+        (b"caf\xe9 O\n" + "Привет O\n".encode("cp1251"), "set data.encoding"),
+    ],
+)
+def test_a_line_of_another_form_is_named(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        words_of(tmp_path, content)
+
+
+def test_a_null_among_the_words_is_refused(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, [{"tokens": ["a", None], "tags": ["O", "O"]}])
+    with pytest.raises(DataError, match=r"row 1 of .* holds a null"):
+        prepared(tmp_path, TaggedText(train=path, **SHARES))
