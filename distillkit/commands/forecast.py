@@ -22,6 +22,7 @@ from distillkit.stages.hardware import PROBE_SECONDS, Machine, main_memory
 from distillkit.stages.learning import VALIDATION_TOKENS
 from distillkit.stages.outlook import Outlook, Store, Text, described
 from distillkit.stages.planning import Job, Work
+from distillkit.stages.probe import share_read, takes_probe
 from distillkit.stages.targets import more_room
 from distillkit.stages.teacher import fit_settings
 from distillkit.students import FromTeacher
@@ -223,6 +224,9 @@ class Forecast:
         checked = self._validation(training).times(planning.evaluations(steps, settings.eval_every))
         share = steps / training.plan.steps_per_epoch
         flops = planning.TRAINING * planning.forward_flops(shape, epoch.times(share))
+        if name == "teacher" and self.road.teacher.head == "probe" and takes_probe(self.road.task):
+            read = share_read(training.table, self._width)
+            flops += planning.forward_flops(shape, epoch.times(read))
         return replace(
             job,
             shape=shape,

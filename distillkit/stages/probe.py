@@ -142,12 +142,20 @@ def _set(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
             layer.bias.copy_(bias)
 
 
+def share_read(examples: TokenTable, outputs: int) -> float:
+    """The share of the examples that a probe reads."""
+    return min(1.0, _most(examples, outputs) / max(1, int(examples.positions.sum())))
+
+
+def _most(examples: TokenTable, outputs: int) -> int:
+    most = max(TEXTS, A_CLASS * outputs)
+    return most if examples.counted is None else max(most, WORDS)
+
+
 def _chosen(examples: TokenTable, outputs: int, seed: int) -> np.ndarray:
     """The examples that are read, in order; of many, as many as their positions need."""
     order = np.random.default_rng(seed).permutation(len(examples))
-    most = max(TEXTS, A_CLASS * outputs)
-    if examples.counted is not None:
-        most = max(most, WORDS)
+    most = _most(examples, outputs)
     enough = int(np.searchsorted(np.cumsum(examples.positions[order]), most)) + 1
     return np.sort(order[:enough])
 

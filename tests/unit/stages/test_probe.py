@@ -229,6 +229,7 @@ def test_of_many_texts_as_many_are_read_as_the_classes_need() -> None:
     object.__setattr__(small, "labels", np.zeros(40_000, np.int64))
     assert len(probe._chosen(small, 3, seed=0)) == probe.TEXTS
     assert len(probe._chosen(small, 77, seed=0)) == 77 * probe.A_CLASS
+    assert probe.share_read(small, 77) == 77 * probe.A_CLASS / 40_000
     assert np.array_equal(probe._chosen(small, 77, seed=1), probe._chosen(small, 77, seed=1))
     assert not np.array_equal(probe._chosen(small, 77, seed=1), probe._chosen(small, 77, seed=0))
 
