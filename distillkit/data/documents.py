@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distillkit.artifacts import write_json
-from distillkit.data.plain_text import Unit
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import written
@@ -32,11 +31,6 @@ class Documents(Texts):
 
     kind = "documents"
     rows = "documents"
-
-    @property
-    def unit(self) -> Unit | None:
-        """What a document of a .txt file is."""
-        return self.document
 
     def settings(self) -> dict[str, str | None]:
         """The columns that are read, by their settings."""
@@ -75,7 +69,7 @@ def _rows(data: Documents, cache: Path, role: str, dropped: dict[str, int]) -> R
         texts=[*columns],
         where=where,
         form=data.form,
-        unit=data.unit,
+        unit=data.document,
     )
     table = keep_rows(table, where, key="data.where", spec=spec)
     read = [data.read(row) for row in table.records([c for c in columns.values() if c])]

@@ -93,7 +93,7 @@ def expand(spec: Spec, *, key: str) -> list[str]:
 
 
 def _matches(item: str) -> list[str]:
-    path = _expanded(item)
+    path = expanded(item)
     is_pattern = _PATTERN.search(item) and not item.startswith("pypi://")
     if not is_pattern or _HUB.fullmatch(item) or path.exists():
         return []
@@ -127,22 +127,23 @@ def parse(spec: str, *, key: str) -> Source:
         if inside.is_absolute() or ".." in inside.parts:
             raise DataError(f"{key} = {spec}: {inside} leads out of the wheel; refused")
         return WheelSource(match["name"], match["version"], match["path"], match["sha256"].lower())
-    path = _expanded(spec)
+    path = expanded(spec)
     if spec and path.exists():
         return LocalSource(path.absolute())
     base, marked, split = spec.rpartition("#split=")
-    if marked and base and _expanded(base).is_dir():
-        return LocalSource(_expanded(base).absolute(), split)
+    if marked and base and expanded(base).is_dir():
+        return LocalSource(expanded(base).absolute(), split)
     match = _HUB.fullmatch(spec)
     if suffix(path) in KINDS or spec.startswith((".", "/", "~")) or not match:
         pattern = ", and none that matches it" if _PATTERN.search(spec) else ""
-        several = [_expanded(part).exists() for part in spec.split(",")]
+        several = [expanded(part).exists() for part in spec.split(",")]
         listed_as = f"; several files are a list: {key}=[{spec}]" if all(several) and spec else ""
         raise DataError(f"{key} = {spec}: no such file or folder{pattern}{listed_as}")
     return HubSource(match["repo"], match["config"], match["revision"], match["split"])
 
 
-def _expanded(spec: str) -> Path:
+def expanded(spec: str) -> Path:
+    """The path that a source spells, with the home folder for ~."""
     try:
         return Path(spec).expanduser()
     except RuntimeError:  # ~somebody who is not known here

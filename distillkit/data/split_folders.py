@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from distillkit.data.sources import COLUMN_FILES, KINDS, suffix
+from distillkit.data.sources import COLUMN_FILES, KINDS, expanded, suffix
 from distillkit.errors import DataError
 from distillkit.wording import listed
 
@@ -59,7 +59,7 @@ def splits(folder: Path) -> dict[str, list[Path]]:
 
 def own_split(spec: str, split: str) -> str | None:
     """The source itself, where it is a folder here that has files of this split, too."""
-    folder = Path(spec).expanduser() if not spec.startswith("~") else Path(spec)
+    folder = expanded(spec)
     if not folder.is_dir():
         return None
     if is_saved(folder):

@@ -2,13 +2,14 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from distillkit.data.messages import check_columns
 from distillkit.data.text_format import TextFormat
 from distillkit.errors import DataError
-from distillkit.wording import listed
+from distillkit.wording import brief, listed
 
 
 def read_workbook(
@@ -55,8 +56,21 @@ def _sheets(data: bytes, at: str) -> dict[str, list[tuple[Any, ...]]]:
             sheet.title: [row for row in sheet.iter_rows(values_only=True) if any_cell(row)]
             for sheet in book.worksheets
         }
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise DataError(f"{at}: cannot be read as a workbook ({error})") from error
+    except (
+        InvalidFileException,
+        zipfile.BadZipFile,
+        zlib.error,
+        SyntaxError,  # of its XML
+        AttributeError,
+        EOFError,
+        IndexError,
+        KeyError,
+        NotImplementedError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:  # openpyxl leaves what it meets in a damaged file as it is
+        raise DataError(f"{at}: cannot be read as a workbook ({brief(error)})") from error
 
 
 def any_cell(row: tuple[Any, ...]) -> bool:

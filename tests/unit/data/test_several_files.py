@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from distillkit.data import Conversations, Corpus, Documents, Questions, TaggedText, TextData
+from distillkit.data.conversations import prepare_conversations
 from distillkit.data.corpus import prepare_labelled, prepare_transfer
 from distillkit.data.documents import prepare_documents
 from distillkit.data.sources import identity
@@ -137,7 +138,7 @@ def test_what_save_to_disk_wrote_is_read(tmp_path: Path, read: Read) -> None:
 # plain text
 
 
-def documents(tmp_path: Path, data: Documents | Conversations) -> list[str]:
+def documents(tmp_path: Path, data: Documents) -> list[str]:
     out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
     prepare_documents(data, cache=tmp_path / "cache", out=out)
     corpus = Corpus.open(out, None)
@@ -253,10 +254,11 @@ def test_every_kind_of_data_takes_several_files(
         (tmp_path / f"tags-{part}.conll").write_text(words)
     pattern = str(tmp_path / "chat-*.jsonl")
     chats_of = Conversations(train=pattern, prompt="p", response="r", template="{prompt}", **shares)
-    assert len(documents(tmp_path, chats_of)) == 40
+    cache = tmp_path / "cache"
+    chats_made = prepare_conversations(chats_of, None, cache=cache, out=tmp_path / "chats")
+    assert sum(chats_made["counts"].values()) == 40
     questions = Questions(train=str(tmp_path / "qa-*.jsonl"), **shares)
     tags = TaggedText(train=str(tmp_path / "tags-*.conll"), **shares)
-    cache = tmp_path / "cache"
     of_questions = QuestionAnswering().read_labels
     asked_of = questions.prepare(of_questions, cache=cache, out=tmp_path / "qa")
     tagged_of = tags.prepare(TokenClassification().read_labels, cache=cache, out=tmp_path / "tags")
