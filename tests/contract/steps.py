@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def step(
         seed=0,
         batch_key="",
     )
-    objective = Distillation(recipe, model, None, CPU)
+    objective = Distillation(recipe, model, SimpleNamespace(padding_side="right"), CPU)
     accelerator = accelerator_for(objective, cpu=True)
     trained = accelerator.prepare(Learner(model, objective))
     plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
