@@ -225,14 +225,14 @@ def _other_columns(results: Mapping[str, Any]) -> list[str]:
         falls = column in FALLING
         scale, unit, digits = (1, "", 4) if falls else (100, " points", 2)
         low, high = (f"{scale * gain[end]:+.{digits}f}" for end in ("low", "high"))
-        shown = f"{scale * gain['difference']:+.{digits}f}{unit} of {COLUMNS[column][0]}"
-        told["better" if (gain["low"] > 0) != falls else "worse"].append(f"{shown} [{low}, {high}]")
-    parts = [f"{word} by {', '.join(found)}" for word, found in told.items() if found]
-    return (
-        [f"Beyond its {COLUMNS[results['headline']][0]} the student is {'; '.join(parts)}."]
-        if (parts)
-        else []
-    )
+        shown = f"{scale * gain['difference']:+.{digits}f}{unit} [{low}, {high}]"
+        word = "better" if (gain["low"] > 0) != falls else "worse"
+        told[word].append(f"{COLUMNS[column][0]} ({shown})")
+    parts = [f"{word} in {', '.join(found)}" for word, found in told.items() if found]
+    if not parts:
+        return []
+    headline = COLUMNS[results["headline"]][0]
+    return [f"Beyond {headline} the student is, against its control, {'; '.join(parts)}."]
 
 
 def _level(results: Mapping[str, Any]) -> str:

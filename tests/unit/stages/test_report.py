@@ -107,6 +107,34 @@ def test_a_difference_is_judged_by_its_interval(low: float, high: float, verdict
     assert f": {verdict} the choice of test examples explains." in said
 
 
+def interval(low: float, high: float) -> dict[str, float]:
+    return {"difference": (low + high) / 2, "low": low, "high": high}
+
+
+def test_every_column_that_differs_by_more_than_chance_is_told() -> None:
+    columns = {
+        "accuracy": interval(-0.01, 0.01),
+        "macro_f1": interval(-0.15, -0.09),
+        "nll": interval(-0.3, -0.1),
+        "ece": interval(-0.01, 0.02),
+    }
+    gain, others = sentences(
+        results(student_minus_control=columns["accuracy"], columns_minus_control=columns)
+    )
+    assert "+0.00 points of accuracy" in gain
+    assert others == (
+        "Beyond accuracy the student is, against its control, worse in macro-F1 (-12.00 points "
+        "[-15.00, -9.00]); better in NLL (-0.2000 [-0.3000, -0.1000])."
+    )
+
+
+def test_of_an_error_more_is_worse() -> None:
+    columns = {"accuracy": interval(0.01, 0.03), "ece": interval(0.1, 0.2)}
+    (others,) = sentences(results(columns_minus_control=columns))
+    assert "worse in ECE (+0.1500 [+0.1000, +0.2000])" in others
+    assert "better" not in others
+
+
 def test_the_model_card_has_the_metadata_that_the_hub_reads() -> None:
     card = model_card(results(), name="my-student", recipe="mine")
     _, head, text = card.split("---\n", 2)
