@@ -27,10 +27,10 @@ def train(cfg: DictConfig) -> float:
     for phase in line:
         check_tokenizers(phase)
         check_inside(phase)
+    opening.show(line, str(cfg.run_name))
     for phase in line:
         check_teacher(phase, road)
 
-    opening.show(line, str(cfg.run_name))
     for phase in line:
         student = phase.trained(phase.student_role)
     control = road.trained(road.control_role) if road.control_role else None

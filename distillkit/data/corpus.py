@@ -46,8 +46,10 @@ class TextData(Texts):
     several labels of a text where they are one string. Of texts that stand in `train` again with
     another label, `duplicates` says which label counts. With `stratify` each class has about its
     share of the rows that are held out of `train`. `transfer` is unlabelled text; `transfer_unit:
-    sentence` cuts it into sentences. `transfer_spans` adds so many stretches of each training text,
-    of `transfer_span_words` words; they need no `transfer`.
+    sentence` cuts it into sentences. Of more than `transfer_size` texts `transfer_choice` takes
+    those that the hash of their text ranks first, or those most like the training texts.
+    `transfer_spans` adds so many stretches of each training text, of `transfer_span_words` words;
+    they need no `transfer`.
     """
 
     text: str
@@ -68,6 +70,7 @@ class TextData(Texts):
     transfer_words: list[int] | None = None
     transfer_lowercase: bool = False
     transfer_size: NonNegativeInt | None = 40_000
+    transfer_choice: Literal["hash", "like"] = "hash"
     transfer_spans: NonNegativeInt = 0
     transfer_spans_size: PositiveInt | None = None
     transfer_span_words: list[int] = field(default_factory=lambda: [3, 14])
@@ -269,7 +272,10 @@ def prepare_transfer(
     known = {normalise(t) for name in LABELLED for t in labelled.split(name).texts}
     texts, dropped = [], {}
     if data.transfer and data.transfer_size != 0:
-        chosen = _chosen(data, data.transfer, known, cache)
+        like = None
+        if data.transfer_choice == "like":
+            like = [normalise(text) for text in labelled.split("train").texts]
+        chosen = _chosen(data, data.transfer, known, like, cache)
         texts, dropped = chosen.texts, chosen.dropped
         say(f"data: {len(texts):,} transfer texts")
         say_dropped("transfer texts", dropped)
@@ -298,7 +304,9 @@ def prepare_transfer(
     return {"counts": {"transfer": len(texts)}, "dropped": dropped}
 
 
-def _chosen(data: TextData, spec: Spec, known: set[str], cache: Path) -> TransferSet:
+def _chosen(
+    data: TextData, spec: Spec, known: set[str], like: list[str] | None, cache: Path
+) -> TransferSet:
     """The unlabelled text of `data.transfer` that is to be used."""
     low, high = data.transfer_words or (1, 10**9)
     column = data.transfer_text or data.text
@@ -323,6 +331,7 @@ def _chosen(data: TextData, spec: Spec, known: set[str], cache: Path) -> Transfe
             words=(low, high),
             by_sentence=data.transfer_unit == "sentence",
             lowercase=data.transfer_lowercase,
+            like=like,
         )
     if not chosen.texts:
         raise DataError(f"data.transfer = {written(spec)}: no text in it was left to use")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from distillkit.data.likeness import likeness
 from distillkit.data.splits import normalise, unit_hash
 
 _BREAK = re.compile(r"<br\s*/?>|\n+", re.IGNORECASE)
@@ -36,11 +37,13 @@ def choose(
     words: tuple[int, int],
     by_sentence: bool,
     lowercase: bool,
+    like: Iterable[str] | None = None,
 ) -> TransferSet:
     """Pick `size` texts of `words` words that are neither `known` (normalised) nor said before.
 
-    They are picked by the hash of their text: a smaller set is always a part of a larger one, and
-    the order of the source plays no part.
+    They are picked by the hash of their text or, with `like` (normalised texts), those first that
+    are most like these: a smaller set is always a part of a larger one, and the order of the source
+    plays no part.
     """
     dropped = {"length": 0, "duplicate": 0, "labelled": 0}
     ranked: dict[str, tuple[float, str]] = {}
@@ -59,11 +62,23 @@ def choose(
                     dropped["duplicate"] += 1
                     shown = min(shown, ranked[folded][1])  # whichever came first in the source
                 ranked[folded] = (unit_hash(folded), shown)
+    if like is not None and size is not None and len(ranked) > size:
+        ranked = _most_like_first(like, ranked)
     chosen = [text for _, text in sorted(ranked.values())]
     if size is not None and len(chosen) > size:
         dropped["beyond transfer_size"] = len(chosen) - size
         chosen = chosen[:size]
     return TransferSet(chosen, {reason: n for reason, n in dropped.items() if n})
+
+
+def _most_like_first(
+    like: Iterable[str], ranked: dict[str, tuple[float, str]]
+) -> dict[str, tuple[float, str]]:
+    """The texts by their folded forms, ranked by likeness; equals stay in the order of hashes."""
+    by_hash = sorted(ranked, key=lambda folded: ranked[folded])
+    values = likeness(like, by_hash)
+    places = sorted(range(len(by_hash)), key=lambda place: -values[place])
+    return {by_hash[i]: (float(n), ranked[by_hash[i]][1]) for n, i in enumerate(places)}
 
 
 def spans(

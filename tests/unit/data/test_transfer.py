@@ -1,10 +1,12 @@
 """The transfer set: nested, without duplicates, without any labelled text."""
 
+import math
 import random
 from typing import Any
 
 import pytest
 
+from distillkit.data.likeness import likeness
 from distillkit.data.splits import normalise
 from distillkit.data.transfer import TransferSet, choose, sentences, smallest, spans
 from tests.tiny import labelled
@@ -168,3 +170,31 @@ def test_of_many_texts_a_smaller_choice_is_a_part_of_a_larger_one_in_their_order
     assert more == [text for text in texts if text in set(more)]
     assert set(smallest(texts[::-1], 10)) == set(few)
     assert smallest(texts, None) == smallest(texts, 40) == smallest(texts, 99) == texts
+
+
+# those most like the training texts
+
+
+def test_likeness_by_hand() -> None:
+    texts = ["good film", "good plot"]  # "good" in two of them, the others in one
+    pool = ["good film", "bad film", "good good day"]
+    # 4 words of texts, 6 of the pool, each once a text; good: log((2 + 1) / (2 + 1)) + log(6 / 4)
+    weight = math.log(6 / 4)
+    expected = [(weight - 1) / 2, -1.0, (2 * weight - 1) / 3]
+    assert likeness(texts, pool) == pytest.approx(expected)
+
+
+def test_texts_like_the_training_texts_come_first_and_a_smaller_set_begins_a_larger() -> None:
+    like = [f"a fine film of {word}" for word in ("love", "war", "love and war")]
+    pool = [*TEXTS[:50], "a fine film", "film of love", "the committee adjourned at noon"]
+    every = chosen(pool, size=52, like=like).texts
+    assert set(every[:2]) == {"a fine film", "film of love"}
+    assert "the committee adjourned at noon" not in every[:3]
+    shuffled = pool[:]
+    random.Random(1).shuffle(shuffled)
+    for size in (1, 2, 20, 51):
+        assert chosen(shuffled, size=size, like=like).texts == every[:size]
+
+
+def test_where_all_are_taken_likeness_changes_nothing() -> None:
+    assert chosen(TEXTS, size=300, like=["a film"]).texts == chosen(TEXTS).texts
