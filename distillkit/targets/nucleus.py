@@ -84,7 +84,7 @@ class Nucleus:
         if self.k > outputs:
             raise ConfigError(
                 f"targets.codec.k = {self.k}: the teacher has only {outputs:,} outputs; set "
-                f"targets.codec.k={outputs}, or take targets.codec=dense"
+                f"targets.codec.k={outputs}, or take targets=stored"
             )
 
     @torch.inference_mode()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from distillkit.constraints import NonNegativeInt, PositiveInt
+from distillkit.errors import ConfigError
 from distillkit.targets.dense import Dense
 
 
@@ -23,6 +24,13 @@ class StoredTargets:
     batch_tokens: PositiveInt = 4096
     shard_tokens: PositiveInt = 65536
     path: str | None = None
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.codec, "pick"):
+            raise ConfigError(
+                f"targets.codec = {self.codec}: no codec; choose one with targets=stored, sampled, "
+                "top_k, top_p, sampled_logits or last_hidden"
+            )
 
 
 @dataclass(frozen=True)
