@@ -203,6 +203,8 @@ def template_identity(spec: str) -> str:
     if is_template(spec):
         return spec
     path = Path(spec).expanduser()
+    if path.suffix in (".jinja", ".jinja2", ".j2", ".txt", ".json") and not path.is_file():
+        raise DataError(f"{key} = {spec}: no such file")
     return identity(spec, key=key) if path.is_file() else tokenizer_identity(spec, key=key)
 
 

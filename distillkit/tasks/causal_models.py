@@ -273,6 +273,7 @@ def _stop_at_end_of_turn(model: Any, tokenizer: Any) -> None:
         ends = [it for it in ends if it is not None]
         if token is not None and token not in ends:
             model.generation_config.eos_token_id = [*ends, token] if ends else token
+            model.generation_config._from_model_config = False  # whose ends are fewer
 
 
 def _some(names: Any, most: int = 3) -> str:

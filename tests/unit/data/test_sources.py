@@ -1,5 +1,6 @@
 """Where things come from: how a source is spelt, and what decides the content behind it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,37 @@ def test_another_vocabulary_is_another_tokenizer(folder: Path, name: str) -> Non
     before = tokenizer_identity(str(folder), key="k")
     (folder / name).write_text("b")
     assert tokenizer_identity(str(folder), key="k") != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["chat_template.jinja", "additional_chat_templates/rag.jinja", "chat_template.json"],
+)
+def test_another_chat_template_is_another_tokenizer(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text('{"chat_template": "a"}')
+    before = tokenizer_identity(str(folder), key="k")
+    (folder / name).write_text('{"chat_template": "b"}')
+    assert tokenizer_identity(str(folder), key="k") != before
+
+
+def test_what_changes_no_id_is_no_part_of_a_tokenizer(folder: Path, tmp_path: Path) -> None:
+    inner = {"model": {"vocab": {"a": 0}}, "truncation": None}
+    (folder / "tokenizer.json").write_text(json.dumps(inner))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"add_prefix_space": True, "model_max_length": 512, "name_or_path": "x"})
+    )
+    before = tokenizer_identity(str(folder), key="k")
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    inner["truncation"] = {"max_length": 8}
+    (other / "tokenizer.json").write_text(json.dumps(inner, indent=2))
+    (other / "tokenizer_config.json").write_text(
+        json.dumps({"model_max_length": 64, "add_prefix_space": True})
+    )
+    assert tokenizer_identity(str(other), key="k") == before
+    (other / "tokenizer_config.json").write_text(json.dumps({"add_prefix_space": False}))
+    assert tokenizer_identity(str(other), key="k") != before
 
 
 def test_a_tokenizer_elsewhere_is_known_as_its_source_is() -> None:
