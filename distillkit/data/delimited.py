@@ -1,16 +1,20 @@
 """Tables in text files: a row a line, fields set apart by one character."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from distillkit.data import quotation
-from distillkit.data.dialects import Dialect, settle
+from distillkit.data.dialects import SAMPLE, Dialect, settle
 from distillkit.data.separated import Malformed, Row
 from distillkit.data.text_format import TextFormat
 from distillkit.errors import DataError
 from distillkit.wording import brief, listed
 
 NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons"}
+FEWEST = 5  # rows that show what a header is not
+NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+")
 LONG = 20  # lines of one row that are worth a word
 USUAL = {".csv": ",", ".tsv": "\t"}
 
@@ -34,33 +38,96 @@ def read_delimited(
     """
     try:
         dialect = settle(text, wanted, form, suffix=suffix, at=at, spec=spec)
-        every = list(dialect.rows())
+        dialect = _with_row_names(dialect)
+        if not dialect.has_header and form.header is None:
+            _check_is_data(dialect, at)
+        places = _places(dialect.names, wanted, at)
+        rows = _gathered(dialect, set(places.values()))
     except Malformed as error:
         raise DataError(f"{at}: cannot be read: {error}") from error
-    rows = every[dialect.has_header :]
-    if _is_numbered(rows, len(dialect.names)):
-        dialect = replace(dialect, names=["", *dialect.names])
-    _check_widths(rows, dialect, form, at)
-    places = _places(dialect.names, wanted, at)
-    columns: dict[int, list[str]] = {
-        place: [row.fields[place] if place < len(row.fields) else "" for row in rows]
-        for place in places.values()
-    }
+    if rows.wide:
+        raise DataError(f"{at}: cannot be read ({_too_wide(rows.wide, dialect, form)}")
     if dialect.quote:
-        spans = [row for row in rows if row.end > row.begin]
-        quotation.check_swallowed(dialect.text, dialect.separator, spans, columns, at=at)
-    values = {name: [f or None for f in columns[place]] for name, place in places.items()}
-    found = Fields(dialect.names, values, len(rows))
-    found.notes = _notes(every, dialect, form, suffix) + _marks_left(values, dialect, form)
+        quotation.check_swallowed(dialect.text, dialect.separator, rows.spans, rows.columns, at=at)
+    values = {name: rows.columns[place] for name, place in places.items()}
+    found = Fields(dialect.names, values, rows.count)
+    found.notes = _notes(rows, dialect, form, suffix) + _marks_left(values, dialect, form)
     return found
 
 
-def _is_numbered(rows: Sequence[Row], width: int) -> bool:
-    """Whether the rows begin with their numbers, for which the header has no name (R's tables)."""
-    return bool(rows) and all(
-        len(row.fields) == width + 1 and row.fields[0].strip() == str(number)
+@dataclass(slots=True)
+class _Rows:
+    """The fields of some `columns` by their place, and what the rows of a table show."""
+
+    columns: dict[int, list[str | None]]
+    first: Row | None = None  # below the header
+    wide: Row | None = None  # the first with more fields than columns
+    spans: list[Row] = field(default_factory=list)  # of several lines
+    count: int = 0
+    lines: int = 0  # in which rows stand, the header's too
+    short: int = 0  # rows with fewer fields than columns
+    first_short: int = 0  # its line
+
+
+def _gathered(dialect: Dialect, places: Collection[int]) -> _Rows:
+    """All rows up to one that has too many fields; raises `Malformed`."""
+    width = len(dialect.names)
+    found = _Rows({place: [] for place in places})
+    header = dialect.has_header
+    for row in dialect.rows():
+        found.lines += row.end - row.begin + 1
+        if header:
+            header = False
+            continue
+        fields = row.fields
+        if len(fields) > width and any(fields[width:]):
+            found.wide = row
+            break
+        if len(fields) < width:
+            found.short += 1
+            found.first_short = found.first_short or row.begin
+        if row.end > row.begin:
+            found.spans.append(row)
+        found.first = found.first or row
+        found.count += 1
+        for place, column in found.columns.items():
+            column.append((fields[place] or None) if place < len(fields) else None)
+    return found
+
+
+def _with_row_names(dialect: Dialect) -> Dialect:
+    """The dialect with a first column without a name where rows begin with their numbers (R's)."""
+    rows = list(islice(dialect.rows(), 1, SAMPLE))
+    is_numbered = dialect.has_header and all(
+        len(row.fields) == len(dialect.names) + 1 and row.fields[0].strip() == str(number)
         for number, row in enumerate(rows, start=1)
     )
+    return replace(dialect, names=["", *dialect.names]) if rows and is_numbered else dialect
+
+
+def _check_is_data(dialect: Dialect, at: str) -> None:
+    """Raise `DataError` where the first row looks like a header of other names than the config's.
+
+    It does where it is words over numbers, or where a label that comes once stands over labels
+    that come again, beside one word over texts.
+    """
+    first, *rest = [row.fields for row in islice(dialect.rows(), SAMPLE)] or [[]]
+    if len(rest) < FEWEST or any(len(name.split()) > 3 for name in first):
+        return
+    columns = [[row[i] for row in rest if i < len(row)] for i in range(len(first))]
+    over_numbers = over_labels = over_texts = False
+    for name, column in zip(first, columns, strict=True):
+        numbers = sum(bool(NUMBER.fullmatch(value.strip())) for value in column)
+        over_numbers |= (
+            bool(column) and numbers == len(column) and not NUMBER.fullmatch(name.strip())
+        )
+        over_labels |= name not in column and len(set(column)) <= len(column) / 2
+        over_texts |= sum(len(value.split()) for value in column) > 3 * len(column)
+    if over_numbers or (over_labels and over_texts):
+        raise DataError(
+            f"{at}: its first row ({listed(first, most=3)}) looks like a header, and data.columns "
+            "has other names; set data.header=true if it is one, false if it is data"
+        )
 
 
 def _places(names: Sequence[str], wanted: Mapping[str, str], at: str) -> dict[str, int]:
@@ -72,12 +139,9 @@ def _places(names: Sequence[str], wanted: Mapping[str, str], at: str) -> dict[st
     return {name: names.index(name) for name in wanted.values()}
 
 
-def _check_widths(rows: Sequence[Row], dialect: Dialect, form: TextFormat, at: str) -> None:
-    """Raise `DataError` for a row of more fields than there are columns: which is which?"""
+def _too_wide(row: Row, dialect: Dialect, form: TextFormat) -> str:
+    """What is wrong with a row of more fields than there are columns: which is which?"""
     width = len(dialect.names)
-    row = next((row for row in rows if any(row.fields[width:])), None)
-    if row is None:
-        return
     of = "the header" if dialect.has_header else "data.columns"
     marked = any(f.startswith('"') for f in row.fields)
     if marked and not dialect.quote:
@@ -87,16 +151,15 @@ def _check_widths(rows: Sequence[Row], dialect: Dialect, form: TextFormat, at: s
         advice = f"; {marks if dialect.quote else ''}name every column with data.columns=[…]"
     else:
         advice = "; if no such character sets fields apart, set data.separator to one that does"
-    raise DataError(
-        f"{at}: cannot be read (line {row.begin} has {len(row.fields)} fields between "
-        f"{_name(dialect.separator)}, and {of} {width}){advice}"
+    return (
+        f"line {row.begin} has {len(row.fields)} fields between {_name(dialect.separator)}, and "
+        f"{of} {width}){advice}"
     )
 
 
-def _notes(every: Sequence[Row], dialect: Dialect, form: TextFormat, suffix: str) -> list[str]:
+def _notes(rows: _Rows, dialect: Dialect, form: TextFormat, suffix: str) -> list[str]:
     """What was found that the config does not say."""
     notes = []
-    rows = every[dialect.has_header :]
     if form.separator is None and dialect.separator != USUAL.get(suffix):
         notes.append(f"{_name(dialect.separator)} between fields")
     if dialect.separator == "\t" and form.quoting is None and '"' in dialect.text:
@@ -105,20 +168,18 @@ def _notes(every: Sequence[Row], dialect: Dialect, form: TextFormat, suffix: str
         elif suffix != ".tsv":
             notes.append("quotation marks that are letters")
     if form.columns is not None and form.header is None:
-        first = listed((rows[0].fields if rows else []), most=3)
+        first = listed((rows.first.fields if rows.first else []), most=3)
         notes.append(
             "a header of the names in data.columns"
             if dialect.has_header
             else f"no header row (its first row: {first})"
         )
-    short = [row for row in rows if len(row.fields) < len(dialect.names)]
-    if short:
-        notes.append(f"{len(short):,} rows lack fields at their end (first line {short[0].begin})")
+    if rows.short:
+        notes.append(f"{rows.short:,} rows without their last fields (line {rows.first_short})")
     lines = dialect.text.rstrip("\r\n").count("\n") + 1
-    blank = lines - sum(row.end - row.begin + 1 for row in every)
-    if blank > 0:
-        notes.append(f"{blank:,} blank lines")
-    longest = max(rows, key=lambda row: row.end - row.begin, default=None)
+    if lines > rows.lines:
+        notes.append(f"{lines - rows.lines:,} blank lines")
+    longest = max(rows.spans, key=lambda row: row.end - row.begin, default=None)
     if longest and longest.end - longest.begin >= max(LONG, lines / 10):
         notes.append(f"one row from line {longest.begin} to {longest.end}")
     return notes

@@ -23,6 +23,7 @@ BOMS = (
 # and Baltic neighbours are left out: there they are mostly another code page, read wrongly.
 LETTERS = "àáâãäåæçèéêëìíîïñòóôõöøùúûüÿœßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŸŒ"
 SIGNS = "€‚„…†‡‰‹›‘’“”•–—™¡¢£¥§©ª«®°±²³´·º»¿¼½¾×\xa0\xad"  # noqa: RUF001
+SHIFTS = re.compile(rb"\x1b\$[@B)]")  # into another script, by bytes of ASCII
 SHOWN = 12  # bytes around a fault that a message shows
 _JOINS = "’‘'–—\xad·-"  # noqa: RUF001
 _SPLIT_WORD = re.compile(rf"(?<=[A-Za-z])(?:[^\x00-\x7f\w\s{_JOINS}]|[ªº²³¼½¾])(?=[a-z])")
@@ -67,6 +68,8 @@ def decoded(data: bytes, encoding: str | None, *, at: str) -> tuple[str, str | N
     wide = _utf16_without_mark(data)
     if wide:
         return _strict(data, wide, at), wide.upper()
+    if SHIFTS.search(data):
+        raise DataError(f"{at}: it looks like ISO-2022; set data.encoding, as iso2022_jp")
     kind = next((kind for magic, kind in BINARY.items() if data.startswith(magic)), None)
     if kind:
         raise DataError(f"{at}: it is {kind}, not text; give it the ending that says so")

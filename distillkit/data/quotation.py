@@ -11,7 +11,12 @@ FEW = 0.5  # a column with fewer different values than this share of its rows re
 
 
 def check_swallowed(
-    text: str, separator: str, spans: Sequence[Row], values: Mapping[int, Sequence[str]], *, at: str
+    text: str,
+    separator: str,
+    spans: Sequence[Row],
+    values: Mapping[int, Sequence[str | None]],
+    *,
+    at: str,
 ) -> None:
     """Raise `DataError` where a quotation mark seems to have swallowed rows.
 

@@ -116,7 +116,17 @@ def read_table(
     textual = {wanted[setting]: setting for setting in texts if setting in wanted}
     request = _Request(key, split, cache, wanted, textual, form or TextFormat(), unit)
     every = list(each_file(spec, key=key, split=split, cache=cache))
-    found = [(name, _table(item, path, request)) for item, name, path in every]
+    found = []
+    for item, name, path in every:
+        try:
+            found.append((name, _table(item, path, request)))
+        except DataError as error:
+            if path is None or split == "train" or item in expand(spec, key=key):
+                raise
+            raise DataError(
+                f"{error}; it is the folder's own {split} split: name {key}=FILE, or "
+                "data.train=FILE for shares of that"
+            ) from error
     if [item for item, _, _ in every] != [spec]:
         say_parts(spec, key, [(name, len(table)) for name, table in found])
     if not sum(len(table) for _, table in found):
@@ -196,7 +206,7 @@ def matching_rows(
         if not found:
             seen = listed(sorted({str(column[i]) for i in kept}))
             raise DataError(
-                f"{key}.{name} = {value}: no row of {written(spec)} has it; it holds {seen}"
+                f"{key}.{name} = {brief(value)}: no row of {written(spec)} has it; it holds {seen}"
             )
         kept = found
     return kept

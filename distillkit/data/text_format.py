@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distillkit.errors import ConfigError
+from distillkit.wording import listed
 
 Quoting = Literal["double", "single", "none"]
 TAB = ("\\t", "tab", "TAB")
@@ -48,7 +49,7 @@ def text_format(
                 f"data.encoding = {encoding}: no such encoding; as utf-8, cp1252, latin-1, utf-16"
             ) from None
     if columns is not None and (not columns or len(set(columns)) < len(columns)):
-        raise ConfigError(f"data.columns = [{', '.join(columns)}]: must be names, each once")
+        raise ConfigError(f"data.columns = [{listed(columns)}]: must be names, each once")
     if header is False and columns is None:
         raise ConfigError("data.header = false: name the columns, as data.columns=[text,label]")
     return TextFormat(separator, encoding, quoting, header, tuple(columns) if columns else None)

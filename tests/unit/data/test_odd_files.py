@@ -278,7 +278,7 @@ def test_any_end_of_line_is_one(read: Read, end: str) -> None:
 def test_blank_and_short_rows_are_said(read: Read, capsys: pytest.CaptureFixture[str]) -> None:
     assert read("text,label\ngood,1\n\n,\nbad\n") == [("good", "1"), ("bad", None)]
     notes = capsys.readouterr().err
-    assert "1 rows lack fields at their end (first line 5), 2 blank lines" in notes
+    assert "1 rows without their last fields (line 5), 2 blank lines" in notes
 
 
 def test_nul_bytes_and_long_fields_are_text(read: Read) -> None:
@@ -376,3 +376,46 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("written", ["\\t", "tab", "\t"])
 def test_a_tab_may_be_written_out(written: str) -> None:
     assert text_format(written, None, None, None, None) == TextFormat(separator="\t")
+
+
+@pytest.mark.parametrize("header", ["sentence,class", "body,score"])
+def test_a_header_of_other_names_is_no_row(read: Read, header: str) -> None:
+    rows = [(f"a film of some words {i}", "yes" if "class" in header else "1") for i in range(9)]
+    content = lines(rows, ",", header)
+    with pytest.raises(DataError, match=r"looks like a header, .*; set data\.header=true"):
+        read(content, columns=["text", "label"])
+    assert read(content, columns=["text", "label"], header=True) == rows
+    found = read(content, columns=["text", "label"], header=False)
+    assert found == [tuple(header.split(",")), *rows]
+
+
+def test_the_row_names_of_r_are_a_column_without_a_name(read: Read) -> None:
+    rows = [('"film"', "pos"), ("film two", "neg")]
+    body = "".join(f'"{i}","{t.strip(chr(34))}","{y}"\n' for i, (t, y) in enumerate(rows, start=1))
+    assert read('"text","label"\n' + body) == [("film", "pos"), ("film two", "neg")]
+    named = 'text,label\nx,"a, b",pos\ny,c,neg\n'
+    with pytest.raises(DataError, match="line 2 has 3 fields between commas, and the header 2"):
+        read(named)
+    found = read(named, columns=["row", "text", "label"], header=True)
+    assert found == [("a, b", "pos"), ("c", "neg")]
+
+
+def test_pandas_json_and_one_list_of_objects_are_tables(read: Read) -> None:
+    by_column = {"text": {"0": "a", "1": "b"}, "label": {"0": 1.5, "1": 2}}
+    assert read(json.dumps(by_column), "a.json") == [("a", "1.5"), ("b", "2")]
+    nested = {"version": 1, "data": [{"text": "a", "label": "01"}]}
+    assert read(json.dumps(nested, indent=1), "a.json") == [("a", "01")]
+    several = "\n".join(json.dumps({"text": t, "label": True}, indent=2) for t in "ab")
+    assert read(several, "a.jsonl") == [("a", "true"), ("b", "true")]
+
+
+def test_half_a_character_of_json_is_replaced(read: Read) -> None:
+    content = '{"text": "\\ud83d\\ude00 \\ud83d!", "label": 1}'
+    assert read(content, "a.jsonl") == [("\U0001f600 \ufffd!", "1")]
+
+
+def test_shifts_into_another_script_are_no_ascii(read: Read) -> None:
+    content = "text,label\nこの映画,1\n".encode("iso2022_jp")
+    with pytest.raises(DataError, match="looks like ISO-2022; set data.encoding, as iso2022_jp"):
+        read(content)
+    assert read(content, encoding="iso2022_jp") == [("この映画", "1")]
