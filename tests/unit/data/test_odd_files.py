@@ -416,6 +416,6 @@ def test_half_a_character_of_json_is_replaced(read: Read) -> None:
 
 def test_shifts_into_another_script_are_no_ascii(read: Read) -> None:
     content = "text,label\nこの映画,1\n".encode("iso2022_jp")
-    with pytest.raises(DataError, match="looks like ISO-2022; set data.encoding, as iso2022_jp"):
+    with pytest.raises(DataError, match=r"looks like ISO-2022; set data\.encoding, as iso2022_jp"):
         read(content)
     assert read(content, encoding="iso2022_jp") == [("この映画", "1")]
