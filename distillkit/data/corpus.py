@@ -13,7 +13,7 @@ from distillkit.artifacts import read_json, write_json
 from distillkit.constraints import Fraction, NonNegativeInt, PositiveInt
 from distillkit.conversations import PLAIN, ChatFormat, Conversation, Message
 from distillkit.data.decimals import with_points
-from distillkit.data.duplicates import Duplicates
+from distillkit.data.duplicates import Duplicates, as_number, comparable
 from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
 from distillkit.data.labels import (
     check_names,
@@ -248,6 +248,7 @@ def prepare_labelled(
         data,
         partial(_read, data, cache, distribution),
         duplicates=data.duplicates,
+        compare=as_number if distribution == "real" else comparable,
         strata=strata_of(distribution) if data.stratify else None,
         check=lambda rows: read_labels(rows.labels, data.names),
     )

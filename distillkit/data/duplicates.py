@@ -33,6 +33,14 @@ def comparable(label: Any) -> str:
     return str(label)
 
 
+def as_number(label: Any) -> str:
+    """A real label as two are compared: 1 and 1.0 are the same."""
+    try:
+        return str(float(label))
+    except (TypeError, ValueError):
+        return str(label)
+
+
 def unique(
     rows: Rows,
     *,
@@ -94,7 +102,8 @@ def _message(
         "drop": "none of these rows is taken",
     }.get(choice or "", f"the {what} of the first row are taken")
     choices = f" (data.duplicates = {choice}; first, majority or drop)" if choice else ""
+    number, rows_there = len(contradicting), sum(map(len, contradicting))
     return (
-        f"data: {len(contradicting):,} texts stand in {sum(map(len, contradicting)):,} training "
+        f"data: {number:,} text{'s stand' if number > 1 else ' stands'} in {rows_there:,} training "
         f"rows with different {what}: {'; '.join(shown)}; {outcome}{choices}"
     )

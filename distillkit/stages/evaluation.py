@@ -193,6 +193,7 @@ def predict(
     """(a model's logits [positions, classes] on a split, in the data's label order, the table)."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     measured = _loaded(saved, task, space, split, device)
+    measured = _comparable({"": measured}, device)[""]  # all members of an ensemble
     measured.move(device)
     return _together(measured, task), measured.table
 

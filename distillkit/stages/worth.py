@@ -24,16 +24,25 @@ RESAMPLES, LEVEL = 1000, 0.95
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A model's logits [positions, classes] on the validation split, and whose they are."""
+    """A model's logits [positions, classes] on the validation split, and whose they are.
+
+    `keys` [examples] and, of tagged text, `words` [positions]: the places of words in a sentence.
+    """
 
     logits: np.ndarray
     keys: np.ndarray
+    words: np.ndarray
 
     @classmethod
     def open(cls, folder: Path) -> "Answers":
         """Read what `answer` wrote."""
         with np.load(folder / ANSWERS, allow_pickle=False) as arrays:
-            return cls(arrays["logits"], arrays["keys"])
+            return cls(arrays["logits"], arrays["keys"], arrays["words"])
+
+    def has_positions_of(self, keys: np.ndarray, words: np.ndarray | None) -> bool:
+        """Whether they are about the same positions; two tokenizers may cut texts elsewhere."""
+        same = np.array_equal(self.keys, keys)
+        return same and (words is None or np.array_equal(self.words, words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Worth:
 def inputs(model: str, task: SequenceTask, *, labelled: str) -> dict[str, Any]:
     """What decides a model's answers on the validation split."""
     return {
-        "version": 1,
+        "version": 2,
         "model": model,
         "data": labelled,
         "task": type(task).__name__,
@@ -84,7 +93,9 @@ def answer(
 ) -> dict[str, Any]:
     """Write a model's answers on the validation split under `out`."""
     logits, table = predict(saved, task, space, validation)
-    np.savez(out / ANSWERS, allow_pickle=False, logits=logits, keys=np.asarray(table.keys))
+    words = np.zeros(0, np.int32) if table.words is None else np.asarray(table.words)
+    keys = np.asarray(table.keys)
+    np.savez(out / ANSWERS, allow_pickle=False, logits=logits, keys=keys, words=words)
     return {"examples": len(table), "positions": len(logits)}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but, report, results
+from tests.cli.runs import QUICK, but, refused, report, results
 from tests.conftest import Distillkit
 
 
@@ -121,3 +121,49 @@ def test_columns_of_several_labels_reach_the_predictions(
         _, toxic, odd, rare = rows[int(row["row"]) - 1]
         expected = [n for n, holds in (("toxic", toxic), ("odd", odd), ("rare", rare)) if holds]
         assert json.loads(row["label"]) == expected
+
+
+def tagger(folder: Path, labels: list[str]) -> Path:
+    """A tagger with random weights and the tokenizer that its folder has."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForTokenClassification
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(AutoTokenizer.from_pretrained(folder)),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+    )
+    BertForTokenClassification(config).save_pretrained(folder)
+    return folder
+
+
+def test_teachers_that_drop_other_words_are_not_averaged_and_not_asked(
+    distillkit: Distillkit, common: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "words.jsonl"
+    lines = [
+        json.dumps({"tokens": ["\u200b", *words], "tags": ["O", *tags]})
+        for words, tags in tiny.tagged(60)
+    ]
+    path.write_text("\n".join(lines))
+    tiny.write_tokenizer(tmp_path / "one")
+    tiny_language.write_tokenizer(tmp_path / "other")
+    names = ["O", "B-GOOD", "I-GOOD", "B-BAD", "I-BAD"]
+    folders = [str(tagger(tmp_path / name, names)) for name in ("one", "other")]
+    words = [*common, "task=token_classification", "data=tagged", f"data.train={path}"]
+    words = but(
+        words,
+        "teacher=ensemble",
+        "teacher.check=off",
+        f"teacher.teachers=[{','.join(folders)}]",
+        without="teach",
+    )
+    refused(distillkit("train", *words), "drops or cuts other words than", "task.max_length")
+    assert not list((tmp_path / "workspace").glob("targets-*"))

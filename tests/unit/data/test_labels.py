@@ -12,7 +12,7 @@ import pytest
 
 from distillkit.data import Corpus, TextData, prepare_labelled
 from distillkit.errors import ConfigError, DataError
-from distillkit.tasks import Classification, MultiLabel
+from distillkit.tasks import Classification, MultiLabel, Regression
 from tests.tiny import labelled, write_csv
 
 SPLITS = ("train", "validation", "test")
@@ -347,3 +347,33 @@ def test_a_mapping_is_no_label(prepare: Prepare, tmp_path: Path, task: Any, valu
     )
     with pytest.raises(DataError, match=r"no (single label|list of labels)|is no label"):
         prepare(path, task)
+
+
+def test_real_values_are_compared_as_numbers(
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(f"text {i % 60}", f"{i % 60}" + (".0" if i > 59 else "")) for i in range(120)]
+    prepare(write_csv(tmp_path / "a.csv", ("text", "label"), rows), Regression)
+    assert "different labels" not in capsys.readouterr().err
+    rows[70] = (rows[70][0], "3.5")
+    prepare(write_csv(tmp_path / "b.csv", ("text", "label"), rows), Regression)
+    assert "'text 10' is 10.0 (row 11) and 3.5 (row 71)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "matters"),
+    [
+        ({"duplicates": "drop"}, True),
+        ({"stratify": False}, True),
+        ({"label": "other"}, True),
+        ({"label_names": ["x", "y"]}, True),
+        ({"transfer_spans": 3}, False),
+    ],
+)
+def test_a_setting_that_decides_the_splits_changes_their_name(
+    tmp_path: Path, change: dict[str, Any], matters: bool
+) -> None:
+    path = str(write_csv(tmp_path / "a.csv", ("text", "label"), [("a", "b")]))
+    usual = {"train": path, "text": "text", "label": "label"}
+    decided, changed = (TextData(**(usual | c)).labelled_inputs() for c in ({}, change))
+    assert (decided != changed) == matters

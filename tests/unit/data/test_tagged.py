@@ -188,3 +188,27 @@ def test_a_null_among_the_words_is_refused(tmp_path: Path) -> None:
     path = jsonl(tmp_path, [{"tokens": ["a", None], "tags": ["O", "O"]}])
     with pytest.raises(DataError, match=r"row 1 of .* holds a null"):
         prepared(tmp_path, TaggedText(train=path, **SHARES))
+
+
+@pytest.mark.parametrize(("choice", "tag"), [("first", "O"), ("majority", "B-PER"), ("drop", None)])
+def test_sentences_that_contradict_each_other_are_chosen_from(
+    tmp_path: Path, choice: Any, tag: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = ["O", "B-PER", "B-PER"]
+    rows = [{"tokens": words, "tags": t} for words, t in SENTENCES]
+    rows += [{"tokens": ["ANN", "ran"], "tags": [t, "O"]} for t in tags]
+    data = TaggedText(train=jsonl(tmp_path, rows), duplicates=choice, **SHARES)
+    found = every(prepared(tmp_path, data))
+    assert found.get("ANN ran") == (None if tag is None else [tag, "O"])
+    said = capsys.readouterr().err
+    assert "1 text stands in 3 training rows with different tags" in said
+    assert "'ANN ran' is O O (row 21) and B-PER O (row 22)" in said
+
+
+def test_tags_with_blanks_are_the_tags_without(tmp_path: Path) -> None:
+    rows = [{"tokens": words, "tags": [f" {t} " for t in tags]} for words, tags in SENTENCES]
+    data = TaggedText(train=jsonl(tmp_path, rows), **SHARES)
+    assert every(prepared(tmp_path, data)) == EXPECTED
+    rows[3]["tags"] = ["O", "O", " ", "O"]
+    with pytest.raises(DataError, match="a word has an empty tag"):
+        prepared(tmp_path, TaggedText(train=jsonl(tmp_path, rows), **SHARES))
