@@ -33,7 +33,9 @@ class Dialect:
 
     def rows(self) -> Iterator[Row]:
         """All rows, the header's too; raises `Malformed`."""
-        return split_rows(self.text, self.separator, self.quote)
+        # among blanks the last column is the rest of the line: "LABEL a text of words"
+        most = len(self.names) - 1 if self.separator == " " else -1
+        return split_rows(self.text, self.separator, self.quote, most=most)
 
 
 def settle(
@@ -145,6 +147,8 @@ def _quote(text: str, separator: str, form: TextFormat, suffix: str, names: list
     """The mark that fields may stand in. Between tabs: only where all that begins with it fits."""
     if form.quoting is not None:
         return MARKS[form.quoting]
+    if separator == " ":
+        return ""
     if separator != "\t":
         return '"'
     if '"' not in text or (suffix == ".tsv" and not _is_wrapped(text)):

@@ -21,15 +21,17 @@ class Row(NamedTuple):
     end: int
 
 
-def split_rows(text: str, separator: str, quote: str) -> Iterator[Row]:
+def split_rows(text: str, separator: str, quote: str, *, most: int = -1) -> Iterator[Row]:
     """The rows that are not blank; no `quote` ("") leaves quotation marks as they stand.
+
+    Without it, lines are split at the `most` first separators, -1: at all of them.
 
     Raises `Malformed` at a quotation mark that opens and is not closed, or is closed within a
     field.
     """
     if not quote:
         for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-            fields = line.removesuffix("\n").removesuffix("\r").split(separator)
+            fields = line.removesuffix("\n").removesuffix("\r").split(separator, most)
             if any(map(str.strip, fields)):
                 yield Row(fields, number, number)
         return

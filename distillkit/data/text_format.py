@@ -9,7 +9,7 @@ from distillkit.errors import ConfigError
 from distillkit.wording import listed
 
 Quoting = Literal["double", "single", "none"]
-TAB = ("\\t", "tab", "TAB")
+WORDS = {"\\t": "\t", "tab": "\t", "blank": " ", "space": " "}
 MARKS = {"double": '"', "single": "'", "none": ""}
 
 
@@ -17,8 +17,9 @@ MARKS = {"double": '"', "single": "'", "none": ""}
 class TextFormat:
     """Settings for csv, tsv and txt; None: as the file itself shows.
 
-    `separator` is one character. `columns` names the columns of a file without a header row, or
-    with `header` those of one that has it. `quoting` is the mark that a field may stand in.
+    `separator` is one character; a blank ends all columns but the last. `columns` names the columns
+    of a file without a header row, or with `header` those of one that has it. `quoting` is the mark
+    that a field may stand in.
     """
 
     separator: str | None = None
@@ -36,10 +37,11 @@ def text_format(
     columns: Sequence[str] | None,
 ) -> TextFormat:
     """The settings, or `ConfigError` for what cannot be."""
-    separator = "\t" if separator in TAB else separator
+    separator = WORDS.get(separator or "", separator)
     if separator is not None and (len(separator) != 1 or separator in "\r\n\"'"):
         raise ConfigError(
-            f"data.separator = {separator!r}: must be one character, as ';' or '|', or tab"
+            f"data.separator = {separator!r}: must be one character, as ';' or '|', or "
+            "tab, or blank"
         )
     if encoding is not None:
         try:

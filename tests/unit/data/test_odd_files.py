@@ -419,3 +419,10 @@ def test_shifts_into_another_script_are_no_ascii(read: Read) -> None:
     with pytest.raises(DataError, match=r"looks like ISO-2022; set data\.encoding, as iso2022_jp"):
         read(content)
     assert read(content, encoding="iso2022_jp") == [("この映画", "1")]
+
+
+@pytest.mark.parametrize("separator", ["blank", "space", " "])
+def test_after_a_label_and_a_blank_the_line_is_the_text(read: Read, separator: str) -> None:
+    content = 'ENTY:animal What fowl , said "he" ?\n1 a film\n'
+    found = read(content, "a.dev", columns=["label", "text"], separator=separator)
+    assert found == [('What fowl , said "he" ?', "ENTY:animal"), ("a film", "1")]
