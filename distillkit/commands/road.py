@@ -20,6 +20,7 @@ from distillkit.engine.settings import TrainSettings
 from distillkit.errors import WorkspaceError
 from distillkit.examples import TokenTable
 from distillkit.metrics import EvaluationSettings
+from distillkit.progress import working
 from distillkit.records import States
 from distillkit.stages import corpus as corpora
 from distillkit.stages import evaluation as evaluations
@@ -400,9 +401,10 @@ class Road:
                 f"{kind}: no {NAMES[kind]} of this config in {self.workspace.root}; {command}"
                 "`distillkit train` makes all"
             )
-        return self.workspace.obtain(
-            kind, inputs, make, resumable=resumable or learns, collective=learns
-        )
+        with working(NOUNS.get(kind, kind)):
+            return self.workspace.obtain(
+                kind, inputs, make, resumable=resumable or learns, collective=learns
+            )
 
 
 COMMANDS = {
@@ -410,4 +412,5 @@ COMMANDS = {
     "targets": "generate-targets",
     "student": "train-student",
 }
+NOUNS = {"data": "reading the text", "transfer": "the transfer set", "augmented": "rewriting text"}
 NAMES = {"teacher": "fitted teacher", "targets": "target store", "student": "trained student"}

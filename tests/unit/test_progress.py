@@ -2,12 +2,13 @@
 
 import io
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from distillkit import progress
-from distillkit.progress import clock, rank, say, track, warn
+from distillkit.progress import clock, heartbeat, rank, say, track, warn, working
 
 
 class Terminal(io.StringIO):
@@ -119,3 +120,62 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(monkeypatch: pytest.MonkeyP
 def test_an_error_inside_a_job_passes_through(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), track("targets", 2):
         raise ValueError("no")
+
+
+# silence
+
+
+def silent_for(seconds: float) -> None:
+    """Work that says nothing."""
+    time.sleep(seconds)
+
+
+def test_silent_work_is_named_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with heartbeat(0.2), working("student"), working("how much each layer matters"):
+        silent_for(0.7)
+    lines = capsys.readouterr().err.splitlines()
+    assert 2 <= len(lines) <= 3
+    assert set(lines) <= {f"how much each layer matters: 0:0{n} so far" for n in (0, 1)}
+
+
+def test_a_job_without_a_step_is_named_as_far_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with heartbeat(0.2), track("targets", 1000, done=400) as job:
+        silent_for(0.3)
+        job.advance(100, 50)
+        silent_for(0.3)
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "targets: 400 of 1,000, 0:00 so far"
+    assert last.startswith("targets: 500 of 1,000, ")
+
+
+def test_whoever_speaks_is_not_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    with heartbeat(0.4), working("student"):
+        for number in range(8):
+            say(f"line {number}")
+            silent_for(0.1)
+    assert capsys.readouterr().err == "".join(f"line {n}\n" for n in range(8))
+
+
+def test_a_bar_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with heartbeat(0.1), track("targets", 20):
+        silent_for(0.4)
+    assert "so far" not in screen.getvalue()
+
+
+def test_other_processes_stay_silent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with heartbeat(0.1), working("student"):
+        silent_for(0.3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_ends_the_heartbeat(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="no"), heartbeat(0.1), working("student"):
+        raise ValueError("no")
+    silent_for(0.3)
+    assert capsys.readouterr().err == ""
