@@ -1,5 +1,6 @@
 """Rows as conversations: every common way to write messages becomes one, nothing is left out."""
 
+import ast
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +32,7 @@ def as_messages(value: Any) -> list[Message]:
 
     Raises `BadConversation` for what is no conversation.
     """
-    value = _parsed(value)
+    value = _parsed(value, "messages")
     if isinstance(value, Mapping) and isinstance(value.get("messages"), list):
         value = value["messages"]
     if isinstance(value, Mapping):
@@ -47,7 +48,7 @@ def as_tools(value: Any) -> list[Any] | None:
     """The tools of a cell: a list of their schemas, or JSON of one; None where there are none."""
     if value is None or value == "":
         return None
-    value = _parsed(value)
+    value = _parsed(value, "tools")
     value = [value] if isinstance(value, Mapping) else value
     if not isinstance(value, list) or not all(isinstance(tool, Mapping) for tool in value):
         raise BadConversation(f"its tools are no list of schemas ({_kind(value)})")
@@ -76,13 +77,16 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _parsed(value: Any) -> Any:
+def _parsed(value: Any, what: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
         return json.loads(value)
     except ValueError as error:
-        raise BadConversation(f"is text, and no JSON of messages ({error})") from None
+        try:
+            return ast.literal_eval(value)  # as pandas writes lists into a csv
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise BadConversation(f"is text, and no JSON of {what} ({error})") from None
 
 
 def _rows_of(value: Mapping[str, Any]) -> Any:
@@ -161,7 +165,7 @@ def _check_calls(message: Message, at: str) -> None:
     calls = message.get("tool_calls")
     if calls is None:
         return
-    calls = _parsed(calls)
+    calls = _parsed(calls, "tool calls")
     if not isinstance(calls, (list, tuple)) or not all(isinstance(c, Mapping) for c in calls):
         raise BadConversation(f"{at}: its tool_calls are no list of calls ({_kind(calls)})")
     message["tool_calls"] = list(calls)

@@ -238,6 +238,7 @@ def _rows(data: Conversations, cache: Path, role: str, dropped: dict[str, int]) 
     spec, key = getattr(data, role), f"data.{role}"
     settings = data.settings()
     where = data.where if role == "train" else None
+    lines: list[str] = []
     table = read_table(
         spec,
         key=key,
@@ -247,7 +248,15 @@ def _rows(data: Conversations, cache: Path, role: str, dropped: dict[str, int]) 
         texts=AS_TEXT,
         where=where,
         form=data.form,
+        bad=lines,
     )
+    if lines and data.bad_rows == "refuse":
+        raise DataError(
+            f"{key} = {written(spec)}: cannot be read ({lines[0]}); mend it, or set "
+            "data.bad_rows=drop"
+        )
+    if lines:
+        say(f"{key} = {written(spec)}: {len(lines):,} lines are no JSON, left out ({lines[0]})")
     places = matching_rows(table, where, key="data.where", spec=spec)
     has_nulls = not all(suffix(Path(it)) in JSON for it in expand(spec, key=key))
     read: list[tuple[tuple[str, str | None], int]] = []

@@ -8,10 +8,13 @@ from distillkit.data.written import WrittenFloat, parse_json
 from distillkit.errors import DataError
 
 
-def json_rows(text: str, *, at: str) -> Iterator[dict[str, Any]]:
-    """The objects of JSON text; raises `DataError` for what is none, with its line."""
+def json_rows(text: str, *, at: str, bad: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of JSON text; raises `DataError` for what is none, with its line.
+
+    With a list `bad` such a line is an empty row, and what is wrong with it is added there.
+    """
     try:
-        yield from _array(text, at) if text.lstrip().startswith("[") else _lines(text, at)
+        yield from _array(text, at) if text.lstrip().startswith("[") else _lines(text, at, bad)
     except RecursionError as error:
         raise DataError(f"{at}: cannot be read (nested too deeply)") from error
 
@@ -27,7 +30,7 @@ def _array(text: str, at: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _lines(text: str, at: str) -> Iterator[dict[str, Any]]:
+def _lines(text: str, at: str, bad: list[str] | None) -> Iterator[dict[str, Any]]:
     # at \n alone: a text may hold U+2028 or U+0085
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -36,15 +39,19 @@ def _lines(text: str, at: str) -> Iterator[dict[str, Any]]:
             row = parse_json(line)
         except json.JSONDecodeError as error:
             found = _objects(text) if number == 1 or not line.strip(" {[\r") else None
-            if found is None:
-                raise DataError(
-                    f"{at}: cannot be read (line {number}, column {error.colno}: {error.msg})"
-                ) from error
-            yield from found
-            return
-        if not isinstance(row, dict):
-            raise DataError(f"{at}: cannot be read (line {number} is no object of named values)")
-        yield row
+            if found is not None:
+                yield from found
+                return
+            reason = f"line {number}, column {error.colno}: {error.msg}"
+        else:
+            reason = f"line {number} is no object of named values"
+            if isinstance(row, dict):
+                yield row
+                continue
+        if bad is None:
+            raise DataError(f"{at}: cannot be read ({reason})")
+        bad.append(reason)
+        yield {}
 
 
 def _objects(text: str) -> list[dict[str, Any]] | None:

@@ -78,7 +78,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is read of each file: `wanted` (setting -> column), `textual` (column -> setting)."""
+    """What is read of each file: `wanted` (setting -> column), `textual` (column -> setting).
+
+    `bad` takes what is wrong with single lines, where those are not to stop the others.
+    """
 
     key: str
     split: str
@@ -87,6 +90,7 @@ class _Request:
     textual: dict[str, str]
     form: TextFormat
     unit: Unit | None
+    bad: list[str] | None = None
 
 
 def read_table(
@@ -101,6 +105,7 @@ def read_table(
     where_key: str = "data.where",
     form: TextFormat | None = None,
     unit: Unit | None = None,
+    bad: list[str] | None = None,
 ) -> Table:
     """All rows of a source, with the columns that settings name (setting -> column or None).
 
@@ -108,13 +113,14 @@ def read_table(
     data set has names for come as these names. The columns that `where` compares are read, too.
     `split` is the split taken of a folder or hub id that names none. `form` says how text files are
     written, and `unit` makes a .txt file texts of the one column that is wanted, no table. Several
-    files are one table, and what each gave is said. Raises `DataError` for a column that there is
-    not.
+    files are one table, and what each gave is said. A line of JSON that cannot be read is an empty
+    row where a list `bad` takes what is wrong with it. Raises `DataError` for a column that is not
+    there.
     """
     wanted = {setting: name for setting, name in columns.items() if name}
     wanted |= {f"{where_key}.{name}": str(name) for name in where or {}}
     textual = {wanted[setting]: setting for setting in texts if setting in wanted}
-    request = _Request(key, split, cache, wanted, textual, form or TextFormat(), unit)
+    request = _Request(key, split, cache, wanted, textual, form or TextFormat(), unit, bad)
     every = list(each_file(spec, key=key, split=split, cache=cache))
     found = []
     for item, name, path in every:
@@ -280,7 +286,7 @@ def _of_json(text: str, request: _Request, *, at: str, spec: str) -> Table:
     names: dict[str, None] = {}
     values: dict[str, list[Any]] = {name: [] for name in request.wanted.values()}
     count = 0
-    for row in unnested(json_rows(text, at=at), request.wanted.values()):
+    for row in unnested(json_rows(text, at=at, bad=request.bad), request.wanted.values()):
         count += 1
         names |= dict.fromkeys(row)
         for name, column in values.items():

@@ -90,14 +90,19 @@ class Prompts:
         whole = replace(turn, ranges=((0, len(turn.response)),))
         ids, learnt = self.reader.of_turn(whole)
         first = int(np.argmax(learnt))
+        end = int(ids[-1])
+        marks = self.reader.template.marks
+        if self.tokenizer.convert_ids_to_tokens(end) in marks:
+            return Prompt(ids[:first].tolist(), end, frozenset(ids[first:-1].tolist()))
         content = text_of(talk.messages[place]).strip()
         found = turn.response.rfind(content)  # templates may strip it, or leave it out
         close = len(turn.prompt) + (found + len(content) if found >= 0 else len(turn.response))
         _, begins, _ = encoded(turn.prompt + turn.response, self.tokenizer)
         closing = int(np.searchsorted(begins, close)) - len(begins)  # counted from the end
-        end = int(ids[closing]) if closing < 0 else None
-        said = ids[first : len(ids) + closing].tolist()
-        return Prompt(ids[:first].tolist(), end, frozenset(said))
+        ordinary = int(ids[closing]) if closing < 0 else None
+        return Prompt(
+            ids[:first].tolist(), ordinary, frozenset(ids[first : len(ids) + closing].tolist())
+        )
 
 
 def has_responses(test: Split) -> bool:

@@ -6,7 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distillkit.conversations import PLAIN, BadConversation, ChatFormat, Conversation
+from distillkit.conversations import (
+    ASSISTANT,
+    LEARNT,
+    PLAIN,
+    BadConversation,
+    ChatFormat,
+    Conversation,
+)
 from distillkit.errors import DataError
 from distillkit.examples import TokenTable
 from distillkit.progress import say, track
@@ -117,15 +124,30 @@ def conversation_examples(
                 reading = reader.read(conversation)
             except BadConversation as error:
                 found.refuse(name, error)
-            else:
-                found.add(name, reading)
-                unused.look(conversation)
+                progress.advance(1)
+                continue
+            found.add(name, reading)
+            unused.look(conversation)
             progress.advance(1, sum(len(ids) for ids, _ in reading.examples))
     found.tell(len(conversations))
     unused.tell(label)
+    marked = sum(map(_marked_others, conversations))
+    if marked:
+        say(
+            f"data: {marked:,} messages of other roles are marked to be learnt in {label}; only "
+            "what the assistant says is"
+        )
     if template.asks_for_date:
         say(f"data: the chat template asks for the date; it is told {chat.date} (template_date)")
     return found.examples.table(), found.cut
+
+
+def _marked_others(conversation: Conversation) -> int:
+    """How many messages of others than the assistant bear a mark that asks to learn them."""
+    return sum(
+        message["role"] != ASSISTANT and any(message.get(mark) for mark in LEARNT)
+        for message in conversation.messages
+    )
 
 
 def instruction_examples(

@@ -1,7 +1,6 @@
 """What conversations hold and a chat template does not write: found by leaving it out."""
 
 from collections import Counter
-from typing import Any
 
 from distillkit.conversations import ASSISTANT, LEARNT, BadConversation, Conversation, Message
 from distillkit.progress import say
@@ -37,18 +36,19 @@ class UnusedFields:
             say(f"data: the chat template writes nothing of these in {label}: {listed}")
 
     def _changes(self, conversation: Conversation, name: str) -> bool:
-        other = [_without(message, name) for message in conversation.messages]
         tools = None if name == "tools" else conversation.tools
+        other = Conversation([_without(m, name) for m in conversation.messages], tools)
         try:
             with self.template.guard():
-                whole = self._text(conversation.messages, conversation.tools)
-                return whole != self._text(other, tools)
+                return self._texts(conversation) != self._texts(other)
         except BadConversation:
             return True  # it is missed
 
-    def _text(self, messages: Any, tools: Any) -> str:
-        """All that is ever rendered of a conversation: its last turn may be written otherwise."""
-        return self.template.render(messages, tools, prompt=False)
+    def _texts(self, talk: Conversation) -> list[str]:
+        """All that is written of a conversation: as one, and each turn as it is learnt."""
+        whole = self.template.render(talk.messages, talk.tools, prompt=False)
+        turns = [self.template.turn(talk.messages, talk.tools, place) for place in talk.turns]
+        return [whole, *(text for turn in turns for text in (turn.prompt, turn.response))]
 
 
 def _names(conversation: Conversation) -> list[str]:

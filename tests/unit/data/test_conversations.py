@@ -8,7 +8,7 @@ import pytest
 
 from distillkit.conversations import BadConversation, Conversation
 from distillkit.data import Conversations
-from distillkit.data.chat_rows import as_messages, as_tools
+from distillkit.data.chat_rows import as_messages, as_tools, without_nulls
 from distillkit.data.conversations import prepare_conversations
 from distillkit.data.corpus import Corpus
 from distillkit.errors import ConfigError, DataError
@@ -23,6 +23,7 @@ CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
     [
         [USER, SAYS],
         json.dumps([USER, SAYS]),
+        repr([USER, SAYS]),
         {"messages": [USER, SAYS]},
         [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}],
         {"role": ["user", "assistant"], "content": ["a", "b"]},
@@ -141,6 +142,36 @@ def test_a_bad_row_is_named_and_stops_nobody_else(
     corpus = prepared(tmp_path, rows, messages="m", bad_rows="drop")
     assert sum(len(corpus.split(name)) for name in ("train", "validation", "test")) == 58
     assert "row 8 begins with the assistant" in capsys.readouterr().err
+
+
+def test_a_line_that_is_no_json_is_a_bad_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in talks()) + '{"m": [\n')
+    how: dict[str, Any] = {"messages": "m", "validation_fraction": 0.2, "test_fraction": 0.2}
+    data = Conversations(train=str(path), **how)
+    with pytest.raises(DataError, match=r"line 61, .*set data\.bad_rows=drop"):
+        prepare_conversations(data, None, cache=tmp_path, out=tmp_path)
+    prepare_conversations(
+        Conversations(train=str(path), bad_rows="drop", **how), None, cache=tmp_path, out=tmp_path
+    )
+    assert "1 lines are no JSON, left out (line 61" in capsys.readouterr().err
+
+
+def test_what_tables_give_each_row_of_the_others_is_taken_away(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    calls = [{"function": {"name": "f", "arguments": {key: 1}}} for key in ("x", "y")]
+    rows = [{"m": [USER, {"role": "assistant", "tool_calls": [call]}]} for call in calls]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    data = Conversations(train=str(tmp_path / "a.parquet"), messages="m")
+    for row, call in zip(pq.read_table(tmp_path / "a.parquet").to_pylist(), calls, strict=True):
+        assert row["m"][1]["tool_calls"] != [call]
+        found = data.read(without_nulls(row))
+        assert found is not None
+        assert json.loads(found[0])[1]["tool_calls"] == [call]
 
 
 def test_prompts_and_responses_may_be_messages(tmp_path: Path) -> None:

@@ -129,9 +129,9 @@ def test_a_conversation_that_the_template_refuses_is_named_or_dropped(
         "data: row 8 of data.train: the chat template refuses it: System role not supported; mend "
         "it, or set data.bad_rows=drop"
     )
-    table = read(tokenizer, talk(1), bad, talk(2), chat=ChatFormat(bad_rows="drop"))
+    table = read(tokenizer, bad, talk(1), bad, talk(2), chat=ChatFormat(bad_rows="drop"))
     assert len(table) == 2
-    assert "1 of 3 conversations of the train texts are left out" in capsys.readouterr().err
+    assert "2 of 4 conversations of the train texts are left out" in capsys.readouterr().err
 
 
 def test_what_a_template_does_not_write_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +147,10 @@ def test_what_a_template_does_not_write_is_said(capsys: pytest.CaptureFixture[st
         "name of messages (in 1), reasoning_content of messages (in 1), role developer (in 1), "
         "tools (in 1)"
     )
-    read(chats.for_template("qwen3"), [asks(1), says(1) | {"reasoning_content": "so"}])
+    thought = says(1) | {"reasoning_content": "so"}
+    for name in ("qwen3", "deepseek_r1"):  # of which one writes no thought into its history
+        read(chats.for_template(name), [asks(1), thought])
+    read(chats.for_template("mistral_v3"), [SYSTEM, *talk(1)])
     assert "writes nothing" not in capsys.readouterr().err
 
 
