@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillkit.losses.elementwise import (
-    NOTHING,
     Elementwise,
     alpha_beta_terms,
     cross_entropy_terms,
@@ -173,8 +172,9 @@ def logit_mse(student: Logits, teacher: Logits, *, reduction: Reduction = "mean"
     https://arxiv.org/abs/1903.12136, section 3. It is also the loss for one real-valued output.
     """
     mine, theirs = at_least_float32(student), at_least_float32(teacher)
-    nowhere = (mine == NOTHING) & (theirs == NOTHING)
-    difference = (mine - theirs).masked_fill_(nowhere, 0.0)
+    difference = mine - theirs
+    with torch.no_grad():  # -inf less -inf is no number; the gradient of a difference of 0 is 0
+        difference.masked_fill_(mine == theirs, 0.0)
     return per_position(difference.square(), reduction=reduction)
 
 

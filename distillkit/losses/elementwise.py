@@ -189,9 +189,14 @@ class _AlphaBeta(torch.autograd.Function):
         ctx.alpha, ctx.beta = alpha, beta
         p_is_greater, greater, gap = _gap(log_p, log_q)
         whole = alpha + beta
+        # with r = less / greater, w the power of the less and o the other, it is greater^s
+        # (r^w (r^o - 1) / o - (r^w - 1) / w) / s, which keeps its digits where w or o is small
         of_less = torch.full_like(gap, alpha).masked_fill_(p_is_greater, beta)
-        ratio = (whole * gap).expm1_().mul_(of_less / whole) - (of_less * gap).expm1_()
-        return greater.mul_(whole).exp_().mul_(ratio).div_(alpha * beta)
+        of_greater = torch.full_like(gap, beta).masked_fill_(p_is_greater, alpha)
+        other = (gap * of_greater).expm1_().div_(of_greater)
+        less = of_less.mul(gap).expm1_()
+        ratio = torch.addcmul(other, less, other).sub_(less.div_(of_less))
+        return greater.mul_(whole).exp_().mul_(ratio).div_(whole)
 
     @staticmethod
     @once_differentiable

@@ -1,6 +1,10 @@
 """Logits as z-scores: their order and shape are learnt, not how far apart they are."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values, forward_kl
@@ -38,19 +42,43 @@ def z_scores(logits: Logits) -> Logits:
     Of the n classes that are not ruled out; those that are, -inf, stay so. Logits that are all
     equal, as that of a single class is, become 0, without a gradient.
     """
-    wide = at_least_float32(logits)
-    ruled_out = wide == NOTHING
-    # from the largest on and in units of their span, so that equal logits are exactly so and
-    # squares neither overflow nor vanish: of a z-score both make no difference
-    below = (wide - wide.detach().amax(dim=-1, keepdim=True)).masked_fill(ruled_out, 0.0)
-    span = -below.detach().amin(dim=-1, keepdim=True)
-    level = span == 0
-    below = below / span.masked_fill(level, 1.0)
-    n = (~ruled_out).sum(dim=-1, keepdim=True)
-    centred = (below - below.sum(dim=-1, keepdim=True) / n).masked_fill(ruled_out | level, 0.0)
-    variance = centred.square().sum(dim=-1, keepdim=True) / (n - 1).clamp_min(1)
-    scores = centred / variance.masked_fill(level, 1.0).sqrt()
-    return scores.masked_fill(ruled_out, NOTHING)
+    scores: Tensor = _ZScores.apply(at_least_float32(logits))
+    return scores
+
+
+class _ZScores(torch.autograd.Function):
+    """From the largest logit on and in units of their span.
+
+    So equal logits are exactly so, and squares neither overflow nor vanish; to a z-score both make
+    no difference. With g the gradient by z, that by the logits is that of g less its mean and less
+    z (g z) / (n - 1), over the standard deviation: fewer passes than autograd's own take.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Logits) -> Logits:
+        ruled_out = logits == NOTHING
+        n = logits.shape[-1] - ruled_out.sum(dim=-1, keepdim=True)
+        below = (logits - logits.amax(dim=-1, keepdim=True)).masked_fill_(ruled_out, 0.0)
+        span = -below.amin(dim=-1, keepdim=True)
+        level = span == 0
+        below.div_(span.masked_fill(level, 1.0))
+        below.sub_(below.sum(dim=-1, keepdim=True) / n).masked_fill_(ruled_out, 0.0)
+        square = below.square().sum(dim=-1, keepdim=True) / (n - 1).clamp_min_(1)
+        deviation = square.masked_fill_(level, 1.0).sqrt_()
+        scores = below.div_(deviation)
+        by_unit = (span * deviation).reciprocal_().masked_fill_(level, 0.0)
+        ctx.save_for_backward(scores, ruled_out, n, by_unit)
+        return scores.masked_fill(ruled_out, NOTHING)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Logits) -> Logits:
+        scores, ruled_out, n, by_unit = ctx.saved_tensors
+        seen = gradient.masked_fill(ruled_out, 0.0)
+        along = (seen * scores).sum(dim=-1, keepdim=True) / (n - 1).clamp_min(1)
+        mean = seen.sum(dim=-1, keepdim=True) / n
+        seen.sub_(mean).addcmul_(scores, along, value=-1)
+        return seen.mul_(by_unit).masked_fill_(ruled_out, 0.0)
 
 
 class StandardisedKL(SoftmaxLoss):

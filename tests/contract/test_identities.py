@@ -226,3 +226,18 @@ def test_skew_kl_is_distillms_less_the_teachers_entropy() -> None:
     torch.testing.assert_close(
         torch.autograd.grad(ours.sum(), student), torch.autograd.grad(official.sum(), student)
     )
+
+
+@pytest.mark.parametrize("small", [1e-4, 1e-6, 1e-9, 1e-20])
+def test_alpha_beta_goes_to_its_limits_in_float32(small: float) -> None:
+    """Divided by alpha * beta, what is rounded would be the whole value."""
+    student, teacher = (logits.float() for logits in pair())
+    for settings, limit in (
+        ({"alpha": 1.5, "beta": small}, {"alpha": 1.5, "beta": 0.0}),
+        ({"alpha": small, "beta": 1.5}, {"alpha": 0.0, "beta": 1.5}),
+    ):
+        found = alpha_beta(student, teacher, **settings)
+        exact = alpha_beta(student.double(), teacher.double(), **settings)
+        torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+        end = alpha_beta(student.double(), teacher.double(), **limit)
+        torch.testing.assert_close(exact, end, rtol=20 * small + 1e-12, atol=20 * small + 1e-12)
