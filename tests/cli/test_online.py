@@ -89,3 +89,19 @@ def test_a_plan_has_the_teacher_in_the_loop(words: list[str], tmp_path: Path) ->
     assert done.code == 0, done.err
     assert "teacher in the loop" in done.out
     assert "bytes per position" not in done.out
+
+
+def test_tokenizers_are_compared_by_what_they_do_and_not_by_where_they_are(
+    words: list[str], tmp_path: Path
+) -> None:
+    student = tiny.write_model(tmp_path / "student", seed=3)
+    given = [word for word in words if not word.startswith("student")]
+    change = ["student=pretrained", f"student.path={student}", "loss=hidden_mse"]
+    same = run(tmp_path, "plan", *given, *change)
+    assert same.code == 0, same.err
+    config = student / "tokenizer_config.json"
+    held = json.loads(config.read_text())
+    config.write_text(json.dumps(held | {"do_lower_case": not held.get("do_lower_case", True)}))
+    other = run(tmp_path, "plan", *given, *change)
+    assert other.code == 2, other.err
+    assert "compares student and teacher token by token" in other.err
