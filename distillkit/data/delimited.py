@@ -65,6 +65,7 @@ class _Rows:
     spans: list[Row] = field(default_factory=list)  # of several lines
     count: int = 0
     lines: int = 0  # in which rows stand, the header's too
+    headers: int = 0  # again below the first one
     short: int = 0  # rows with fewer fields than columns
     first_short: int = 0  # its line
 
@@ -73,13 +74,16 @@ def _gathered(dialect: Dialect, places: Collection[int]) -> _Rows:
     """All rows up to one that has too many fields; raises `Malformed`."""
     width = len(dialect.names)
     found = _Rows({place: [] for place in places})
-    header = dialect.has_header
+    header: list[str] | None = None
     for row in dialect.rows():
         found.lines += row.end - row.begin + 1
-        if header:
-            header = False
-            continue
         fields = row.fields
+        if header is None and dialect.has_header:
+            header = fields
+            continue
+        if header and _is_again(header, fields):
+            found.headers += 1
+            continue
         if len(fields) > width and any(fields[width:]):
             found.wide = row
             break
@@ -93,6 +97,12 @@ def _gathered(dialect: Dialect, places: Collection[int]) -> _Rows:
         for place, column in found.columns.items():
             column.append((fields[place] or None) if place < len(fields) else None)
     return found
+
+
+def _is_again(header: list[str], fields: list[str]) -> bool:
+    """Whether a row is the header once more, as where files were joined, their marks included."""
+    same_rest = len(fields) > 1 and fields[1:] == header[1:]
+    return same_rest and fields[0].removeprefix("\ufeff") == header[0]
 
 
 def _with_row_names(dialect: Dialect) -> Dialect:
@@ -174,6 +184,8 @@ def _notes(rows: _Rows, dialect: Dialect, form: TextFormat, suffix: str) -> list
             if dialect.has_header
             else f"no header row (its first row: {first})"
         )
+    if rows.headers:
+        notes.append(f"its header {rows.headers:,} times more, left out")
     if rows.short:
         notes.append(f"{rows.short:,} rows without their last fields (line {rows.first_short})")
     lines = dialect.text.rstrip("\r\n").count("\n") + 1

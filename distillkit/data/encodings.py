@@ -64,7 +64,8 @@ def decoded(data: bytes, encoding: str | None, *, at: str) -> tuple[str, str | N
         return _as_told(data, encoding, at), None
     for mark, name in BOMS:
         if data.startswith(mark):
-            return _strict(data, name, at), None if name == "utf-8-sig" else name.upper()
+            marked = _strict(data, name, at).lstrip("\ufeff")
+            return marked, None if name == "utf-8-sig" else name.upper()
     wide = _utf16_without_mark(data)
     if wide:
         return _strict(data, wide, at), wide.upper()

@@ -1,11 +1,15 @@
 """Rows of JSON files: an object a line, or one array of objects."""
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from distillkit.data.written import WrittenFloat, parse_json
+from distillkit.data.written import HALF, WrittenFloat, parse_json, whole_characters
 from distillkit.errors import DataError
+from distillkit.wording import brief
+
+_SPACE = re.compile(r"\s*")
 
 
 def json_rows(text: str, *, at: str, bad: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -22,7 +26,7 @@ def json_rows(text: str, *, at: str, bad: list[str] | None = None) -> Iterator[d
 def _array(text: str, at: str) -> Iterator[dict[str, Any]]:
     try:
         rows = parse_json(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{at}: cannot be read ({error})") from error
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
@@ -31,21 +35,26 @@ def _array(text: str, at: str) -> Iterator[dict[str, Any]]:
 
 
 def _lines(text: str, at: str, bad: list[str] | None) -> Iterator[dict[str, Any]]:
+    before, tried = 0, False
     # at \n alone: a text may hold U+2028 or U+0085
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = parse_json(line)
-        except json.JSONDecodeError as error:
-            found = _objects(text) if number == 1 or not line.strip(" {[\r") else None
+        except ValueError as error:  # also of an integer of thousands of digits
+            found = None if tried else _objects(text)
+            tried = True
             if found is not None:
-                yield from found
+                yield from found[before:]
                 return
-            reason = f"line {number}, column {error.colno}: {error.msg}"
+            of_json = isinstance(error, json.JSONDecodeError)
+            reason = f"column {error.colno}: {error.msg}" if of_json else brief(error)  # type: ignore[attr-defined]
+            reason = f"line {number}, {reason}"
         else:
             reason = f"line {number} is no object of named values"
             if isinstance(row, dict):
+                before += 1
                 yield row
                 continue
         if bad is None:
@@ -58,16 +67,16 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
     """The objects of a text in which each takes several lines; None where it is another text."""
     decoder = json.JSONDecoder(parse_float=WrittenFloat)
     found: list[dict[str, Any]] = []
-    at = 0
-    while rest := text[at:].lstrip():
-        at = len(text) - len(rest)
+    at = _SPACE.match(text).end()  # type: ignore[union-attr]
+    while at < len(text):
         try:
             row, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError:
+        except ValueError:
             return None
         if not isinstance(row, dict):
             return None
-        found.append(row)
+        found.append(whole_characters(row) if HALF.search(text) else row)
+        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
     return found
 
 

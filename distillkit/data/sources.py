@@ -7,6 +7,7 @@ owner/name[:config][@revision][#split=name]                    the Hugging Face 
 """
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from glob import glob
@@ -95,7 +96,7 @@ def expand(spec: Spec, *, key: str) -> list[str]:
 def _matches(item: str) -> list[str]:
     path = expanded(item)
     is_pattern = _PATTERN.search(item) and not item.startswith("pypi://")
-    if not is_pattern or _HUB.fullmatch(item) or path.exists():
+    if not is_pattern or _HUB.fullmatch(item) or exists(path):
         return []
     return sorted(
         match
@@ -128,7 +129,8 @@ def parse(spec: str, *, key: str) -> Source:
             raise DataError(f"{key} = {spec}: {inside} leads out of the wheel; refused")
         return WheelSource(match["name"], match["version"], match["path"], match["sha256"].lower())
     path = expanded(spec)
-    if spec and path.exists():
+    if spec and exists(path):
+        _check_readable(path, f"{key} = {spec}")
         return LocalSource(path.absolute())
     base, marked, split = spec.rpartition("#split=")
     if marked and base and expanded(base).is_dir():
@@ -136,10 +138,25 @@ def parse(spec: str, *, key: str) -> Source:
     match = _HUB.fullmatch(spec)
     if suffix(path) in KINDS or spec.startswith((".", "/", "~")) or not match:
         pattern = ", and none that matches it" if _PATTERN.search(spec) else ""
-        several = [expanded(part).exists() for part in spec.split(",")]
+        several = [exists(expanded(part)) for part in spec.split(",")]
         listed_as = f"; several files are a list: {key}=[{spec}]" if all(several) and spec else ""
         raise DataError(f"{key} = {spec}: no such file or folder{pattern}{listed_as}")
     return HubSource(match["repo"], match["config"], match["revision"], match["split"])
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; no path that is too long for one is."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _check_readable(path: Path, at: str) -> None:
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{at}: neither a file nor a folder (a pipe?); save it as a file")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{at}: cannot be read (permission denied)")
 
 
 def expanded(spec: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class WrittenFloat(float):
@@ -29,7 +29,7 @@ def parse_json(text: str) -> Any:
     it.
     """
     value = json.loads(text, parse_float=WrittenFloat)
-    return whole_characters(value) if _HALF.search(text) else value
+    return whole_characters(value) if HALF.search(text) else value
 
 
 def whole_characters(value: Any) -> Any:

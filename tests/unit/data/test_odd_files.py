@@ -407,6 +407,8 @@ def test_pandas_json_and_one_list_of_objects_are_tables(read: Read) -> None:
     assert read(json.dumps(nested, indent=1), "a.json") == [("a", "01")]
     several = "\n".join(json.dumps({"text": t, "label": True}, indent=2) for t in "ab")
     assert read(several, "a.jsonl") == [("a", "true"), ("b", "true")]
+    first = '{"text": "0", "label": 1}\n'
+    assert read(first + several, "a.jsonl") == [("0", "1"), ("a", "true"), ("b", "true")]
 
 
 def test_half_a_character_of_json_is_replaced(read: Read) -> None:
@@ -426,3 +428,17 @@ def test_after_a_label_and_a_blank_the_line_is_the_text(read: Read, separator: s
     content = 'ENTY:animal What fowl , said "he" ?\n1 a film\n'
     found = read(content, "a.dev", columns=["label", "text"], separator=separator)
     assert found == [('What fowl , said "he" ?', "ENTY:animal"), ("a film", "1")]
+
+
+def test_a_header_that_comes_again_is_no_row(
+    read: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = "text,label\na,1\n" + "\ufefftext,label\nb,0\n" + "text,label\n"
+    assert read(content) == [("a", "1"), ("b", "0")]
+    assert "its header 2 times more, left out" in capsys.readouterr().err
+    assert read("text\na\ntext\n", names=["text"]) == [("a",), ("text",)]
+
+
+def test_an_integer_of_thousands_of_digits_is_one_line(read: Read) -> None:
+    with pytest.raises(DataError, match=r"cannot be read \(line 1, Exceeds the limit"):
+        read(f'{{"text": "a", "label": {"1" * 5000}}}', "a.jsonl")

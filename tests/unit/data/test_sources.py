@@ -1,6 +1,7 @@
 """Where things come from: how a source is spelt, and what decides the content behind it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,12 @@ def test_what_changes_no_id_is_no_part_of_a_tokenizer(folder: Path, tmp_path: Pa
 def test_a_tokenizer_elsewhere_is_known_as_its_source_is() -> None:
     for spec in ("owner/name", f"pypi://a==1/model#sha256={SHA}"):
         assert tokenizer_identity(spec, key="k") == identity(spec, key="k")
+
+
+def test_a_pipe_and_a_name_too_long_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DataError, match=r"neither a file nor a folder \(a pipe\?\)"):
+        parse(str(tmp_path / "pipe.csv"), key="data.train")
+    for name in ("x" * 5000 + ".csv", "[" + "x" * 5000 + ".csv"):
+        with pytest.raises(DataError, match="no such file or folder"):
+            parse(name, key="data.train")
