@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from distillkit.commands import output
+from distillkit.commands.model_checks import check_shapes
 from distillkit.commands.phases import roads
 from distillkit.commands.worth import check_teacher
 from distillkit.errors import ConfigError
@@ -21,6 +22,7 @@ def generate_targets(cfg: DictConfig) -> float:
         )
 
     for road in kept:
+        check_shapes(road, student=False)
         check_teacher(road)
     stores = [road.open_store() for road in kept if road.loss.needs_soft_targets or not road.phase]
 

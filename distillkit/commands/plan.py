@@ -3,6 +3,8 @@
 from omegaconf import DictConfig
 
 from distillkit.commands.forecast import Forecast
+from distillkit.commands.inside import check_inside
+from distillkit.commands.model_checks import check_shapes
 from distillkit.commands.phases import roads
 from distillkit.commands.road import Road
 from distillkit.progress import stdout
@@ -26,6 +28,8 @@ def plan(cfg: DictConfig) -> float:
 def _show(road: Road, cfg: DictConfig) -> float:
     """Print what one training would find, make, compute and need; its expected seconds or NaN."""
     outlook = Forecast(road, hardware=cfg.hardware).look()
+    check_shapes(road)
+    check_inside(road)
 
     console = stdout()
     for line in outlook.problems():

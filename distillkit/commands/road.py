@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact, Workspace, fingerprint
-from distillkit.commands import checks, codec_choice, inside, reading, roles
+from distillkit.commands import checks, codec_choice, inside, model_checks, reading, roles
 from distillkit.commands.roles import Role
 from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
 from distillkit.config.build import build
@@ -72,7 +72,8 @@ class Road:
         checks.check_fit(self)
         codec_choice.check_loss(self)
         checks.check_sources(self)
-        register_architectures()  # last: transformers takes seconds to import
+        register_architectures()  # late: transformers takes seconds to import
+        model_checks.check_configs(self)
 
     # text
 

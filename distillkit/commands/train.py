@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from distillkit.artifacts import Artifact
 from distillkit.commands import opening, output, summary
 from distillkit.commands.inside import check_inside
+from distillkit.commands.model_checks import check_shapes
 from distillkit.commands.phases import roads
 from distillkit.commands.reading import check_tokenizers
 from distillkit.commands.road import Road
@@ -25,6 +26,7 @@ def train(cfg: DictConfig) -> float:
     line = roads(cfg, makes=MAKES)
     road = line[-1]
     for phase in line:
+        check_shapes(phase)
         check_tokenizers(phase)
         check_inside(phase)
     opening.show(line, str(cfg.run_name))

@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 
 from distillkit.commands import output
 from distillkit.commands.inside import check_inside
+from distillkit.commands.model_checks import check_shapes
 from distillkit.commands.phases import roads
 from distillkit.commands.reading import check_tokenizers
 from distillkit.progress import stdout
@@ -14,6 +15,7 @@ def train_student(cfg: DictConfig) -> float:
     """Train the student, or find it; return its best validation score."""
     line = roads(cfg, makes=("student",))
     for road in line:
+        check_shapes(road)
         check_tokenizers(road)
         check_inside(road)
 

@@ -10,7 +10,6 @@ import torch
 
 from distillkit.artifacts import file_sha256
 from distillkit.engine.settings import TrainSettings
-from distillkit.errors import ConfigError
 from distillkit.examples import TokenTable
 from distillkit.progress import say
 from distillkit.records import LabelSpace
@@ -21,6 +20,7 @@ from distillkit.students.embeddings import start_from_teacher
 from distillkit.students.from_teacher import make
 from distillkit.students.heads import order_outputs
 from distillkit.tasks import Task
+from distillkit.tasks.configs import check_positions
 from distillkit.tasks.vocabularies import fit_to_tokenizer
 
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
@@ -138,11 +138,7 @@ def make_student(
     else:
         model = task.new_model(student.config, space, tokenizer, key="student.config")
     task.agree_on_padding(model, tokenizer, key=f"student = {type(model).__name__}")
-    longest = getattr(model.config, "max_position_embeddings", None)
-    if longest is not None and task.max_length > longest:
-        raise ConfigError(
-            f"task.max_length = {task.max_length}: the student has positions for {longest} tokens"
-        )
+    check_positions(model, task.max_length, whose="the student")
     if counts_words(student):
         start_from_teacher(
             model,

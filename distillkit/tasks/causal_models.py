@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from distillkit.errors import ConfigError, DataError, ModelError
 from distillkit.tasks.chat_templates import ChatTemplate
-from distillkit.tasks.folders import check_folder
+from distillkit.tasks.configs import CAUSAL, check_config
+from distillkit.tasks.folders import check_folder, place
 from distillkit.tasks.language_heads import Body, body_and_head, check_head
 from distillkit.tasks.loading import one_line, quiet
 from distillkit.tasks.models import load_tokenizer
@@ -112,6 +113,7 @@ def new_causal_lm(config: dict[str, Any], tokenizer: Any, *, key: str) -> Any:
     check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
     with quiet(), one_line(key, model_type, "config"):
         made = AutoConfig.for_model(model_type, **shape)
+        check_config(made, CAUSAL, key=f"{key}.model_type = {model_type}")
         model = AutoModelForCausalLM.from_config(made, dtype="float32")
     if not next(model.parameters()).is_meta:
         check_head(model, key=f"{key}.model_type = {model_type}")
@@ -133,14 +135,6 @@ def save_causal_lm(model: Any, tokenizer: Any, folder: Path, *, max_length: int)
     _mend_generation(model)
     _stop_at_end_of_turn(model, tokenizer)
     save_folder(model, tokenizer, folder, max_length=max_length)
-
-
-def place(folder: str) -> tuple[str, str | None]:
-    """(folder or hub id, name of the GGUF file in it or None)."""
-    if not folder.endswith(".gguf"):
-        return folder, None
-    path = Path(folder)
-    return str(path.parent), path.name
 
 
 def _drop_strangers(tokenizer: Any) -> None:

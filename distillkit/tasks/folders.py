@@ -72,6 +72,14 @@ def check_tokenizer_files(folder: str, *, key: str) -> None:
     )
 
 
+def place(folder: str) -> tuple[str, str | None]:
+    """(folder or hub id, name of the GGUF file in it or None)."""
+    if not folder.endswith(".gguf"):
+        return folder, None
+    path = Path(folder)
+    return str(path.parent), path.name
+
+
 def _check_adapter(path: Path, at: str) -> None:
     settings = path / "adapter_config.json"
     if not settings.is_file():

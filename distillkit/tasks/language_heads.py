@@ -12,6 +12,7 @@ from torch import Tensor
 from distillkit.errors import ModelError
 from distillkit.losses.heads import project
 from distillkit.records import Head
+from distillkit.tasks.loading import one_line
 
 Body = Callable[..., Tensor]  # the model's inputs by name -> last hidden states
 
@@ -73,6 +74,13 @@ def body_and_head(model: Any, size: int) -> tuple[Body, Head]:
 
 
 def check_head(model: Any, *, key: str) -> None:
+    """Raise `ModelError` for a model that does not run, or whose parts are not the whole of it."""
+    setting, _, source = key.partition(" = ")
+    with one_line(setting, source or type(model).__name__, "model", happens="does not run"):
+        _check_head(model, key=key)
+
+
+def _check_head(model: Any, *, key: str) -> None:
     """Raise `ModelError` unless body and head say what the model's own forward says.
 
     A few tokens are run both ways, a second time with hidden states so large that a softcap
@@ -108,7 +116,14 @@ def check_head(model: Any, *, key: str) -> None:
 
 
 def _base(model: Any) -> Any:
-    return model.base_model if model.base_model is not model else model.get_decoder()
+    found = (model.base_model, model.get_decoder(), getattr(model, "model", None))
+    base = next((it for it in found if it is not None and it is not model), None)
+    if base is None:
+        raise ModelError(
+            f"{type(model).__name__}: it has no body apart from its head, so it cannot be "
+            "distilled; choose another architecture"
+        )
+    return base
 
 
 def _scale(config: Any) -> float:

@@ -9,6 +9,7 @@ from distillkit.errors import ModelError
 from distillkit.losses.heads import project
 from distillkit.records import Head
 from distillkit.tasks.language_heads import TOKENS, device_of, distance, evaluated, tolerance
+from distillkit.tasks.loading import one_line
 from distillkit.tasks.models import load_complete, load_model, new_model
 
 MASKED = "AutoModelForMaskedLM"
@@ -47,6 +48,13 @@ def hidden_and_head(model: Any, size: int, **inputs: Any) -> tuple[Tensor, Head]
 
 
 def check_masked_head(model: Any, *, key: str) -> None:
+    """Raise `ModelError` for a model that does not run, or whose parts are not the whole of it."""
+    setting, _, source = key.partition(" = ")
+    with one_line(setting, source or type(model).__name__, "model", happens="does not run"):
+        _check_masked_head(model, key=key)
+
+
+def _check_masked_head(model: Any, *, key: str) -> None:
     """Raise `ModelError` unless both parts together say what the model's own forward says."""
     size = len(model.get_output_embeddings().weight)
     ids = torch.arange(TOKENS, device=device_of(model)).unsqueeze(0) % size

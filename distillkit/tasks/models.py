@@ -8,6 +8,7 @@ import numpy as np
 from distillkit.errors import ModelError
 from distillkit.progress import say
 from distillkit.records import LabelSpace
+from distillkit.tasks.configs import check_config
 from distillkit.tasks.folders import check_folder, check_tokenizer_files
 from distillkit.tasks.label_spaces import whole_numbers
 from distillkit.tasks.loading import one_line, quiet
@@ -156,6 +157,7 @@ def new_model(
     check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
     with quiet(), one_line(key, model_type, "config"):
         made = transformers.AutoConfig.for_model(model_type, **shape, **options)
+        check_config(made, auto_class, key=f"{key}.model_type = {model_type}")
         return getattr(transformers, auto_class).from_config(made)
 
 

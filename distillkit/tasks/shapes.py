@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from distillkit.records import Dimensions, LabelSpace
-from distillkit.tasks.causal_models import place
+from distillkit.tasks.configs import check_config, config_of
 from distillkit.tasks.first_token import read_once
 from distillkit.tasks.folders import check_folder
 from distillkit.tasks.loading import one_line, quiet
@@ -60,20 +60,15 @@ def outline(
     """
     import transformers
 
-    where, gguf = place(folder)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if gguf:
-        options["gguf_file"] = gguf
-    else:
-        check_folder(folder, key=key)
+    check_folder(folder, key=key)
+    config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
+    check_config(config, task.auto_class, key=f"{key} = {folder}")
     if fresh_head and task.family != "language":
-        options["num_labels"] = labels.outputs
-    with quiet(), one_line(key, folder, "config"):
-        config = transformers.AutoConfig.from_pretrained(where, **options)
-        with torch.device("meta"):
-            return getattr(transformers, task.auto_class).from_config(
-                config, dtype="float32", trust_remote_code=trust_remote_code
-            )
+        config.num_labels = labels.outputs
+    with quiet(), one_line(key, folder, "config"), torch.device("meta"):
+        return getattr(transformers, task.auto_class).from_config(
+            config, dtype="float32", trust_remote_code=trust_remote_code
+        )
 
 
 def shape_of(model: Any) -> Shape:

@@ -1,0 +1,209 @@
+"""Models that a run cannot use are refused before any text is tokenised; decoders classify."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests import tiny, tiny_language
+from tests.cli.runs import but, run
+from tests.unit.tasks.test_padding import classifier
+from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
+
+ENCODER_DECODER = {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
+
+
+def made(folder: Path) -> set[str]:
+    """The kinds of artifacts in the workspace."""
+    return {path.name.partition("-")[0] for path in (folder / "workspace").glob("*-*")}
+
+
+def refused(folder: Path, *words: str, command: str = "train") -> str:
+    """The one line of a run that stops before any text is tokenised."""
+    result = run(folder, command, *words)
+    assert result.code == 2, result.err + result.out
+    line = result.err.strip().splitlines()[-1]
+    assert line.startswith("distillkit: "), result.err
+    assert "Traceback" not in result.err
+    assert not made(folder) & {"tokens", "teacher", "targets", "student"}
+    return line
+
+
+def written(folder: Path, kind: str, **fields: Any) -> Path:
+    """A folder of random weights of any architecture of transformers, with a tokenizer."""
+    from transformers import AutoConfig, AutoModel
+
+    tiny.write_tokenizer(folder)
+    config = AutoConfig.for_model(kind, vocab_size=200, **fields)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
+COMMANDS = ["train", "generate-targets", "plan"]
+
+
+@pytest.mark.parametrize("role", ["teacher.body", "teacher.path", "student.path"])
+def test_an_encoder_decoder_is_refused(fresh: list[str], tmp_path: Path, role: str) -> None:
+    folder = written(tmp_path / "t5", "t5", **ENCODER_DECODER)
+    more = ["student=pretrained"] if role == "student.path" else []
+    words = but([w for w in fresh if not (more and "student.config" in w)], *more)
+    line = refused(tmp_path, *but(words, f"{role}={folder}"))
+    assert f"{role} = {folder}: an encoder-decoder (t5)" in line
+
+
+def test_a_new_encoder_decoder_is_refused(fresh: list[str], tmp_path: Path) -> None:
+    words = [word for word in fresh if "student.config" not in word]
+    config = "{model_type: t5, d_model: 16, num_layers: 1, num_heads: 2}"
+    line = refused(tmp_path, *words, "student=scratch", f"student.config={config}")
+    assert "student.config.model_type = t5: an encoder-decoder" in line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_positions_of_the_teacher_are_counted_too(
+    fresh: list[str], tmp_path: Path, command: str
+) -> None:
+    """RoBERTa's kind takes the padding's id and one more off: here 34 - 0 - 1."""
+    folder = written(
+        tmp_path / "roberta",
+        "roberta",
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=34,
+        pad_token_id=0,
+    )
+    words = but(fresh, f"teacher.body={folder}", "task.max_length=34")
+    result = run(tmp_path, command, *words)
+    assert result.code == 2
+    assert (
+        f"task.max_length = 34: the teacher (teacher.body = {folder}) has positions for 33 tokens; "
+        "set task.max_length=33 or less" in result.err
+    )
+    assert not made(tmp_path) & {"teacher", "targets", "student"}
+    if command == "train":  # what it advises
+        done = run(tmp_path, "generate-targets", *but(words, "task.max_length=33"))
+        assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["task.max_length=65", "teacher.path=null"], "the teacher (teacher.body"),
+        (
+            ["student.config.max_position_embeddings=20"],
+            "task.max_length = 24: the student has positions for 20 tokens; set task.max_length=20",
+        ),
+        (["student.config.num_attention_heads=3"], "student.config = bert"),
+        (["targets=top_k", "targets.codec.k=3"], "targets.codec.k = 3: the teacher has only 2"),
+        (["loss=hidden_mse", "loss.layers=[[1,9]]"], "9"),
+    ],
+    ids=["teacher", "student", "heads", "k", "layers"],
+)
+def test_what_configs_show_is_refused_before_the_teacher_is_fitted(
+    fresh: list[str], tmp_path: Path, change: list[str], said: str
+) -> None:
+    assert said in refused(tmp_path, *but(fresh, *change))
+
+
+def test_a_student_that_cannot_be_cut_is_refused_before_the_teacher_is_fitted(
+    fresh: list[str], tmp_path: Path
+) -> None:
+    words = [word for word in fresh if "student.config" not in word]
+    line = refused(tmp_path, *words, "student=from_teacher", "student.layers=5")
+    assert "student.layers = 5: the teacher has 2 layers" in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("bert", "bert sees the words on both sides, so it is no causal language model"),
+        ("xlnet", "xlnet sees the words on both sides"),
+        ("vit", "vit (it reads images or sound) cannot be a causal language model"),
+    ],
+)
+def test_what_is_no_language_model_is_refused(tmp_path: Path, kind: str, said: str) -> None:
+    teacher = tiny_language.write_model(tmp_path / "teacher")
+    texts = tiny_language.write_documents(tmp_path)
+    words = tiny_language.small(teacher, texts, tmp_path / "workspace")
+    words = [w for w in words if not w.startswith("student")]
+    config = f"student.config={{model_type: {kind}}}"
+    assert said in refused(tmp_path, *words, "student=scratch", config)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(
+    body: Path, fresh: list[str], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(body, tmp_path / "bare")
+    for file in [*folder.glob("tokenizer*"), folder / "vocab.txt"]:
+        file.unlink()
+    line = refused(tmp_path, *but(fresh, f"teacher.body={folder}"))
+    assert f"teacher.body = {folder}: it has no tokenizer" in line
+
+
+def test_an_architecture_that_nobody_knows_is_named(
+    body: Path, fresh: list[str], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(body, tmp_path / "unknown")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "berd"}))
+    line = refused(tmp_path, *but(fresh, f"teacher.body={folder}"))
+    assert "model_type berd" in line and len(line) < 500
+    del config["model_type"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "no model_type" in refused(tmp_path, *but(fresh, f"teacher.body={folder}"))
+
+
+def logits_of_texts(folder: Path, texts: list[str]) -> np.ndarray:
+    """What a user's own code makes of each text by itself."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        rows = [model(**tokenizer(text, return_tensors="pt")).logits for text in texts]
+    return torch.cat(rows).numpy()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_decoder_teaches_and_learns(fresh: list[str], tmp_path: Path, kind: str) -> None:
+    """A ready teacher without a pad token, a new student of its kind: from both to a report."""
+    tokenizer = byte_tokenizer()
+    model = classifier(kind, tokenizer)
+    model.config.id2label = {0: "bad", 1: "good", 2: "fair"}
+    folder = tmp_path / "teacher"
+    model.config.num_labels = 3
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    rows = [(text, ("bad", "good", "fair")[i % 3]) for i, (text, _) in enumerate(tiny.labelled(90))]
+    data = tiny.write_csv(tmp_path / "three.csv", ("text", "label"), rows)
+    shape = ", ".join(f"{k}: {v}" for k, v in SHAPES[kind].items())
+    words = [w for w in fresh if not w.startswith(("student.config", "data.", "teacher"))]
+    result = run(
+        tmp_path,
+        "train",
+        *words,
+        f"data.train={data}",
+        "teacher=local",
+        f"teacher.path={folder}",
+        "teacher.check=off",
+        "student=scratch",
+        f"student.config={{model_type: {kind}, {shape}}}",
+    )
+    assert result.code == 0, result.err
+    (student,) = (tmp_path / "outputs").glob("*/*/student")
+    texts = [text for text, _ in rows[:9]]
+    from transformers import AutoTokenizer
+
+    assert AutoTokenizer.from_pretrained(student).pad_token == "</s>"
+    batch = AutoTokenizer.from_pretrained(student)(texts, padding=True, return_tensors="pt")
+    from transformers import AutoModelForSequenceClassification
+
+    loaded = AutoModelForSequenceClassification.from_pretrained(student).eval()
+    with torch.no_grad():
+        together = loaded(**batch).logits.numpy()
+    np.testing.assert_allclose(together, logits_of_texts(student, texts), rtol=1e-4, atol=1e-5)
