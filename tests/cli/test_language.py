@@ -179,7 +179,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 def test_conversations_that_cannot_be_read_stop_before_the_teacher_is_asked(
     length: int, template: bool, said: str, distillkit: Distillkit, talks: Path, tmp_path: Path
 ) -> None:
-    teacher = tiny_language.write_model(tmp_path / "teacher", layers=1)
+    teacher = tiny_language.write_model(tmp_path / "teacher", layers=2)
     if not template:
         tiny_language.write_tokenizer(teacher, template=None)
         (teacher / "chat_template.jinja").unlink(missing_ok=True)
