@@ -81,7 +81,14 @@ class TextData(Texts):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_names(self.label_names)
+        if self.label_separator == "":
+            raise ConfigError(
+                "data.label_separator = '': is empty; write what stands between labels, as ';', or "
+                "null"
+            )
         if isinstance(self.label, list):
+            if not self.label:
+                raise ConfigError("data.label = []: names no column")
             check_names(self.label, key="data.label")
             if self.label_separator is not None:
                 raise ConfigError(

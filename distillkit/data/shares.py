@@ -82,10 +82,11 @@ def share_out(
         if not part.texts:
             if check and rows.texts:
                 check(rows)
+            gone = "".join(f"; dropped: {n:,} {reason}" for reason, n in dropped.items())
             raise DataError(
                 f"data: the {name} split is empty ({len(rows.texts)} rows of "
-                f"{written(data.train)} were to be shared out); give data.{name}, other fractions, "
-                "or more rows"
+                f"{written(data.train)} were to be shared out{gone}); give data.{name}, other "
+                "fractions, or more rows"
             )
     return splits, dropped
 

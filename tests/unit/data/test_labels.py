@@ -126,6 +126,8 @@ def test_blanks_around_labels_are_cut_off_and_counted(
         ({"label_names": ["a", " "]}, r"data\.label_names = \[a, .*\]: a name is empty"),
         ({"label": ["a", "b", "a"]}, r"data\.label = \[a, b\]: has 'a' twice"),
         ({"label": ["a"], "label_separator": ","}, r"data\.label_separator = ','"),
+        ({"label": []}, r"data\.label = \[\]: names no column"),
+        ({"label_separator": ""}, r"data\.label_separator = '': is empty"),
     ],
 )
 def test_names_of_labels_are_checked_before_any_work(
@@ -377,3 +379,15 @@ def test_a_setting_that_decides_the_splits_changes_their_name(
     usual = {"train": path, "text": "text", "label": "label"}
     decided, changed = (TextData(**(usual | c)).labelled_inputs() for c in ({}, change))
     assert (decided != changed) == matters
+
+
+def test_rows_that_all_contradict_each_other_leave_nothing_and_it_is_said(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    rows = [(f"text {i % 30}", "ab"[(i + i // 30) % 2]) for i in range(60)]
+    path = write_csv(tmp_path / "a.csv", ("text", "label"), rows)
+    with pytest.raises(
+        DataError, match=r"train split is empty .*dropped: 60 with different labels"
+    ):
+        prepare(path, duplicates="drop")
+    assert len(told(prepare(path, duplicates="majority"))) == 30
