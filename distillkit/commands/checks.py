@@ -7,8 +7,9 @@ import torch
 
 from distillkit.commands import codec_choice, output
 from distillkit.config.build import refusal
-from distillkit.data import Data, Documents, MaskAndRefill
+from distillkit.data import Data, Documents, MaskAndRefill, hub
 from distillkit.data.folders import model_folder
+from distillkit.data.hub import HubSource
 from distillkit.data.sources import LocalSource, expand, parse
 from distillkit.engine.loop import check_batch_size, parameter_groups
 from distillkit.errors import ConfigError, TargetsError
@@ -136,7 +137,7 @@ def reads_alike(road: "Road") -> bool:
         return True
     loaded = [
         road.task.load_tokenizer(
-            model_folder(where, key=setting, cache=road.workspace.assets),
+            model_folder(where, key=setting, cache=road.workspace.assets, weights=False),
             key=setting,
             trust_remote_code=road.trust,
         )
@@ -215,19 +216,28 @@ def check_evaluation(road: "Road") -> None:
 
 
 def check_sources(road: "Road") -> None:
-    """Local files and folders that are not there, or cannot be models, before any work."""
+    """Sources that are not there, or cannot be models, before any work.
+
+    Of the hub's models their small files are looked at, of its data sets whether they are there.
+    """
     for role in ("train", "validation", "test", "transfer"):
-        spec = getattr(road.data, role)
-        for item in expand(spec, key=f"data.{role}") if spec is not None else ():
-            parse(item, key=f"data.{role}")
-    models = [(teacher.key, teacher.source) for teacher in road.teacher.members]
+        spec, key = getattr(road.data, role), f"data.{role}"
+        for item in expand(spec, key=key) if spec is not None else ():
+            source = parse(item, key=key)
+            if isinstance(source, HubSource):
+                hub.commit(source, key=key, spec=item, repo_type="dataset")
+    asked = road.loss.needs_teacher or road.student_tokenizer()[0].startswith("teacher")
+    models = [(it.key, it.source) for it in road.teacher.members if asked or it.is_ready]
     if isinstance(road.student, PretrainedStudent):
         models.append(("student.path", road.student.path))
     if isinstance(road.augmentation, MaskAndRefill):
         models.append(("augmentation.model", road.augmentation.model))
     for key, spec in models:
         source = parse(spec, key=key)
-        if isinstance(source, LocalSource) and source.path.suffix != ".gguf":
+        if isinstance(source, HubSource):
+            folder = hub.model_files(source, key=key, spec=spec, weights=False)
+            check_folder(folder, key=key, weights=False)
+        elif isinstance(source, LocalSource) and source.path.suffix != ".gguf":
             check_folder(str(source.path), key=key)
 
 

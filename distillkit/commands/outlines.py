@@ -63,4 +63,4 @@ class Outlines:
         return reading.tokenizer(self.road, *reading.source(self.road))
 
     def _folder(self, key: str, spec: str) -> str:
-        return model_folder(spec, key=key, cache=self.road.workspace.assets)
+        return model_folder(spec, key=key, cache=self.road.workspace.assets, weights=False)

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from distillkit.commands.road import Road
 from distillkit.config import phases
+from distillkit.data import hub
 
 
 def roads(cfg: DictConfig, *, makes: tuple[str, ...]) -> list[Road]:
@@ -14,6 +15,7 @@ def roads(cfg: DictConfig, *, makes: tuple[str, ...]) -> list[Road]:
 
     The last is the run's result: what is evaluated, and what has a control.
     """
+    hub.forget()
     declared = phases.declared(cfg)
     if not declared:
         return [Road(cfg, makes=makes)]

@@ -27,7 +27,7 @@ def source(road: "Road") -> tuple[str, str]:
 
 def tokenizer(road: "Road", key: str, spec: str) -> Any:
     """The tokenizer of a source, with the chat template that the run's conversations chose."""
-    folder = model_folder(spec, key=key, cache=road.workspace.assets)
+    folder = model_folder(spec, key=key, cache=road.workspace.assets, weights=False)
     found = road.task.load_tokenizer(folder, key=key, trust_remote_code=road.trust)
     if road.corpus.chat.template is not None:
         found.chat_template = road.corpus.chat.template
@@ -44,7 +44,7 @@ def check_tokenizers(road: "Road") -> None:
         return
     if not (road.task.one_tokenizer and road.loss.needs_teacher):
         return
-    folder = model_folder(spec, key=key, cache=road.workspace.assets)
+    folder = model_folder(spec, key=key, cache=road.workspace.assets, weights=False)
     own = road.task.load_tokenizer(folder, key=key, trust_remote_code=road.trust)
     teacher = road.teachers[0].tokenizer()
     check_same_tokenizer(own, teacher, key=f"{key} = {spec}")

@@ -310,7 +310,12 @@ class Road:
             lambda: self.teachers[0].model,
             lambda: self.tokens(*self.teachers[0].reads, "train"),
             lambda: self.examples(*self.teachers[0].reads, transfer=True),
-            folder=model_folder(spec, key=key, cache=self.workspace.assets),
+            folder=model_folder(
+                spec,
+                key=key,
+                cache=self.workspace.assets,
+                weights=isinstance(student, PretrainedStudent),
+            ),
             tokenizer=reading.tokenizer(self, *reading.source(self)),
             seed=self.seed,
             trust_remote_code=self.trust,

@@ -66,7 +66,9 @@ def inputs(road: "Road", role: Role) -> dict[str, Any]:
         road.task,
         source=source,
         tokenizer=tokenizer_identity(spec, key=key),
-        teacher=fingerprint(road.teachers[0].inputs()),
+        teacher=fingerprint(road.teachers[0].inputs())
+        if students.starts_from_teacher(start)
+        else "",
         texts=lambda: [it.fingerprint for it in (road.labelled, road.transfer) if it],
         targets=_targets(road) if role.from_teacher else None,
         data=data,

@@ -12,7 +12,7 @@ from distillkit.artifacts import Artifact, fingerprint
 from distillkit.commands import checks, reading
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
-from distillkit.errors import ModelError
+from distillkit.errors import DataError, ModelError
 from distillkit.examples import TokenTable
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
@@ -151,13 +151,21 @@ class OneTeacher:
 
     def tokenizer(self) -> Any:
         """Its tokenizer."""
+        folder = model_folder(
+            self.source, key=self.key, cache=self.road.workspace.assets, weights=False
+        )
         return self.road.task.load_tokenizer(
-            self._folder, key=self.key, trust_remote_code=self.road.trust
+            folder, key=self.key, trust_remote_code=self.road.trust
         )
 
     def is_there(self) -> bool:
         """Whether it is ready, or fitted already."""
-        return self.teacher.is_ready or self.find() is not None
+        if self.teacher.is_ready:
+            return True
+        try:
+            return self.find() is not None
+        except DataError:  # a body that cannot be had: whoever needs it is told
+            return False
 
     def find(self) -> Artifact | None:
         """The fitted teacher, if it is there."""

@@ -139,7 +139,9 @@ class TextData(Texts):
         fields = asdict(self)
         how = {k: fields[k] for k in fields if k.startswith("transfer_")}
         how["transfer_text"] = self.transfer_text or self.text
-        source = identity(self.transfer, key="data.transfer") if self.transfer else None
+        source = None
+        if self.transfer:
+            source = identity(self.transfer, key="data.transfer", repo_type="dataset")
         return {"source": source, **how}
 
 

@@ -14,6 +14,8 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 
 from distillkit.artifacts import file_sha256
+from distillkit.data import hub
+from distillkit.data.hub import HubSource
 from distillkit.data.tokenizer_files import tokenizer_sha256
 from distillkit.errors import DataError
 from distillkit.wording import listed
@@ -58,16 +60,6 @@ class LocalSource:
     """A file or folder on this machine; of a folder, a split by its name."""
 
     path: Path
-    split: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HubSource:
-    """A model or data set on the Hugging Face hub."""
-
-    repo: str
-    config: str | None = None
-    revision: str | None = None
     split: str | None = None
 
 
@@ -167,22 +159,23 @@ def expanded(spec: str) -> Path:
         return Path(spec)
 
 
-def identity(spec: Spec, *, key: str) -> str:
+def identity(spec: Spec, *, key: str, repo_type: hub.RepoType = "model") -> str:
     """What decides the content behind a source, without reading it where a checksum says it.
 
-    A wheel's checksum and path; a hub id as written; the sha256 of a local file, or of all the
-    files of a local folder with their names. Of several sources, all of these in their order.
+    A wheel's checksum and path; of the hub the commit that the id stands for now; the sha256 of a
+    local file, or of all the files of a local folder with their names. Of several sources, all of
+    these in their order. Raises `DataError`.
     """
     every = expand(spec, key=key)
     if len(every) > 1:
-        joined = "\n".join(identity(item, key=key) for item in every)
+        joined = "\n".join(identity(item, key=key, repo_type=repo_type) for item in every)
         return f"files:{hashlib.sha256(joined.encode()).hexdigest()}"
     spec = every[0]
     source = parse(spec, key=key)
     if isinstance(source, WheelSource):
         return f"wheel:{source.sha256}/{source.path}"
     if isinstance(source, HubSource):
-        return f"hub:{spec}"
+        return hub.identity(source, key=key, spec=spec, repo_type=repo_type)
     if source.path.is_file():
         return f"file:{file_sha256(source.path)}"
     part = f"#split={source.split}" if source.split else ""
@@ -200,8 +193,12 @@ def folder_sha256(folder: Path) -> str:
 
 
 def tokenizer_identity(spec: str, *, key: str) -> str:
-    """What decides a tokenizer: of a local model folder, what its ids hang on, by content."""
+    """What decides a tokenizer: what its ids hang on, by content, of a folder as of the hub."""
     source = parse(spec, key=key)
-    if not (isinstance(source, LocalSource) and source.path.is_dir()):
+    if isinstance(source, HubSource):
+        folder = Path(hub.model_files(source, key=key, spec=spec, weights=False))
+    elif isinstance(source, LocalSource) and source.path.is_dir():
+        folder = source.path
+    else:
         return identity(spec, key=key)
-    return f"tokenizer:{tokenizer_sha256(source.path)}"
+    return f"tokenizer:{tokenizer_sha256(folder)}"

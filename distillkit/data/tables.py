@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distillkit.data import split_folders, wheels
+from distillkit.data import hub, split_folders, wheels
 from distillkit.data.delimited import read_delimited
 from distillkit.data.encodings import decoded, unpacked
+from distillkit.data.hub import HubSource
 from distillkit.data.json_rows import json_rows, unnested
 from distillkit.data.messages import check_columns
 from distillkit.data.plain_text import Unit, is_table, texts_of
 from distillkit.data.sources import (
     KINDS,
     PACKED,
-    HubSource,
     LocalSource,
     Spec,
     WheelSource,
@@ -178,13 +178,14 @@ def _table(item: str, path: Path | None, request: _Request) -> Table:
     """The table of one source."""
     if path is not None and path.is_file():
         return _from_file(path, request, spec=item)
-    source = parse(item, key=request.key)
-    if path is None or split_folders.has_card(path):
-        hub = source if isinstance(source, HubSource) else HubSource(str(path))
-        return _of_dataset(_from_hub(hub, request), request, item)
+    source, key = parse(item, key=request.key), request.key
+    if isinstance(source, HubSource):
+        rows = hub.load(source, key=key, spec=item, split=request.split, cache=request.cache)
+        return _of_dataset(rows, request, item)
+    assert path is not None
     split = (source.split if isinstance(source, LocalSource) else None) or request.split
-    dataset = _saved(path, split, f"{request.key} = {item}")
-    return _of_dataset(dataset, request, item)
+    read = _with_card if split_folders.has_card(path) else _saved
+    return _of_dataset(read(path, split, f"{key} = {item}", request.cache), request, item)
 
 
 def local_path(spec: str, *, key: str, cache: Path) -> Path | None:
@@ -351,7 +352,7 @@ def _text_of(column: list[Any], feature: Any, key: str, spec: str) -> list[Any]:
     return [as_text(value) for value in (shortest(column, narrow) if narrow else column)]
 
 
-def _saved(folder: Path, split: str, at: str) -> "Dataset":
+def _saved(folder: Path, split: str, at: str, _: Path) -> "Dataset":
     """What `save_to_disk` wrote: a data set, or several splits by name."""
     from datasets import DatasetDict, load_from_disk
 
@@ -368,22 +369,15 @@ def _saved(folder: Path, split: str, at: str) -> "Dataset":
     return found[split]
 
 
-def _from_hub(source: HubSource, request: _Request) -> "Dataset":
+def _with_card(folder: Path, split: str, at: str, cache: Path) -> "Dataset":
+    """A folder as the hub has it, whose README says which files are which split's."""
     from datasets import load_dataset
 
-    wanted = source.split or request.split
     try:
-        return load_dataset(
-            source.repo,
-            source.config,
-            split=wanted,
-            revision=source.revision,
-            cache_dir=str(request.cache / "tables"),
-        )
-    except Exception as error:  # hub, network and builder errors have no common base
+        return load_dataset(str(folder), split=split, cache_dir=str(cache / "tables"))
+    except Exception as error:  # builders' errors have no common base
         raise DataError(
-            f"{request.key} = {source.repo}: neither a file here nor a data set of the hub that "
-            f"can be read (split {wanted}: {_first_line(error)})"
+            f"{at}: not a data set that can be read (split {split}: {_first_line(error)})"
         ) from error
 
 

@@ -78,7 +78,9 @@ class Texts:
     def labelled_inputs(self) -> dict[str, Any]:
         """All that decides the splits: sources by content, and how they are cut."""
         specs = {"train": self.train, "validation": self.validation, "test": self.test}
-        sources = {r: identity(s, key=f"data.{r}") for r, s in specs.items() if s}
+        sources = {
+            r: identity(s, key=f"data.{r}", repo_type="dataset") for r, s in specs.items() if s
+        }
         how = {k: v for k, v in asdict(self).items() if k not in specs}
         return {"kind": type(self).__name__, "sources": sources, **how}
 

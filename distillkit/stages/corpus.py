@@ -102,7 +102,7 @@ def chosen_template(spec: str | None, task: Task, *, cache: Path) -> Any:
             return path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise DataError(f"{key} = {spec}: is no text in UTF-8 ({error.reason})") from error
-    folder = model_folder(spec, key=key, cache=cache)
+    folder = model_folder(spec, key=key, cache=cache, weights=False)
     template = task.load_tokenizer(folder, key=key).chat_template
     if not template:
         raise DataError(f"{key} = {spec}: its tokenizer has no chat template")

@@ -37,8 +37,10 @@ PACKAGES = {
 }
 
 
-def check_folder(folder: str, *, key: str) -> None:
+def check_folder(folder: str, *, key: str, weights: bool = True) -> None:
     """Raise `ModelError` if a local folder holds no model with its own weights as safetensors.
+
+    Without `weights` these are not looked for: those of the hub are downloaded later.
 
     Adapters, weights of other formats, shards that are missing or cut short, and quantized weights
     where a student starts from them are each named, with the way out.
@@ -49,7 +51,8 @@ def check_folder(folder: str, *, key: str) -> None:
     at = f"{key} = {folder}"
     _check_adapter(path, at)
     config = _config(path, at)
-    _check_weights(path, at)
+    if weights:
+        _check_weights(path, at)
     _check_quantization(config.get("quantization_config"), at, trains=key.startswith("student"))
 
 

@@ -60,7 +60,7 @@ def outline(
     """
     import transformers
 
-    check_folder(folder, key=key)
+    check_folder(folder, key=key, weights=False)
     config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
     check_config(config, task.auto_class, key=f"{key} = {folder}")
     if fresh_head and task.family != "language":

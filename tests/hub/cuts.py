@@ -4,6 +4,7 @@ from distillkit.config.compose import load_yaml
 from distillkit.config.paths import recipe_files
 
 COMMON = [
+    "teacher.check=warn",  # random weights have nothing to teach
     "trainer.epochs=null",
     "trainer.steps=3",
     "trainer.batch_size=8",
@@ -45,6 +46,7 @@ REVIEWS = [
 ]
 SHRUNK = ["student.config.num_attention_heads=4", "student.config.num_key_value_heads=2"]
 CUTS: dict[str, list[str]] = {
+    "classify": [*REVIEWS[2:], "teacher.max_steps=20", *_width(64)],
     "babyllama": [*LANGUAGE, *_width(32), "data.held_out_size=8"],
     "bert-medium-glue": GLUE[2:],
     "bert-mini-glue": GLUE[2:],
@@ -62,8 +64,19 @@ CUTS: dict[str, list[str]] = {
         "+student.config.head_dim=4",
     ],
     "hinton": GLUE,
-    "minillm-kd": [*LANGUAGE, *STORED, "task.max_length=96", "data.held_out_size=8"],
-    "minillm-sft": [*LANGUAGE, "task.max_length=96", "data.held_out_size=8"],
+    "minillm-kd": [
+        *LANGUAGE[:2],
+        "data.train_size=16",
+        *STORED,
+        "task.max_length=256",
+        "data.held_out_size=2",
+    ],
+    "minillm-sft": [
+        *LANGUAGE[:2],
+        "data.train_size=16",
+        "task.max_length=256",
+        "data.held_out_size=2",
+    ],
     "minilm-l6-h384": [*WINDOWS, *_width(48)],
     "minilm-v2-l6-h384": [*WINDOWS, *_width(48)],
     "minilm-v2-l6-h768": [*WINDOWS, *_width(96)],

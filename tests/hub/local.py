@@ -79,6 +79,7 @@ def write_files(folder: Path) -> None:
     for name, count in (("babylm_10M_clean", 160), ("babylm_dev_clean", 40)):
         texts = tiny_language.documents(count, seed=count)
         _write_jsonl(folder / "data" / f"{name}.jsonl", [{"text": text} for text in texts])
+    tiny.write_csv(folder / "my.csv", ("text", "label"), tiny.labelled(160, seed=6))
     write_baby_teachers(folder / "models")
 
 

@@ -108,7 +108,7 @@ def distilbert(name: str, repository: Repository) -> None:
 def roberta(name: str, repository: Repository) -> None:
     from transformers import RobertaConfig, RobertaForMaskedLM
 
-    files = tokenizers.roberta()
+    files = {**tokenizers.roberta()}
     shape = RobertaConfig(
         vocab_size=len(json.loads(files["vocab.json"])),
         hidden_size=48,
@@ -128,7 +128,7 @@ def gpt2(name: str, repository: Repository, *, layers: int, heads: int) -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    files = tokenizers.gpt2()
+    files = {**tokenizers.gpt2()}
     end = json.loads(files["vocab.json"])["<|endoftext|>"]
     shape = GPT2Config(
         vocab_size=len(json.loads(files["vocab.json"])),
@@ -154,7 +154,7 @@ def llama(
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    files = tokenizers.llama3()
+    files = {**tokenizers.llama3()}
     words = {t["content"]: t["id"] for t in json.loads(files["tokenizer.json"])["added_tokens"]}
     first, last = words["<|begin_of_text|>"], words["<|end_of_text|>"]
     shape = LlamaConfig(
@@ -187,7 +187,7 @@ def gemma2(name: str, repository: Repository) -> None:
     """Gemma 2: capped logits, every other layer with a window, behind a gate."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    files = tokenizers.gemma()
+    files = {**tokenizers.gemma()}
     size = len(json.loads(files["tokenizer.json"])["model"]["vocab"])
     shape = Gemma2Config(
         vocab_size=size,
@@ -213,7 +213,7 @@ def glm(name: str, repository: Repository) -> None:
     """GLM-4 as transformers itself has it: half of each head rotates, several ends of text."""
     from transformers import GlmConfig, GlmForCausalLM
 
-    files = tokenizers.glm()
+    files = {**tokenizers.glm()}
     words = {t["content"]: t["id"] for t in json.loads(files["tokenizer.json"])["added_tokens"]}
     shape = GlmConfig(
         vocab_size=16 * (-(-(1 + max(words.values())) // 16)),  # rounded up, as theirs is

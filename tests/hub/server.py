@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +25,7 @@ class Hub:
         self.makers: dict[tuple[str, str], Callable[[Repository], None]] = {}
         self.requests: list[tuple[str, str]] = []
         self.broken: int | None = None  # a status that every answer has
-        self.delay = 0.0  # seconds before an answer
+        self.gone = False  # True: connections end without an answer
         self.url = ""
         self._making = threading.RLock()
 
@@ -105,8 +104,9 @@ class Handler(BaseHTTPRequestHandler):
         hub, parts = self.served, urlsplit(self.path)
         given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         hub.requests.append((self.command, unquote(parts.path)))
-        if hub.delay:
-            time.sleep(hub.delay)
+        if hub.gone:
+            self.close_connection = True
+            return
         if hub.broken:
             self.send_text(hub.broken, b"out of order", {})
             return

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from tests import tiny
 
@@ -27,12 +28,12 @@ class Worker:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
 
-    def run(self, folder: Path, *words: object) -> "Result":
-        """Run a command line in `folder`."""
+    def run(self, folder: Path, *words: object, **changed: str) -> "Result":
+        """Run a command line in `folder`, `HF_HUB_OFFLINE` or `HF_TOKEN` changed for it."""
         from tests.conftest import Result
 
         assert self.process.stdin and self.process.stdout
-        asked = {"folder": str(folder), "words": [*map(str, words)]}
+        asked = {"folder": str(folder), "words": [*map(str, words)], "changed": changed}
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         return Result(**json.loads(self.process.stdout.readline()))
@@ -58,6 +59,20 @@ def worker(environment: Mapping[str, str]) -> Iterator[Worker]:
         process.stdout.close()
 
 
+@contextmanager
+def changed(variables: dict[str, str]) -> Iterator[None]:
+    """Let variables have other values, also where libraries read them once, at their import."""
+    import datasets
+    import huggingface_hub
+
+    with mock.patch.dict(os.environ, variables), contextlib.ExitStack() as stack:
+        if "HF_HUB_OFFLINE" in variables:
+            for module in (huggingface_hub.constants, datasets.config):
+                off = variables["HF_HUB_OFFLINE"] == "1"
+                stack.enter_context(mock.patch.object(module, "HF_HUB_OFFLINE", off))
+        yield
+
+
 def main() -> None:
     """Run each command line that is read, and write how it ended."""
     answers = os.fdopen(os.dup(1), "w")
@@ -68,7 +83,7 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = offline
     for line in sys.stdin:
         asked = json.loads(line)
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError), changed(asked["changed"]):
             done = run(Path(asked["folder"]), *asked["words"])
             answers.write(json.dumps({"code": done.code, "out": done.out, "err": done.err}) + "\n")
             answers.flush()

@@ -28,8 +28,9 @@ def test_a_folder_that_is_nowhere_is_refused(tmp_path: Path) -> None:
         model_folder(str(tmp_path / "model"), key="teacher.body", cache=tmp_path)
 
 
-def test_a_hub_id_is_left_to_transformers(tmp_path: Path) -> None:
-    assert model_folder("owner/name", key="teacher.body", cache=tmp_path) == "owner/name"
+def test_a_model_of_the_hub_out_of_reach_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"teacher\.body = owner/name: neither here nor in"):
+        model_folder("owner/name", key="teacher.body", cache=tmp_path)
 
 
 @pytest.mark.parametrize("spec", ["owner/name@v1.0", "owner/name:config", "owner/name#split=test"])

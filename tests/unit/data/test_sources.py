@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from distillkit.data import hub
 from distillkit.data.sources import (
     HubSource,
     LocalSource,
@@ -135,9 +136,13 @@ def test_a_wheel_is_known_by_checksum_and_path_not_by_name() -> None:
     assert one != identity(f"pypi://a==1/d.csv#sha256={'1f' * 32}", key="k")
 
 
-def test_a_hub_id_is_known_as_written() -> None:
-    specs = ("o/n", "o/n:c", "o/n@r", "o/n#split=test")
-    assert len({identity(s, key="k") for s in specs}) == len(specs)
+def test_a_hub_id_is_known_by_the_commit_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = {None: "a" * 40, "main": "a" * 40, "v1": "b" * 40}
+    monkeypatch.setattr(hub, "_resolved", lambda repo, kind, revision: (commits[revision], True))
+    one = identity("o/n", key="k")
+    assert one == identity("o/n@main", key="k") == f"hub:o/n@{'a' * 40}"
+    others = {identity(s, key="k") for s in ("o/n@v1", "o/n:c", "o/n#split=test", "o/m")}
+    assert len(others | {one}) == 5
 
 
 # tokenizers
@@ -201,11 +206,6 @@ def test_what_changes_no_id_is_no_part_of_a_tokenizer(folder: Path, tmp_path: Pa
     assert tokenizer_identity(str(other), key="k") != before
 
 
-def test_a_tokenizer_elsewhere_is_known_as_its_source_is() -> None:
-    for spec in ("owner/name", f"pypi://a==1/model#sha256={SHA}"):
-        assert tokenizer_identity(spec, key="k") == identity(spec, key="k")
-
-
 def test_a_pipe_and_a_name_too_long_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(DataError, match=r"neither a file nor a folder \(a pipe\?\)"):
@@ -213,3 +213,16 @@ def test_a_pipe_and_a_name_too_long_are_refused(tmp_path: Path) -> None:
     for name in ("x" * 5000 + ".csv", "[" + "x" * 5000 + ".csv"):
         with pytest.raises(DataError, match="no such file or folder"):
             parse(name, key="data.train")
+
+
+def test_a_tokenizer_in_a_wheel_is_known_as_the_wheel_is() -> None:
+    spec = f"pypi://a==1/model#sha256={SHA}"
+    assert tokenizer_identity(spec, key="k") == identity(spec, key="k")
+
+
+def test_a_tokenizer_of_the_hub_is_known_by_its_files_as_a_local_one_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "vocab.txt").write_text("a")
+    monkeypatch.setattr(hub, "model_files", lambda *_, **__: str(folder))
+    assert tokenizer_identity("o/n", key="k") == tokenizer_identity(str(folder), key="k")

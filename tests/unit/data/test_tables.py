@@ -154,7 +154,7 @@ def test_a_folder_without_the_split_is_one_line(
 
 
 def test_a_hub_id_out_of_reach_is_one_line(read: Callable[..., Any]) -> None:
-    with pytest.raises(DataError, match="neither a file here nor a data set of the hub") as caught:
+    with pytest.raises(DataError, match="neither here nor in the cache") as caught:
         read("nobody/nothing")
     assert str(caught.value).startswith("data.train = nobody/nothing: ")
     assert "\n" not in str(caught.value)
