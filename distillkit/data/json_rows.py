@@ -75,9 +75,9 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
             return None
         if not isinstance(row, dict):
             return None
-        found.append(whole_characters(row) if HALF.search(text) else row)
+        found.append(row)
         at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
-    return found
+    return [whole_characters(row) for row in found] if HALF.search(text) else found
 
 
 def unnested(rows: Iterable[dict[str, Any]], wanted: Collection[str]) -> Iterator[dict[str, Any]]:

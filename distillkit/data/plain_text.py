@@ -16,7 +16,7 @@ def texts_of(text: str, unit: Unit) -> list[str]:
     if unit in ("line", "row"):
         parts = plain.split("\n")
     elif unit == "paragraph":
-        parts = re.split(r"\n(?:[ \t]*\n)+", plain)
+        parts = re.split(r"(?:\A|\n)(?:[ \t]*\n)+", plain)
     else:
         parts = [plain]
     return [stripped for part in parts if (stripped := part.strip("\n").rstrip()) and part.strip()]

@@ -27,7 +27,7 @@ from distillkit.data.sources import (
 )
 from distillkit.data.text_format import TextFormat
 from distillkit.data.workbooks import read_workbook
-from distillkit.data.written import as_text, json_text, shortest
+from distillkit.data.written import as_text, is_missing, json_text, shortest
 from distillkit.errors import DataError
 from distillkit.progress import say
 from distillkit.wording import brief, listed
@@ -306,6 +306,12 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
     try:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
+        twice = next((name for name in request.wanted.values() if names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(
+                f"{request.key} = {spec}: {names.count(twice)} of its columns are named "
+                f"{brief(twice, 60)}; rename them"
+            )
         check_columns(names, request.wanted, spec=spec)
         chosen = file.read(columns=list(dict.fromkeys(request.wanted.values())))
         for place, field in enumerate(chosen.schema):
@@ -349,7 +355,14 @@ def _text_of(column: list[Any], feature: Any, key: str, spec: str) -> list[Any]:
         return [v if v is None else named(v, classes, key, spec) for v in column]
     kinds: dict[str, type[np.floating]] = {"float32": np.float32, "float16": np.float16}
     narrow = kinds.get(getattr(feature, "dtype", ""))
+    if getattr(feature, "dtype", "").startswith("float") and _are_whole(column):
+        return [None if is_missing(value) else str(int(value)) for value in column]
     return [as_text(value) for value in (shortest(column, narrow) if narrow else column)]
+
+
+def _are_whole(column: list[Any]) -> bool:
+    """Whether real numbers are all whole: pandas stores whole numbers so where some are missing."""
+    return all(is_missing(value) or float(value).is_integer() for value in column)
 
 
 def _saved(folder: Path, split: str, at: str, _: Path) -> "Dataset":

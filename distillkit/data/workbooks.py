@@ -4,6 +4,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
+from datetime import datetime, time
 from typing import Any
 
 from distillkit.data.messages import check_columns
@@ -28,7 +29,8 @@ def read_workbook(
         )
     sheet = fitting[0] if fitting else next(iter(tables))
     names, rows = tables[sheet]
-    check_columns(names, wanted, spec=spec)
+    hint = "; if its first row is data, name its columns with data.columns=[…]"
+    check_columns(names, wanted, spec=spec, hint="" if form.columns else hint)
     twice = next((name for name in wanted.values() if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{at}: {names.count(twice)} of its columns are named {twice}; rename them")
@@ -93,4 +95,6 @@ def _named(
 
 def _text(cell: Any) -> str | None:
     """What a cell holds; a workbook stores numbers alone, so 00501 must be a cell of text there."""
+    if isinstance(cell, datetime) and cell.time() == time():
+        return cell.date().isoformat()
     return None if cell is None or cell == "" else str(cell)

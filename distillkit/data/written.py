@@ -50,6 +50,11 @@ def json_text(value: Any) -> Any:
     return as_text(value, json_text)
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value is none: null, or NaN."""
+    return value is None or value != value
+
+
 def as_text(value: Any, inner: Callable[[Any], Any] | None = None) -> Any:
     """A value as text: numbers as written, lists item by item; NaN is nothing, mappings stay."""
     if value is None or isinstance(value, (str, dict, bytes)):

@@ -353,6 +353,7 @@ def test_numbers_and_truth_values_of_json_are_labels_as_written(
     [
         (pa.array([0, 1] * 60), ("0", "1")),
         (pa.array([0.1, 1.0] * 60, pa.float32()), ("0.1", "1.0")),
+        (pa.array([0.0, 1.0] * 60), ("0", "1")),
         (pa.array([True, False] * 60), ("False", "True")),
         (pa.array(["b", "a"] * 60).dictionary_encode(), ("a", "b")),
     ],

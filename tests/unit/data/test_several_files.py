@@ -152,7 +152,7 @@ def test_documents_of_a_text_file_stand_between_blank_lines_or_line_by_line(
 ) -> None:
     parts = [f' = {i} =\n a line\u2028 of {i}\x85, "or' for i in range(40)]
     path = tmp_path / "a.txt"
-    path.write_bytes("\n \n\n".join(["text", *parts]).replace("\n", end).encode())
+    path.write_bytes((" \n" + "\n \n\n".join(["text", *parts])).replace("\n", end).encode())
     found = documents(tmp_path, Documents(train=str(path), validation_fraction=0.3))
     assert found == sorted(["text", *parts])
     by_line = documents(tmp_path, Documents(train=str(path), document="line"))

@@ -219,3 +219,18 @@ def test_where_without_a_match_names_what_is_there(table: Any) -> None:
 def test_where_over_a_missing_column_is_refused(table: Any) -> None:
     with pytest.raises(DataError, match=r"data\.where\.origin = origin: no such column"):
         keep_rows(table, {"origin": "x"}, key="data.where", spec="a.csv")
+
+
+def test_two_columns_of_a_name_are_refused_where_it_is_wanted(
+    tmp_path: Path, read: Callable[..., Any]
+) -> None:
+    columns = [pa.array(["a"]), pa.array(["b"]), pa.array(["c"])]
+    pq.write_table(pa.table(columns, names=["text", "text", "label"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="2 of its columns are named text; rename them"):
+        read(tmp_path / "a.parquet")
+
+
+def test_whole_numbers_with_gaps_are_whole(tmp_path: Path, read: Callable[..., Any]) -> None:
+    table = pa.table({"text": ["a", "b", "c"], "label": [1.0, None, float("nan")]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet")["label"] == ["1", None, None]
