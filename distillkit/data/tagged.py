@@ -17,8 +17,8 @@ from distillkit.data.sources import COLUMN_FILES, suffix, written
 from distillkit.data.tables import Table, each_file, matching_rows, read_table, say_parts
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
-from distillkit.progress import say
-from distillkit.wording import brief
+from distillkit.progress import say, warn
+from distillkit.wording import brief, listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,15 @@ class TaggedText(Texts):
     line with what is said of it, and a blank line between sentences; `columns` names its columns
     in their order, `tokens` and `tags` among them. `label_names` names the tags 0, 1, … of numbers,
     or fixes the order of strings. Of sentences that stand in `train` again with other tags,
-    `duplicates` says which count.
+    `duplicates` says which count. With `stratify` each tag has about its share of the sentences
+    that are held out of `train`.
     """
 
     tokens: str = "tokens"
     tags: str = "tags"
     label_names: list[str] | None = None
     duplicates: Duplicates = "first"
+    stratify: bool = True
 
     kind = "tagged"
     rows = "sentences"
@@ -52,6 +54,7 @@ class TaggedText(Texts):
             duplicates=self.duplicates,
             what="tags",
             compare=_tags,
+            strata=_distinct_tags if self.stratify else None,
         )
         splits = self.sized(splits)
         sentences = [sentence for rows in splits.values() for sentence in rows.labels]
@@ -60,6 +63,7 @@ class TaggedText(Texts):
         if any(is_nothing(tag) for tag in tags):
             raise DataError(f"{key}: a word has an empty tag; each needs one (O stands for none)")
         space, ids = read_labels(tags, self.label_names)
+        _check_tags(splits["train"].labels, tags)
         begun = 0
         for name, rows in splits.items():
             words = [words for words, _ in rows.labels]
@@ -183,3 +187,16 @@ class TaggedText(Texts):
 def _tags(sentence: tuple[list[str], list[Any]]) -> str:
     """The tags of a sentence, to be compared."""
     return " ".join(map(str, sentence[1]))
+
+
+def _distinct_tags(sentence: tuple[list[str], list[Any]]) -> list[str]:
+    """The tags that a sentence has."""
+    return sorted(set(map(str, sentence[1])))
+
+
+def _check_tags(train: list[tuple[list[str], list[Any]]], tags: list[Any]) -> None:
+    """Warn of tags that no word to train on has."""
+    trained = {str(tag).strip() for _, of_sentence in train for tag in of_sentence}
+    unseen = sorted(set(map(str, tags)) - trained)
+    if unseen:
+        warn(f"data.tags: {listed(unseen, most=8)} stand in no training row and are not learnt")

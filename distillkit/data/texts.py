@@ -94,12 +94,6 @@ class Texts:
         classes = None
         if strata and self.train_size:
             classes = [strata(label) for label in splits["train"].labels]
-            number = len({each for of_row in classes for each in of_row})
-            if self.train_size < number:
-                raise DataError(
-                    f"data.train_size = {self.train_size}: there are {number:,} classes, and each "
-                    f"needs a row to train on; give {number} or more"
-                )
         return {
             name: _chosen(rows, self.train_size, classes)
             if name == "train"
@@ -124,10 +118,15 @@ def _chosen(rows: Rows, size: int | None, classes: Sequence[Collection[Any]] | N
     ranked = sorted(range(len(rows.texts)), key=lambda i: unit_hash(f"size\x1f{rows.texts[i]}"))
     if classes:
         met: set[Any] = set()
-        leads = set()
+        leads: set[int] = set()
         for row in ranked:
             if not met.issuperset(classes[row]):
                 met.update(classes[row])
                 leads.add(row)
+        if len(leads) > size:
+            raise DataError(
+                f"data.train_size = {size}: for each of the {len(met):,} classes to have a row to "
+                f"train on it takes {len(leads):,} rows; give {len(leads)} or more"
+            )
         ranked.sort(key=lambda row: row not in leads)
     return rows.take(sorted(ranked[:size]))

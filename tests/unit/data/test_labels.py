@@ -213,7 +213,9 @@ def test_a_small_choice_holds_each_class_and_is_a_part_of_a_larger_one(
     assert set(chosen[0].texts) < set(chosen[1].texts) < set(chosen[2].texts)
     for split in chosen:
         assert split.labels is not None and len(set(split.labels.tolist())) == 20
-    with pytest.raises(DataError, match=r"data\.train_size = 19: there are 20 classes"):
+    with pytest.raises(
+        DataError, match=r"data\.train_size = 19: for each of the 20 classes .* give 20 or"
+    ):
         prepare(path, train_size=19)
 
 
@@ -303,6 +305,15 @@ def test_a_vector_takes_its_names_from_the_config(prepare: Prepare, tmp_path: Pa
     assert told(corpus)["text 0"] == {"x", "z"}
     with pytest.raises(DataError, match=r"lists have 3 numbers of 0 and 1.*\[x, y\] has 2 names"):
         prepare(path, MultiLabel(), label_names=["x", "y"])
+
+
+def test_rows_of_several_labels_may_be_fewer_than_the_labels(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "a.csv", ("text", "label"), rows_of(["a;b;c;d", "", "a;b"], 20))
+    corpus = prepare(path, MultiLabel(), label_separator=";", train_size=2)
+    labels = corpus.split("train").labels
+    assert labels is not None and labels.shape == (2, 4) and labels.any(axis=0).all()
 
 
 def test_one_label_a_text_is_no_list(prepare: Prepare, tmp_path: Path) -> None:

@@ -212,3 +212,17 @@ def test_tags_with_blanks_are_the_tags_without(tmp_path: Path) -> None:
     rows[3]["tags"] = ["O", "O", " ", "O"]
     with pytest.raises(DataError, match="a word has an empty tag"):
         prepared(tmp_path, TaggedText(train=jsonl(tmp_path, rows), **SHARES))
+
+
+def test_a_rare_tag_has_a_sentence_to_train_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"tokens": ["w", f"x{i}"], "tags": ["O", "B-A"]} for i in range(200)]
+    rare = [{"tokens": ["w", f"y{i}"], "tags": ["O", f"B-R{i}"]} for i in range(30)]
+    corpus = prepared(tmp_path, TaggedText(train=jsonl(tmp_path, rows + rare), **SHARES))
+    training = corpus.split("train")
+    assert {f"w y{i}" for i in range(30)} <= set(training.texts)
+    assert "30 of 32 classes have too few rows for the test split" in capsys.readouterr().err
+    loose = TaggedText(train=jsonl(tmp_path, rows + rare), stratify=False, **SHARES)
+    assert {f"w y{i}" for i in range(30)} - set(prepared(tmp_path, loose).split("train").texts)
+    assert "stand in no training row and are not learnt" in capsys.readouterr().err
