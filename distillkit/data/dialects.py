@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from distillkit.data.messages import SHOWN, check_columns
+from distillkit.data.quotation import wrapped
 from distillkit.data.separated import Malformed, Row, split_rows
 from distillkit.data.text_format import MARKS, TextFormat
 from distillkit.errors import DataError
@@ -66,7 +67,9 @@ def settle(
         check_columns(names, wanted, spec="data.columns")
         separator = _by_count(text, choices, form, at)
         has_header = _has_header(_sample(text, separator, form, 2), form, at)
-    return Dialect(text, separator, _quote(text, separator, form, suffix, names), names, has_header)
+    return Dialect(
+        text, separator, _quote(text, separator, form, suffix, names, at), names, has_header
+    )
 
 
 def first_row(text: str, separator: str, form: TextFormat) -> list[str]:
@@ -143,8 +146,13 @@ def _has_header(rows: list[Row], form: TextFormat, at: str) -> bool:
     return form.header is True or (form.header is None and first == [*form.columns])
 
 
-def _quote(text: str, separator: str, form: TextFormat, suffix: str, names: list[str]) -> str:
-    """The mark that fields may stand in. Between tabs: only where all that begins with it fits."""
+def _quote(
+    text: str, separator: str, form: TextFormat, suffix: str, names: list[str], at: str
+) -> str:
+    """The mark that fields may stand in. Between tabs: only where all that begins with it fits.
+
+    Raises `DataError` where some fields between tabs were written in marks, and others cannot be.
+    """
     if form.quoting is not None:
         return MARKS[form.quoting]
     if separator == " ":
@@ -153,14 +161,22 @@ def _quote(text: str, separator: str, form: TextFormat, suffix: str, names: list
         return '"'
     if '"' not in text or (suffix == ".tsv" and not _is_wrapped(text)):
         return ""
-    plain = [len(row.fields) for row in split_rows(text, separator, "")]
+    plain = [row.fields for row in split_rows(text, separator, "")]
     try:
         quoted = list(split_rows(text, separator, '"'))
     except Malformed:
-        return ""
-    fits = all(len(row.fields) == len(names) for row in quoted)
+        quoted = []
+    fits = bool(quoted) and all(len(row.fields) == len(names) for row in quoted)
     several_lines = any(row.end > row.begin for row in quoted)
-    return '"' if fits and not (several_lines and {*plain} == {len(names)}) else ""
+    if fits and not (several_lines and {*map(len, plain)} == {len(names)}):
+        return '"'
+    doubled = sum(wrapped(fields)[1] for fields in plain)
+    if doubled and suffix != ".tsv":
+        raise DataError(
+            f"{at}: {doubled:,} fields seem to be written in quotation marks, and others cannot be;"
+            " set data.quoting to double, or to none where the marks are letters"
+        )
+    return ""
 
 
 def _is_wrapped(text: str) -> bool:

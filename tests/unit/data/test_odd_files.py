@@ -442,3 +442,10 @@ def test_a_header_that_comes_again_is_no_row(
 def test_an_integer_of_thousands_of_digits_is_one_line(read: Read) -> None:
     with pytest.raises(DataError, match=r"cannot be read \(line 1, Exceeds the limit"):
         read(f'{{"text": "a", "label": {"1" * 5000}}}', "a.jsonl")
+
+
+def test_marks_between_tabs_that_fit_some_fields_alone_are_asked_about(read: Read) -> None:
+    content = 'text\tlabel\n"a ""good"" film"\t1\n"a" film\t0\n'
+    with pytest.raises(DataError, match="1 fields seem to be written in quotation marks, and oth"):
+        read(content)
+    assert read(content, quoting="none")[1] == ('"a" film', "0")
