@@ -94,7 +94,13 @@ class Workspace:
     def check_writable(self) -> None:
         """Raise `WorkspaceError` now, rather than after an hour's work."""
         with self.guard():
-            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+            except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+                raise WorkspaceError(
+                    f"workspace = {self.root}: no folder can be made there ({error.strerror}); set "
+                    "workspace=FOLDER, or DISTILLKIT_WORKSPACE, to one that can be written"
+                ) from error
             probe = self.root / f".probe-{os.getpid()}"
             probe.write_text("distillkit")
             probe.unlink()

@@ -172,7 +172,9 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
             say(title)
         try:
             with heartbeat(), working(command):
-                metric = _load(RUNS[command])(cfg)
+                with working(f"{command}: loading PyTorch and transformers"):
+                    function = _load(RUNS[command])
+                metric = function(cfg)
             _remove_empty_output()  # a stage alone leaves an artifact, and no report
         except DistillkitError as error:
             _remove_empty_output()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from distillkit.errors import ConfigError
+from distillkit.wording import nearest
 
 OVERVIEW = """\
 distillkit: a small language model out of a large one, from YAML
@@ -102,6 +103,19 @@ WITH_VALUE: tuple[str, ...] = (
     "-c",
 )
 WITH_VALUE += ("--package", "-p", "--experimental-rerun")
+WITHOUT_VALUE = (
+    "--multirun",
+    "-m",
+    "--run",
+    "-r",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--resolve",
+    "--info",
+    "-i",
+)
+VIEWS = ("job", "hydra", "all")  # of --cfg
 
 
 def overview() -> str:
@@ -133,10 +147,17 @@ def split_options(words: list[str]) -> tuple[list[str], list[str], Path | None]:
             overrides.append(word)
             continue
         name, equals, value = word.partition("=")
+        if name not in (*WITH_VALUE, *WITHOUT_VALUE):
+            hint = nearest(name, (*WITH_VALUE, *WITHOUT_VALUE))
+            raise ConfigError(f"{name}: no such option; {hint}")
         options.append(word)
         if name in WITH_VALUE and not equals:
             value = next(rest, "")
             options.append(value)
+        if name in WITH_VALUE and not value:
+            raise ConfigError(f"{name}: needs a value after it")
+        if name in ("--cfg", "-c") and value not in VIEWS:
+            raise ConfigError(f"{name} {value}: shows one of {', '.join(VIEWS)}")
         if name in ("--config-dir", "-cd"):
             folder = Path(value).expanduser().absolute()
             if not folder.is_dir():

@@ -1,11 +1,11 @@
 """`distillkit recipes [NAME]`: what there is to choose from, what it expects, and who says so."""
 
-import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from distillkit.commands.arguments import Arguments
 from distillkit.config.paths import read_yaml, recipe_files
 from distillkit.errors import ConfigError
 from distillkit.wording import nearest
@@ -26,7 +26,7 @@ TASK = re.compile(r"(?:override )?/?task")
 
 def main(words: list[str]) -> None:
     """Print a line for each recipe, or all about one."""
-    parser = argparse.ArgumentParser(prog="distillkit recipes", description=__doc__)
+    parser = Arguments(prog="distillkit recipes", description=__doc__)
     parser.add_argument("name", nargs="?", help="a recipe, to see all of it")
     parser.add_argument("--config-dir", type=Path, help="a folder with `recipes/` of your own")
     given = parser.parse_args(words)

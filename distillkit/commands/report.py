@@ -1,15 +1,15 @@
 """`distillkit report DIR`: the leaderboard of a sweep, or of any folder of runs."""
 
-import argparse
 from pathlib import Path
 
+from distillkit.commands.arguments import Arguments
 from distillkit.progress import stdout
 from distillkit.stages.leaderboard import collect, terminal_table, write_leaderboard
 
 
 def main(words: list[str]) -> None:
     """Print the leaderboard and write it beside the runs."""
-    parser = argparse.ArgumentParser(prog="distillkit report", description=__doc__)
+    parser = Arguments(prog="distillkit report", description=__doc__)
     parser.add_argument("folder", type=Path, help="the folder that a sweep wrote")
     report(parser.parse_args(words).folder)
 

@@ -44,7 +44,9 @@ def settings(node: Any) -> str:
     """A node as its class and what it is set up with, on one line."""
     plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
     name = str(plain.get("_target_", "")).rpartition(".")[2]
-    shown = ", ".join(_setting(k, v) for k, v in plain.items() if not k.startswith("_"))
+    shown = ", ".join(
+        _setting(k, v) for k, v in plain.items() if not k.startswith("_") and v is not None
+    )
     return brief(f"{name} ({shown})" if shown else name, 300)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from distillkit.commands.arguments import Arguments
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.progress import stdout
 
@@ -64,9 +65,9 @@ def main(words: list[str]) -> None:
     return (inspect if chosen.action == "inspect" else verify)(chosen.path, manifest)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Arguments:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="distillkit targets", description=__doc__, epilog=EXAMPLES, formatter_class=raw
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")

@@ -169,7 +169,8 @@ def generate_targets(
     written = sum(s.bytes for held in (manifest, *parts_there) for s in held.shards)
     say(
         f"targets: {manifest.examples:,} examples, {manifest.tokens:,} tokens, "
-        f"{written / 1e6:.1f} MB in {len(manifest.shards)} shards; padding {waste:.1%}"
+        f"{size(written)} in {len(manifest.shards)} shard{'s' * (len(manifest.shards) != 1)}; "
+        f"padding {waste:.1%}"
     )
     return {
         "examples": manifest.examples,
@@ -194,7 +195,7 @@ def average_targets(
     )
     say(
         f"targets: the average of {len(members)} teachers, {manifest.examples:,} examples, "
-        f"{sum(s.bytes for s in manifest.shards) / 1e6:.1f} MB"
+        f"{size(sum(s.bytes for s in manifest.shards))}"
     )
     return {
         "examples": manifest.examples,

@@ -12,6 +12,7 @@ from distillkit.commands.recipes import FIELDS
 from distillkit.config import overrides
 from distillkit.config.compose import load_yaml
 from distillkit.config.paths import groups, recipe_files
+from distillkit.errors import ConfigError
 from distillkit.usage import EXAMPLES, split_options
 from tests import tiny
 from tests.cli.runs import refused
@@ -137,3 +138,36 @@ def test_the_list_of_recipes_costs_little(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["recipes", "train"])
 def test_a_config_dir_that_is_not_there_is_refused(distillkit: Distillkit, command: str) -> None:
     refused(distillkit(command, "--config-dir", "nowhere"), "--config-dir nowhere: no such folder")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--multrun"], "--multrun: no such option; did you mean --multirun?"),
+        (["train", "--xyzzy"], "--xyzzy: no such option; it takes "),
+        (["train", "--cfg", "jop"], "--cfg jop: shows one of job, hydra, all"),
+        (["train", "--config-dir"], "--config-dir: needs a value after it"),
+        (["recipes", "a", "b"], "recipes: unrecognized arguments: b; `distillkit recipes --help`"),
+        (["targets"], "targets: the following arguments are required: ACTION; `distillkit targets"),
+        (["targets", "inspect"], "targets inspect: the following arguments are required: path; "),
+        (["report"], "report: the following arguments are required: folder; `distillkit report "),
+        (["train", "workspace=/dev/null/x"], "workspace = /dev/null/x: "),
+        (["train", "workspace=/proc/x"], "workspace = /proc/x: no folder can be made there"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_read_or_written_is_one_line(
+    distillkit: Distillkit, words: list[str], said: str
+) -> None:
+    assert refused(distillkit(*words)).startswith(f"distillkit: {said}")
+
+
+def test_the_longest_message_is_bounded(
+    distillkit: Distillkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(words: list[str]) -> None:
+        raise ConfigError("begins " + "a name, " * 2000 + "the way out")
+
+    monkeypatch.setattr("distillkit.commands.report.main", fail)
+    line = refused(distillkit("report", "x"), "distillkit: begins a name", "the way out")
+    assert len(line) < 1000

@@ -1,0 +1,15 @@
+"""Arguments of the commands that are no runs: what is wrong with them is one line, as elsewhere."""
+
+import argparse
+from typing import NoReturn
+
+from distillkit.errors import ConfigError
+
+
+class Arguments(argparse.ArgumentParser):
+    """An `ArgumentParser` that raises `ConfigError` and points to its help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong."""
+        command = self.prog.removeprefix("distillkit ")
+        raise ConfigError(f"{command}: {message}; `{self.prog} --help` shows how")
