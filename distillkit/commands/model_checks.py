@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from distillkit.commands.checks import check_least_outputs
 from distillkit.commands.outlines import Outlines
 from distillkit.data.folders import model_folder
 from distillkit.errors import ModelError
@@ -62,6 +63,8 @@ def check_shapes(road: "Road", *, student: bool = True) -> None:
                 check_positions(model, longest, whose=whose)
         is_described = True
     _check_codec(road)
+    if student:
+        check_least_outputs(road)
     if not student or road.before:
         return
     must_be = is_described if isinstance(road.student, FromTeacher) else _is_new(road)

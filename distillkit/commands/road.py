@@ -247,8 +247,6 @@ class Road:
             if role.name == "untrained":
                 made = self._made_student(self.student, *self.student_tokenizer())
                 return students.keep_untrained(*made, self.task, out=out)
-            if role.from_teacher:
-                checks.check_least_outputs(self)
             recipe = self.recipe(role)
             model, tokenizer = self.new_student(role)
             label = f"{role.name}, {self.phase}" if self.phase else role.name

@@ -87,7 +87,9 @@ def test_z_scores_of_two_classes_are_refused_before_the_teacher(
     distillkit: Distillkit, fresh: list[str], tmp_path: Path
 ) -> None:
     words = but(fresh, "loss=standardised_kl", without="loss.")
-    said = refused(distillkit("train", *words), "learns nothing from 2 classes, it takes 3 or more")
+    fault = "learns nothing from 2 classes, it takes 3 or more"
+    refused(distillkit("plan", *words), fault)
+    said = refused(distillkit("train", *words), fault)
     assert "loss = StandardisedKL" in said and "choose loss=forward_kl" in said
     assert not list((tmp_path / "workspace").glob("teacher-*"))
 
