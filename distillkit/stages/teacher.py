@@ -133,6 +133,8 @@ def fit_teacher(
     start = probe is not None
     found = learn(model, tokenizer, recipe, out=out, label="teacher", start_counts=start)
     (out / PROBE).unlink(missing_ok=True)
+    if start and found and found["fit"]["best_step"] == 0:
+        say("teacher: fine-tuning found nothing better than the probe, which is kept")
     return found | ({"probe": probe} if probe else {})
 
 

@@ -65,13 +65,14 @@ def test_a_teacher_behind_the_control_stops_after_the_control(body: Path, tmp_pa
         tiny.small(body, *texts, tmp_path / "workspace"),
         "teacher.check=stop",
         "data.validation_fraction=0.4",
-        "teacher.max_steps=1",  # what the probe makes of random weights is kept
+        "teacher.max_steps=1",  # so little that what the probe makes of random weights is kept
         "teacher.lr=1e-9",
         "trainer.epochs=12",
         "optimizer.lr=1e-2",
     )
     done = run(tmp_path, "train", *words)
     refused(done, "that of the same student on hard labels alone (the control) 0.9")
+    assert "fine-tuning found nothing better than the probe, which is kept" in done.err
     made = kinds(tmp_path / "workspace")
     assert "student" in made  # the control
     assert "targets" not in made
