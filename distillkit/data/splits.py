@@ -77,8 +77,10 @@ def held_rows(
     the rows of `everything`, if that is more. A row with several classes moves only where it leaves
     the others within their bounds.
     """
+    if not fraction:
+        return np.zeros(len(held), bool)
     held = held.copy()
-    if strata is None or not fraction:
+    if strata is None:
         return held
     of: dict[Hashable, list[int]] = {}
     for row in np.argsort(places, kind="stable").tolist():

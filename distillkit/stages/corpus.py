@@ -37,7 +37,7 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 4, "task": type(task).__name__, **data.labelled_inputs()}
+        return {"version": 5, "task": type(task).__name__, **data.labelled_inputs()}
     return {"version": 2, **data.labelled_inputs()}
 
 

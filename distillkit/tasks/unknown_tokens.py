@@ -15,10 +15,10 @@ def unknown_share(ids: np.ndarray, tokenizer: Any) -> float | None:
     """
     unknown = tokenizer.unk_token_id
     others = {
-        token
+        tokenizer.convert_tokens_to_ids(text)
         for name, text in tokenizer.special_tokens_map.items()
-        if name != "unk_token" and isinstance(text, str)
-        for token in [tokenizer.convert_tokens_to_ids(text)]
+        # some models pad with their unknown token, and no pad is among the ids
+        if name not in ("unk_token", "pad_token") and isinstance(text, str)
     }
     if unknown is None or unknown in others:
         return None

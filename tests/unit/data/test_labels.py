@@ -402,3 +402,11 @@ def test_rows_that_all_contradict_each_other_leave_nothing_and_it_is_said(
     ):
         prepare(path, duplicates="drop")
     assert len(told(prepare(path, duplicates="majority"))) == 30
+
+
+def test_no_row_is_lost_beside_a_validation_file(prepare: Prepare, tmp_path: Path) -> None:
+    rows = [(f"text {i}", f"class {i % 40}") for i in range(100)]
+    held = write_csv(tmp_path / "v.csv", ("text", "label"), [("new", "class 1")])
+    path = write_csv(tmp_path / "a.csv", ("text", "label"), rows)
+    corpus = prepare(path, validation=str(held))
+    assert {*corpus.split("train").texts, *corpus.split("test").texts} == {t for t, _ in rows}

@@ -110,6 +110,21 @@ def test_the_test_split_stays_when_the_validation_share_changes_and_grows_into_i
     assert held[0] == held[1] < held[2]
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_no_row_is_lost_and_no_class_untrained_whatever_the_shares(seed: int) -> None:
+    rng = random.Random(seed)
+    validation, test = rng.choice([(0.1, 0.15), (0.3, 0.3), (0, 0.2), (0.2, 0), (0.45, 0.5)])
+    most = rng.choice([1, 4])
+    classes = [
+        sorted({f"class {int(rng.paretovariate(0.6)) % 40}" for _ in range(rng.randint(1, most))})
+        for _ in range(rng.randint(5, 400))
+    ]
+    where = split(classes, validation=validation, test=test)
+    assert all(each["train"] for each in counts(classes, where).values())
+    assert validation or "validation" not in where
+    assert test or "test" not in where
+
+
 # duplicates
 
 TEXTS = ["a", "A ", "b", "c", "c", "c"]

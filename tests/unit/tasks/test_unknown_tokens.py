@@ -38,3 +38,8 @@ class GPT2:
 )
 def test_a_byte_level_tokenizer_knows_everything(special: dict[str, Any]) -> None:
     assert unknown_share(np.array([7, 7, 3]), GPT2(**special)) is None
+
+
+def test_a_tokenizer_that_pads_with_its_unknown_token_is_measured() -> None:
+    tokenizer = GPT2(eos_token="<s>", unk_token="<|endoftext|>", pad_token="<|endoftext|>")
+    assert unknown_share(np.array([7, 3, 1]), tokenizer) == pytest.approx(1 / 2)
