@@ -80,10 +80,10 @@ def _tokenizers(road: Road) -> list[tuple[str, str]]:
 def _teacher(road: Road) -> Made:
     if road.teacher.is_ready:
         return Made("teacher", THERE, f"ready: {road.teacher.source_name}")
+    if not (road.loss.needs_teacher or road.taught_by.is_there()):
+        return Made("teacher", NOT_NEEDED, "the loss looks at no soft targets")
     every = [member.inputs() for member in road.teachers]
     state = _together([_state(road, "teacher", inputs) for inputs in every])
-    if state == MISSING and not road.loss.needs_teacher:
-        return Made("teacher", NOT_NEEDED, "the loss looks at no soft targets")
     return Made("teacher", state, ", ".join(f"teacher-{fingerprint(i)}" for i in every))
 
 

@@ -8,7 +8,7 @@ import torch
 from distillkit.commands.checks import check_least_outputs
 from distillkit.commands.outlines import Outlines
 from distillkit.data.folders import model_folder
-from distillkit.errors import ModelError
+from distillkit.errors import DataError, ModelError
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.targets import StoredTargets
 from distillkit.tasks.configs import check_config, check_positions, config_of
@@ -27,7 +27,7 @@ def check_configs(road: "Road") -> None:
     """
     auto_class = road.task.auto_class
     for key, spec in _sources(road):
-        folder = model_folder(spec, key=key, cache=road.workspace.assets)
+        folder = model_folder(spec, key=key, cache=road.workspace.assets, weights=False)
         check_tokenizer_files(folder, key=key)
         if key != "student.tokenizer":
             config = config_of(folder, key=key, trust_remote_code=road.trust)
@@ -56,7 +56,9 @@ def check_shapes(road: "Road", *, student: bool = True) -> None:
     """
     outlines, longest = Outlines(road), road.task.max_length
     is_described = False
-    with suppress(ModelError):  # what cannot be described says what is wrong when it is loaded
+    with suppress(
+        ModelError, DataError
+    ):  # what cannot be described says what is wrong when it is loaded
         for member, model in zip(road.teachers, outlines.teachers, strict=True):
             if road.loss.needs_teacher:
                 whose = f"the teacher ({member.key} = {member.source})"

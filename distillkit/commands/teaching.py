@@ -158,16 +158,14 @@ class OneTeacher:
 
     def is_there(self) -> bool:
         """Whether it is ready, or fitted already."""
-        if self.teacher.is_ready:
-            return True
-        try:
-            return self.find() is not None
-        except DataError:  # a body that cannot be had: whoever needs it is told
-            return False
+        return self.teacher.is_ready or self.find() is not None
 
     def find(self) -> Artifact | None:
         """The fitted teacher, if it is there."""
-        return self.road.workspace.find("teacher", self.inputs())
+        try:
+            return self.road.workspace.find("teacher", self.inputs())
+        except DataError:  # a body that cannot be had is told of where it is needed
+            return None
 
     @property
     def _folder(self) -> str:

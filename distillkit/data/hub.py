@@ -47,7 +47,7 @@ def commit(source: HubSource, *, key: str, spec: str, repo_type: RepoType) -> st
 
 def forget() -> None:
     """Ask the hub anew: within a run a name stands for one commit, and the next asks again."""
-    _resolved.cache_clear()
+    _answer.cache_clear()
     _small_files.cache_clear()
 
 
@@ -148,9 +148,17 @@ class _NoConfiguration(Exception):
     """A data set has several configurations, and none was named."""
 
 
-@cache
 def _resolved(repo: str, repo_type: RepoType, revision: str | None) -> tuple[str, bool]:
     """(the commit, whether the hub was reached and so can be asked for files)."""
+    found = _answer(repo, repo_type, revision)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@cache
+def _answer(repo: str, repo_type: RepoType, revision: str | None) -> tuple[str, bool] | Exception:
+    """The same, or why there is none: what has failed is not asked for a second time either."""
     from huggingface_hub import HfApi, constants
 
     class Asked(HfApi):
@@ -166,8 +174,11 @@ def _resolved(repo: str, repo_type: RepoType, revision: str | None) -> tuple[str
                 raise
 
     api = Asked()
-    with _quiet():
-        found = api.resolve_revision(repo, repo_type=repo_type, revision=revision)
+    try:
+        with _quiet():
+            found = api.resolve_revision(repo, repo_type=repo_type, revision=revision)
+    except Exception as error:  # hub and network errors have no common base
+        return error
     return str(found.resolved), api.reached
 
 

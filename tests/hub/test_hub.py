@@ -10,6 +10,7 @@ import pytest
 from tests import tiny
 from tests.cli.runs import QUICK, but, kinds, refused
 from tests.conftest import Result
+from tests.hub import cuts
 from tests.hub.repositories import Repository, read_folder
 from tests.hub.server import STRANGER, Hub
 from tests.hub.worker import Worker
@@ -267,6 +268,14 @@ def test_what_was_never_fetched_is_refused_offline(
     refused(member.run(tmp_path, "train", *changed), f"{at}the hub has had too many requests")
     hub.broken = None
     assert member.run(tmp_path, "train", *changed).code == 0
+
+
+def test_a_teacher_that_nobody_asks_need_not_be_there(member: Worker, tmp_path: Path) -> None:
+    words = [*cuts.words("bert-tiny-glue"), "workspace=w", "teacher.body=nobody/nothing"]
+    done = member.run(tmp_path, "train", *words)
+    assert done.code == 0, done.err
+    needed = [word for word in words if word != "control=false"] + ["loss=forward_kl"]
+    refused(member.run(tmp_path, "train", *needed), "teacher.body = nobody/nothing: neither")
 
 
 def test_pickled_weights_of_the_hub_are_refused_before_the_data_is_read(
