@@ -20,8 +20,8 @@ from distillkit.conversations import (
     Message,
 )
 from distillkit.errors import DataError
-from distillkit.tasks.chat_turns import common, end_of, is_blank, response_of
-from distillkit.wording import brief
+from distillkit.tasks.chat_turns import common, end_of, is_blank, response_of, text_of
+from distillkit.wording import brief, listed
 
 SECONDS = 20.0  # for all the renderings of one conversation; a template's loop may have no end
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -58,7 +58,12 @@ class ChatTemplate:
                 r"'Question: {prompt}\nAnswer: ' (of data.prompt and data.response), or "
                 "data.chat_template to a file or a model that has one"
             )
-        self.source = _named(chat.template or tokenizer.chat_template)
+        held = chat.template or tokenizer.chat_template
+        if isinstance(held, dict) and "default" not in held:
+            raise DataError(
+                f"data: there are several chat templates ({listed(held)}) and none is the default; "
+                "set data.chat_template to a file of one"
+            )
         self._today = datetime.fromisoformat(chat.date)
         special = [str(token) for token in tokenizer.all_special_tokens]
         added = [str(token) for token in tokenizer.get_added_vocab()]
@@ -67,6 +72,7 @@ class ChatTemplate:
         self.takes_text = self.takes_parts = True
         self.takes_written_arguments = True
         self.asks_for_date = False
+        self.closes = True  # a turn, with anything that shows
         with self.guard():
             self._probe()
 
@@ -188,9 +194,17 @@ class ChatTemplate:
                 return Turn(prompt, after[len(prompt) :][:end], tuple(marks))
         base = "" if after.startswith(prompt) else self.render(before, tools, prompt=False)
         response = response_of(said, prompt=prompt, after=after, base=base)
-        response = response[: end_of(response, self.ends, self.marks, self.special)]
-        nothing = is_blank(response, self.marks)
+        response = response[: self._end(response, text_of(said).strip())]
+        nothing = is_blank(response, self.ends | self.special)
         return Turn(prompt, response, () if nothing else ((0, len(response)),))
+
+    def _end(self, response: str, answer: str) -> int:
+        """Where a response ends, also of a template that has the next prompt follow at once."""
+        end = end_of(response, self.ends, self.marks, self.special)
+        if end < len(response) or not self.end_of_turn or response.endswith(self.end_of_turn):
+            return end
+        at = response.find(self.end_of_turn, max(0, response.find(answer)) + len(answer))
+        return at + len(self.end_of_turn) if at >= 0 else end
 
     def _new_marks(
         self,
@@ -241,10 +255,14 @@ class ChatTemplate:
                 raise
             return
         self.breaks = tuple(mark for mark in self.marks if mark in twice)
+        self.closes = bool(once[once.rfind("b") + 1 :].strip())
         alike = common(once, twice)
         for mark in self.breaks:  # which may begin alike: <|end|>, <|user|>
             at = once.find(mark, max(0, alike - len(mark) + 1))
             alike = at if 0 <= at < alike < at + len(mark) else alike
+        begun = [mark for mark in self.breaks if once[:alike].endswith(mark)]
+        if begun and not any(text[alike:].startswith(self.breaks) for text in (once, twice)):
+            alike -= len(max(begun, key=len))  # it opens what follows, a prompt and a question
         closed = once[:alike][: end_of(once[:alike], (), self.marks, self.special, last=True)]
         ends = [mark for mark in self.marks if closed.endswith(mark)]
         if not ends:  # the history writes a turn otherwise than it is written at first
@@ -315,10 +333,6 @@ def _call(call: dict[str, Any], *, written: bool) -> dict[str, Any]:
             return call
         return {**call, "arguments": found} if isinstance(found, dict) else call
     return call
-
-
-def _named(template: Any) -> dict[str, str]:
-    return dict(template) if isinstance(template, dict) else {"default": str(template)}
 
 
 def _reason(error: BaseException) -> str:

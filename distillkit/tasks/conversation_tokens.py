@@ -39,6 +39,9 @@ class ConversationReader:
         self.template, self.max_length = template, max_length
         self.tokenizer = template.tokenizer
         self._headers: dict[str, list[int]] = {}
+        vocabulary = self.tokenizer.get_vocab()
+        self._marks = {vocabulary[m]: m for m in template.marks if m in vocabulary}
+        self._added = np.asarray([*self._marks], np.int64)
 
     def read(self, conversation: Conversation) -> Reading:
         """The examples of a conversation. Raises `BadConversation` for one that is refused."""
@@ -72,9 +75,12 @@ class ConversationReader:
         learnt = np.zeros(len(ids), bool)
         for turn in found:
             begin = len(turn.prompt)
-            if not self._begins_anew(turn.prompt, ids, begins, ends):
+            first = self._response_begins(turn.prompt, ids, begins)
+            if first is None or (first < len(ids) and ends[first] <= begin):
                 return None
-            learnt |= _inside(ends, [(low + begin, high + begin) for low, high in turn.ranges])
+            of_turn = _inside(ends, [(low + begin, high + begin) for low, high in turn.ranges])
+            of_turn[:first] = False
+            learnt |= of_turn
         return ids, learnt
 
     def alone(
@@ -89,27 +95,58 @@ class ConversationReader:
         ids, _, ends = self._encoded(turn.prompt + turn.response)
         begin = len(turn.prompt)
         if not np.array_equal(ids[: len(before)], before):
-            # the first letters of the response would change the prompt's last token
-            anchor = self.tokenizer.eos_token or ""
-            skipped = len(self._encoded(anchor)[0])
-            rest, _, ends = self._encoded(anchor + turn.response)
-            ids = np.concatenate([before, rest[skipped:]])
-            ends = np.concatenate([np.zeros(len(before), np.int64), ends[skipped:]])
-            begin = len(anchor)
+            apart = self._apart(before, ids, turn.response)
+            if apart is not None:
+                ids, ends, begin = *apart, 0
+                learnt = _inside(ends, turn.ranges)
+                learnt[: len(before)] = False
+                return ids, learnt
+            before = before[: int(np.searchsorted(ends, begin, side="right"))]
         learnt = _inside(ends, [(low + begin, high + begin) for low, high in turn.ranges])
         learnt[: len(before)] = False
         return ids, learnt
 
+    def _apart(
+        self, before: np.ndarray, whole: np.ndarray, response: str
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """A prompt's ids and then the response's own, where the two would run into one token.
+
+        Returns the ids and where each ends in the response, [tokens] each; None where the text
+        would not be the same. Behind some text (an anchor) no tokenizer puts a blank of its own in
+        front of the response.
+        """
+        wanted = self.tokenizer.decode(whole)
+        for anchor in (self.tokenizer.eos_token, "\n", "."):
+            if not anchor:
+                continue
+            skipped = self._encoded(anchor)[0]
+            rest, _, ends = self._encoded(anchor + response)
+            ids = np.concatenate([before, rest[len(skipped) :]])
+            if np.array_equal(rest[: len(skipped)], skipped) and (
+                self.tokenizer.decode(ids) == wanted
+            ):
+                inside = ends[len(skipped) :] - len(anchor)
+                return ids, np.concatenate([np.zeros(len(before), np.int64), inside])
+        return None
+
     def _encoded(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(token ids, where each begins, where it ends), [tokens] each."""
-        return encoded(text, self.tokenizer)
+        """(token ids, where each begins, where it ends), [tokens] each.
 
-    def _begins_anew(
-        self, prompt: str, ids: np.ndarray, begins: np.ndarray, ends: np.ndarray
-    ) -> bool:
-        """Whether the tokens of a prompt are the same with the response behind it.
+        Some added tokens take the blanks beside them; they begin and end where they are written.
+        """
+        ids, begins, ends = encoded(text, self.tokenizer)
+        for place in np.flatnonzero(np.isin(ids, self._added)):
+            mark = self._marks[int(ids[place])]
+            at = text.find(mark, int(begins[place]), int(ends[place]))
+            if at >= 0:
+                begins[place], ends[place] = at, at + len(mark)
+        return ids, begins, ends
 
-        Added tokens keep text apart, so only what follows the last of them is looked at.
+    def _response_begins(self, prompt: str, ids: np.ndarray, begins: np.ndarray) -> int | None:
+        """The place of the first token after a prompt, whose own are the same as without it.
+
+        None where they are not. Added tokens keep text apart, so only what follows the last of
+        them is looked at.
         """
         begin = max((prompt.rfind(mark) for mark in self.template.breaks), default=-1)
         header = prompt[max(begin, 0) :]
@@ -118,8 +155,7 @@ class ConversationReader:
         wanted = self._headers[header]
         first = int(np.searchsorted(begins, max(begin, 0)))
         last = first + len(wanted)
-        here = ids[first:last].tolist() == wanted
-        return here and (last == len(ids) or bool(ends[last] > len(prompt)))
+        return last if ids[first:last].tolist() == wanted else None
 
     # what is too long
 

@@ -137,6 +137,11 @@ def conversation_examples(
             f"data: {marked:,} messages of other roles are marked to be learnt in {label}; only "
             "what the assistant says is"
         )
+    if not template.closes:
+        say(
+            "data: the chat template closes what the assistant says with no token; a student of "
+            "it does not learn where to stop"
+        )
     if template.asks_for_date:
         say(f"data: the chat template asks for the date; it is told {chat.date} (template_date)")
     return found.examples.table(), found.cut

@@ -158,6 +158,73 @@ def test_the_generation_marks_of_a_template_are_followed() -> None:
     assert responses(tokenizer, PLAIN, template=without_end) == ["Paris is.", "42, the cat."]
 
 
+def with_tokens(name: str, **how: Any) -> Any:
+    """A tokenizer with a template's tokens, made as the settings of `AddedToken` say."""
+    from tokenizers import AddedToken
+
+    tokenizer = chats.tokenizer("bytes", chats.template(name))
+    tokens = [
+        AddedToken(t, special=True, normalized=False, **how) for t in chats.TEMPLATES[name][0]
+    ]
+    tokenizer.add_special_tokens({"extra_special_tokens": tokens})
+    return tokenizer
+
+
+@pytest.mark.parametrize("how", [{"rstrip": True}, {"lstrip": True}])
+@pytest.mark.parametrize("talk", [PLAIN, BLANKS])
+def test_tokens_that_take_the_blanks_beside_them_end_where_they_are_written(
+    how: dict[str, bool], talk: list[Any]
+) -> None:
+    tokenizer = with_tokens("phi3", **how)
+    found = spans(tokenizer, talk)
+    token = tokenizer.convert_tokens_to_ids("<|end|>")
+    assert [learnt[-1] for _, learnt in found] == [token, token]
+    assert [learnt.count(token) for _, learnt in found] == [1, 1]
+    opening = tokenizer.convert_tokens_to_ids("<|assistant|>")
+    assert not [learnt for _, learnt in found if opening in learnt]
+    assert [before for before, _ in found] == [
+        tokenizer.apply_chat_template(talk[:i], add_generation_prompt=True)["input_ids"]
+        for i in (1, 3)
+    ]
+
+
+def test_an_added_token_that_is_an_ordinary_word_is_learnt_as_one() -> None:
+    tokenizer = with_tokens("chatml")
+    tokenizer.add_tokens(["cat", "Paris"])
+    assert responses(tokenizer, [ASKS, says("cat"), AGAIN, says("Paris")]) == [
+        "cat<|im_end|>",
+        "Paris<|im_end|>",
+    ]
+
+
+def test_a_template_that_always_writes_the_next_prompt_teaches_no_prompt() -> None:
+    always = chats.template("chatml").split("{% if add_generation_prompt")[0]
+    always += "{{ '<|im_start|>assistant\n' }}"
+    found = responses(chats.for_template("chatml"), PLAIN, template=always)
+    assert found == ["Paris is.<|im_end|>", "42, the cat.<|im_end|>"]
+
+
+SPACED = (
+    "{% for m in messages %}{{ '<s>' + m['role'] + ': ' + m['content'] + '</s>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<s>assistant: ' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("kind", chats.KINDS)
+def test_a_prompt_that_ends_in_a_space_stays_as_it_is_and_the_first_word_is_learnt(
+    kind: str,
+) -> None:
+    tokenizer = chats.tokenizer(kind, SPACED)
+    found = spans(tokenizer, PLAIN)
+    for (before, learnt), place in zip(found, (1, 3), strict=True):
+        prompt = tokenizer.apply_chat_template(PLAIN[:place], add_generation_prompt=True)
+        said = tokenizer.decode(learnt).replace(" ", "")
+        assert said == PLAIN[place]["content"].replace(" ", "") + "</s>"
+        whole = tokenizer.apply_chat_template(PLAIN[: place + 1])["input_ids"]
+        assert tokenizer.decode([*before, *learnt]) == tokenizer.decode(whole)
+        assert before == prompt["input_ids"]
+
+
 def test_a_turn_that_is_marked_out_is_context_alone() -> None:
     tokenizer = chats.for_template("chatml")
     for mark in ({"weight": 0}, {"train": False}):
