@@ -5,11 +5,14 @@ unless a sweep is asked for (-m); lists and mappings stay what they are.
 """
 
 import re
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 from yaml import YAMLError, safe_load
+
+_KEY = re.compile(r"(?<=[{,])(\s*[\w.-]+):(?=\S)")  # YAML wants a blank after it, Hydra does not
 
 
 def parse_word(parser: OverridesParser, word: str, *, sweeps: bool) -> Override | None:
@@ -58,12 +61,31 @@ def quoted(value: str) -> str:
 def _structure(value: str) -> str:
     """A list or mapping whose items Hydra's grammar cannot read as they stand; "" for others."""
     text = value.strip()
-    if not (text.startswith("[") and text.endswith("]")):
+    if text.startswith("{") and text.endswith("}"):
+        text = _KEY.sub(r"\1: ", text)
+    elif not (text.startswith("[") and text.endswith("]")):
         return ""
     try:
-        items = safe_load(text)
+        found = safe_load(text)
     except YAMLError:  # [d[1].csv,b.csv]
-        items = [item.strip() for item in text[1:-1].split(",")]
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        return ""
+        found = [item.strip() for item in text[1:-1].split(",")] if text[0] == "[" else None
+    if isinstance(found, list) and all(isinstance(item, str) for item in found):
+        return _listed(found)
+    if isinstance(found, dict) and all(_is_plain(item) for item in found.values()):
+        return "{" + ",".join(f"{key}:{_written(item)}" for key, item in found.items()) + "}"
+    return ""
+
+
+def _is_plain(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(item is not None and isinstance(item, (str, int, float)) for item in items)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    return quoted(value) if isinstance(value, str) else str(value).lower()
+
+
+def _listed(items: list[str]) -> str:
     return f"[{','.join(map(quoted, items))}]"

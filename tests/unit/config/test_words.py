@@ -64,6 +64,11 @@ def test_lists_and_null_stay_what_they_are(written: str, value: Any) -> None:
     assert value_of(f"data.test={written}", "test") == value
 
 
+def test_values_of_a_mapping_are_of_any_letters() -> None:
+    found = value_of("data.where={lang:日本,year: 1999,source:[ü,b c],seen:true}", "where")
+    assert found == {"lang": "日本", "year": 1999, "source": ["ü", "b c"], "seen": True}
+
+
 def test_numbers_are_names_of_columns(tmp_path: Path) -> None:
     assert value_of("data.columns=[0,1]", "columns") == ["0", "1"]
     assert value_of("data.text=0", "text") == "0"
