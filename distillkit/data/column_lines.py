@@ -37,7 +37,7 @@ class ColumnLines:
         tags = {
             fields[tag_at]
             for fields in self._rows
-            if len(fields) == self.width and not fields[0].startswith("#")
+            if fields and len(fields) == self.width and not fields[0].startswith("#")
         }
         sentence: tuple[list[str], list[str]] = ([], [])
         for number, fields in enumerate([*self._rows, []], start=1):

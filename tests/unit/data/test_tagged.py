@@ -184,6 +184,13 @@ def test_a_line_of_another_form_is_named(tmp_path: Path, content: str | bytes, r
         words_of(tmp_path, content)
 
 
+@pytest.mark.parametrize("content", ["\n\n", "# one\n# two\n"])
+def test_a_file_without_a_word_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.conll").write_text(content)
+    with pytest.raises(DataError, match="no sentence in it"):
+        prepared(tmp_path, TaggedText(train=str(tmp_path / "a.conll"), **SHARES))
+
+
 def test_a_null_among_the_words_is_refused(tmp_path: Path) -> None:
     path = jsonl(tmp_path, [{"tokens": ["a", None], "tags": ["O", "O"]}])
     with pytest.raises(DataError, match=r"row 1 of .* holds a null"):
