@@ -1,12 +1,18 @@
 """Whose tokenizer and chat template make the ids of a run, and what a student's own would do."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distillkit.artifacts import read_json
 from distillkit.data.folders import model_folder
 from distillkit.errors import DataError
 from distillkit.progress import say
 from distillkit.tasks.chat_templates import ChatTemplate
-from distillkit.tasks.vocabularies import check_same_tokenizer
+from distillkit.tasks.vocabularies import (
+    check_reads_back,
+    check_same_tokenizer,
+    same_ids,
+)
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
@@ -48,6 +54,10 @@ def check_tokenizers(road: "Road") -> None:
     own = road.task.load_tokenizer(folder, key=key, trust_remote_code=road.trust)
     teacher = road.teachers[0].tokenizer()
     check_same_tokenizer(own, teacher, key=f"{key} = {spec}")
+    config = Path(folder) / "config.json"
+    if config.is_file() and not same_ids(own, teacher):
+        architecture = str(read_json(config).get("model_type"))
+        check_reads_back(architecture, teacher, key=f"{key} = {spec}: its model_type")
     found = differences(own, teacher, reads_chats=road.corpus.holds_messages)
     if found:
         say(

@@ -258,6 +258,7 @@ class Road:
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
         key, spec = reading.source(self)
+        reading.check_held_out(self)
         examples = self.examples(key, spec, transfer=role.from_teacher)
         selection = None
         first = self.teachers[0]
