@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -449,3 +450,9 @@ def test_marks_between_tabs_that_fit_some_fields_alone_are_asked_about(read: Rea
     with pytest.raises(DataError, match="1 fields seem to be written in quotation marks, and oth"):
         read(content)
     assert read(content, quoting="none")[1] == ('"a" film', "0")
+
+
+def test_without_openpyxl_the_extra_is_named(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DataError, match=r"pip install 'distillkit\[xlsx\]', or save the sheet"):
+        read(b"PK\x03\x04", "a.xlsx")
