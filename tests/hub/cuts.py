@@ -1,8 +1,5 @@
 """Overrides under which a recipe is over in seconds: of lengths and sizes alone."""
 
-from distillkit.config.compose import load_yaml
-from distillkit.config.paths import recipe_files
-
 COMMON = [
     "teacher.check=warn",  # random weights have nothing to teach
     "trainer.epochs=null",
@@ -17,7 +14,7 @@ COMMON = [
 FITTED = ["teacher.epochs=1", "teacher.batch_size=16", "data.train_size=48"]
 LANGUAGE = ["evaluation.samples=1", "evaluation.sample_tokens=4", "data.train_size=40"]
 STORED = ["targets.batch_tokens=1024", "targets.shard_tokens=4096"]
-MICRO = ["trainer.micro_batch_size=4"]
+ROUGE = ["evaluation.rouge_examples=2", "evaluation.rouge_tokens=8"]
 
 
 def _width(hidden: int, neurons: int | None = None) -> list[str]:
@@ -44,7 +41,6 @@ REVIEWS = [
     "data.held_out_size=24",
     "data.train_size=48",
 ]
-SHRUNK = ["student.config.num_attention_heads=4", "student.config.num_key_value_heads=2"]
 CUTS: dict[str, list[str]] = {
     "classify": [*REVIEWS[2:], "teacher.max_steps=20", *_width(64)],
     "babyllama": [*LANGUAGE, *_width(32), "data.held_out_size=8"],
@@ -107,9 +103,3 @@ CUTS: dict[str, list[str]] = {
 def words(name: str) -> list[str]:
     """The command line's overrides for a recipe."""
     return [f"+recipe={name}", *COMMON, *CUTS[name]]
-
-
-def about(name: str) -> dict[str, str]:
-    """What a recipe says of itself."""
-    found: dict[str, str] = load_yaml(recipe_files()[name])["about"]
-    return found
