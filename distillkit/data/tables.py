@@ -293,7 +293,7 @@ def _of_json(text: str, request: _Request, *, at: str, spec: str) -> Table:
         for name, column in values.items():
             value = row.get(name)
             column.append(json_text(value) if name in request.textual else value)
-    if count:
+    if names or (count and not request.bad):  # of nothing but bad lines those are told
         check_columns(names, request.wanted, spec=spec)
     return Table(tuple(names), values, count)
 

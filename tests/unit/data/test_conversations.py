@@ -157,6 +157,9 @@ def test_a_line_that_is_no_json_is_a_bad_row(
         Conversations(train=str(path), bad_rows="drop", **how), None, cache=tmp_path, out=tmp_path
     )
     assert "1 lines are no JSON, left out (line 61" in capsys.readouterr().err
+    path.write_text("- a: b\n")
+    with pytest.raises(DataError, match=r"cannot be read \(line 1, column 1"):
+        prepare_conversations(data, None, cache=tmp_path, out=tmp_path)
 
 
 def test_what_tables_give_each_row_of_the_others_is_taken_away(tmp_path: Path) -> None:
