@@ -167,3 +167,19 @@ def test_teachers_that_drop_other_words_are_not_averaged_and_not_asked(
     )
     refused(distillkit("train", *words), "drops or cuts other words than", "task.max_length")
     assert not list((tmp_path / "workspace").glob("targets-*"))
+
+
+@pytest.mark.parametrize("names", ["[1,0]", "['1','0']"])
+def test_names_that_are_numbers_fix_the_order_of_those_numbers(
+    distillkit: Distillkit, common: list[str], tmp_path: Path, names: str
+) -> None:
+    rows = tiny.labelled(120)
+    train = tiny.write_csv(tmp_path / "a.csv", ("text", "label"), rows)
+    result = distillkit(
+        "train", *common, "data=files", f"data.train={train}", f"data.label_names={names}"
+    )
+    assert result.code == 0, result.err
+    config = json.loads((report(tmp_path) / "student" / "config.json").read_text())
+    assert config["id2label"] == {"0": "1", "1": "0"}
+    for row in rows_of(report(tmp_path) / "predictions.csv"):
+        assert row["label"] == str(rows[int(row["row"]) - 1][1])
