@@ -160,7 +160,10 @@ def _too_wide(row: Row, dialect: Dialect, form: TextFormat) -> str:
         marks = "a field that holds the separator stands in quotation marks, or "
         advice = f"; {marks if dialect.quote else ''}name every column with data.columns=[…]"
     else:
-        advice = "; if no such character sets fields apart, set data.separator to one that does"
+        advice = (
+            "; a field that holds the separator stands in quotation marks (a file of a text a line "
+            "is a .txt)"
+        )
     return (
         f"line {row.begin} has {len(row.fields)} fields between {_name(dialect.separator)}, and "
         f"{of} {width}){advice}"
@@ -170,7 +173,8 @@ def _too_wide(row: Row, dialect: Dialect, form: TextFormat) -> str:
 def _notes(rows: _Rows, dialect: Dialect, form: TextFormat, suffix: str) -> list[str]:
     """What was found that the config does not say."""
     notes = []
-    if form.separator is None and dialect.separator != USUAL.get(suffix):
+    several = len(dialect.names) > 1
+    if several and form.separator is None and dialect.separator != USUAL.get(suffix):
         notes.append(f"{_name(dialect.separator)} between fields")
     if dialect.separator == "\t" and form.quoting is None and '"' in dialect.text:
         if dialect.quote:

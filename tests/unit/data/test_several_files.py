@@ -265,3 +265,21 @@ def test_every_kind_of_data_takes_several_files(
     assert sum(asked_of["counts"].values()) == sum(tagged_of["counts"].values()) == 40
     notes = capsys.readouterr().err
     assert notes.count(": 2 files, 40 rows (") == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("text\nHello, world\nb\n", ["Hello, world", "b"]),
+        ("Hello, text\nb\n", ["Hello, text", "b"]),
+        ("id\ttext\n1\tb c\n", ["b c"]),
+        ("a\r\nb\r\n\r\n c \r\n", ["a", "b", " c"]),
+        ("a\rb\rc", ["a", "b", "c"]),
+    ],
+)
+def test_a_text_file_is_lines_unless_it_is_a_table_of_the_column(
+    tmp_path: Path, read: Read, content: str, texts: list[str]
+) -> None:
+    (tmp_path / "a.txt").write_bytes(content.encode())
+    columns = {"data.transfer_text": "text"}
+    assert read("a.txt", columns=columns, texts=columns, unit="row")["text"] == texts
