@@ -115,6 +115,11 @@ def _check_head(model: Any, *, key: str) -> None:
             )
 
 
+def takes_positions(model: Any) -> bool:
+    """Whether a model's body can be told where a text begins within a row."""
+    return "position_ids" in inspect.signature(type(_base(model)).forward).parameters
+
+
 def _base(model: Any) -> Any:
     found = (model.base_model, model.get_decoder(), getattr(model, "model", None))
     base = next((it for it in found if it is not None and it is not model), None)

@@ -42,6 +42,22 @@ def test_a_model_that_takes_no_positions_is_not_packed(capsys: pytest.CaptureFix
     assert "each has a row of its own" in capsys.readouterr().err
 
 
+def test_a_model_whose_body_takes_no_positions_is_not_packed() -> None:
+    """Whisper's decoder takes them with all else that it is given, and passes them to nobody."""
+    shape = {
+        "d_model": 32,
+        "decoder_layers": 1,
+        "decoder_attention_heads": 4,
+        "decoder_ffn_dim": 32,
+    }
+    small = {"vocab_size": 50, "max_target_positions": 64, "pad_token_id": 0, "eos_token_id": 1}
+    from transformers import WhisperConfig, WhisperForCausalLM
+
+    torch.manual_seed(0)
+    found = WhisperForCausalLM(WhisperConfig(**shape, **small, bos_token_id=1))
+    assert not keeps_packed_apart(found)
+
+
 def test_a_model_with_a_state_is_not_packed() -> None:
     assert not keeps_packed_apart(model("mamba", "eager", state_size=4, time_step_rank=4))
 
