@@ -4,9 +4,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from distillkit.errors import ModelError
-from distillkit.tasks.vocabularies import check_same_tokenizer, real_vocabulary
+from distillkit.tasks.vocabularies import (
+    check_same_tokenizer,
+    fit_to_tokenizer,
+    real_vocabulary,
+    same_ids,
+)
 from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model
 
 SIZE = max(byte_tokenizer().get_vocab().values()) + 1
@@ -107,3 +113,27 @@ def test_a_model_is_named_by_where_it_came_from() -> None:
     )
     with pytest.raises(ModelError, match=r"^org/small: "):
         real_vocabulary(Tokens({"a": 3}), model)
+
+
+def test_tokenizers_that_do_the_same_are_the_same_wherever_they_come_from() -> None:
+    first, other = byte_tokenizer(), byte_tokenizer()
+    other.model_max_length, other.chat_template = 5, None
+    other(["a b c"], truncation=True, max_length=2)  # which its backend remembers
+    assert same_ids(first, other)
+    other.add_tokens(["cat"])
+    assert not same_ids(first, other)
+    assert not same_ids(first, byte_tokenizer(pad="<pad>"))
+
+
+def test_a_student_is_given_the_tokens_that_its_teacher_has() -> None:
+    tokenizer = byte_tokenizer(["<|im_start|>", "<|im_end|>"])
+    torch.manual_seed(0)
+    student = language_model("llama", vocab_size=SIZE, eos_token_id=[2, 9], bos_token_id=7)
+    before = student.get_input_embeddings().weight.detach().clone()
+    assert fit_to_tokenizer(student, tokenizer) == 2
+    after = student.get_input_embeddings().weight
+    torch.testing.assert_close(after[:SIZE], before)
+    assert len(after) == len(student.get_output_embeddings().weight) == SIZE + 2
+    assert student.config.bos_token_id == student.generation_config.bos_token_id == 1
+    assert student.config.eos_token_id == [2, 9]  # the teacher's is among them
+    assert fit_to_tokenizer(student, tokenizer) == 0
