@@ -76,7 +76,12 @@ def clock(seconds: float) -> str:
 def working(label: str) -> Iterator[None]:
     """Name what is going on, for a heartbeat to say if it takes long."""
     begun = time.monotonic()
-    with _named(lambda: f"{label}: {clock(time.monotonic() - begun)} so far"):
+
+    def line() -> str:
+        spent = time.monotonic() - begun
+        return f"{label}: {clock(spent)} so far" if spent >= 1 else label
+
+    with _named(line):
         yield
 
 
