@@ -6,6 +6,7 @@ from distillkit.commands.forecast import Forecast
 from distillkit.commands.inside import check_inside
 from distillkit.commands.model_checks import check_shapes
 from distillkit.commands.phases import roads
+from distillkit.commands.reading import check_tokenizers
 from distillkit.commands.road import Road
 from distillkit.progress import stdout
 from distillkit.students import ScratchStudent
@@ -29,6 +30,7 @@ def _show(road: Road, cfg: DictConfig) -> float:
     """Print what one training would find, make, compute and need; its expected seconds or NaN."""
     outlook = Forecast(road, hardware=cfg.hardware).look()
     check_shapes(road)
+    check_tokenizers(road)
     check_inside(road)
 
     console = stdout()

@@ -85,7 +85,8 @@ def response_of(said: Message, *, prompt: str, after: str, base: str) -> str:
     Raises `BadConversation` where the template writes the message otherwise than its prompt begins.
     """
     if after.startswith(prompt):
-        return _with_thoughts(said, after[len(prompt) :], opened="")
+        rest = after[len(prompt) :]
+        return rest if _is_answering(prompt) else _with_thoughts(said, rest, opened="")
     opened, rest = _parted(said, prompt, after, base)
     return _with_thoughts(said, rest, opened=opened)
 
@@ -125,6 +126,12 @@ def _parted(said: Message, prompt: str, after: str, base: str) -> tuple[str, str
     return opened[alike:] if opened else "", rest[alike:]
 
 
+def _is_answering(prompt: str) -> bool:
+    """Whether a prompt ends in a thought that was closed: it is to answer without one."""
+    closed = list(_CLOSED.finditer(prompt))
+    return bool(closed) and not prompt[closed[-1].end() :].strip()
+
+
 def _after_thoughts(text: str) -> str:
     closed = list(_CLOSED.finditer(text))
     return text[closed[-1].end() :] if closed else text
@@ -136,7 +143,9 @@ def _with_thoughts(said: Message, rest: str, *, opened: str) -> str:
     answer = _after_thoughts(content).strip()
     if not opened.strip():
         cut = _CLOSED.search(content)
-        if cut is None or cut[0] in rest:
+        inner = content[: cut.start()] if cut else ""
+        thoughts = re.sub(r"^\s*[<\[][^<>\[\]]*[>\]]", "", inner).strip()
+        if not thoughts or thoughts in rest:
             return rest
         return _closed(content, answer, rest)
     thought = _THOUGHT.search(opened)
@@ -160,8 +169,9 @@ def _from_opening(said: Message, content: str, opening: str) -> str:
         body = body[len(tag) :] if body.startswith(tag) else body
         return body.lstrip("\n") if blank else body
     thoughts = next((str(said[name]) for name in THOUGHTS if said.get(name)), "").strip("\n")
-    inner = f"{thoughts}\n" if blank or not thoughts else f"\n{thoughts}\n"
-    return f"{inner}{closing}\n\n{content.lstrip(chr(10))}"
+    if not blank:  # such templates write <think>…</think> and the answer right behind
+        return f"{thoughts}{closing}{content}"
+    return f"{thoughts}\n{closing}\n\n{content.lstrip(chr(10))}"
 
 
 def _closing_tag(tag: str) -> str:

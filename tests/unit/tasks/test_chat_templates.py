@@ -130,6 +130,33 @@ def test_what_is_learnt_is_what_the_model_would_write(
     assert responses(chats.for_template(name), talk) == wanted
 
 
+CLOSED = (  # as DeepSeek-V3.1: thoughts are closed or opened in the prompt, and kept nowhere
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}"
+    "{{ '[A]</think>' + m['content'].split('</think>')[-1] + '</s>' }}{% else %}"
+    "{{ '[U]' + m['content'] }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[A]' + ('<think>' if thinking else '</think>') }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "said", "wanted"),
+    [
+        (True, says("<think>so</think>Paris"), "so</think>Paris</s>"),
+        (True, says("Paris", reasoning_content="so"), "so</think>Paris</s>"),
+        (True, says("Paris"), "</think>Paris</s>"),
+        (False, says("<think>so</think>Paris"), "Paris</s>"),
+        (False, says("Paris"), "Paris</s>"),
+    ],
+)
+def test_a_prompt_that_opens_or_closes_a_thought_is_answered_as_it_asks(
+    thinking: bool, said: dict[str, Any], wanted: str
+) -> None:
+    tokenizer = chats.tokenizer("bytes", CLOSED, ["[A]", "[U]"])
+    talk = [ASKS, said, AGAIN, says("42")]
+    first, _ = responses(tokenizer, talk, arguments={"thinking": thinking})
+    assert first == wanted
+
+
 def test_template_arguments_reach_the_template() -> None:
     tokenizer = chats.for_template("qwen3")
     how = {"arguments": {"enable_thinking": False}}
