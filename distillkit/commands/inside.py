@@ -4,9 +4,12 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from distillkit.commands.outlines import Outlines
+from distillkit.errors import ConfigError
 from distillkit.losses import Loss
 from distillkit.progress import say
 from distillkit.tasks.shapes import dimensions_of
+
+FROM_THE_LEFT = ("xlnet",)  # padded on the left, its states tokens first
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
@@ -26,6 +29,13 @@ def check_inside(road: "Road") -> None:
 def bound(road: "Road") -> Loss:
     """The loss, with what it compares of these models settled; the run's own is left as it is."""
     outlines = Outlines(road)
+    for model in (outlines.student, outlines.teacher):
+        if model.config.model_type in FROM_THE_LEFT:
+            raise ConfigError(
+                f"loss = {type(road.loss).__name__}: looks inside the models, and "
+                f"{type(model).__name__} has its texts at the other end of a row; choose a loss on "
+                "logits"
+            )
     loss: Loss = deepcopy(road.loss)
     loss.bind(dimensions_of(outlines.student), dimensions_of(outlines.teacher))
     return loss

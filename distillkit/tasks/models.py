@@ -8,7 +8,7 @@ import numpy as np
 from distillkit.errors import ModelError
 from distillkit.progress import say
 from distillkit.records import LabelSpace
-from distillkit.tasks.configs import check_config
+from distillkit.tasks.configs import check_config, config_of
 from distillkit.tasks.folders import check_folder, check_tokenizer_files
 from distillkit.tasks.label_spaces import whole_numbers
 from distillkit.tasks.loading import one_line, quiet
@@ -91,6 +91,8 @@ def load_model(
     import transformers
 
     check_folder(folder, key=key)
+    config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
+    check_config(config, auto_class, key=f"{key} = {folder}")
     options = {"dtype": "float32", "use_safetensors": True, **options}
     with quiet(), one_line(key, folder, "model"):
         return getattr(transformers, auto_class).from_pretrained(

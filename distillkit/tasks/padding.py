@@ -32,6 +32,7 @@ def agree_on_padding(model: Any, tokenizer: Any, *, key: str, pairs: bool = Fals
     `pairs` the trial is of two texts, as for question answering. Raises `ModelError` where answers
     change with padding on either side, and for models that do not run on text alone.
     """
+    _check_rows(model, tokenizer, key=key)
     _agree_on_token(model, tokenizer, key=key)
     name = type(model).__name__
     pairs = pairs or bool(getattr(model.config, "siamese", False))
@@ -117,6 +118,22 @@ def said_of(model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]) -> Any:
     if "logits" in said and said.logits.dim() > 2:
         said["logits"] = said.logits.gather(1, back.unsqueeze(-1).expand_as(said.logits))
     return said
+
+
+def _check_rows(model: Any, tokenizer: Any, *, key: str) -> None:
+    """Raise `ModelError` where words of the tokenizer have no row in the model's embeddings."""
+    rows = getattr(model.config.get_text_config(), "vocab_size", None)
+    if not rows:
+        return
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special |= {*tokenizer.all_special_ids}  # a pad token that was added to the tokenizer alone
+    beyond = [t for t, i in tokenizer.get_vocab().items() if i >= rows and i not in special]
+    if beyond:
+        raise ModelError(
+            f"{key}: its tokenizer has {len(beyond):,} tokens that the model has no row for (as "
+            f"{min(beyond)!r}; it has {rows:,} rows); the two do not belong together, or the "
+            "embeddings were not resized for added tokens (model.resize_token_embeddings)"
+        )
 
 
 def reads_by_pad(model: Any) -> bool:

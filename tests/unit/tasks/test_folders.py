@@ -141,6 +141,21 @@ def test_a_vocabulary_of_special_tokens_alone_is_refused(folder: Path) -> None:
         load_tokenizer(str(folder), key="student.tokenizer")
 
 
+def test_an_encoder_decoder_is_refused_where_it_is_loaded(tmp_path: Path) -> None:
+    """As `student.path` of an evaluation."""
+    from transformers import T5Config, T5ForSequenceClassification
+
+    shape = T5Config(
+        vocab_size=100, d_model=16, num_layers=1, num_heads=2, d_kv=8, decoder_start_token_id=0
+    )
+    tiny.write_tokenizer(tmp_path)
+    T5ForSequenceClassification(shape).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"student\.path = .*: an encoder-decoder \(t5\)"):
+        Classification().load(
+            SavedModel(str(tmp_path), "student.path"), LabelSpace(("0", "1"), numeric=True)
+        )
+
+
 def test_a_body_is_no_ready_teacher(tmp_path: Path) -> None:
     """Its head would be random, and its labels 0 and 1 those of the data."""
     body = tiny.write_model(tmp_path / "body")

@@ -213,6 +213,18 @@ def test_the_token_that_ends_every_text_is_no_padding() -> None:
     assert tokenizer.pad_token == "<unk>"
 
 
+def test_words_without_a_row_are_refused_and_an_added_pad_token_is_not() -> None:
+    """Tokens were added to the tokenizer, and the model's embeddings left as they were."""
+    tokenizer = byte_tokenizer()
+    model = classifier("llama", tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    TASK.agree_on_padding(model, tokenizer, key="teacher.path = it")
+    assert tokenizer.pad_token == "</s>"  # there is no row for [PAD]
+    tokenizer.add_tokens(["cat-like"])
+    with pytest.raises(ModelError, match=r"1 tokens that the model has no row for \(as 'cat-like'"):
+        TASK.agree_on_padding(model, tokenizer, key="teacher.path = it")
+
+
 def test_a_tokenizer_without_special_tokens_is_refused() -> None:
     tokenizer = byte_tokenizer()
     tokenizer.eos_token = tokenizer.bos_token = tokenizer.unk_token = None
