@@ -14,7 +14,14 @@ COMMON = [
 FITTED = ["teacher.epochs=1", "teacher.batch_size=16", "data.train_size=48"]
 LANGUAGE = ["evaluation.samples=1", "evaluation.sample_tokens=4", "data.train_size=40"]
 STORED = ["targets.batch_tokens=1024", "targets.shard_tokens=4096"]
-ROUGE = ["evaluation.rouge_examples=2", "evaluation.rouge_tokens=8"]
+CHATS = [
+    *LANGUAGE[:2],
+    "task.max_length=256",
+    "data.train_size=16",
+    "data.held_out_size=2",
+    "evaluation.rouge_examples=2",
+    "evaluation.rouge_tokens=8",
+]
 
 
 def _width(hidden: int, neurons: int | None = None) -> list[str]:
@@ -60,19 +67,8 @@ CUTS: dict[str, list[str]] = {
         "+student.config.head_dim=4",
     ],
     "hinton": GLUE,
-    "minillm-kd": [
-        *LANGUAGE[:2],
-        "data.train_size=16",
-        *STORED,
-        "task.max_length=256",
-        "data.held_out_size=2",
-    ],
-    "minillm-sft": [
-        *LANGUAGE[:2],
-        "data.train_size=16",
-        "task.max_length=256",
-        "data.held_out_size=2",
-    ],
+    "minillm-kd": [*CHATS, *STORED],
+    "minillm-sft": CHATS,
     "minilm-l6-h384": [*WINDOWS, *_width(48)],
     "minilm-v2-l6-h384": [*WINDOWS, *_width(48)],
     "minilm-v2-l6-h768": [*WINDOWS, *_width(96)],
