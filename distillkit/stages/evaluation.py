@@ -26,6 +26,7 @@ from distillkit.stages.costs import Measured, costs, ratios
 from distillkit.stages.learning import VALIDATION_TOKENS, collator, environment
 from distillkit.stages.predictions import write_predictions
 from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask, Task
+from distillkit.tasks.configs import check_positions
 from distillkit.tasks.shared_words import shared
 from distillkit.tasks.unknown_tokens import unknown_share
 
@@ -132,6 +133,7 @@ def _loaded(
         first, *others = every
         return replace(first, others=tuple(others), shares=saved.shares)
     found = task.load(saved, space)
+    check_positions(found.model, task.max_length, whose=f"{saved.key} = {saved.folder}")
     table = shared
     if table is None:
         table, _ = task.tokenise(test, found.tokenizer, label="the test texts", held_out=True)

@@ -135,6 +135,15 @@ def test_what_is_no_language_model_is_refused(tmp_path: Path, kind: str, said: s
     assert said in refused(tmp_path, *words, "student=scratch", config)
 
 
+def test_an_evaluated_model_has_positions_for_the_texts(fresh: list[str], tmp_path: Path) -> None:
+    folder = tiny.write_model(tmp_path / "student", labels=("bad", "good"))
+    words = [w for w in fresh if "student.config" not in w]
+    words = but(words, "student=pretrained", f"student.path={folder}", "task.max_length=70")
+    result = run(tmp_path, "evaluate", *words)
+    assert result.code == 2
+    assert f"student.path = {folder} has positions for 64 tokens" in result.err
+
+
 def test_a_folder_without_a_tokenizer_is_refused(
     body: Path, fresh: list[str], tmp_path: Path
 ) -> None:
