@@ -2,11 +2,16 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from distillkit.data import hub
+from distillkit.data.hub import HubSource
+from distillkit.data.sources import parse
+from distillkit.errors import DataError
 from distillkit.stages.outlook import described
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.targets import StoredTargets
@@ -65,12 +70,16 @@ def sources(road: "Road") -> str:
         given = getattr(road.data, role, None)
         if given:
             each = given if isinstance(given, list | tuple) else [given]
-            found.append(f"{role}: {listed((short(str(it)) for it in each), most=4)}")
+            found.append(f"{role}: {listed((short(str(it), 'dataset') for it in each), most=4)}")
     return "; ".join(found)
 
 
-def short(spec: str) -> str:
-    """A source without its digest."""
+def short(spec: str, repo_type: hub.RepoType = "model") -> str:
+    """A source without its digest; one of the hub with the commit that it stands for."""
+    with suppress(DataError):
+        source = parse(spec, key="")
+        if isinstance(source, HubSource):
+            return f"{spec} at {hub.commit(source, key='', spec=spec, repo_type=repo_type)[:7]}"
     return spec.partition("#sha256=")[0]
 
 

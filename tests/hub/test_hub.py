@@ -122,6 +122,16 @@ def test_the_hub_is_asked_once_for_each_repository_and_only_for_what_is_needed(
     ]
 
 
+def test_the_report_says_which_commits_a_run_is_of(
+    member: Worker, data: Repository, model: Repository, words: list[str], tmp_path: Path
+) -> None:
+    assert member.run(tmp_path, "train", *words).code == 0
+    (path,) = tmp_path.glob("outputs/*/*/report.md")
+    report = path.read_text()
+    assert f"- teacher: {BODY} at {model.refs['main'][:7]}, fitted" in report
+    assert f"- data: train: {DATA} at {data.refs['main'][:7]}\n" in report
+
+
 def test_a_plan_downloads_no_weights(
     member: Worker, hub: Hub, model: Repository, words: list[str], tmp_path: Path
 ) -> None:
