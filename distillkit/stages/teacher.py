@@ -85,7 +85,7 @@ def fit_settings(
         steps=steps,
         batch_size=teacher.batch_size,
         precision="auto",
-        eval_every=max(1, min(steps_per_epoch // 2, steps // 4)),
+        eval_every=max(1, min(steps_per_epoch, steps) // 2),
         patience=teacher.patience,
         checkpoint_seconds=checkpoint_seconds,
     )
