@@ -175,7 +175,7 @@ def test_its_student_is_the_one_it_is_after_and_loads_by_itself(done: Run) -> No
     assert model.get_input_embeddings().num_embeddings >= len(tokenizer)
     parameters = sum(p.numel() for p in model.parameters())
     assert done.rows["student"]["parameters"] == parameters
-    if "teacher" in done.rows and kind != "LlamaForCausalLM":
+    if "teacher" in done.rows and kind in (CLASSIFIER, MASKED):  # others are not as thin as it
         assert parameters < done.rows["teacher"]["parameters"]
 
 
