@@ -108,6 +108,8 @@ def _tell(road: "Road", what: str) -> None:
             "fit it longer (teacher.epochs, teacher.max_steps), at another rate (teacher.lr), or "
             "take another body (teacher.body=…)"
         )
+        if teacher.head == "random":
+            out = f"start its head from a probe of its body (teacher.head=probe), {out}"
     if teacher.check == "warn":
         if not rank():
             say(f"teacher: {what}; {out}")

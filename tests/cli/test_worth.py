@@ -28,6 +28,7 @@ def test_a_fitted_teacher_that_learnt_nothing_stops_before_the_capture(
         "teacher.lr",
         "teacher.body",
         "teacher.check=warn",
+        "teacher.head=probe",
     )
     assert line.startswith("distillkit: teacher: on ")
     made = kinds(tmp_path / "workspace")
