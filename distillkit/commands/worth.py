@@ -66,9 +66,9 @@ def against_commonest(road: "Road") -> str | None:
     found = worth.compare(task, teacher.logits, other, held_out)
     if not found.is_no_better or worth.informs(task, teacher.logits, other, held_out):
         return None
-    what = "always naming the commonest label"
     if task.distribution == "real":
-        what = "always saying the mean"
+        return f"{_figures(found, 'always saying the mean')}; its values are no nearer than that"
+    what = "always naming the commonest label"
     return f"{_figures(found, what)}; it has learnt nothing that a student could learn from it"
 
 
