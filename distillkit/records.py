@@ -283,9 +283,13 @@ class LabelSpace:
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What one training run did. `history` holds the logged rows, `best_step` the weights kept."""
+    """What one training run did. `history` holds the logged rows, `best_step` the weights kept.
+
+    `steps` are those taken: fewer than `planned_steps` where validation stalled.
+    """
 
     steps: int
+    planned_steps: int
     best_step: int
     best_score: float | None
     seconds: float

@@ -69,13 +69,21 @@ def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, A
     if control:
         learnt = control.facts()
         run["control"] = (
-            f"the same student and seed, {learnt['fit']['steps']:,} steps over the "
+            f"the same student and seed, {_steps_of(learnt['fit'])} over the "
             f"{learnt['examples']:,} labelled examples, hard labels only"
         )
         before = _steps_before(road)
         if before:
             run["control"] += f"; the student had {before:,} steps more, in phases on other text"
     return run
+
+
+def _steps_of(fit: dict[str, Any]) -> str:
+    """How long a model learnt, and whether it ended before its time."""
+    taken, planned = fit["steps"], fit["planned_steps"]
+    if taken >= planned:
+        return f"{taken:,} steps"
+    return f"{taken:,} of {planned:,} steps (until validation had stalled)"
 
 
 def _steps_before(road: Road) -> int:

@@ -128,6 +128,7 @@ def fit(
     is_best = settings.keep == "best" and progress.best_score is not None
     return FitReport(
         steps=progress.step,
+        planned_steps=steps,
         best_step=progress.best_step if is_best else progress.step,
         best_score=progress.best_score,
         seconds=progress.seconds,
