@@ -80,7 +80,8 @@ def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, A
 
 def _steps_of(fit: dict[str, Any]) -> str:
     """How long a model learnt, and whether it ended before its time."""
-    taken, planned = fit["steps"], fit["planned_steps"]
+    taken = fit["steps"]
+    planned = fit.get("planned_steps", taken)  # a student made before it was recorded
     if taken >= planned:
         return f"{taken:,} steps"
     return f"{taken:,} of {planned:,} steps (until validation had stalled)"
