@@ -9,6 +9,7 @@ from scipy import stats
 
 LEVEL = 0.95
 PERCENT = ("accuracy", "f1", "macro_f1", "micro_f1", "exact_match", "pearson", "spearman")
+POINTS = ("rouge_l",)  # in results, too
 FALLS = ("perplexity", "nll", "rmse")  # the lower the better
 
 
