@@ -7,7 +7,7 @@ from typing import Any
 
 from distillkit.conversations import ASSISTANT, LEARNT, BadConversation, Message
 
-ROLES = {  # what others call them
+ROLES = {  # what others call them, in whatever case
     "human": "user",
     "prompter": "user",
     "gpt": ASSISTANT,
@@ -20,6 +20,7 @@ ROLES = {  # what others call them
     "observation": "tool",
     "function_response": "tool",
     "function_call": ASSISTANT,
+    **{name: name for name in ("system", "developer", "user", ASSISTANT, "tool")},
 }
 TEXT_PARTS = ("text", "input_text", "output_text")
 THOUGHT_PARTS = ("thinking", "reasoning")
@@ -108,7 +109,7 @@ def _message(value: Any, number: int) -> Message:
     role = message.get("role")
     if not isinstance(role, str) or not role.strip():
         raise BadConversation(f"{at} has no role")
-    if role == "function_call":
+    if role.strip().lower() == "function_call":
         message |= _called(message.pop("content", None), at)
     message["role"] = ROLES.get(role.strip().lower(), role.strip())
     _check_content(message, at)

@@ -89,13 +89,19 @@ class _Collected:
             if refused:
                 raise DataError(f"{text}; raise it, or set task.long_responses=drop")
             say(f"{text}; left out, by task.long_responses={self.long_responses}")
-        if self.long and refused:
+        if self.long:
             name, before, tokens = self.long[0]
-            raise DataError(
+            text = (
                 f"{key}: {len(self.long):,} responses of {self.label} do not fit behind their "
                 f"question (the first is of {name}: {before:,} tokens before it, {tokens:,} of its "
-                "own); raise it, or set task.long_responses=cut (its end goes) or drop"
+                "own)"
             )
+            if refused:
+                raise DataError(
+                    f"{text}; raise it, or set task.long_responses=cut (its end goes) or drop"
+                )
+            done = "lose their end" if self.long_responses == "cut" else "left out"
+            say(f"{text}; {done}, by task.long_responses={self.long_responses}")
 
 
 def conversation_examples(

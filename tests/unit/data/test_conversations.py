@@ -28,6 +28,7 @@ CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
         [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}],
         {"role": ["user", "assistant"], "content": ["a", "b"]},
         [{"role": "Human", "content": "a"}, {"role": "model", "content": "b"}],
+        [{"role": "USER", "content": "a"}, {"role": " Assistant", "content": "b"}],
         [USER | {"tool_calls": None}, SAYS | {"tool_calls": []}],
     ],
 )

@@ -97,6 +97,16 @@ def test_a_long_response_loses_its_end_and_not_its_prompt() -> None:
     assert "It is 7" not in "".join(predicted for _, predicted in texts(dropped, tokenizer))
 
 
+@pytest.mark.parametrize(("how", "done"), [("cut", "lose their end"), ("drop", "left out")])
+def test_what_becomes_of_a_long_response_is_told(
+    capsys: pytest.CaptureFixture[str], how: str, done: str
+) -> None:
+    read(chats.for_template("chatml"), [*talk(3), says(7, words=99)], length=60, long_responses=how)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "do not fit" in line]
+    assert "1 responses of the train texts" in line
+    assert line.endswith(f"{done}, by task.long_responses={how}")
+
+
 def test_a_question_that_fills_the_context_is_told_as_that() -> None:
     tokenizer = chats.for_template("chatml")
     long = [{"role": "user", "content": "Why? " * 99}, says(1)]
