@@ -17,7 +17,7 @@ from distillkit.losses import HardLabelLoss, Loss
 from distillkit.progress import say
 from distillkit.stages import corpus as corpora
 from distillkit.stages import harness
-from distillkit.students import PretrainedStudent, ScratchStudent
+from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.targets import (
     AutoTargets,
     OnlineTargets,
@@ -121,8 +121,9 @@ def check_fit(road: "Road") -> None:
         )
     if isinstance(road.targets, StoredTargets) and not road.given_store:
         check_codec(road.task, road.targets.codec)
-    if "student" in road.makes and isinstance(road.student, ScratchStudent):
+    if "student" in road.makes and isinstance(road.student, FromTeacher | ScratchStudent):
         road.student.check_is_new()
+    if "student" in road.makes and isinstance(road.student, ScratchStudent):
         check_siamese(road.student, road.data)
     check_evaluation(road)
     if road.given_store and not Path(road.given_store).expanduser().is_dir():

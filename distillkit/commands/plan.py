@@ -9,7 +9,7 @@ from distillkit.commands.phases import roads
 from distillkit.commands.reading import check_tokenizers
 from distillkit.commands.road import Road
 from distillkit.progress import stdout
-from distillkit.students import ScratchStudent
+from distillkit.students import FromTeacher, ScratchStudent
 
 
 def plan(cfg: DictConfig) -> float:
@@ -18,7 +18,7 @@ def plan(cfg: DictConfig) -> float:
     line = roads(cfg, makes=())
     seconds = 0.0
     for road in line:
-        if isinstance(road.student, ScratchStudent) and not road.before:
+        if isinstance(road.student, FromTeacher | ScratchStudent) and not road.before:
             road.student.check_is_new()
         if road.phase:
             stdout().print(f"phase {road.phase}", style="bold", markup=False)

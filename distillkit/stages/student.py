@@ -77,9 +77,11 @@ def start_inputs(
     student: Student, task: Task, *, teacher: str, data: list[str], seed: int
 ) -> dict[str, Any]:
     """What decides a student before training."""
+    shape = asdict(student)
+    shape.pop("path", None)
     return {
         "version": 2,
-        "student": asdict(student),
+        "student": shape,
         "start": teacher,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),

@@ -26,7 +26,7 @@ class FromTeacher:
     `calibration_examples` of the training text as in Minitron, https://arxiv.org/abs/2407.14679,
     section 2: hidden channels and neurons by mean |activation|, heads by the norm of their output.
     With `narrow_by: pca` the hidden channels, word embeddings included, become the principal
-    components of the teacher's (see `hidden_projection`).
+    components of the teacher's (see `hidden_projection`). `path` is for `evaluate`.
     """
 
     layers: int | list[int] | None = None
@@ -39,6 +39,7 @@ class FromTeacher:
     num_key_value_heads: PositiveInt | None = None
     narrow_by: Literal["importance", "pca"] = "importance"
     calibration_examples: PositiveInt = 64
+    path: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.layers, int):
@@ -75,6 +76,15 @@ class FromTeacher:
     def needs_text(self) -> bool:
         """Whether anything is measured: otherwise no calibration text is read."""
         return self.is_narrower or self.measures_layers
+
+    def check_is_new(self) -> None:
+        """Raise `ConfigError` if a finished student is named where one is to be trained."""
+        if self.path:
+            raise ConfigError(
+                f"student.path = {self.path}: this student is cut out of the teacher; to start "
+                "from a folder choose student=pretrained (student.path alone is for "
+                "`distillkit evaluate`)"
+            )
 
     def check_layers(self, teacher_layers: int) -> None:
         """Raise `ConfigError` for layers that the teacher does not have."""

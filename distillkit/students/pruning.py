@@ -15,7 +15,17 @@ from distillkit.students.widths import Widths, head_width
 
 TOKENS = 8  # of the check
 TOLERANCE = 1e-3
-NOT_PER_LAYER = ("architectures", "eos_token_id", "bos_token_id", "pad_token_id")
+NOT_PER_LAYER = (  # lists of other things, which may be as long as there are layers
+    "architectures",
+    "eos_token_id",
+    "bos_token_id",
+    "pad_token_id",
+    "pos_att_type",
+    "time_step_limit",
+    "mlp_multipliers",
+    "ssm_multipliers",
+    "block_types",
+)
 
 
 def prune(model: Any, *, layers: Sequence[int] | None = None, widths: Widths | None = None) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny_language
-from tests.cli.runs import kinds
+from tests.cli.runs import kinds, refused, results
 from tests.conftest import Distillkit
 
 
@@ -54,6 +54,19 @@ def test_documents_end_in_a_student_that_loads(
     tokenizer = AutoTokenizer.from_pretrained(folder / "student")
     assert student.config.num_hidden_layers == 2
     assert student(**tokenizer("a good film", return_tensors="pt")).logits.shape[1] == 3
+
+
+def test_a_student_of_the_teacher_is_evaluated_from_its_folder(
+    distillkit: Distillkit, words: list[str], teacher: Path, tmp_path: Path
+) -> None:
+    """The command that trains it and one more word; the teacher itself as student says the same."""
+    result = distillkit("evaluate", *words, f"student.path={teacher}")
+    assert result.code == 0, result.err
+    rows = results(tmp_path)["rows"]
+    assert rows["student"]["kl_to_teacher"] == 0
+    assert rows["student"]["nll"] == rows["teacher"]["nll"]
+    for command in ("train", "plan"):
+        refused(distillkit(command, *words, f"student.path={teacher}"), "student=pretrained")
 
 
 @pytest.mark.slow

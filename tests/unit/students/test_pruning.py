@@ -120,6 +120,18 @@ def test_a_list_of_token_ids_is_no_list_of_layers() -> None:
     assert prune(model, layers=[0]).config.eos_token_id == [2, 5, 6, 7]
 
 
+def test_a_list_of_kinds_of_attention_is_no_list_of_layers() -> None:
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    kinds = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 4}
+    config = AutoConfig.for_model(
+        "deberta-v2", vocab_size=50, num_hidden_layers=2, **sizes, **kinds
+    )
+    student = prune(AutoModelForSequenceClassification.from_config(config).eval(), layers=[1])
+    assert student.config.pos_att_type == ["p2c", "c2p"]
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_ties_are_kept(tied: bool) -> None:
     student = prune(teacher("llama", tie_word_embeddings=tied), layers=[0])
