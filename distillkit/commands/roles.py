@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Looks at the validation score, 20 a run: bert-tiny's control is at its best after 180 of 1,200
 # steps and fits every label after 400
 PATIENCE = 6
+# of the loss that it began with: what stands still above that has not fitted its labels yet, and
+# may be about to begin
+FITTED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +97,15 @@ def control(road: "Road") -> Role | None:
     """The same student and steps over the labelled text alone, hard labels only.
 
     It always keeps its best weights by validation: over so many epochs of the labelled text the
-    last ones are overfitted, and a control that is held down proves nothing. It ends where nothing
-    better came for so long that nothing will. In a run of phases it has the steps of all that learn
+    last ones are overfitted, and a control that is held down proves nothing. It ends where it has
+    fitted its labels and nothing better came for so long that nothing will. In a run of phases it has the steps of all that learn
     from the same text.
     """
     if not road.cfg.control or not road.student_role.from_teacher:
         return None
     settings = replace(road.trainer, keep="best")
     if settings.patience is None and settings.eval_every is None:
-        settings = replace(settings, patience=PATIENCE)
+        settings = replace(settings, patience=PATIENCE, patience_below=FITTED)
     earlier = [] if road.task.packs else same_text(road)
     if road.transfer or earlier:
         labelled = road.labelled.facts()["counts"]["train"]

@@ -111,7 +111,7 @@ def fit(
                 _validate(progress, model, evaluate, settings, checkpoints, accelerator)
             bar.advance(1, tokens, note=f"loss {shares['loss']:.3f}")
             progress.seconds = time.monotonic() - begun
-            if due and _stalled(progress, settings.patience):
+            if due and _stalled(progress, settings):
                 break
             if time.monotonic() - saved >= settings.checkpoint_seconds and step < steps:
                 if accelerator.is_main_process:
@@ -238,16 +238,22 @@ def _validate(
             checkpoints.save_best(progress, model)
 
 
-def _stalled(progress: Progress, patience: int | None) -> bool:
-    """Whether the last `patience` evaluations found nothing better than an earlier one."""
-    if patience is None or progress.best_score is None:
+def _stalled(progress: Progress, settings: TrainSettings) -> bool:
+    """Whether the last `patience` evaluations found nothing better than an earlier one.
+
+    With `patience_below` a model that has not learnt its own labels yet is not done.
+    """
+    if settings.patience is None or progress.best_score is None:
+        return False
+    losses = [row["loss"] for row in progress.history if "loss" in row]
+    if settings.patience_below and losses[-1] > settings.patience_below * losses[0]:
         return False
     since = [
         row
         for row in progress.history
         if "validation_score" in row and row["step"] > progress.best_step
     ]
-    return len(since) >= patience
+    return len(since) >= settings.patience
 
 
 def _write_metrics(progress: Progress, out: Path) -> None:

@@ -14,7 +14,9 @@ class TrainSettings:
     `micro_batch_size` cuts a batch into pieces that fit the memory and changes no result but
     rounding. `keep: best` keeps the weights of the best validation score, looked at every
     `eval_every` steps; `checkpoint_seconds` is the most work that a kill can cost. With `patience`
-    training ends after so many looks at the validation score in turn that found nothing better.
+    training ends after so many looks at the validation score in turn that found nothing better,
+    and with `patience_below` only if the loss has also come below that share of what it began with:
+    a model that has not learnt its labels yet stands still without being done.
     """
 
     steps: PositiveInt | None = None
@@ -26,6 +28,7 @@ class TrainSettings:
     keep: Literal["best", "last"] = "best"
     eval_every: PositiveInt | None = None
     patience: PositiveInt | None = None
+    patience_below: Positive | None = None
     log_every: PositiveInt = 50
     checkpoint_seconds: NonNegative = 30.0
 

@@ -123,11 +123,16 @@ def learn(
     Checkpoints(out).remove()
     kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
     say(
-        f"{label}: {steps:,} steps in {clock(report.seconds)}, validation {task.headline} "
+        f"{label}: {_steps(report.steps, steps)} in {clock(report.seconds)}, validation {task.headline} "
         f"{kept[f'validation_{task.headline}']:.4f} (kept step {report.best_step:,})"
     )
     about = {"parameters": model.num_parameters(), "layer_maps": recipe.loss.drawings}
     return facts(report, out, examples, plan) | about
+
+
+def _steps(made: int, planned: int) -> str:
+    """How many steps a training took; fewer than planned where its patience ran out."""
+    return f"{made:,} steps" if made == planned else f"{made:,} of {planned:,} steps"
 
 
 def batch_plan(recipe: Recipe, model: Any) -> Plan:

@@ -237,6 +237,18 @@ def test_it_ends_after_as_many_evaluations_without_a_better_score(tmp_path: Path
     assert (report.best_step, report.steps) == (0, 4)
 
 
+def test_it_does_not_end_before_its_loss_has_come_down(tmp_path: Path) -> None:
+    found = [0.4, 0.3, 0.3, 0.2, 0.1, 0.1]
+    fitted = train(
+        tmp_path / "fitted", net(), evaluate=scored(*found), patience=2, patience_below=1e3
+    )
+    assert (fitted.best_step, fitted.steps) == (2, 6)
+    waiting = train(
+        tmp_path / "waiting", net(), evaluate=scored(*found), patience=2, patience_below=1e-6
+    )
+    assert (waiting.best_step, waiting.steps) == (2, STEPS)
+
+
 @pytest.mark.usefixtures("every_third_step")
 @pytest.mark.parametrize("kills", [[2], [5], [8], [3, 7]])
 def test_a_killed_run_ends_where_an_undisturbed_one_runs_out_of_patience(
