@@ -98,8 +98,8 @@ def control(road: "Road") -> Role | None:
 
     It always keeps its best weights by validation: over so many epochs of the labelled text the
     last ones are overfitted, and a control that is held down proves nothing. It ends where it has
-    fitted its labels and nothing better came for so long that nothing will. In a run of phases it has the steps of all that learn
-    from the same text.
+    fitted its labels and nothing better came for so long that nothing will. In a run of phases it
+    has the steps of all that learn from the same text.
     """
     if not road.cfg.control or not road.student_role.from_teacher:
         return None

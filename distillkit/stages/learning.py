@@ -123,8 +123,9 @@ def learn(
     Checkpoints(out).remove()
     kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
     say(
-        f"{label}: {_steps(report.steps, steps)} in {clock(report.seconds)}, validation {task.headline} "
-        f"{kept[f'validation_{task.headline}']:.4f} (kept step {report.best_step:,})"
+        f"{label}: {_steps(report.steps, steps)} in {clock(report.seconds)}, "
+        f"validation {task.headline} {kept[f'validation_{task.headline}']:.4f} "
+        f"(kept step {report.best_step:,})"
     )
     about = {"parameters": model.num_parameters(), "layer_maps": recipe.loss.drawings}
     return facts(report, out, examples, plan) | about
