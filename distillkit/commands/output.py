@@ -77,7 +77,7 @@ def show(results: dict[str, Any], title: str) -> None:
     if rank():
         return
     console = stdout()
-    console.print(terminal_table(results, title))
+    console.print(terminal_table(results, title, console.width))
     for line in sentences(results):
         console.print(line)
 

@@ -80,9 +80,11 @@ def _columns(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, str]
     return found | scores | costs
 
 
-def terminal_table(results: Mapping[str, Any], title: str) -> Table:
-    """The table for a terminal."""
+def terminal_table(results: Mapping[str, Any], title: str, width: int) -> Table:
+    """The table for a terminal; a measure a line where it is too narrow for one a column."""
     titles, body = cells(results)
+    if sum(max(map(len, column)) + 3 for column in zip(titles, *body, strict=True)) >= width:
+        titles, *body = map(list, zip(titles, *body, strict=True))
     table = Table(
         title=title, title_justify="left", caption=footnote(results), caption_justify="left"
     )

@@ -1,11 +1,20 @@
 """The table and the sentences that a report is made of."""
 
+import io
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
-from distillkit.stages.report import cells, footnote, markdown_table, model_card, sentences
+from distillkit.stages.report import (
+    cells,
+    footnote,
+    markdown_table,
+    model_card,
+    sentences,
+    terminal_table,
+)
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -52,6 +61,17 @@ def test_a_column_that_no_row_has_is_left_out_and_a_missing_value_is_a_dash() ->
     titles, body = cells(found)
     assert "Pearson" not in titles
     assert body[1][titles.index("ECE")] == "-"
+
+
+@pytest.mark.parametrize("width", [60, 80, 90, 91, 92, 160])
+def test_no_figure_is_cut_short_on_a_terminal_of_any_width(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(terminal_table(results(), "a run", width))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    titles, body = cells(results())
+    assert all(cell in shown for row in (titles, *body) for cell in row)
+    assert "…" not in shown
 
 
 def test_markdown_has_a_line_a_row() -> None:
