@@ -55,7 +55,9 @@ class ColumnLines:
     def _fields(self, line: str) -> list[str]:
         if not line:
             return []
-        return line.split("\t") if self._tabs else _BLANKS.split(line.lstrip(" \t"))
+        if self._tabs and not line.startswith(BEGINS_DOCUMENT):
+            return line.split("\t")
+        return _BLANKS.split(line.lstrip(" \t"))
 
     def _is_comment(self, fields: list[str], tag_at: int, tags: set[str]) -> bool:
         """A line that begins with # and is no word: of another width, or "# …" without a tag."""

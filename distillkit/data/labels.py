@@ -88,14 +88,16 @@ def _as_list(label: Any, separator: str | None) -> Any:
 def _of_vectors(lists: list[Any], names: Sequence[str] | None, key: str) -> list[Any]:
     """Lists that are as long as each other, of 0 and 1 alone: which labels hold, each at its place.
 
-    Lists of class ids name none of them twice, so one that does is such a vector.
+    Lists of class ids name none of them twice, so one that does is such a vector; and as ids [0, 1]
+    and [1, 0] would be the same, so where both are there they are vectors, too.
     """
     sizes = {len(row) if isinstance(row, list) else -1 for row in lists}
     if len(sizes) != 1 or min(sizes) < 2:
         return lists
     if not all(str(v).casefold() in _SIGNS for row in lists for v in row):
         return lists
-    if all(len(set(map(str, row))) == len(row) for row in lists):
+    names_none_twice = all(len(set(map(str, row))) == len(row) for row in lists)
+    if names_none_twice and len({tuple(map(str, row)) for row in lists}) == 1:
         return lists
     size = sizes.pop()
     if names is not None and len(names) != size:

@@ -141,12 +141,32 @@ def _places(answers: Any, at: str) -> Iterator[Answer]:
     if not answers:
         return
     if isinstance(answers, dict) and {"text", "answer_start"} <= answers.keys():
-        yield from zip(answers["text"], map(int, answers["answer_start"]), strict=True)
+        texts, starts = answers["text"], answers["answer_start"]
+        if isinstance(texts, str) and not isinstance(starts, list):  # one answer, in no list
+            texts, starts = [texts], [starts]
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise DataError(
+                f"{at} holds {brief(answers, 60)!r}; each text needs an answer_start of its own"
+            )
+        yield from (_place(text, start, at) for text, start in zip(texts, starts, strict=True))
     elif isinstance(answers, list) and all(
         isinstance(a, dict) and {"text", "answer_start"} <= a.keys() for a in answers
     ):
-        yield from ((a["text"], int(a["answer_start"])) for a in answers)
+        yield from (_place(a["text"], a["answer_start"], at) for a in answers)
     else:
         raise DataError(
             f"{at} holds {brief(answers, 60)!r}; answers have a text and an answer_start"
         )
+
+
+def _place(text: Any, start: Any, at: str) -> Answer:
+    """One answer; raises `DataError` where it is no text with a whole number."""
+    try:
+        if isinstance(text, str):
+            return text, int(start)
+    except (TypeError, ValueError):
+        pass
+    raise DataError(
+        f"{at} holds the answer {brief(text, 40)!r} at {brief(start, 40)}; an answer is a text, "
+        "and its answer_start the number of the character that it begins at"
+    )

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from yaml import YAMLError, safe_load
+
 from distillkit.data.sources import COLUMN_FILES, KINDS, expanded, suffix
 from distillkit.errors import DataError
 from distillkit.wording import listed
@@ -31,12 +33,31 @@ def is_whole(folder: Path) -> bool:
 
 def has_card(folder: Path) -> bool:
     """Whether a dataset card says which files are which split, as in a clone from the hub."""
+    return bool(re.search(r"^configs:", _card(folder), re.MULTILINE))
+
+
+def _card(folder: Path) -> str:
+    """The YAML at the head of a folder's README; nothing where there is none."""
     card = folder / "README.md"
     if not card.is_file():
-        return False
+        return ""
     text = card.read_text(encoding="utf-8", errors="replace")
     head = re.match(r"---\n(.*?)\n---", text.replace("\r", ""), re.DOTALL)
-    return bool(head and re.search(r"^configs:", head[1], re.MULTILINE))
+    return head[1] if head else ""
+
+
+def _card_splits(folder: Path) -> set[str]:
+    """The splits that a folder's card names files for, in its default configuration."""
+    try:
+        card = safe_load(_card(folder))
+    except YAMLError:
+        return set()
+    configs = card.get("configs") if isinstance(card, dict) else None
+    every = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
+    main = [c for c in every if c.get("default") or c.get("config_name") == "default"]
+    files = (main or every)[0].get("data_files") if len(every) == 1 or main else None
+    entries = files if isinstance(files, list) else []
+    return {str(e["split"]) for e in entries if isinstance(e, dict) and "split" in e}
 
 
 def splits(folder: Path) -> dict[str, list[Path]]:
@@ -64,7 +85,8 @@ def own_split(spec: str, split: str) -> str | None:
         return None
     if is_saved(folder):
         return spec if (folder / split / "state.json").is_file() else None
-    return None if has_card(folder) or split not in splits(folder) else spec
+    there = _card_splits(folder) if has_card(folder) else splits(folder)
+    return spec if split in there else None
 
 
 def files_of(folder: Path, split: str, *, at: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 
@@ -13,9 +14,16 @@ SLACK = 0.25  # of its share, that a class may have more or fewer rows held out
 
 
 def normalise(text: str, pair: str | None = None) -> str:
-    """The text as duplicates are judged: lower case, single spaces, pairs kept apart."""
-    folded = " ".join(text.casefold().split())
-    return folded if pair is None else f"{folded}\x1f{' '.join(pair.casefold().split())}"
+    """The text as duplicates are judged: lower case, single spaces, pairs kept apart.
+
+    An accent is the same whether it is a character of its own or a part of its letter (NFC).
+    """
+    folded = _folded(text)
+    return folded if pair is None else f"{folded}\x1f{_folded(pair)}"
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def example_key(text: str, pair: str | None = None) -> bytes:

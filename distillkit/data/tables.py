@@ -207,9 +207,10 @@ def matching_rows(
     for name, value in (where or {}).items():
         allowed = value if isinstance(value, list) else [value]
         # YAML reads 1999 as a number and a csv does not, so the written form counts as well
-        spelt = {str(a) for a in allowed} | {json_text(a) for a in allowed if a is not None}
+        scalars = [a for a in allowed if not isinstance(a, (list, dict))]
+        spelt = {str(a) for a in scalars} | {json_text(a) for a in scalars if a is not None}
         column = table[name]
-        found = [i for i in kept if column[i] in allowed or as_text(column[i]) in spelt]
+        found = [i for i in kept if column[i] in allowed or _spells(column[i], spelt)]
         if not found:
             seen = listed(sorted({str(column[i]) for i in kept}))
             raise DataError(
@@ -217,6 +218,12 @@ def matching_rows(
             )
         kept = found
     return kept
+
+
+def _spells(value: Any, spelt: Collection[str]) -> bool:
+    """Whether a value, as it is written, is one of those; lists and mappings are not written."""
+    text = as_text(value)
+    return isinstance(text, (str, bytes)) and text in spelt
 
 
 def keep_rows(table: Table, where: Mapping[str, Any] | None, *, key: str, spec: Spec) -> Table:

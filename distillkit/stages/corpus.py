@@ -37,8 +37,8 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 5, "task": type(task).__name__, **data.labelled_inputs()}
-    return {"version": 2, **data.labelled_inputs()}
+        return {"version": 6, "task": type(task).__name__, **data.labelled_inputs()}
+    return {"version": 3, **data.labelled_inputs()}
 
 
 def check_augmented(data: Data, how: Augmentation) -> None:

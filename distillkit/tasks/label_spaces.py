@@ -42,12 +42,7 @@ def read_classes(
     the numbers 0, 1, … Raises `DataError` for classes fewer than the `fewest`, for values that
     `names` does not have, and where nearly each row has a label of its own.
     """
-    collection = next((v for v in values if isinstance(v, (list, tuple, dict))), None)
-    if collection is not None:
-        raise DataError(
-            f"{key}: holds {brief(collection, 60)}, which is no single label; several labels a "
-            "text are for task=multi_label"
-        )
+    _check_single(values, key)
     texts = [value if isinstance(value, str) else str(value) for value in values]
     counts = Counter(texts)
     if not counts:
@@ -61,6 +56,22 @@ def read_classes(
     space, ids = named_classes(counts, names) if names else found_classes(counts)
     report_near_equal(counts, key)
     return space, np.array([ids[text] for text in texts], dtype=np.int64)
+
+
+def _check_single(values: Sequence[Any], key: str) -> None:
+    """Raise `DataError` for a value that is several labels, or no text."""
+    collection = next((v for v in values if isinstance(v, (list, tuple, dict))), None)
+    if collection is not None:
+        raise DataError(
+            f"{key}: holds {brief(collection, 60)}, which is no single label; several labels a "
+            "text are for task=multi_label"
+        )
+    unread = next((v for v in values if isinstance(v, bytes)), None)
+    if unread is not None:
+        raise DataError(
+            f"{key}: holds {brief(unread, 60)}, which is bytes and no text; write the "
+            "column as text"
+        )
 
 
 def found_classes(found: Collection[str]) -> tuple[LabelSpace, dict[str, int]]:

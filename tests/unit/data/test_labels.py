@@ -153,6 +153,19 @@ def test_class_ids_keep_their_order_and_match_unnamed_outputs(
     assert (some.labels.names, some.labels.numeric) == (("positive", "middling"), False)
 
 
+def test_labels_of_bytes_are_refused(prepare: Prepare, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = {
+        "text": [f"text {i}" for i in range(60)],
+        "label": [(b"x", b"y")[i % 2] for i in range(60)],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"data\.label: holds b'x', which is bytes and no text"):
+        prepare(tmp_path / "a.parquet")
+
+
 # held-out files and rows
 
 

@@ -112,3 +112,28 @@ def test_an_answer_that_does_not_stand_at_its_place_is_dropped_and_said(
 def test_what_are_no_questions_is_refused(row: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
         prepared(tmp_path, Questions(train=jsonl(tmp_path, [row])))
+
+
+def test_one_answer_may_stand_in_no_list(tmp_path: Path) -> None:
+    rows = [columns(row) for row in ROWS]
+    for row in rows[1:]:
+        row["answers"] = {name: value[0] for name, value in row["answers"].items()}
+    data = Questions(train=jsonl(tmp_path, rows), **SHARES)
+    assert every(prepared(tmp_path, data)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"text": "good", "answer_start": [1, 2, 3, 4]}, "an answer_start of its own"),
+        ({"text": ["good", "film"], "answer_start": [1]}, "an answer_start of its own"),
+        ({"text": ["good"], "answer_start": [None]}, "'good' at None; an answer is a text"),
+        ([{"text": "good", "answer_start": "first"}], "'good' at first; an answer is a text"),
+        ([{"text": ["good"], "answer_start": 1}], "an answer is a text"),
+    ],
+)
+def test_answers_without_their_places_are_refused(tmp_path: Path, answers: Any, told: str) -> None:
+    rows = [columns(row) for row in ROWS]
+    rows[3]["answers"] = answers
+    with pytest.raises(DataError, match=rf"data\.answers = answers: row 4 of .*{told}"):
+        prepared(tmp_path, Questions(train=jsonl(tmp_path, rows), **SHARES))

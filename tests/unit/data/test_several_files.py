@@ -111,6 +111,28 @@ def test_the_splits_of_a_folder_are_read_with_every_setting(tmp_path: Path, read
     assert (own.validation, own.test) == ("f", "other.csv")
 
 
+@pytest.mark.parametrize("default", [True, False])
+def test_a_card_says_which_splits_a_folder_has(tmp_path: Path, read: Read, default: bool) -> None:
+    for name in ("a", "b", "c"):
+        one_row(tmp_path / "h" / f"{name}.csv", name)
+    files = "  data_files:\n  - split: train\n    path: a.csv\n  - split: test\n    path: b.csv\n"
+    other = "- config_name: other\n  data_files: c.csv\n"
+    head = f"- config_name: {'default' if default else 'one'}\n{files}{other if default else ''}"
+    (tmp_path / "h" / "README.md").write_text(f"---\nconfigs:\n{head}---\n")
+    data = TextData(train="h", text="text", label="label")
+    assert (data.validation, data.test) == (None, "h")
+    assert (read("h", "train")["text"], read("h", "test")["text"]) == (["a"], ["b"])
+
+
+@pytest.mark.parametrize(
+    "head", ["configs: [", "configs: x", "configs:\n- config_name: a\n  data_files: test.csv"]
+)
+def test_a_card_without_splits_names_none(tmp_path: Path, read: Read, head: str) -> None:
+    one_row(tmp_path / "h" / "test.csv", "a")
+    (tmp_path / "h" / "README.md").write_text(f"---\n{head}\n---\n")
+    assert TextData(train="h", text="text", label="label").test is None
+
+
 def test_a_folder_of_files_without_a_split_is_training_data(tmp_path: Path, read: Read) -> None:
     for name in ("x/1.csv", "x/2.csv"):
         one_row(tmp_path / name, name)

@@ -80,3 +80,21 @@ def test_a_label_that_no_training_text_has_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="rare stand in no training row; training has any, good"):
         every(tmp_path, data)
+
+
+def one_hot(folder: Path, vectors: list[list[int]]) -> dict[str, list[str]]:
+    path = folder / "vectors.jsonl"
+    rows = [{"t": f"text {i}", "l": vectors[i % len(vectors)]} for i in range(30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = TextData(train=str(path), text="t", label="l", **SHARES)
+    return every(folder, data)
+
+
+def test_one_of_two_labels_as_a_vector_is_that_label(tmp_path: Path) -> None:
+    found = one_hot(tmp_path, [[1, 0], [0, 1]])
+    assert found == {f"text {i}": [str(i % 2)] for i in range(30)}
+
+
+def test_ids_of_which_some_lists_are_longer_stay_ids(tmp_path: Path) -> None:
+    found = one_hot(tmp_path, [[1, 0], [0, 1], [1]])
+    assert found == {f"text {i}": ["1"] if i % 3 == 2 else ["0", "1"] for i in range(30)}

@@ -88,3 +88,11 @@ def test_a_pair_is_kept_apart(of: Callable[..., object]) -> None:
 
 def test_a_pair_is_folded_on_both_sides() -> None:
     assert normalise("A  b", "C\td") == normalise("a b", "c d")
+
+
+def test_an_accent_is_the_same_however_it_is_written() -> None:
+    composed, apart = "Caf\u00e9 \u1eaf", "Cafe\u0301 a\u0306\u0301"
+    assert composed != apart
+    assert normalise(composed) == normalise(apart) == "caf\u00e9 \u1eaf"
+    assert normalise("a", composed) == normalise("a", apart)
+    assert normalise("cafe") != normalise(composed)

@@ -171,6 +171,7 @@ def table() -> Table:
         "year": [1999, 2000, 2001, None],
         "seen": [True, False, True, None],
         "stars": [1.0, 2.5, 3.0, None],
+        "parts": [[1], [1, 2], [3], {"n": 1}],
     }
     return Table(tuple(values), values, 4)
 
@@ -202,6 +203,9 @@ def test_columns_that_are_there_pass(table: Any) -> None:
         ({"seen": True}, "ac"),
         ({"stars": 2.5}, "b"),
         ({"stars": 3}, "c"),
+        ({"parts": [[1, 2]]}, "b"),
+        ({"parts": [[1, 2], [3]]}, "bc"),
+        ({"parts": [{"n": 1}]}, "d"),
     ],
 )
 def test_where_keeps_the_rows_that_have_the_values(table: Any, where: Any, kept: str) -> None:
@@ -214,6 +218,12 @@ def test_where_without_a_match_names_what_is_there(table: Any) -> None:
         keep_rows(table, {"source": "q"}, key="data.where", spec="a.csv")
     expected = "data.where.source = q: no row of a.csv has it; it holds x, y, z"
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("value", [2, [1, 2]])
+def test_where_compares_lists_whole(table: Any, value: Any) -> None:
+    with pytest.raises(DataError, match=r"data\.where\.parts = .*: no row of a\.csv has it"):
+        keep_rows(table, {"parts": value}, key="data.where", spec="a.csv")
 
 
 def test_where_over_a_missing_column_is_refused(table: Any) -> None:
