@@ -1,7 +1,7 @@
 """What configs show of teacher and student to be wrong, before any text is tokenised."""
 
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -9,6 +9,7 @@ from distillkit.commands.checks import check_least_outputs
 from distillkit.commands.outlines import Outlines
 from distillkit.data.folders import model_folder
 from distillkit.errors import DataError, ModelError
+from distillkit.stages.instruction import check_room
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.targets import StoredTargets
 from distillkit.tasks.configs import check_config, check_positions, config_of
@@ -63,6 +64,7 @@ def check_shapes(road: "Road", *, student: bool = True) -> None:
             if road.loss.needs_teacher:
                 whose = f"the teacher ({member.key} = {member.source})"
                 check_positions(model, longest, whose=whose)
+            _check_room(road, model, whose="the teacher")
         is_described = True
     _check_codec(road)
     if student:
@@ -72,8 +74,15 @@ def check_shapes(road: "Road", *, student: bool = True) -> None:
     must_be = is_described if isinstance(road.student, FromTeacher) else _is_new(road)
     with nullcontext() if must_be else suppress(ModelError):
         check_positions(outlines.student, longest, whose="the student")
+        _check_room(road, outlines.student, whose="the student")
     if road.task.family == "sequence":
         _try_student(road, outlines)
+
+
+def _check_room(road: "Road", model: Any, *, whose: str) -> None:
+    """That responses fit into what a model reads, where the run ends with an evaluation."""
+    if road.task.generates and (not road.makes or "control" in road.makes):
+        check_room(model, road.evaluation, whose=whose)
 
 
 def _is_new(road: "Road") -> bool:

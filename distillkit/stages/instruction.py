@@ -100,6 +100,16 @@ def measure(
     return rows, {"rouge_l": how | _compare(scores, settings)}
 
 
+def check_room(model: Any, settings: EvaluationSettings, *, whose: str) -> None:
+    """Raise `ConfigError` where a response alone would fill the context of a model."""
+    bound = context(model)
+    if settings.rouge_examples and bound is not None and settings.rouge_tokens >= bound:
+        raise ConfigError(
+            f"evaluation.rouge_tokens = {settings.rouge_tokens}: leaves no room for a prompt in "
+            f"the {bound} tokens that {whose} can read; set fewer"
+        )
+
+
 def _fitted(
     prompts: list[Prompt], loaded: Mapping[str, Measured], settings: EvaluationSettings
 ) -> list[Prompt]:
@@ -107,17 +117,14 @@ def _fitted(
 
     Raises `ConfigError` where a response alone would fill the context of a model.
     """
+    for row, it in loaded.items():
+        check_room(it.loaded.model, settings, whose=f"the {row}")
     known = [(context(it.loaded.model), row) for row, it in loaded.items()]
     bounds = [(bound, row) for bound, row in known if bound is not None]
     if not bounds:
         return prompts
-    shortest, row = min(bounds)
+    shortest, _ = min(bounds)
     room = shortest - settings.rouge_tokens
-    if room < 1:
-        raise ConfigError(
-            f"evaluation.rouge_tokens = {settings.rouge_tokens}: leaves no room for a prompt in "
-            f"the {shortest} tokens that the {row} can read; set fewer"
-        )
     cut = sum(len(prompt.ids) > room for prompt in prompts)
     if cut:
         say(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import chats, tiny_language
-from tests.cli.runs import kinds
+from tests.cli.runs import kinds, refused
 from tests.conftest import Distillkit
 
 
@@ -79,6 +79,22 @@ def words(teacher: Path, student: Path, talks: Path, workspace: Path) -> list[st
         "data.validation_fraction=0.2",
         "data.test_fraction=0.2",
     ]
+
+
+def test_responses_that_leave_no_room_for_a_prompt_are_refused_before_the_teacher_answers(
+    distillkit: Distillkit, teacher: Path, base: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig
+
+    most = AutoConfig.from_pretrained(base).max_position_embeddings
+    workspace = tmp_path / "workspace"
+    given = words(teacher, base, write_talks(tmp_path / "talks.jsonl"), workspace)
+    measured = ["evaluation.rouge_examples=3", f"evaluation.rouge_tokens={most}"]
+    refused(
+        distillkit("train", *given, *measured),
+        f"evaluation.rouge_tokens = {most}: leaves no room for a prompt in the {most} tokens",
+    )
+    assert not {"targets", "student"} & {*kinds(workspace)}
 
 
 def test_a_base_student_takes_its_instruct_teachers_template_and_tokenizer(
