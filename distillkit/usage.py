@@ -41,7 +41,7 @@ EXAMPLES = {
         ("the first run", "distillkit train +recipe=bert-tiny"),
         (
             "your own file",
-            "distillkit train +recipe=bert-tiny data=files data.train=my.csv data.text=text "
+            "distillkit train +recipe=classify data.train=my.csv data.text=text "
             "data.label=category",
         ),
         (
