@@ -15,11 +15,16 @@ from distillkit.records import Distribution, LabelSpace
 from distillkit.wording import listed
 
 
-def strata_of(distribution: Distribution) -> Strata | None:
-    """label -> the classes whose shares of held-out rows are to be even; None for real values."""
-    if distribution == "real":
-        return None
-    return _classes
+def strata_of(distribution: Distribution) -> Strata:
+    """label -> the classes whose shares of held-out rows are to be even.
+
+    Rows with real values are of one class: few rows leave no split empty by chance.
+    """
+    return _one_class if distribution == "real" else _classes
+
+
+def _one_class(_: Any) -> Collection[Hashable]:
+    return ("",)
 
 
 def _classes(label: Any) -> Collection[Hashable]:

@@ -37,7 +37,7 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 6, "task": type(task).__name__, **data.labelled_inputs()}
+        return {"version": 7, "task": type(task).__name__, **data.labelled_inputs()}
     return {"version": 3, **data.labelled_inputs()}
 
 

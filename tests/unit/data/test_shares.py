@@ -3,13 +3,17 @@
 import math
 import random
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from distillkit.data import TextData, prepare_labelled
 from distillkit.data.duplicates import unique
 from distillkit.data.rows import Rows
 from distillkit.data.splits import assign, unit_hash
+from distillkit.tasks import Regression
+from tests.tiny import write_csv
 
 NAMES = ("train", "validation", "test")
 
@@ -164,3 +168,21 @@ def test_a_long_text_is_cut_in_the_message(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().err
     assert "50 texts stand in 100 training rows" in said
     assert len(said) < 900
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_few_rows_with_real_values_have_their_share_held_out(seed: int, tmp_path: Path) -> None:
+    rows = [(f"text {seed} {i}", i / 10) for i in range(25)]
+    path = write_csv(tmp_path / "a.csv", ("text", "label"), rows)
+    data = TextData(train=str(path), text="text", label="label")
+    task = Regression()
+    done = prepare_labelled(
+        data,
+        task.read_labels,
+        distribution=task.distribution,
+        cache=tmp_path / "cache",
+        out=tmp_path / "out",
+    )
+    assert 1 <= done["counts"]["validation"] <= 4  # 2.5, a quarter more or fewer
+    assert 2 <= done["counts"]["test"] <= 5  # 3.75
+    assert sum(done["counts"].values()) == 25
