@@ -95,6 +95,12 @@ class TextData(Texts):
                     f"data.label_separator = {self.label_separator!r}: stands between labels of "
                     "one column, and data.label names several; set it to null"
                 )
+        used = {"data.text": self.text, "data.text_pair": self.text_pair, **self.label_columns}
+        twice = [key for key, name in used.items() if name == self.text and key != "data.text"]
+        if twice:
+            raise ConfigError(
+                f"{twice[0]} = {self.text}: is data.text, too; each must be a column of its own"
+            )
         for name in ("transfer_words", "transfer_span_words"):
             words = getattr(self, name)
             if words is not None and (len(words) != 2 or not 0 < words[0] <= words[1]):

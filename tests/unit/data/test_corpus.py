@@ -599,3 +599,10 @@ def test_without_transfer_set_its_split_is_empty(
     assert not TextData(train="a.csv", text="text", label="label").has_transfer
     none = TextData(train="a.csv", text="text", label="label", transfer="b.csv", transfer_size=0)
     assert not none.has_transfer
+
+
+@pytest.mark.parametrize("twice", [{"text_pair": "text"}, {"label": "text"}])
+def test_a_column_is_named_once(twice: dict[str, str]) -> None:
+    (key,) = twice
+    with pytest.raises(ConfigError, match=rf"^data\.{key} = text: is data\.text, too"):
+        TextData(**{"train": "a.csv", "text": "text", "label": "label"} | twice)
