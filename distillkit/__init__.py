@@ -14,7 +14,7 @@ A module imports lower floors, and its own package:
     3  config  stages         hydra is imported in config, commands and cli only
     2  engine  tasks  teachers  students  targets  data
     1  losses  metrics  artifacts
-    0  records  examples  conversations  constraints  errors  progress  quiet  wording
+    0  records  examples  conversations  constraints  digests  errors  progress  quiet  wording
 """
 
 __all__: list[str] = []

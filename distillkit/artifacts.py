@@ -3,10 +3,12 @@
     <workspace>/<kind>-<fingerprint>/manifest.json     complete, never written again
     <workspace>/.partial/<kind>-<fingerprint>/         being made; a killed run goes on here
     <workspace>/.locks/                                one maker at a time, across processes
+    <workspace>/.verified/<session of a machine>/      what was read and found whole
 
 An artifact is complete when, and only when, its folder stands under its own name: the work is
-done in `.partial` and renamed at the end. Locks are held by the kernel (flock), so a killed run
-leaves none behind.
+done in `.partial` and renamed at the end. Its manifest holds the size and the sha256 of each of its
+files and a digest of itself, and all are verified before the artifact is used. Locks are held by
+the kernel (flock), so a killed run leaves none behind.
 """
 
 import errno
@@ -16,7 +18,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,23 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from distillkit.digests import (
+    DIGEST,
+    Mode,
+    Verifier,
+    are_files,
+    is_sealed,
+    recorded,
+    sealed,
+    strays,
+    trust,
+)
 from distillkit.errors import DataError, WorkspaceError
-from distillkit.progress import rank, say
+from distillkit.progress import rank, say, warn
+from distillkit.wording import brief
 
 MANIFEST = "manifest.json"
+VERSION = 2  # of the manifest; 1 had no version, and recorded no files
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy, which drops the number
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -35,14 +50,9 @@ _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:
     """The name of what `inputs` decide: 16 hex digits of the sha256 of their canonical JSON."""
+    inputs = json.loads(json.dumps(inputs))  # a key that is a number is sorted as text
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def first_difference(expected: Any, found: Any, at: str = "") -> tuple[str, Any, Any] | None:
@@ -70,8 +80,62 @@ class Artifact:
         """`<kind>-<fingerprint>`, its folder's name."""
         return f"{self.kind}-{self.fingerprint}"
 
+    def damage(self, verifier: Verifier) -> list[str]:
+        """One line for each thing in it that is not as it was made, the manifest first.
+
+        Of what an earlier version made, only what that recorded can be told. Raises
+        `WorkspaceError` for what a newer version made, and for what may not be read.
+        """
+        try:
+            return self._damage(verifier)
+        except PermissionError as error:
+            raise WorkspaceError(
+                f"{error.filename}: cannot be read ({error.strerror}); ask whoever made it to let "
+                "others read the workspace"
+            ) from error
+
+    def _damage(self, verifier: Verifier) -> list[str]:
+        try:
+            manifest = self.manifest()
+        except PermissionError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            return [f"{MANIFEST}: {type(error).__name__}: {brief(error)}"]
+        wrong = self._wrong_in(manifest)
+        if wrong:
+            return [f"{MANIFEST}: {wrong}"]
+        if _is_unrecorded(manifest):
+            return verifier.damage(self.path, _known_before(self.path, manifest))
+        files = manifest["files"]
+        extra = strays(self.path, files, leave_out=(MANIFEST,))
+        lines = verifier.damage(self.path, files)
+        return lines + [f"{name}: is not in its {MANIFEST}" for name in extra]
+
+    def _wrong_in(self, manifest: Any) -> str | None:
+        """What is wrong in the manifest itself."""
+        if not isinstance(manifest, dict):
+            return "is no JSON object"
+        if not _is_unrecorded(manifest) and not is_sealed(manifest):
+            return "altered (its digest is not that of its content)"
+        if manifest.get("version", VERSION) > VERSION:
+            raise WorkspaceError(
+                f"{self.path}: made by a newer distillkit (version {manifest['version']} of "
+                f"{MANIFEST}; this one reads {VERSION}); use that one, or another workspace=FOLDER"
+            )
+        match manifest:
+            case {"inputs": dict(inputs), "facts": dict(), "kind": kind, "fingerprint": digest}:
+                if (kind, digest) != (self.kind, self.fingerprint):
+                    return f"is that of {kind}-{digest}"
+                if fingerprint(inputs) != digest:
+                    return "altered (its inputs do not give its fingerprint)"
+            case _:
+                return "lacks some of kind, fingerprint, inputs and facts"
+        if not _is_unrecorded(manifest) and not are_files(manifest.get("files")):
+            return "lists its files in a way that cannot be read"
+        return None
+
     def manifest(self) -> dict[str, Any]:
-        """What made it: `inputs`, and the `facts` that its stage found out."""
+        """What made it: `inputs`, the `facts` that its stage found out, and its `files`."""
         return read_json(self.path / MANIFEST)
 
     def facts(self) -> dict[str, Any]:
@@ -81,10 +145,20 @@ class Artifact:
 
 
 class Workspace:
-    """The folder that artifacts live in; may be shared by any number of runs and users."""
+    """The folder that artifacts live in; may be shared by any number of runs and users.
 
-    def __init__(self, root: str | Path) -> None:
+    `verify` says when what is found is read and held against its manifest. A damaged artifact of
+    one of the kinds in `repairs` counts as not there, and is replaced when it is made; for any
+    other `WorkspaceError` is raised.
+    """
+
+    def __init__(
+        self, root: str | Path, *, verify: Mode = "once", repairs: Collection[str] = ()
+    ) -> None:
         self.root = Path(root).expanduser().absolute()
+        self.repairs = frozenset(repairs)
+        self.verifier = Verifier(verify, [self.root / ".verified", users_cache() / "verified"])
+        self._verified: dict[str, bool] = {}  # artifact's name -> whether it is whole
 
     @property
     def assets(self) -> Path:
@@ -106,9 +180,38 @@ class Workspace:
             probe.unlink()
 
     def find(self, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
-        """The artifact that `inputs` decide, if it is there and complete."""
+        """The artifact that `inputs` decide, if it is there and complete.
+
+        Raises `WorkspaceError` if it is damaged, unless its kind is made again.
+        """
         artifact = self._named(kind, fingerprint(inputs))
-        return artifact if (artifact.path / MANIFEST).is_file() else None
+        with self.guard():
+            if not (artifact.path / MANIFEST).is_file():
+                return None
+        return artifact if self._is_whole(artifact) else None
+
+    def _is_whole(self, artifact: Artifact) -> bool:
+        known = self._verified.get(artifact.name)
+        if known:
+            return True
+        damaged = artifact.damage(self.verifier)
+        self._verified[artifact.name] = not damaged
+        if not damaged:
+            if _is_unrecorded(artifact.manifest()):
+                warn(
+                    f"{artifact.path}: made by an earlier version, which wrote no checksums; what "
+                    "can be told of it is right. Remove the folder to have it made again"
+                )
+            return True
+        more = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""
+        line = f"{artifact.path}: damaged: {damaged[0]}{more}"
+        if artifact.kind not in self.repairs:
+            raise WorkspaceError(
+                f"{line}; `distillkit train` with the same arguments and --repair makes it again"
+            )
+        if known is None:
+            say(f"{line}; it is made again")
+        return False
 
     def partial(self, kind: str, inputs: Mapping[str, Any]) -> Path:
         """Where the artifact is being made."""
@@ -149,19 +252,22 @@ class Workspace:
             for half in folder.rglob(".*.tmp"):  # of a killed run; the lock says nobody writes it
                 half.unlink()
             facts = make(folder)
-            write_json(
-                folder / MANIFEST,
-                {
-                    "kind": kind,
-                    "fingerprint": artifact.fingerprint,
-                    "inputs": inputs,
-                    "facts": facts,
-                    "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                },
-            )
-            if artifact.path.exists():  # without a manifest: somebody began to remove it
+            files = recorded(folder, leave_out=(MANIFEST,))
+            record = {
+                "version": VERSION,
+                "kind": kind,
+                "fingerprint": artifact.fingerprint,
+                "inputs": inputs,
+                "facts": facts,
+                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "files": files,
+            }
+            write_json(folder / MANIFEST, sealed(record))
+            if artifact.path.exists():  # damaged, or somebody began to remove it
                 shutil.rmtree(artifact.path)
             commit(folder, artifact.path)
+            trust(artifact.path, files)
+            self._verified[artifact.name] = True
         return artifact
 
     @contextmanager
@@ -220,6 +326,29 @@ class Workspace:
             yield
         finally:
             lock.release()
+
+
+def users_cache() -> Path:
+    """The user's own folder for what can be made again."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path("~/.cache").expanduser()) / "distillkit"
+
+
+def _is_unrecorded(manifest: Mapping[str, Any]) -> bool:
+    """Whether an earlier version made the artifact, and recorded no files."""
+    return not manifest.keys() & {"version", "files", DIGEST}
+
+
+def _known_before(folder: Path, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The files of which an earlier version wrote the sha256: a trained model's weights.
+
+    A target store has its shards' in a record of its own, and is held against it when it is opened.
+    """
+    weights, facts = folder / "model" / "model.safetensors", manifest["facts"]
+    if not isinstance(facts.get("weights_sha256"), str):
+        return {}
+    size = weights.stat().st_size if weights.is_file() else 0
+    return {"model/model.safetensors": {"size": size, "sha256": facts["weights_sha256"]}}
 
 
 def read_json(path: Path) -> dict[str, Any]:

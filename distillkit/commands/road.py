@@ -221,7 +221,7 @@ class Road:
     def open_store(self) -> TargetStore:
         """The target store, after checking whose it is and that no shard is damaged."""
         expected = self.origin() if self.given_store else None
-        return TargetStore.open(self.store, expected=expected)
+        return TargetStore.open(self.store, expected=expected, verifier=self.workspace.verifier)
 
     # student and control
 
@@ -274,7 +274,7 @@ class Road:
             validation=self.tokens(key, spec, "validation"),
             store=self.open_store() if role.from_teacher and self.keeps_targets else None,
             teacher=teacher,
-            states=StoredStates(self.store, self.states)
+            states=StoredStates(self.store, self.states, self.workspace.verifier)
             if role.from_teacher and self.states
             else None,
             make_optimizer=self.optimizer,

@@ -210,7 +210,10 @@ class TeacherEnsemble:
         def make(out: Path) -> dict[str, Any]:
             self._check_tokenizers()
             return stores.average_targets(
-                [TargetStore.open(member.store(kept)) for member in self.members],
+                [
+                    TargetStore.open(member.store(kept), verifier=self.road.workspace.verifier)
+                    for member in self.members
+                ],
                 self.shares,
                 settings=settings,
                 device=Accelerator().device,

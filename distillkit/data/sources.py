@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path, PurePosixPath
 
-from distillkit.artifacts import file_sha256
 from distillkit.data import hub
 from distillkit.data.hub import HubSource
 from distillkit.data.tokenizer_files import tokenizer_sha256
+from distillkit.digests import file_sha256
 from distillkit.errors import DataError
 from distillkit.wording import listed
 

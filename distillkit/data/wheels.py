@@ -9,8 +9,8 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from distillkit.artifacts import file_sha256
 from distillkit.data.sources import WheelSource
+from distillkit.digests import file_sha256
 from distillkit.errors import DataError
 from distillkit.progress import say, working
 from distillkit.wording import listed

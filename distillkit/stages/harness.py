@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from distillkit.artifacts import file_sha256
+from distillkit.digests import file_sha256
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 

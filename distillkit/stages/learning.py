@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from distillkit.artifacts import file_sha256
+from distillkit.digests import file_sha256
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buckets, row_waste
 from distillkit.engine.checkpoint import Checkpoints
 from distillkit.engine.collation import Collator

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from distillkit.artifacts import file_sha256
+from distillkit.digests import file_sha256
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
 from distillkit.progress import say

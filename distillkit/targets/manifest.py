@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import file_sha256, fingerprint, first_difference, read_json, write_json
+from distillkit.artifacts import fingerprint, first_difference, read_json, write_json
+from distillkit.digests import Verifier
 from distillkit.errors import TargetsError
 from distillkit.records import Distribution
 from distillkit.wording import brief
@@ -106,19 +107,14 @@ class StoreManifest:
                 f"{here!r} here). Unset targets.path to have the right targets made"
             )
 
-    def damaged(self, folder: Path) -> list[str]:
-        """One line for each shard or other file that is missing, cut short or altered."""
-        lines = []
+    def damaged(self, folder: Path, verifier: Verifier | None = None) -> list[str]:
+        """One line for each shard or other file that is missing, cut short or altered.
+
+        Without a `verifier` all are read.
+        """
         parts: list[Shard | SharedFile] = [*self.shards, *self.files]
-        for part in parts:
-            path = folder / part.file
-            if not path.is_file():
-                lines.append(f"{part.file}: missing")
-            elif path.stat().st_size != part.bytes:
-                lines.append(f"{part.file}: {path.stat().st_size:,} bytes, not {part.bytes:,}")
-            elif file_sha256(path) != part.sha256:
-                lines.append(f"{part.file}: altered (its sha256 is not the manifest's)")
-        return lines
+        files = {part.file: {"size": part.bytes, "sha256": part.sha256} for part in parts}
+        return (verifier or Verifier("always")).damage(folder, files)
 
 
 def _damaged(folder: Path, error: Exception) -> TargetsError:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import commit, file_sha256
+from distillkit.artifacts import commit
+from distillkit.digests import file_sha256
 from distillkit.errors import TargetsError
 from distillkit.targets.average import average, check_averaged, check_outputs, same, union
 from distillkit.targets.dense import Dense

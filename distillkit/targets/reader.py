@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from distillkit.digests import Verifier
 from distillkit.errors import TargetsError
 from distillkit.records import Targets
 from distillkit.targets.codecs import from_settings
@@ -41,8 +42,14 @@ class TargetStore:
         self._even = len(every) > 0 and self._sizes[0] > 0 and bool(np.ptp(self._sizes) == 0)
 
     @classmethod
-    def open(cls, folder: Path, *, expected: dict[str, Any] | None = None) -> "TargetStore":
-        """Check origin and checksums, then map the shards.
+    def open(
+        cls,
+        folder: Path,
+        *,
+        expected: dict[str, Any] | None = None,
+        verifier: Verifier | None = None,
+    ) -> "TargetStore":
+        """Check origin and checksums, then map the shards; the `verifier` knows what was read.
 
         Raises `TargetsError` that names the first damaged file, or the first field in which the
         store's origin is not the `expected` one.
@@ -50,7 +57,7 @@ class TargetStore:
         manifest = StoreManifest.open(folder)
         if expected is not None:
             manifest.check_origin(expected, at=f"targets.path = {folder}")
-        damaged = manifest.damaged(folder)
+        damaged = manifest.damaged(folder, verifier)
         if damaged:
             more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
             raise TargetsError(

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.digests import Verifier
 from distillkit.errors import TargetsError
 from distillkit.records import Dimensions, Inside, Outputs, SoftTargets, States
 from distillkit.targets.dense import Dense
@@ -122,7 +123,7 @@ class StoredStates:
     damaged.
     """
 
-    def __init__(self, folder: Path, states: States) -> None:
+    def __init__(self, folder: Path, states: States, verifier: Verifier | None = None) -> None:
         self._stores: dict[str, TargetStore] = {}
         self._layers: dict[str, list[int]] = {}
         for part, layers in settings(states).items():
@@ -136,7 +137,7 @@ class StoredStates:
                     f"{', '.join(map(str, missing))}, which the loss looks at; unset targets.path "
                     "to have them kept, or choose targets=online"
                 )
-            self._stores[part] = TargetStore.open(folder / part)
+            self._stores[part] = TargetStore.open(folder / part, verifier=verifier)
             self._layers[part] = kept["layers"]
             self.teacher = Dimensions(**kept["teacher"])
         self._rows: dict[str, np.ndarray] = {}

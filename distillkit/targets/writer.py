@@ -11,7 +11,8 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from distillkit.artifacts import atomic, file_sha256
+from distillkit.artifacts import atomic
+from distillkit.digests import file_sha256
 from distillkit.records import KEY_BYTES, Distribution
 from distillkit.targets.codecs import Codec
 from distillkit.targets.logits import Said, width

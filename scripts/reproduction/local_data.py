@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import file_sha256
+from distillkit.digests import file_sha256
 from distillkit.errors import DataError
 from distillkit.progress import say
 

@@ -16,6 +16,7 @@ import pytest
 
 from distillkit import artifacts
 from distillkit.artifacts import Workspace, atomic, fingerprint, first_difference, write_json
+from distillkit.digests import file_sha256, sealed
 from distillkit.errors import WorkspaceError
 from tests import tiny
 
@@ -351,6 +352,7 @@ from datasets import Dataset, disable_progress_bars
 from safetensors.torch import save_file
 from distillkit.artifacts import Workspace, write_json
 from distillkit.examples import TokenTable
+from distillkit.digests import file_sha256, sealed
 from distillkit.errors import WorkspaceError
 from distillkit.records import Outputs
 from distillkit.targets import Dense, TargetWriter
@@ -444,3 +446,166 @@ def test_json_is_read_back_and_what_is_no_json_leaves_the_old_file(tmp_path: Pat
         write_json(path, {"name": object()})
     assert artifacts.read_json(path)["name"] == "Zoë"
     assert names(tmp_path) == {"a.json"}
+
+
+# damage
+
+
+def flip(path: Path, place: int = 0) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5])
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "flipped": (lambda p: flip(p / "content"), "content: altered (its sha256 is not the one"),
+    "cut": (lambda p: cut(p / "content"), "content: 5 bytes, not 9"),
+    "gone": (lambda p: (p / "content").unlink(), "content: missing"),
+    "emptied": (lambda p: (p / "content").write_text(""), "content: 0 bytes, not 9"),
+    "extra": (lambda p: (p / "more.bin").write_text("x"), "more.bin: is not in its manifest.json"),
+    "folder": (
+        lambda p: ((p / "content").unlink(), (p / "content").mkdir()),
+        "content: missing",
+    ),
+    "manifest cut": (lambda p: cut(p / "manifest.json"), "manifest.json: JSONDecodeError"),
+    "manifest emptied": (
+        lambda p: (p / "manifest.json").write_text(""),
+        "manifest.json: JSONDecodeError",
+    ),
+    "manifest a list": (
+        lambda p: (p / "manifest.json").write_text("[]"),
+        "manifest.json: is no JSON object",
+    ),
+    "manifest of nothing": (
+        lambda p: (p / "manifest.json").write_text("{}"),
+        "manifest.json: lacks some of kind, fingerprint, inputs and facts",
+    ),
+    "manifest no text": (
+        lambda p: (p / "manifest.json").write_bytes(b"\xff\xfe{}"),
+        "manifest.json: UnicodeDecodeError",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_artifact_is_refused_by_name(tmp_path: Path, how: str) -> None:
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+    damage, line = DAMAGES[how]
+    damage(made.path)
+    for found in (
+        lambda: Workspace(tmp_path).find("data", INPUTS),
+        lambda: Workspace(tmp_path).obtain("data", INPUTS, maker([])),
+    ):
+        with pytest.raises(WorkspaceError) as caught:
+            found()
+        assert str(caught.value).startswith(f"{made.path}: damaged: {line}")
+        assert "--repair" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_artifact_is_made_again_where_its_kind_may_be(
+    tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+    damage, line = DAMAGES[how]
+    damage(whole.path)
+    workspace, calls = Workspace(tmp_path, repairs=["data"]), []
+    assert workspace.find("data", INPUTS) is None
+    assert workspace.find("data", INPUTS) is None
+    made = workspace.obtain("data", INPUTS, maker(calls))
+    assert len(calls) == 1
+    assert made == whole == Workspace(tmp_path).find("data", INPUTS)
+    assert names(made.path) == {"content", "manifest.json"}
+    assert (made.path / "content").read_text() == "all of it"
+    said = capsys.readouterr().err
+    assert said.count("it is made again") == 1
+    assert f"{made.path}: damaged: {line}" in said
+
+
+def test_no_bit_of_a_manifest_changes_unseen(tmp_path: Path) -> None:
+    """A change of white space alone leaves the record as it is."""
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([], {"score": 0.25}))
+    path = made.path / "manifest.json"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            try:
+                same = json.loads(changed) == json.loads(content)
+            except ValueError:
+                same = False
+            assert same or made.damage(Workspace(tmp_path).verifier), (place, bit)
+
+
+def test_the_manifest_of_another_artifact_is_refused(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    made = workspace.obtain("data", INPUTS, maker([]))
+    other = workspace.obtain("data", {"lr": 1}, maker([]))
+    (made.path / "manifest.json").write_bytes((other.path / "manifest.json").read_bytes())
+    with pytest.raises(WorkspaceError, match=f"manifest.json: is that of {other.name}"):
+        Workspace(tmp_path).find("data", INPUTS)
+
+
+def test_a_sealed_manifest_of_other_inputs_is_refused(tmp_path: Path) -> None:
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+    record = made.manifest() | {"inputs": {"lr": 1}}
+    write_json(made.path / "manifest.json", sealed(record))
+    with pytest.raises(WorkspaceError, match="its inputs do not give its fingerprint"):
+        Workspace(tmp_path).find("data", INPUTS)
+
+
+def test_a_newer_manifest_is_not_called_damaged(tmp_path: Path) -> None:
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+    write_json(made.path / "manifest.json", sealed(made.manifest() | {"version": 99}))
+    for repairs in ([], ["data"]):
+        with pytest.raises(WorkspaceError, match="made by a newer distillkit"):
+            Workspace(tmp_path, repairs=repairs).find("data", INPUTS)
+
+
+def earlier(made: artifacts.Artifact) -> None:
+    """Leave of a manifest what the first version wrote."""
+    manifest = made.manifest()
+    for key in ("version", "files", "digest"):
+        del manifest[key]
+    write_json(made.path / "manifest.json", manifest)
+
+
+def test_what_an_earlier_version_made_is_taken_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+    earlier(made)
+    workspace = Workspace(tmp_path)
+    assert workspace.find("data", INPUTS) == workspace.find("data", INPUTS) == made
+    said = capsys.readouterr().err
+    assert said.count("made by an earlier version, which wrote no checksums") == 1
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_the_weights_that_an_earlier_version_made_are_verified(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    def model(folder: Path) -> dict[str, Any]:
+        (folder / "model").mkdir()
+        weights = folder / "model" / "model.safetensors"
+        weights.write_text("weights")
+        return {"weights_sha256": file_sha256(weights)}
+
+    made = Workspace(tmp_path).obtain("student", INPUTS, model)
+    earlier(made)
+    assert Workspace(tmp_path).find("student", INPUTS) == made
+    damage(made.path / "model" / "model.safetensors")
+    with pytest.raises(WorkspaceError, match=r"damaged: model/model.safetensors: "):
+        Workspace(tmp_path).find("student", INPUTS)
+
+
+def test_a_key_that_is_a_number_gives_one_fingerprint_before_and_after_json() -> None:
+    inputs = {"layers": {2: 1, 10: 2}}
+    assert fingerprint(inputs) == fingerprint(json.loads(json.dumps(inputs)))

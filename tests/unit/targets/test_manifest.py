@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from distillkit.artifacts import file_sha256, fingerprint
+from distillkit.artifacts import fingerprint
+from distillkit.digests import file_sha256
 from distillkit.errors import TargetsError
 from distillkit.targets.manifest import FILE, SCHEMA, Shard, SharedFile, StoreManifest
 
@@ -150,7 +151,7 @@ def test_a_whole_store_has_no_damage(tmp_path: Path) -> None:
         (b"second", "shard-00001.arrow: 6 bytes, not 12"),
         (b"", "shard-00001.arrow: 0 bytes, not 12"),
         (b"second shard and more", "shard-00001.arrow: 21 bytes, not 12"),
-        (b"second shurd", "shard-00001.arrow: altered (its sha256 is not the manifest's)"),
+        (b"second shurd", "shard-00001.arrow: altered (its sha256 is not the one recorded)"),
     ],
 )
 def test_a_damaged_shard_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
@@ -168,7 +169,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path, content: bytes | None, told: s
     [
         (None, "head.safetensors: missing"),
         (b"a he", "head.safetensors: 4 bytes, not 6"),
-        (b"a hoad", "head.safetensors: altered (its sha256 is not the manifest's)"),
+        (b"a hoad", "head.safetensors: altered (its sha256 is not the one recorded)"),
     ],
 )
 def test_a_damaged_shared_file_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:

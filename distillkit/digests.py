@@ -1,0 +1,241 @@
+"""What files hold, and whether they still do: sizes and sha256, and what was verified before.
+
+A record of files is {relative name: {"size": bytes, "sha256": hex}}. A *sealed* record holds a
+digest of the rest of itself, so that no part of it can change unseen.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+Mode = Literal["always", "once", "never"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+Files = Mapping[str, Mapping[str, Any]]
+Signature = list[Any]  # size, mtime, inode, ctime and sha256 of a file when it was read
+
+DIGEST = "digest"
+_THREADS, _MANY = 4, 2**25  # bytes, from which threads are worth their start
+_DAYS = 30  # after which the cache of a machine's earlier session is removed
+_READ: dict[str, Signature] = {}  # by this process, whether or not it was as it should be
+_VERIFIED: dict[str, Signature] = {}  # by this process
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    before = _signature(path)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    _READ[str(path)] = [*before, found]
+    return found
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """The sha256 of a record's canonical JSON, without its own digest."""
+    rest = {key: value for key, value in record.items() if key != DIGEST}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as JSON gives it back, with its digest."""
+    plain: dict[str, Any] = json.loads(json.dumps(record))
+    return {**plain, DIGEST: digest_of(plain)}
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Whether the record is the one that was sealed."""
+    return record.get(DIGEST) == digest_of(record)
+
+
+def recorded(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """The record of every file below a folder, but for those of the names in `leave_out`.
+
+    What this process wrote and hashed already is not read again.
+    """
+    paths = {name: folder / name for name in _names(folder) if name not in leave_out}
+    unread = [path for path in paths.values() if not _is_read(path)]
+    if sum(path.stat().st_size for path in unread) > _MANY:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(file_sha256, unread))
+    return {
+        name: {
+            "size": path.stat().st_size,
+            "sha256": _READ[str(path)][-1] if _is_read(path) else file_sha256(path),
+        }
+        for name, path in paths.items()
+    }
+
+
+def trust(folder: Path, files: Files) -> None:
+    """Take files as verified: this process has just written and hashed them."""
+    now = time.time_ns()
+    for name, record in files.items():
+        seen = [*_signature(folder / name), record["sha256"]]
+        if _settled(seen, now):
+            _VERIFIED[str(folder / name)] = seen
+
+
+class Verifier:
+    """Holds files against their record.
+
+    `always` reads every file once a process, `once` once in a machine's session (it remembers
+    what it has read in the first of the `caches` folders that can be written), and `never` looks
+    at names and sizes only.
+    """
+
+    def __init__(self, mode: Mode = "once", caches: Sequence[Path] = ()) -> None:
+        self.mode, self.caches = mode, tuple(caches)
+
+    def damage(self, folder: Path, files: Files) -> list[str]:
+        """One line for each file that is missing, cut short, altered or unreadable."""
+        lines = {name: _difference(folder / name, record) for name, record in files.items()}
+        if self.mode != "never":
+            whole = [name for name, line in lines.items() if not line]
+            lines |= self._read(folder, {name: files[name] for name in whole})
+        return [f"{name}: {line}" for name, line in lines.items() if line]
+
+    def _read(self, folder: Path, files: Files) -> dict[str, str]:
+        """name -> what is wrong, of the files that are not known to be whole."""
+        before = self._remembered(folder) if self.mode == "once" else {}
+        now = {n: [*_signature(folder / n), record["sha256"]] for n, record in files.items()}
+        unread = [
+            name
+            for name, seen in now.items()
+            if seen not in (_VERIFIED.get(str(folder / name)), before.get(name))
+        ]
+        began = time.time_ns()
+        found = dict(zip(unread, _hashed([folder / name for name in unread]), strict=True))
+        wrong = {
+            name: f"cannot be read ({value[1:]})"
+            if value.startswith("!")
+            else "altered (its sha256 is not the one recorded)"
+            for name, value in found.items()
+            if value != files[name]["sha256"]
+        }
+        whole = {n: seen for n, seen in now.items() if n not in wrong and _settled(seen, began)}
+        _VERIFIED.update((str(folder / name), seen) for name, seen in whole.items())
+        if self.mode == "once" and not whole.keys().isdisjoint(unread):
+            self._remember(folder, whole)
+        return wrong
+
+    def _remembered(self, folder: Path) -> dict[str, Signature]:
+        for path in self._paths(folder):
+            with contextlib.suppress(OSError, ValueError):
+                found = json.loads(path.read_text(encoding="utf-8"))
+                if isinstance(found, dict):
+                    return found
+        return {}
+
+    def _remember(self, folder: Path, verified: dict[str, Signature]) -> None:
+        for path in self._paths(folder):
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            with contextlib.suppress(OSError):
+                if not path.parent.is_dir():
+                    path.parent.mkdir(parents=True)
+                    _remove_old(path.parent)
+                temporary.write_text(json.dumps(verified), encoding="utf-8")
+                temporary.replace(path)
+                return
+
+    def _paths(self, folder: Path) -> list[Path]:
+        place = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]
+        return [it / session() / f"{folder.name}-{place}.json" for it in self.caches]
+
+
+def strays(folder: Path, files: Collection[str], *, leave_out: Collection[str] = ()) -> list[str]:
+    """The files below a folder that no record names; names that begin with a dot do not count."""
+    return [name for name in _names(folder) if name not in files and name not in leave_out]
+
+
+def are_files(record: Any) -> bool:
+    """Whether `record` is a record of files, none of them outside of its folder."""
+    return isinstance(record, Mapping) and all(
+        isinstance(name, str)
+        and _is_inside(name)
+        and isinstance(file, Mapping)
+        and type(file.get("size")) is int
+        and isinstance(file.get("sha256"), str)
+        for name, file in record.items()
+    )
+
+
+@cache
+def session() -> str:
+    """A name for the time since this machine was started."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    started = int(time.time() - time.monotonic()) // 60
+    return f"{platform.node()}-{started}"
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
+def _names(folder: Path) -> list[str]:
+    """Every file below a folder as a relative name, but for those that begin with a dot."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return sorted(
+        path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)
+    )
+
+
+def _difference(path: Path, record: Mapping[str, Any]) -> str:
+    """What a look at the file's name and size shows to be wrong."""
+    if not path.is_file():
+        return "missing"
+    size = path.stat().st_size
+    return "" if size == record["size"] else f"{size:,} bytes, not {record['size']:,}"
+
+
+def _hashed(paths: Sequence[Path]) -> Iterable[str]:
+    """The sha256 of each file; of one that cannot be read "!" and why."""
+    if len(paths) > 1 and sum(path.stat().st_size for path in paths) > _MANY:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(_sha256_or_reason, paths))
+    return [_sha256_or_reason(path) for path in paths]
+
+
+def _sha256_or_reason(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        return f"!{error.strerror}"
+
+
+def _signature(path: Path) -> Signature:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns]
+
+
+def _is_read(path: Path) -> bool:
+    """Whether this process has hashed the file as it is."""
+    return _READ.get(str(path), [])[:-1] == _signature(path)
+
+
+def _settled(seen: Signature, began: int) -> bool:
+    """Whether a later change would show in the file's times.
+
+    A clock of files ticks slowly: what was changed just before it was read may be changed again
+    within the same tick.
+    """
+    changed = max(seen[1], seen[3])
+    tick = 2_000_000_000 if changed % 1_000_000_000 == 0 else 20_000_000  # nanoseconds
+    return bool(changed < began - tick)
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what other sessions left beside this one's folder a long time ago."""
+    for other in folder.parent.iterdir():
+        if other != folder and other.stat().st_mtime < time.time() - _DAYS * 86_400:
+            shutil.rmtree(other, ignore_errors=True)
