@@ -15,6 +15,7 @@ A module imports lower floors, and its own package:
     2  engine  tasks  teachers  students  targets  data
     1  losses  metrics  artifacts
     0  records  examples  conversations  constraints  digests  errors  progress  quiet  wording
+    0  stopping
 """
 
 __all__: list[str] = []

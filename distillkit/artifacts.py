@@ -26,6 +26,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from distillkit import stopping
 from distillkit.digests import (
     DIGEST,
     Mode,
@@ -232,6 +233,18 @@ class Workspace:
         a killed run left; without, it begins with an empty folder. With `collective` every process
         of a distributed run works in `make`, and the first one writes.
         """
+        with stopping.scope():
+            return self._obtained(kind, inputs, make, resumable=resumable, collective=collective)
+
+    def _obtained(
+        self,
+        kind: str,
+        inputs: Mapping[str, Any],
+        make: Callable[[Path], Mapping[str, Any]],
+        *,
+        resumable: bool,
+        collective: bool,
+    ) -> Artifact:
         found = self.find(kind, inputs)
         if found:
             return found
@@ -252,6 +265,7 @@ class Workspace:
             for half in folder.rglob(".*.tmp"):  # of a killed run; the lock says nobody writes it
                 half.unlink()
             facts = make(folder)
+            stopping.hold()  # what is made is committed before a signal ends the run
             files = recorded(folder, leave_out=(MANIFEST,))
             record = {
                 "version": VERSION,

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from distillkit import completion, usage
+from distillkit import completion, stopping, usage
 from distillkit.config.paths import recipe_files
 from distillkit.errors import ConfigError, DistillkitError
 from distillkit.wording import brief, nearest
@@ -37,22 +37,30 @@ ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for com
     "completion": lambda: completion.SCRIPTS,
 }
 HYDRA_OPTIONS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
-INTERRUPTED = 130
 LONGEST_LINE = 900  # characters of a message
 
 
 def main() -> None:
     """The console script."""
+    words = sys.argv[1:]
+    is_run = words[:1] and words[0] in RUNS
+    goes_on = "the same command " + ("goes on from here" if is_run else "can be run again")
     try:
-        sys.exit(_run(sys.argv[1:]))
-    except DistillkitError as error:
-        _fail(error)
+        with stopping.handled():
+            sys.exit(_run(words))
     except KeyboardInterrupt:
-        sys.stderr.write("\ndistillkit: interrupted; the same command goes on from here\n")
-        sys.exit(INTERRUPTED)
+        sys.exit(stopping.leave(goes_on))
+    except DistillkitError as error:
+        if stopping.is_cause(error):
+            sys.exit(stopping.leave(goes_on))
+        _fail(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception:
+        if stopping.requested():  # it broke something off, or a terminal or process is gone
+            sys.exit(stopping.leave(goes_on))
+        raise
 
 
 def _run(words: list[str]) -> int:
@@ -176,8 +184,13 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
                     function = _load(RUNS[command])
                 metric = function(cfg)
             _remove_empty_output()  # a stage alone leaves an artifact, and no report
+        except KeyboardInterrupt:
+            _remove_empty_output()
+            raise
         except DistillkitError as error:
             _remove_empty_output()
+            if stopping.is_cause(error):
+                raise
             if not _runs_in_this_process():
                 raise
             # kept for the end: Hydra would print its own words, and the rest of a sweep goes on

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
+from distillkit import stopping
 from distillkit.artifacts import atomic
 from distillkit.engine.batching import Plan
 from distillkit.engine.checkpoint import Checkpoints, Progress
@@ -31,6 +32,7 @@ from distillkit.progress import track
 from distillkit.records import Batch, FitReport
 
 METRICS = "metrics.jsonl"
+_STOP = "stop"  # summed over the processes with the loss: they all end after the same step
 Evaluate = Callable[[Any], dict[str, float]]
 
 
@@ -71,12 +73,31 @@ def fit(
     eval_every = settings.eval_every or max(1, math.ceil(steps / 20))
     begun, saved = time.monotonic() - progress.seconds, time.monotonic()
 
+    def save() -> None:
+        progress.seconds = time.monotonic() - begun
+        if accelerator.is_main_process:
+            checkpoints.save(progress, learner, optimizer)
+            _write_metrics(progress, out)
+
+    def validate() -> None:
+        try:
+            _validate(progress, model, evaluate, settings, checkpoints, accelerator)
+        except stopping.Stopped:
+            if progress.step:
+                save()
+            raise
+
+    stopping.hold()  # a step is whole: a signal waits for its end
     if start_counts and not progress.step:
         progress.history.append({"step": 0, "lr": 0.0, "tokens": 0.0})
-        _validate(progress, model, evaluate, settings, checkpoints, accelerator)
+        validate()
+    over = False
+    if _is_due(progress.step, eval_every, steps) and not _is_validated(progress):
+        validate()  # a signal came before it
+        over = _stalled(progress, settings)
     trained.train()
     with track(label, steps, done=progress.step) as bar:
-        for step in range(progress.step + 1, steps + 1):
+        for step in range(steps + 1 if over else progress.step + 1, steps + 1):
             factor = schedule(step, steps)
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * factor
@@ -92,6 +113,7 @@ def fit(
             )
             count = int(positions[indices].sum())
             shares = _accumulate(accelerator, trained, pieces, indices, collate, count, dtype)
+            stop = shares.pop(_STOP, 0.0)
             norm = _gradient_norm(accelerator, trained, settings.max_grad_norm)
             for what, value in (("loss", shares["loss"]), ("gradient", norm)):
                 if not math.isfinite(value):
@@ -104,20 +126,22 @@ def fit(
             progress.step = step
             tokens = int(plan.lengths[indices].sum())
             _add(progress.window, moving | shares | {"tokens": float(tokens), "steps": 1.0})
-            due = step % eval_every == 0 or step == steps
+            due = _is_due(step, eval_every, steps)
             if step % settings.log_every == 0 or due:
                 _log(progress, lr=base_rates[0] * factor)
+            if stop or (accelerator.num_processes == 1 and stopping.requested()):
+                save()
+                accelerator.wait_for_everyone()  # whoever leaves first takes the others along
+                stopping.follow()
             if due:
-                _validate(progress, model, evaluate, settings, checkpoints, accelerator)
+                validate()
             bar.advance(1, tokens, note=f"loss {shares['loss']:.3f}")
-            progress.seconds = time.monotonic() - begun
             if due and _stalled(progress, settings):
                 break
             if time.monotonic() - saved >= settings.checkpoint_seconds and step < steps:
-                if accelerator.is_main_process:
-                    checkpoints.save(progress, learner, optimizer)
-                    _write_metrics(progress, out)
+                save()
                 saved = time.monotonic()
+    progress.seconds = time.monotonic() - begun
     accelerator.wait_for_everyone()  # the first process may be writing the best weights yet
     if settings.keep == "best" and progress.best_score is not None:
         checkpoints.load_best(progress, model)
@@ -191,7 +215,8 @@ def _accumulate(
         if mine is not None:
             _add(sums, {"loss": total.item(), **{name: s.item() for name, s in shares.items()}})
     if world > 1:
-        sums = _summed(accelerator, sums, sorted(shares))
+        sums[_STOP] = float(stopping.requested())
+        sums = _summed(accelerator, sums, [*sorted(shares), _STOP])
     return sums
 
 
@@ -228,7 +253,10 @@ def _validate(
     checkpoints: Checkpoints,
     accelerator: Accelerator,
 ) -> None:
-    scores = evaluate(model)
+    # the first process of several saves for all, and takes them along: the others wait for it
+    alone = accelerator.is_main_process
+    with stopping.interruptible() if alone else nullcontext():
+        scores = evaluate(model)
     model.train()
     progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
     score = scores["score"]
@@ -236,6 +264,16 @@ def _validate(
         progress.best_score, progress.best_step = score, progress.step
         if settings.keep == "best" and accelerator.is_main_process:
             checkpoints.save_best(progress, model)
+
+
+def _is_due(step: int, every: int, steps: int) -> bool:
+    """Whether a step ends with a validation."""
+    return step > 0 and (step % every == 0 or step == steps)
+
+
+def _is_validated(progress: Progress) -> bool:
+    """Whether the last step was looked at, or was to be."""
+    return not progress.history or "validation_score" in progress.history[-1]
 
 
 def _stalled(progress: Progress, settings: TrainSettings) -> bool:
