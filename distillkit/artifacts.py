@@ -148,16 +148,21 @@ class Artifact:
 class Workspace:
     """The folder that artifacts live in; may be shared by any number of runs and users.
 
-    `verify` says when what is found is read and held against its manifest. A damaged artifact of
-    one of the kinds in `repairs` counts as not there, and is replaced when it is made; for any
-    other `WorkspaceError` is raised.
+    `verify` says when what is found is read and held against its manifest. For a damaged artifact
+    `WorkspaceError` is raised; with `repair` it counts as not there, and is replaced when it is
+    made. `others` are the kinds that another command makes, which this one leaves as they are.
     """
 
     def __init__(
-        self, root: str | Path, *, verify: Mode = "once", repairs: Collection[str] = ()
+        self,
+        root: str | Path,
+        *,
+        verify: Mode = "once",
+        repair: bool = False,
+        others: Collection[str] = (),
     ) -> None:
         self.root = Path(root).expanduser().absolute()
-        self.repairs = frozenset(repairs)
+        self.repair, self.others = repair, frozenset(others)
         self.verifier = Verifier(verify, [self.root / ".verified", users_cache() / "verified"])
         self._verified: dict[str, bool] = {}  # artifact's name -> whether it is whole
 
@@ -206,10 +211,12 @@ class Workspace:
             return True
         more = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""
         line = f"{artifact.path}: damaged: {damaged[0]}{more}"
-        if artifact.kind not in self.repairs:
+        if artifact.kind in self.others:
             raise WorkspaceError(
                 f"{line}; `distillkit train` with the same arguments and --repair makes it again"
             )
+        if not self.repair:
+            raise WorkspaceError(f"{line}; the same command with --repair makes it again")
         if known is None:
             say(f"{line}; it is made again")
         return False

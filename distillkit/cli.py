@@ -92,6 +92,9 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     from distillkit.config.compose import register_recipes
 
     options, given, folder = usage.split_options(words)
+    if usage.REPAIR in options:
+        options = [option for option in options if option != usage.REPAIR]
+        given.append(usage.REPAIRS)
     sweeps = "-m" in options or "--multirun" in options
     if any(word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given):
         sys.path.append(str(Path.cwd()))  # a module beside the run, after all that is installed
@@ -134,10 +137,12 @@ def _has_results(folder: Path) -> bool:
 def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
     """The overrides of a config that is only looked at: one that is wrong is shown as it is."""
     from distillkit.config import overrides
+    from distillkit.config.words import respelled
 
     try:
         checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
     except DistillkitError:
+        given = respelled(given)
         return [f"+{word}" if word.startswith("recipe=") else word for word in given]
     return [*checked.overrides, *checked.defaults]
 

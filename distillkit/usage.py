@@ -89,6 +89,7 @@ options
   +recipe=NAME       take a recipe (recipe=NAME does the same)
   -m, --multirun     sweep: every combination of the comma-separated values
   --config-dir DIR   your own conf groups (DIR/loss/mine.yaml) and recipes (DIR/recipes/mine.yaml)
+  --repair           make an artifact that is damaged again, instead of stopping at it
   --cfg job          print the composed config and stop
   workspace=DIR      where artifacts live (default .distillkit, or DISTILLKIT_WORKSPACE)
 """
@@ -103,7 +104,9 @@ WITH_VALUE: tuple[str, ...] = (
     "-c",
 )
 WITH_VALUE += ("--package", "-p", "--experimental-rerun")
+REPAIR, REPAIRS = "--repair", "workspace.repair=true"  # the option, and what it is short for
 WITHOUT_VALUE = (
+    REPAIR,
     "--multirun",
     "-m",
     "--run",

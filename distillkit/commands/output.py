@@ -40,7 +40,11 @@ def write_run(cfg: DictConfig) -> Path:
 def overrides() -> dict[str, str]:
     """The keys that this run's command line set, without those that only say where things go."""
     pairs = (word.lstrip("+").partition("=") for word in HydraConfig.get().overrides.task)
-    return {key: value for key, _, value in pairs if key not in ("workspace", "recipe")}
+    return {
+        key: value
+        for key, _, value in pairs
+        if key != "recipe" and key.partition(".")[0] != "workspace"
+    }
 
 
 def recipe() -> str:

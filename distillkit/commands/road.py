@@ -53,7 +53,12 @@ class Road:
         before: "Road | None" = None,
     ) -> None:
         self.cfg, self.makes, self.phase, self.before = cfg, makes, phase, before
-        self.workspace = Workspace(cfg.workspace)
+        self.workspace = Workspace(
+            cfg.workspace.path,
+            verify=cfg.workspace.verify,
+            repair=cfg.workspace.repair,
+            others=[kind for kind in COMMANDS if kind not in makes],
+        )
         self.workspace.check_writable()
         self.seed, self.trust = int(cfg.seed), bool(cfg.trust_remote_code)
         self.teacher: Teacher = build(cfg.teacher, key="teacher")

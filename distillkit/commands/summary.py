@@ -39,6 +39,7 @@ def command(name: str) -> str:
     """The command line that makes this run, or this job of a sweep, again."""
     config = HydraConfig.get()
     words = [str(word) for word in config.overrides.task]
+    words = [word for word in words if word != "workspace.repair=true"]  # --repair, done by then
     for source in config.runtime.config_sources:
         if source.provider == "command-line":
             words = ["--config-dir", str(source.path), *words]

@@ -22,7 +22,7 @@ from distillkit.config.schema import (
 )
 from distillkit.config.settings import COMMAND_LINE_ONLY
 from distillkit.config.signatures import NotFound, Signature, signature
-from distillkit.config.words import as_text, parse_word
+from distillkit.config.words import as_text, parse_word, respelled
 from distillkit.errors import ConfigError
 from distillkit.wording import brief, nearest
 
@@ -55,6 +55,7 @@ def check(words: list[str], *, user_folder: Path | None = None, sweeps: bool = T
     Without `sweeps` a comma is part of a value.
     Of a sweep, each choice of each swept key is checked beside the first choices of the others.
     """
+    words = respelled(words)
     register_recipes(user_folder, words)
     with composing(user_folder) as composer:
         return _Check(composer, words, user_folder, sweeps).run()

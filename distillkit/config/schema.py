@@ -14,6 +14,7 @@ from distillkit.wording import nearest
 HYDRA = ("hydra.", "hydra_plugins.")
 TRUSTED = ("distillkit.", "torch.optim.", "torch.nn.", "transformers.")
 SETTINGS = "distillkit.config.settings.RunSettings"
+WORKSPACE = "distillkit.config.settings.WorkspaceSettings"
 RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
 MISSING = "???"
 SCRATCH = "ScratchStudent"
@@ -28,6 +29,8 @@ def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[
     assert isinstance(plain, dict)
     root = {str(k): v for k, v in plain.items() if k not in GROUPS and k != "hydra"}
     yield from _settings(root, signature(SETTINGS), "", known=[*GROUPS])
+    if isinstance(root.get("workspace"), Mapping):
+        yield from _settings(root["workspace"], signature(WORKSPACE), "workspace")
     yield from _published(root.get("published"))
     for group in GROUPS:
         node = plain.get(group)

@@ -4,11 +4,28 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from distillkit.constraints import NonNegativeInt
+from distillkit.digests import Mode
+
+
+@dataclass(frozen=True)
+class WorkspaceSettings:
+    """The folder that artifacts live in, and how they are looked after.
+
+    Files are held against the sha256 in their artifact's manifest: `once` in a machine's session
+    (since it was started), `always`, once a command, or `never`. With `repair` what is damaged is
+    made again.
+    """
+
+    path: str
+    verify: Mode = "once"
+    repair: bool = False
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """`control`: also train the same student on hard labels alone, for as many steps.
+    """`workspace` holds the fields of `WorkspaceSettings`.
+
+    `control`: also train the same student on hard labels alone, for as many steps.
 
     `trusted` adds prefixes that `_target_` may be built from, and `trust_remote_code` lets
     transformers run a model's own code; both are taken from the command line only. `about` is what
@@ -18,7 +35,7 @@ class RunSettings:
     from the student of the one before; `start` among its overrides names an earlier one, or `new`.
     """
 
-    workspace: str
+    workspace: dict[str, Any]
     run_name: str
     seed: NonNegativeInt = 0
     control: bool = True

@@ -15,6 +15,15 @@ from yaml import YAMLError, safe_load
 _KEY = re.compile(r"(?<=[{,])(\s*[\w.-]+):(?=\S)")  # YAML wants a blank after it, Hydra does not
 
 
+def respelled(words: list[str]) -> list[str]:
+    """The words with `workspace=FOLDER` as what it is short for: workspace.path=FOLDER."""
+    short = re.compile(r"(\+{0,2})workspace=(?!\{)", re.DOTALL)
+    return [
+        short.sub(r"\1workspace.path=", word, count=1) if short.match(word) else word
+        for word in words
+    ]
+
+
 def parse_word(parser: OverridesParser, word: str, *, sweeps: bool) -> Override | None:
     """The override that a word key=value is; None where it cannot be read at all."""
     key, equals, value = word.partition("=")

@@ -111,7 +111,12 @@ def test_a_run_needs_no_word_at_all() -> None:
 
 
 def test_the_workspace_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert overrides.check([]).cfg.workspace == ".distillkit"
+    assert overrides.check([]).cfg.workspace.path == ".distillkit"
     monkeypatch.setenv("DISTILLKIT_WORKSPACE", "/shared/here")
-    assert overrides.check([]).cfg.workspace == "/shared/here"
-    assert overrides.check(["workspace=mine"]).cfg.workspace == "mine"
+    assert overrides.check([]).cfg.workspace.path == "/shared/here"
+    for words in (["workspace=mine"], ["workspace.path=mine"], ["++workspace=mine"]):
+        checked = overrides.check(words)
+        assert dict(checked.cfg.workspace) == {"path": "mine", "verify": "once", "repair": False}
+        assert checked.overrides == ["workspace.path=mine".rjust(len(checked.overrides[0]), "+")]
+    both = overrides.check(["workspace={path:mine,verify:never}"])
+    assert dict(both.cfg.workspace) == {"path": "mine", "verify": "never", "repair": False}

@@ -514,7 +514,7 @@ def test_a_damaged_artifact_is_made_again_where_its_kind_may_be(
     whole = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
     damage, line = DAMAGES[how]
     damage(whole.path)
-    workspace, calls = Workspace(tmp_path, repairs=["data"]), []
+    workspace, calls = Workspace(tmp_path, repair=True), []
     assert workspace.find("data", INPUTS) is None
     assert workspace.find("data", INPUTS) is None
     made = workspace.obtain("data", INPUTS, maker(calls))
@@ -525,6 +525,16 @@ def test_a_damaged_artifact_is_made_again_where_its_kind_may_be(
     said = capsys.readouterr().err
     assert said.count("it is made again") == 1
     assert f"{made.path}: damaged: {line}" in said
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_what_another_command_makes_is_left_as_it_is(tmp_path: Path, repair: bool) -> None:
+    made = Workspace(tmp_path).obtain("teacher", INPUTS, maker([]))
+    flip(made.path / "content")
+    workspace, calls = Workspace(tmp_path, repair=repair, others=["teacher"]), []
+    with pytest.raises(WorkspaceError, match="`distillkit train` with the same arguments and --r"):
+        workspace.obtain("teacher", INPUTS, maker(calls))
+    assert not calls
 
 
 def test_no_bit_of_a_manifest_changes_unseen(tmp_path: Path) -> None:
@@ -564,9 +574,9 @@ def test_a_sealed_manifest_of_other_inputs_is_refused(tmp_path: Path) -> None:
 def test_a_newer_manifest_is_not_called_damaged(tmp_path: Path) -> None:
     made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
     write_json(made.path / "manifest.json", sealed(made.manifest() | {"version": 99}))
-    for repairs in ([], ["data"]):
+    for repair in (False, True):
         with pytest.raises(WorkspaceError, match="made by a newer distillkit"):
-            Workspace(tmp_path, repairs=repairs).find("data", INPUTS)
+            Workspace(tmp_path, repair=repair).find("data", INPUTS)
 
 
 def earlier(made: artifacts.Artifact) -> None:
