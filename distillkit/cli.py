@@ -4,11 +4,14 @@ Nothing heavy is imported here: help and completion cost Python alone, a config 
 torch.
 """
 
+import errno
+import io
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +19,8 @@ from typing import Any
 
 from distillkit import completion, stopping, usage
 from distillkit.config.paths import recipe_files
-from distillkit.errors import ConfigError, DistillkitError
-from distillkit.wording import brief, nearest
+from distillkit.errors import ConfigError, DistillkitError, OutputError
+from distillkit.wording import brief, nearest, visible
 
 RUNS = {  # commands that are Hydra applications over the same run config
     "train": "distillkit.commands.train:train",
@@ -26,6 +29,7 @@ RUNS = {  # commands that are Hydra applications over the same run config
     "evaluate": "distillkit.commands.evaluate:evaluate",
     "plan": "distillkit.commands.plan:plan",
 }
+REPORTS = ("train", "evaluate")  # write a folder of their own
 TOOLS = {  # commands with arguments of their own
     "recipes": "distillkit.commands.recipes:main",
     "targets": "distillkit.commands.targets:main",
@@ -37,17 +41,37 @@ ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for com
     "completion": lambda: completion.SCRIPTS,
 }
 HYDRA_OPTIONS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
+SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fault of the program
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ESTALE,
+}
 LONGEST_LINE = 900  # characters of a message
 
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal lacks is written out
+            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:]
     is_run = words[:1] and words[0] in RUNS
     goes_on = "the same command " + ("goes on from here" if is_run else "can be run again")
     try:
         with stopping.handled():
-            sys.exit(_run(words))
+            code = _run(words)
+            sys.stdout.flush()  # a full disk is told of here, not when Python ends
+            sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(stopping.leave(goes_on))
     except DistillkitError as error:
@@ -55,12 +79,23 @@ def main() -> None:
             sys.exit(stopping.leave(goes_on))
         _fail(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         sys.exit(1)
-    except Exception:
+    except Exception as error:
         if stopping.requested():  # it broke something off, or a terminal or process is gone
             sys.exit(stopping.leave(goes_on))
-        raise
+        if not isinstance(error, OSError) or error.errno not in SYSTEM:
+            raise
+        if error.filename is None:
+            _close_stdout()
+        where = error.filename if error.filename is not None else "the output"
+        _fail(OutputError(f"{where}: {error.strerror}"))
+
+
+def _close_stdout() -> None:
+    """Have Python find nothing wrong with stdout when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:
@@ -111,8 +146,8 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         phases.settled(given, declared, user_folder=folder, sweeps=sweeps)
     if checked.left_out:
         sys.stderr.write(
-            f"distillkit: the recipe's {', '.join(checked.left_out)} left out; what you chose "
-            "instead does not take it\n"
+            f"distillkit: the recipe's {visible(', '.join(checked.left_out))} left out; what you "
+            "chose instead does not take it\n"
         )
     # the defaults of a run in phases are each phase's own
     defaults = [] if declared else checked.defaults
@@ -131,7 +166,10 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
 
 
 def _has_results(folder: Path) -> bool:
-    return any(folder.glob("*/results.json"))
+    try:
+        return any(folder.glob("*/results.json"))
+    except OSError:  # a name that no folder can have
+        return False
 
 
 def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
@@ -149,12 +187,16 @@ def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
 
 def _sweep_folder(settled: list[str], run_name: str) -> Path:
     """The sweep's folder, fixed before Hydra starts so that the leaderboard can be made after."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from distillkit.config.words import quoted
+
     for word in settled:
         if word.startswith("hydra.sweep.dir="):
-            return Path(word.partition("=")[2])
+            return Path(str(OverridesParser.create().parse_override(word).value()))
     stamp = time.strftime("%Y%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1_000_000:06d}"
     folder = Path("outputs") / run_name / f"{stamp}-sweep"
-    settled.append(f"hydra.sweep.dir={folder}")
+    settled.append(f"hydra.sweep.dir={quoted(str(folder))}")
     return folder
 
 
@@ -185,6 +227,8 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
             say(title)
         try:
             with heartbeat(), working(command):
+                if command in REPORTS:
+                    _load("distillkit.commands.output:check_writable")()
                 with working(f"{command}: loading PyTorch and transformers"):
                     function = _load(RUNS[command])
                 metric = function(cfg)
@@ -211,9 +255,11 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
     except OSError as error:
         if has_folder or error.filename is None:
             raise
+        shorter = "choose a shorter run_name, or " if error.errno == errno.ENAMETOOLONG else ""
         failed.append(
-            f"hydra.run.dir: the run's folder {error.filename} cannot be made ({error.strerror}); "
-            "set hydra.run.dir=FOLDER (of a sweep: hydra.sweep.dir=FOLDER)"
+            f"hydra.run.dir: the run's folder {brief(error.filename)} cannot be made "
+            f"({error.strerror}); {shorter}set hydra.run.dir=FOLDER (of a sweep: "
+            "hydra.sweep.dir=FOLDER)"
         )
     return failed
 
@@ -271,9 +317,8 @@ def _lines(error: DistillkitError) -> list[str]:
 
 def _fail(error: DistillkitError) -> None:
     # whatever others put into a message, its beginning and its way out are read
-    lines = [
-        brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in _lines(error)
-    ]
+    lines = [visible(line).replace("\n", " ") for line in _lines(error)]
+    lines = [brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in lines]
     if len(lines) == 1:
         sys.stderr.write(f"distillkit: {lines[0]}\n")
     else:

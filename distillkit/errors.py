@@ -5,6 +5,7 @@ DistillkitError             base: the command line prints it in one line, withou
   DataError                 a file, column, label or download is not what the config says
   ModelError                a model folder cannot be loaded, or does not fit the data
   WorkspaceError            the workspace cannot be read or written
+  OutputError               the folder for reports cannot be written
   TargetsError              a target store is damaged, or belongs to another run
   TrainingError             training cannot go on
 """
@@ -34,6 +35,10 @@ class ModelError(DistillkitError):
 
 class WorkspaceError(DistillkitError):
     """The workspace cannot be read or written."""
+
+
+class OutputError(DistillkitError):
+    """The folder for reports, or another file that was asked for, cannot be written."""
 
 
 class TargetsError(DistillkitError):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +24,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from distillkit.wording import visible
+
 LINE_EVERY = 10.0  # seconds between two plain lines of one job
 SILENCE = 9.5  # seconds without a line, after which a heartbeat says what is going on
 
@@ -31,17 +34,28 @@ _under_way: list[Callable[[], str]] = []  # what is going on, the innermost last
 _bars = 0  # that are drawn now
 
 
+class _PlainConsole(Console):
+    """Shows strings as they are: nothing in them is markup, and nothing controls the terminal."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(visible(text), **how)
+
+
 def stderr() -> Console:
     """A console on the stderr of this moment (tests and launchers replace it)."""
-    return Console(file=sys.stderr, soft_wrap=True, highlight=False)
+    return _console(sys.stderr, soft_wrap=True)
 
 
 def stdout() -> Console:
     """A console on the stdout of this moment."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = _console(sys.stdout)
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no edge: never fold a table for it
     return console
+
+
+def _console(file: TextIO, *, soft_wrap: bool = False) -> Console:
+    return _PlainConsole(file=file, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
 
 def rank() -> int:
@@ -54,7 +68,7 @@ def say(text: str) -> None:
     global _spoken
     _spoken = time.monotonic()
     if rank() == 0:
-        stderr().print(text, markup=False, emoji=False)
+        stderr().print(text)
 
 
 def warn(text: str) -> None:
@@ -62,7 +76,7 @@ def warn(text: str) -> None:
     global _spoken
     _spoken = time.monotonic()
     if rank() == 0:
-        stderr().print(f"warning: {text}", style="yellow", markup=False, emoji=False)
+        stderr().print(f"warning: {text}", style="yellow")
 
 
 def clock(seconds: float) -> str:
@@ -130,6 +144,7 @@ class Track:
     """The progress of one job: `advance` it by its steps, and by the work each held."""
 
     def __init__(self, label: str, total: int, done: int, unit: str, bar: Progress | None) -> None:
+        label = visible(label)
         self._label, self._total, self._done, self._unit = label, total, done, unit
         self._begun = self._spoke = time.monotonic()
         self._first, self._work, self._note = done, 0, ""
@@ -173,12 +188,12 @@ def track(label: str, total: int, *, done: int = 0, unit: str = "tokens") -> Ite
             yield job
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         _bars += 1

@@ -39,15 +39,12 @@ def evaluate(cfg: DictConfig) -> float:
             "student": path
         }
     if rank() == 0:
-        folder_out = output.write_run(cfg)
-        write_report(
-            results,
-            title=f"{cfg.run_name}: evaluation",
-            metrics={},
-            teacher_validation=None,
-            out=folder_out,
-        )
-        output.copy_predictions(evaluation.path, folder_out)
-        output.show(results, f"{cfg.run_name}: evaluation")
-        stdout().print(f"report: {output.relative(folder_out / 'report.md')}", soft_wrap=True)
+        title = f"{cfg.run_name}: evaluation"
+        with output.new_report() as draft:
+            output.write_run(cfg, draft)
+            write_report(results, title=title, metrics={}, teacher_validation=None, out=draft)
+            output.copy_predictions(evaluation.path, draft)
+        output.show(results, title)
+        where = output.relative(output.run_folder() / "report.md")
+        stdout().print(f"report: {where}", soft_wrap=True)
     return float(results["rows"]["student"][results["headline"]])

@@ -1,8 +1,16 @@
-"""What a run writes for people: outputs/<recipe>/<timestamp>/."""
+"""What a run writes for people: outputs/<recipe>/<timestamp>/.
 
+A report is whole or not there: it is written into a draft inside the run's folder, and moved to its
+place when all of it is on disk, `results.json` last.
+"""
+
+import errno
 import json
+import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,22 +19,99 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from distillkit.artifacts import write_json
+from distillkit.commands.sweep import is_job
+from distillkit.errors import OutputError
 from distillkit.progress import rank, say, stdout
 
 PREDICTIONS = "predictions.csv"
 PACKAGES = ("distillkit", "torch", "transformers", "datasets", "accelerate", "hydra-core", "numpy")
 
 
-def run_folder() -> Path:
-    """This run's own folder."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LAST = ("report.md", "results.json")  # of a report: who finds these finds the rest
+LONGEST_NAME = 64  # characters of the path of a file in a report
+
+
+def check_writable() -> None:
+    """Raise `OutputError` now, rather than after the work, where no report can be written."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with guard(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}-".ljust(LONGEST_NAME, "x")
+        probe.write_text("distillkit")
+        probe.unlink()
 
 
-def write_run(cfg: DictConfig) -> Path:
-    """Write config.yaml and environment.json; return the run's folder."""
-    folder = run_folder()
+@contextmanager
+def new_report() -> Iterator[Path]:
+    """A draft of this run's report, which becomes the content of the run's folder at the end.
+
+    Raises `OutputError`, with nothing of the report left, if the disk has no room for it.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    draft = folder / f".draft-{os.getpid()}"
+    with guard(folder):
+        try:
+            draft.mkdir(parents=True)  # where the folder was removed in the meantime, it is made
+            yield draft
+            _publish(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def run_folder() -> Path:
+    """This run's own folder, where its report is when it is written."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def _publish(draft: Path, folder: Path) -> None:
+    """Move what was written to its place; what an earlier run had there gives way."""
+    for path in draft.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # a network disk says here that it is full
+    old = draft / ".old"
+    old.mkdir()
+    for path in sorted(draft.iterdir(), key=lambda it: (it.name in LAST, it.name)):
+        place = folder / path.name
+        if path == old:
+            continue
+        if place.is_dir() or place.is_symlink():
+            place.rename(old / place.name)
+        path.replace(place)
+
+
+@contextmanager
+def guard(folder: Path) -> Iterator[None]:
+    """Turn a full disk or a closed folder into one line that names the folder for reports."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or _is_elsewhere(error.filename, folder):
+            raise
+        key = "hydra.sweep.dir" if is_job() else "hydra.run.dir"
+        why = error.strerror or str(error)
+        if error.errno in FULL:
+            why += " (the disk or quota is full); free some space, or"
+        else:
+            why += ";"
+        raise OutputError(
+            f"{key} = {relative(folder)}: no report can be written there: {why} set {key}=FOLDER "
+            "to another place. What was computed is kept in the workspace: the same command goes "
+            "on from there"
+        ) from error
+
+
+def _is_elsewhere(name: Any, folder: Path) -> bool:
+    """Whether an error names a file that is not of the report: one that it reads."""
+    if not isinstance(name, str):
+        return False
+    path, folder = Path(name).absolute(), folder.absolute()
+    return not (path.is_relative_to(folder) or folder.is_relative_to(path))
+
+
+def write_run(cfg: DictConfig, folder: Path) -> None:
+    """Write config.yaml and environment.json."""
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     record = {
         "command": [*sys.argv[0].split(), *sys.argv[1:]],
@@ -34,7 +119,6 @@ def write_run(cfg: DictConfig) -> Path:
         "packages": {name: version(name) for name in PACKAGES},
     }
     write_json(folder / "environment.json", record)
-    return folder
 
 
 def overrides() -> dict[str, str]:
@@ -64,14 +148,20 @@ def copy_model(source: Path, folder: Path, card: str) -> None:
 
     A copy, not a link: whoever saves over the files must not alter the artifact.
     """
-    shutil.copytree(source, folder, dirs_exist_ok=True)
+    folder.mkdir()
+    for path in sorted(source.rglob("*")):  # parents come before what is in them
+        target = folder / path.relative_to(source)
+        if path.is_dir():
+            target.mkdir()
+        else:
+            shutil.copyfile(path, target)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def copy_predictions(evaluation: Path, folder: Path) -> None:
     """Copy what each model said about the held-out rows, where it is written for people."""
     if (evaluation / PREDICTIONS).exists():
-        shutil.copy(evaluation / PREDICTIONS, folder / PREDICTIONS)
+        shutil.copyfile(evaluation / PREDICTIONS, folder / PREDICTIONS)
 
 
 def show(results: dict[str, Any], title: str) -> None:

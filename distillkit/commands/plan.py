@@ -21,7 +21,7 @@ def plan(cfg: DictConfig) -> float:
         if isinstance(road.student, FromTeacher | ScratchStudent) and not road.before:
             road.student.check_is_new()
         if road.phase:
-            stdout().print(f"phase {road.phase}", style="bold", markup=False)
+            stdout().print(f"phase {road.phase}", style="bold")
         seconds += _show(road, cfg)
     return seconds
 
@@ -35,10 +35,10 @@ def _show(road: Road, cfg: DictConfig) -> float:
 
     console = stdout()
     for line in outlook.problems():
-        console.print(f"does not fit: {line}", style="red", markup=False, soft_wrap=True)
+        console.print(f"does not fit: {line}", style="red", soft_wrap=True)
     for table in outlook.tables(boxed=console.is_terminal):
         console.print(table)
         console.print()
     for line in outlook.sentences():
-        console.print(line, markup=False)
+        console.print(line)
     return float("nan") if outlook.seconds is None else outlook.seconds

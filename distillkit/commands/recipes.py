@@ -54,14 +54,14 @@ def _list(recipes: dict[str, dict[str, Any]]) -> None:
         families.setdefault(family(settings), []).append(name)
     column = max(map(len, recipes), default=0)
     for title in sorted(families, key=_rank):
-        console.print(f"[bold]{title}[/bold]")
+        console.print(title, style="bold")
         # what was measured here stands first
         for name in sorted(families[title], key=lambda it: (not _measured(recipes[it]), it)):
             line = f"{'*' if _measured(recipes[name]) else ' '} {name:<{column}}  "
             line += _models(recipes[name])
             shown = line if len(line) <= edge else f"{line[: edge - 1]}…"
-            console.print(shown, markup=False, emoji=False, soft_wrap=True)
-    console.print("* measured by us. `distillkit recipes NAME` tells all of one.", markup=False)
+            console.print(shown, soft_wrap=True)
+    console.print("* measured by us. `distillkit recipes NAME` tells all of one.")
 
 
 def family(settings: dict[str, Any]) -> str:
@@ -111,7 +111,7 @@ def _tell(name: str, path: Path) -> None:
     lines += [f"  plan it  distillkit plan +recipe={name}", "", f"{path}:", ""]
     lines += [f"  {line}" for line in _written(path)]
     for line in lines:
-        console.print(line, markup=False, emoji=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _published(block: Any) -> Iterator[str]:

@@ -17,8 +17,8 @@ def main(words: list[str]) -> None:
 def report(folder: Path) -> None:
     """Print the leaderboard of `folder`; write leaderboard.csv and leaderboard.png into it."""
     runs = collect(folder)
-    write_leaderboard(runs, folder)
     console = stdout()
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     console.print(terminal_table(runs, f"{count}, by student {runs[0].results['headline']}"))
+    write_leaderboard(runs, folder)
     console.print(f"written: {folder / 'leaderboard.csv'} and leaderboard.png", soft_wrap=True)

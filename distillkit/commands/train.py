@@ -46,8 +46,11 @@ def train(cfg: DictConfig) -> float:
         "phases": [_phase(phase) for phase in line if phase.phase],
     }
     if rank() == 0:
-        folder = _report(cfg, line, results, student, control)
-        output.copy_predictions(evaluation.path, folder)
+        title = f"{cfg.run_name}: {road.teacher.source_name} -> student"
+        with output.new_report() as draft:
+            _write(cfg, line, results, student, control, title=title, out=draft)
+            output.copy_predictions(evaluation.path, draft)
+        _show(results, title)
     return float(results["rows"]["student"][results["headline"]])
 
 
@@ -117,37 +120,42 @@ def _phase(road: Road) -> dict[str, Any]:
     }
 
 
-def _report(
+def _write(
     cfg: DictConfig,
     line: list[Road],
     results: dict[str, Any],
     student: Artifact,
     control: Artifact | None,
-) -> Path:
-    """Write and show the report; return the run's folder."""
-    road = line[-1]
-    folder = output.write_run(cfg)
+    *,
+    title: str,
+    out: Path,
+) -> None:
+    """Write the report, and a copy of the student, under `out`."""
+    output.write_run(cfg, out)
     metrics = {
         phase.phase: read_metrics(phase.trained(phase.student_role).path) for phase in line[:-1]
     }
     metrics["student"] = read_metrics(student.path)
     if control:
         metrics["control"] = read_metrics(control.path)
-    teacher = road.find_teacher()
+    teacher = line[-1].find_teacher()
     output.write_metrics(
-        folder, metrics | ({"teacher": read_metrics(teacher.path)} if teacher else {})
+        out, metrics | ({"teacher": read_metrics(teacher.path)} if teacher else {})
     )
-    title = f"{cfg.run_name}: {road.teacher.source_name} -> student"
     write_report(
         results,
         title=title,
         metrics=metrics,
         teacher_validation=teacher.facts()["fit"]["best_score"] if teacher else None,
-        out=folder,
+        out=out,
     )
     card = model_card(results, name=f"{cfg.run_name}-student", recipe=output.recipe())
-    output.copy_model(student.path / MODEL, folder / "student", card)
+    output.copy_model(student.path / MODEL, out / "student", card)
+
+
+def _show(results: dict[str, Any], title: str) -> None:
+    """Print the table, and where all of it is."""
+    folder = output.run_folder()
     output.show(results, title)
     stdout().print(f"report: {output.relative(folder / 'report.md')}", soft_wrap=True)
     stdout().print(f"student: {output.relative(folder / 'student')}", soft_wrap=True)
-    return folder

@@ -36,7 +36,7 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides an evaluation: the models (row -> fingerprint), the text, what is measured."""
     return {
-        "version": 3,
+        "version": 4,
         "models": dict(models),
         "data": labelled,
         "task": type(task).__name__,

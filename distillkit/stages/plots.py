@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 
 from distillkit.metrics.calibration import Reliability
+from distillkit.wording import visible
 
 matplotlib.use("Agg")
 
@@ -45,7 +46,7 @@ def learning_curves(
             axes.plot(
                 [r["step"] for r in points],
                 [r[what] for r in points],
-                label=name,
+                label=_text(name),
                 color=colour,
                 marker="o" if len(points) < FEW else None,  # a line of one point is not to be seen
             )
@@ -55,7 +56,7 @@ def learning_curves(
         )
     if headline in LOGARITHMIC:
         left.set_yscale("log")
-    left.set(xlabel="optimizer step", ylabel=f"validation {NAMES.get(headline, headline)}")
+    left.set(xlabel="optimizer step", ylabel=f"validation {_named(headline)}")
     right.set(xlabel="optimizer step", ylabel="training loss (each its own)")
     left.legend(frameon=False)
     right.legend(frameon=False)
@@ -76,7 +77,9 @@ def quality_against_size(rows: Mapping[str, Mapping[str, Any]], headline: str, p
             capsize=4,
             color=COLOURS.get(name),
         )
-        axes.annotate(name, (row["parameters"] / 1e6, value), (8, 3), textcoords="offset points")
+        axes.annotate(
+            _text(name), (row["parameters"] / 1e6, value), (8, 3), textcoords="offset points"
+        )
     axes.set_xscale("log")
     if headline in LOGARITHMIC:
         axes.set_yscale("log")
@@ -85,7 +88,7 @@ def quality_against_size(rows: Mapping[str, Mapping[str, Any]], headline: str, p
     ticks = sorted({float(f"{s:.3g}") for s in sizes})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set(xlabel="parameters, millions", ylabel=NAMES.get(headline, headline))
+    axes.set(xlabel="parameters, millions", ylabel=_named(headline))
     _save(figure, (axes,), path)
 
 
@@ -113,7 +116,7 @@ def reliability_diagram(bins: Mapping[str, Reliability], path: Path) -> None:
         )
         axes.plot([0, 1], [0, 1], color="#868e96", linestyle="--", linewidth=1)
         axes.set(
-            title=f"{name}: ECE {found.expected_calibration_error:.3f}",
+            title=f"{_text(name)}: ECE {found.expected_calibration_error:.3f}",
             xlabel="confidence",
             xlim=(0, 1),
             ylim=(0, 1),
@@ -132,19 +135,29 @@ def leaderboard_plot(
     )
     places = np.arange(len(labels))[::-1]
     axes.barh(places, scores, color=COLOURS["student"], alpha=0.85)
-    axes.set_yticks(places, labels)
+    axes.set_yticks(places, [*map(_text, labels)])
     spread = max(scores) - min(scores)
     margin = max(spread * 0.5, 0.005)
     axes.set_xlim(max(0.0, min(scores) - margin), min(1.0, max(scores) + margin))
     for place, score in zip(places, scores, strict=True):
         axes.annotate(f"{score:.4f}", (score, place), (4, -3), textcoords="offset points")
-    axes.set_xlabel(f"student {NAMES.get(headline, headline)} (the axis does not begin at 0)")
+    axes.set_xlabel(f"student {_named(headline)} (the axis does not begin at 0)")
     _save(figure, (axes,), path)
+
+
+def _text(label: str) -> str:
+    """A label as it is: dollars begin no formula, an underscore hides it from no legend."""
+    shown = visible(label).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def _named(headline: str) -> str:
+    return NAMES.get(headline, _text(headline))
 
 
 def _save(figure: Any, panels: Sequence[Any], path: Path) -> None:
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, format="png")
     plt.close(figure)

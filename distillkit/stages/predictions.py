@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from distillkit.tasks import HeldOut, SequenceTask
+from distillkit.wording import csv_cell
 
 ARRAYS, TABLE = "predictions.npz", "predictions.csv"
 
@@ -17,7 +18,8 @@ def write_predictions(
     """Write the logits of each model and, where the task's answers can be written, a csv of them.
 
     Both are in the order of the test source, and `rows` [examples] are the numbers of its rows,
-    from 1 on. In the csv are a row's number, its label, and what each model predicted.
+    from 1 on. In the csv are a row's number, its label, and what each model predicted; a label that
+    a spreadsheet would compute has an apostrophe before it (see `csv_cell`).
     """
     rows = row_numbers(held_out)
     arrays = {"rows": rows, "labels": held_out.table.labels, **logits}
@@ -30,7 +32,8 @@ def write_predictions(
     with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["row", *columns])
-        writer.writerows(zip(rows.tolist(), *(c or [] for c in columns.values()), strict=True))
+        texts = (map(csv_cell, column or []) for column in columns.values())
+        writer.writerows(zip(rows.tolist(), *texts, strict=True))
 
 
 def row_numbers(held_out: HeldOut) -> np.ndarray:

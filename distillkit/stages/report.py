@@ -10,6 +10,7 @@ from distillkit.artifacts import write_json
 from distillkit.stages.harness import STDERR
 from distillkit.tasks.legacy import OLDEST_READER
 from distillkit.tasks.unknown_tokens import MUCH
+from distillkit.wording import markdown, markdown_code, visible
 
 # column -> (title, format, how it reads); a column stands in the table where a row has it
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -274,8 +275,8 @@ def write_report(
         bins = {row: Reliability.of_record(r) for row, r in results["reliability"].items()}
         plots.reliability_diagram(bins, out / "reliability.png")
         pictures.append(("Reliability", "reliability.png"))
-    lines = [f"# {title}", "", *markdown_table(results), "", footnote(results) + ".", ""]
-    lines += [*sentences(results), ""]
+    lines = [f"# {markdown(title)}", "", *markdown_table(results), ""]
+    lines += [markdown(footnote(results)) + ".", "", *map(markdown, sentences(results)), ""]
     lines += ["## The run", "", *_run_lines(results), ""]
     for caption, file in pictures:
         lines += [f"## {caption}", "", f"![{caption}]({file})", ""]
@@ -287,7 +288,7 @@ def _samples(samples: list[dict[str, str]]) -> list[str]:
     lines = ["## What they write", ""] if samples else []
     for sample in samples:
         for name, text in sample.items():
-            lines += [f"- **{name}**: {' '.join(text.split())}"]
+            lines += [f"- **{markdown(name)}**: {markdown(text)}"]
         lines.append("")
     return lines
 
@@ -296,7 +297,8 @@ def markdown_table(results: Mapping[str, Any]) -> list[str]:
     """The table in Markdown."""
     titles, body = cells(results)
     rule = ["---", *("---:" for _ in titles[1:])]
-    return [f"| {' | '.join(row)} |" for row in (titles, rule, *body)]
+    rows = [[*map(markdown, row)] for row in (titles, *body)]
+    return [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
 
 
 def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
@@ -314,12 +316,12 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
         library_name="transformers",
         tags=["distillkit", "knowledge-distillation"],
         pipeline_tag=pipeline,
-        model_name=name,
+        model_name=visible(name),
         eval_results=[
             EvalResult(
                 task_type=kind,
                 dataset_type="held-out",
-                dataset_name=f"held-out split of {recipe}" if recipe else "held-out split",
+                dataset_name=f"held-out split of {visible(recipe)}" if recipe else "held-out split",
                 metric_type=metric,
                 metric_value=round(row[metric], 4),
             )
@@ -339,12 +341,11 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
     ]
     if results.get("own_code"):
         use = [*OWN_CODE, "", *use]
-    lines = ["---", data.to_yaml(), "---", f"# {name}", ""]
-    by = (
-        f"Distilled with distillkit, recipe `{recipe}`." if recipe else "Distilled with distillkit."
-    )
-    lines += [by, "", *sentences(results), "", *_made_of(results)]
-    lines += [*markdown_table(results), "", footnote(results) + ".", "", "## Use", "", *use, ""]
+    lines = ["---", data.to_yaml(), "---", f"# {markdown(name)}", ""]
+    chosen = f", recipe {markdown_code(recipe)}" if recipe else ""
+    lines += [f"Distilled with distillkit{chosen}.", "", *map(markdown, sentences(results)), ""]
+    lines += [*_made_of(results), *markdown_table(results), "", markdown(footnote(results)) + "."]
+    lines += ["", "## Use", "", *use, ""]
     return "\n".join(lines)
 
 
@@ -357,7 +358,7 @@ def _made_of(results: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(name: str, value: Any) -> str:
-    return f"`{value}`" if name == "command" else str(value)
+    return markdown_code(value) if name == "command" else markdown(value)
 
 
 OWN_CODE = [  # with distillkit at hand no code of the folder need be trusted
@@ -382,13 +383,13 @@ def _any(results: Mapping[str, Any]) -> Mapping[str, Any]:
 def _run_lines(results: Mapping[str, Any]) -> list[str]:
     environment = results["environment"]
     shown = ", ".join(f"{key} {value}" for key, value in environment.items())
-    lines = [f"- measured with {shown}"]
+    lines = [f"- measured with {markdown(shown)}"]
     for name, value in results.get("run", {}).items():
-        lines.append(f"- {name}: {_shown(name, value)}")
+        lines.append(f"- {markdown(name)}: {_shown(name, value)}")
     for phase in results.get("phases", []):
         told = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
-        lines.append(f"- phase {phase['name']}: {told}")
+        lines.append(f"- phase {markdown(phase['name'])}: {markdown(told)}")
     for term, drawn in results.get("layer_maps", {}).items():
-        lines += ["", f"Layers of the student that learn from the teacher's ({term}):", ""]
-        lines += ["```", drawn, "```"]
+        lines += ["", f"Layers of the student that learn from the teacher's ({markdown(term)}):"]
+        lines += ["", "```", visible(drawn), "```"]
     return lines
