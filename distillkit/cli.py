@@ -20,7 +20,7 @@ from typing import Any
 from distillkit import completion, stopping, usage
 from distillkit.config.paths import recipe_files
 from distillkit.errors import ConfigError, DistillkitError, OutputError
-from distillkit.wording import brief, nearest, visible
+from distillkit.wording import brief, nearest
 
 RUNS = {  # commands that are Hydra applications over the same run config
     "train": "distillkit.commands.train:train",
@@ -145,6 +145,8 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     if declared:
         phases.settled(given, declared, user_folder=folder, sweeps=sweeps)
     if checked.left_out:
+        from distillkit.progress import visible
+
         sys.stderr.write(
             f"distillkit: the recipe's {visible(', '.join(checked.left_out))} left out; what you "
             "chose instead does not take it\n"
@@ -316,6 +318,8 @@ def _lines(error: DistillkitError) -> list[str]:
 
 
 def _fail(error: DistillkitError) -> None:
+    from distillkit.progress import visible
+
     # whatever others put into a message, its beginning and its way out are read
     lines = [visible(line).replace("\n", " ") for line in _lines(error)]
     lines = [brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in lines]

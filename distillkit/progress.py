@@ -5,6 +5,7 @@ that says nothing by itself for ten seconds is named by a thread beside it (`hea
 """
 
 import os
+import re
 import sys
 import threading
 import time
@@ -24,14 +25,27 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from distillkit.wording import visible
-
 LINE_EVERY = 10.0  # seconds between two plain lines of one job
 SILENCE = 9.5  # seconds without a line, after which a heartbeat says what is going on
+
+# control characters (an escape sequence begins with one) but tab and newline, what turns the
+# direction of writing, line separators, what has no width, halves of characters
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+)
 
 _spoken = 0.0  # when the last line was printed
 _under_way: list[Callable[[], str]] = []  # what is going on, the innermost last
 _bars = 0  # that are drawn now
+
+
+def visible(text: object) -> str:
+    """Text whose control characters and the like are written out, as `\\x1b`; lines stay lines.
+
+    Whatever a name, a label or a text holds, a terminal shows it and obeys none of it.
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 class _PlainConsole(Console):

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from distillkit.artifacts import atomic, read_json
 from distillkit.errors import DataError, OutputError
+from distillkit.escaping import csv_cell
 from distillkit.progress import warn
-from distillkit.wording import brief, csv_cell
+from distillkit.wording import brief
 
 COLUMNS = ("agreement", "kl_to_teacher", "nll", "ece", "parameters", "latency_p50_ms")
 

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 
 from distillkit.metrics.calibration import Reliability
-from distillkit.wording import visible
+from distillkit.progress import visible
 
 matplotlib.use("Agg")
 

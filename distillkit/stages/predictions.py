@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from distillkit.escaping import csv_cell
 from distillkit.tasks import HeldOut, SequenceTask
-from distillkit.wording import csv_cell
 
 ARRAYS, TABLE = "predictions.npz", "predictions.csv"
 

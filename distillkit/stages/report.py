@@ -7,10 +7,11 @@ from typing import Any
 from rich.table import Table
 
 from distillkit.artifacts import write_json
+from distillkit.escaping import markdown, markdown_code
+from distillkit.progress import visible
 from distillkit.stages.harness import STDERR
 from distillkit.tasks.legacy import OLDEST_READER
 from distillkit.tasks.unknown_tokens import MUCH
-from distillkit.wording import markdown, markdown_code, visible
 
 # column -> (title, format, how it reads); a column stands in the table where a row has it
 COLUMNS: dict[str, tuple[str, str]] = {
