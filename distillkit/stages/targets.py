@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from distillkit import stopping
 from distillkit.artifacts import read_json, write_json
 from distillkit.engine.batching import length_buckets, padding_waste
 from distillkit.engine.beside import Beside
@@ -29,11 +30,19 @@ from distillkit.stages.learning import collator, environment
 from distillkit.stages.online import watch
 from distillkit.stages.planning import size
 from distillkit.stages.teacher import TeacherModel
-from distillkit.targets import Draws, StoredTargets, StoreManifest, TargetStore, TargetWriter
+from distillkit.targets import (
+    Draws,
+    StoredTargets,
+    StoreManifest,
+    TargetStore,
+    TargetWriter,
+    unfinished,
+)
 from distillkit.targets import states as kept
 from distillkit.targets.average import average
 from distillkit.targets.expected import store_bytes
 from distillkit.targets.quality import quality
+from distillkit.targets.unfinished import Picked, joined
 from distillkit.tasks import Task
 from distillkit.tasks.shapes import dimensions_of, outline, shape_of
 from distillkit.tasks.task import ordered
@@ -41,7 +50,6 @@ from distillkit.tasks.task import ordered
 PLAN = "plan.json"
 MOST_OUTPUTS, MOST_HIDDEN = 2**19, 2**15  # of a teacher that is not yet known
 NO_STATES = States()
-Picked = dict[str, np.ndarray]
 QUALITY_POSITIONS = 512  # that are asked again, to measure what the codec keeps
 
 
@@ -118,26 +126,40 @@ def generate_targets(
             rows = np.concatenate(shards[number])
             keys = examples.keys[rows]
             of_answers, of_states = zip(*(part.result() for part in parts), strict=True)
-            writer.write(number, keys, positions[rows], _joined(of_answers))
+            writer.write(number, keys, positions[rows], joined(of_answers))
             if look:
-                inside.write(number, keys, lengths[rows], _joined(of_states))
+                inside.write(number, keys, lengths[rows], joined(of_states))
+
+        def leave(number: int, batches: int, parts: list[Future[tuple[Picked, Picked]]]) -> None:
+            """Keep what is done; of a shard that is not full, what its batches gave."""
+            beside.wait()
+            if batches < len(shards[number]):
+                of_answers, of_states = zip(*(part.result() for part in parts), strict=True)
+                unfinished.save(out, number, batches, joined(of_answers), joined(of_states))
+            for it in both:
+                it.wait()
+            stopping.check()
 
         both = (writer, inside)
         todo = [n for n in range(len(shards)) if not all(it.committed(n) for it in both)]
-        before = [b for n, shard in enumerate(shards) if n not in todo for b in shard]
+        begun = {n: part for n in todo if (part := unfinished.load(out, n))}
+        first = {n: begun[n][0] if n in begun else 0 for n in range(len(shards))}
+        before = [b for n, s in enumerate(shards) for b in (s[: first[n]] if n in todo else s)]
         if before:
             done = sum(map(len, before))
             say(f"targets: going on after {done:,} of {len(examples):,} examples")
         # counted in tokens: the longest come first, so their number would foretell too much
         tokens_before = sum(int(lengths[b].sum()) for b in before)
-        asked = say_of([bucket for number in todo for bucket in shards[number]])
+        asked = say_of([bucket for number in todo for bucket in shards[number][first[number] :]])
+        stopping.hold()
         with (
             closing(asked),
             track("targets", int(lengths.sum()), done=tokens_before) as progress,
         ):
             for number in todo:
-                parts: list[Future[tuple[Picked, Picked]]] = []
-                for batch, said in islice(asked, len(shards[number])):
+                parts = [_done(begun[number][1:])] if number in begun else []
+                batches = first[number]
+                for batch, said in islice(asked, len(shards[number]) - batches):
                     bucket = batch.indices
                     draws = Draws(settings.seed, examples.keys[bucket], positions[bucket])
                     writer.describe(said)
@@ -145,7 +167,13 @@ def generate_targets(
                     parts.append(beside(partial(kept_of, said, draws, seen)))
                     tokens = int(lengths[bucket].sum())
                     progress.advance(tokens, tokens)
-                beside(partial(commit, number, parts))
+                    batches += 1
+                    if stopping.requested():
+                        break
+                if batches == len(shards[number]):
+                    beside(partial(commit, number, parts))
+                if stopping.requested():
+                    leave(number, batches, parts)
         beside.wait()
         counts = [sum(len(b) for b in shard) for shard in shards]
         inside.finish(counts, tokens=int(lengths.sum()), origin=origin)
@@ -164,6 +192,7 @@ def generate_targets(
         manifest = replace(manifest, quality=quality(said, decoded, task.distribution))
         manifest.save(out)
     (out / PLAN).unlink()
+    unfinished.remove(out)
     waste = padding_waste(lengths, buckets)
     parts_there = [StoreManifest.open(folder) for folder in kept.parts_of(out)]
     written = sum(s.bytes for held in (manifest, *parts_there) for s in held.shards)
@@ -265,8 +294,11 @@ def _watched(ask: Ask, look: Watch) -> Ask:
     return asked
 
 
-def _joined(parts: Sequence[Picked]) -> Picked:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _done(values: tuple[Picked, Picked]) -> Future[tuple[Picked, Picked]]:
+    """What an earlier run left, as what this one waits for."""
+    found: Future[tuple[Picked, Picked]] = Future()
+    found.set_result(values)
+    return found
 
 
 def _sample(positions: np.ndarray, lengths: np.ndarray, tokens: int) -> np.ndarray:
@@ -296,4 +328,5 @@ def _keep_only_this_plan(out: Path, plan: dict[str, int]) -> None:
         return
     for shard in out.rglob("shard-*.arrow"):
         shard.unlink()
+    unfinished.remove(out)
     write_json(path, plan)

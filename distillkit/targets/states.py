@@ -103,6 +103,11 @@ class StatesWriter:
         for part, writer in self._writers.items():
             writer.write(shard, keys, positions[part], {"logits": picked[part]})
 
+    def wait(self) -> None:
+        """Return when all states that were given are committed."""
+        for writer in self._writers.values():
+            writer.wait()
+
     def finish(self, examples: list[int], *, tokens: int, origin: dict[str, Any]) -> None:
         """Write the manifests over all shards."""
         for part, writer in self._writers.items():
