@@ -12,6 +12,7 @@ from distillkit.artifacts import Artifact, fingerprint
 from distillkit.commands import checks, reading
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
+from distillkit.engine.precision import Precision
 from distillkit.errors import DataError, ModelError
 from distillkit.examples import TokenTable
 from distillkit.stages import targets as stores
@@ -77,6 +78,11 @@ class OneTeacher:
     def saved(self) -> SavedModel:
         """The same, for an evaluation."""
         return self.model.saved
+
+    @property
+    def precision(self) -> Precision:
+        """The number format that it is looked at in: of its fit, or of its answers as targets."""
+        return self.road.targets.precision if self.teacher.is_ready else teachers.PRECISION
 
     def inputs(self) -> dict[str, Any]:
         """What decides the teacher."""
@@ -183,6 +189,11 @@ class TeacherEnsemble:
     def saved(self) -> SavedEnsemble:
         """All of them, for an evaluation."""
         return SavedEnsemble(tuple(member.saved for member in self.members), self.shares)
+
+    @property
+    def precision(self) -> Precision:
+        """The number format of its members' answers."""
+        return self.road.targets.precision
 
     def inputs(self) -> dict[str, Any]:
         """What decides the ensemble: its members and their shares, as a merged store names them."""

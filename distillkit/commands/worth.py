@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distillkit.artifacts import Artifact, fingerprint
+from distillkit.engine.precision import Precision
 from distillkit.errors import TrainingError
 from distillkit.progress import rank, say
 from distillkit.stages import worth
@@ -76,7 +77,7 @@ def against_control(road: "Road", control: Artifact) -> str | None:
     """What is wrong where the teacher is behind the control beyond chance; None: nothing."""
     teacher, held_out = _teacher_answers(road), _held_out(road)
     saved = SavedModel(str(control.path / MODEL), "student", None, road.trust)
-    other = _answers(road, saved, control.fingerprint)
+    other = _answers(road, saved, control.fingerprint, road.trainer.precision)
     if not teacher.has_positions_of(other.keys, other.words):
         return None
     found = worth.compare(_task(road), teacher.logits, other.logits, held_out)
@@ -126,17 +127,24 @@ def _task(road: "Road") -> SequenceTask:
 
 
 def _teacher_answers(road: "Road") -> Answers:
-    return _answers(road, road.taught_by.saved, fingerprint(road.teacher_inputs()))
+    taught_by = road.taught_by
+    digest = fingerprint(road.teacher_inputs())
+    return _answers(road, taught_by.saved, digest, taught_by.precision)
 
 
-def _answers(road: "Road", saved: SavedModel | SavedEnsemble, digest: str) -> Answers:
+def _answers(
+    road: "Road", saved: SavedModel | SavedEnsemble, digest: str, precision: Precision
+) -> Answers:
     """A model's answers on the validation split, from the workspace or made there."""
 
     def make(out: Path) -> dict[str, Any]:
         split = road.corpus.split("validation")
-        return worth.answer(saved, _task(road), road.corpus.labels, split, out=out)
+        labels = road.corpus.labels
+        return worth.answer(saved, _task(road), labels, split, precision=precision, out=out)
 
-    decided = worth.inputs(digest, _task(road), labelled=road.labelled.fingerprint)
+    decided = worth.inputs(
+        digest, _task(road), labelled=road.labelled.fingerprint, precision=precision
+    )
     return Answers.open(road.obtain("answers", decided, make).path)
 
 

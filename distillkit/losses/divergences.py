@@ -173,8 +173,11 @@ def logit_mse(student: Logits, teacher: Logits, *, reduction: Reduction = "mean"
     """
     mine, theirs = at_least_float32(student), at_least_float32(teacher)
     difference = mine - theirs
-    with torch.no_grad():  # -inf less -inf is no number; the gradient of a difference of 0 is 0
-        difference.masked_fill_(mine == theirs, 0.0)
+    values = per_position(difference.square(), reduction=reduction)
+    if not values.isnan().any():
+        return values
+    # -inf less -inf is no number; the gradient of a difference of 0 is 0
+    difference = difference.masked_fill(mine == theirs, 0.0)
     return per_position(difference.square(), reduction=reduction)
 
 

@@ -23,14 +23,15 @@ def log_sum(logs: Classes) -> Float[Tensor, "*batch 1"]:
 
     -inf where there is nothing to be summed, and without a gradient there, which torch's has NaN.
     """
-    nothing = (logs == NOTHING).all(dim=-1, keepdim=True)
-    total = logs.masked_fill(nothing, 0.0).logsumexp(dim=-1, keepdim=True)
-    return total.masked_fill(nothing, NOTHING)
+    total: Tensor = _LogSum.apply(logs)
+    return total
 
 
 def weighted(share: Tensor, terms: Elementwise, log_p: Classes, log_q: Classes) -> Classes:
     """share * terms; what has no share adds nothing, not even where its terms are infinite."""
     none = share == 0
+    if not none.any():
+        return share * terms(log_p, log_q)
     return share * terms(log_p.masked_fill(none, 0.0), log_q.masked_fill(none, 0.0))
 
 
@@ -101,6 +102,23 @@ def log_mixture(log_p: Classes, log_q: Classes, *, share: float) -> Classes:
     return mixed
 
 
+class _LogSum(torch.autograd.Function):
+    """torch's own, with a gradient of 0 where nothing is summed."""
+
+    @staticmethod
+    def forward(ctx: Any, logs: Classes) -> Tensor:
+        total = logs.logsumexp(dim=-1, keepdim=True)
+        ctx.save_for_backward(logs, total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Classes:
+        logs, total = ctx.saved_tensors
+        shares: Tensor = logs - total.masked_fill(total == NOTHING, 0.0)
+        return shares.exp_().mul_(gradient)
+
+
 class _CrossEntropy(torch.autograd.Function):
     """With its gradients -p by log q, -p log q by log p: fewer passes than autograd's own take."""
 
@@ -151,7 +169,7 @@ class _LogMixture(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, log_p: Classes, log_q: Classes, share: float) -> Classes:
         p_is_greater, greater, gap = _gap(log_p, log_q)
-        share_of_less = torch.full_like(greater, share).masked_fill_(p_is_greater, 1 - share)
+        share_of_less = _either(p_is_greater, 1 - share, share)
         ratio = gap.expm1_()
         log_m = greater.add_(ratio.mul_(share_of_less).log1p_())
         ctx.save_for_backward(log_p, log_q, log_m)
@@ -191,8 +209,8 @@ class _AlphaBeta(torch.autograd.Function):
         whole = alpha + beta
         # with r = less / greater, w the power of the less and o the other, it is greater^s
         # (r^w (r^o - 1) / o - (r^w - 1) / w) / s, which keeps its digits where w or o is small
-        of_less = torch.full_like(gap, alpha).masked_fill_(p_is_greater, beta)
-        of_greater = torch.full_like(gap, beta).masked_fill_(p_is_greater, alpha)
+        of_less = _either(p_is_greater, beta, alpha)
+        of_greater = _either(p_is_greater, alpha, beta)
         other = (gap * of_greater).expm1_().div_(of_greater)
         less = of_less.mul(gap).expm1_()
         ratio = torch.addcmul(other, less, other).sub_(less.div_(of_less))
@@ -203,23 +221,32 @@ class _AlphaBeta(torch.autograd.Function):
     def backward(ctx: Any, gradient: Classes) -> tuple[Tensor | None, Tensor | None, None, None]:
         log_p, log_q = ctx.saved_tensors
         p_is_greater, greater, gap = _gap(log_p, log_q)
+        sign = _either(p_is_greater, -1.0, 1.0)
 
-        def of(own: Tensor, is_greater: Tensor, power: float, other: float) -> Tensor:
+        def of(own: Tensor, sign: Tensor, power: float, other: float) -> Tensor:
             size = (other * gap).expm1_().mul_((power * own + other * greater).exp_()).div_(other)
-            return torch.where(is_greater, -size, size).mul_(gradient)
+            return size.mul_(sign).mul_(gradient)
 
         by_p, by_q, _, _ = ctx.needs_input_grad
         return (
-            of(log_p, p_is_greater, ctx.alpha, ctx.beta) if by_p else None,
-            of(log_q, ~p_is_greater, ctx.beta, ctx.alpha) if by_q else None,
+            of(log_p, sign, ctx.alpha, ctx.beta) if by_p else None,
+            of(log_q, -sign, ctx.beta, ctx.alpha) if by_q else None,
             None,
             None,
         )
 
 
 def _gap(log_p: Classes, log_q: Classes) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether p is the greater, the greater, and log(less / greater), 0 where both are nothing."""
-    p_is_greater = log_p >= log_q
-    greater = torch.where(p_is_greater, log_p, log_q)
-    less = torch.where(p_is_greater, log_q, log_p)
-    return p_is_greater, greater, less.sub_(greater).masked_fill_(greater == NOTHING, 0.0)
+    """(1 where p is the greater, or 0; the greater; log(less / greater), 0 where both are none)."""
+    p_is_greater = (log_p >= log_q).to(log_p.dtype)
+    greater = torch.maximum(log_p, log_q)
+    gap = torch.minimum(log_p, log_q).sub_(greater)
+    # a pass to look is cheap on a CPU; elsewhere the answer would have to be waited for
+    if gap.device.type != "cpu" or (gap.numel() and greater.amin() == NOTHING):
+        gap.masked_fill_(greater == NOTHING, 0.0)
+    return p_is_greater, greater, gap
+
+
+def _either(condition: Classes, yes: float, no: float) -> Classes:
+    """`yes` where the condition is 1, `no` where it is 0: a fifth of the time of `torch.where`."""
+    return torch.lerp(condition.new_full((), no), condition.new_full((), yes), condition)

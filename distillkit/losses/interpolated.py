@@ -1,6 +1,7 @@
 """A teacher that moves away from the student as fast as the student learns."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from distillkit.constraints import Fraction, NonNegative, Share
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values, forward_kl
+from distillkit.losses.elementwise import NOTHING
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction, at_least_float32
 from distillkit.losses.schedules import Temperature, Weight
@@ -27,24 +29,29 @@ def taid(
     """KL(p_t || q) in nats, p_t the softmax of (1 - t) student + t teacher.
 
     The student inside p_t has no gradient. `forward_kl` at t = 1, and 0 at t = 0; between them a
-    class that either rules out is ruled out of p_t, and they must both allow one. Shing et al.
-    2025, https://arxiv.org/abs/2501.16937, equations 3 and 4.
+    class that either rules out is ruled out of p_t. Where each rules out all that the other allows
+    there is nothing between them, and p_t is the teacher: as in `forward_kl` the value is infinite.
+    Shing et al. 2025, https://arxiv.org/abs/2501.16937, equations 3 and 4.
     """
-    student = at_least_float32(student)
-    between = _part(student.detach(), 1 - t) + _part(at_least_float32(teacher), t)
-    return forward_kl(
+    student, teacher = at_least_float32(student), at_least_float32(teacher)
+    to = partial(
+        forward_kl,
         student,
-        between,
         temperature=temperature,
         scale_by_t2=scale_by_t2,
         reduction=reduction,
     )
+    t = float(t)
+    between = _part(student.detach(), 1 - t) + _part(teacher, t)
+    values = to(between)
+    if not values.isnan().any():
+        return values
+    nothing = (between == NOTHING).all(dim=-1, keepdim=True)
+    return to(torch.where(nothing, teacher, between))
 
 
-def _part(logits: Logits, share: float | Tensor) -> Logits:
+def _part(logits: Logits, share: float) -> Logits:
     """share * logits; nothing at a share of 0, where 0 * -inf would be no number."""
-    if isinstance(share, Tensor):
-        return (share * logits).masked_fill_(share == 0, 0.0)
     return share * logits if share else torch.zeros_like(logits)
 
 

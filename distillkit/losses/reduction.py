@@ -4,15 +4,17 @@ A loss is normalised by the number of positions counted in the whole optimizer s
 micro-batches and processes, so that it does not depend on how a step is cut up.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from distillkit.records import LossTerms
 
 Reduction = Literal["batchmean", "mean"]
+SQUARED = (1e-12, 1e12)  # sizes whose squares, and sums of them, float32 holds
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
@@ -26,12 +28,45 @@ def unit(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"
     A vector of 0 has none: it stays 0, without a gradient. However short or long a vector is,
     nothing is added to its length.
     """
-    wide = at_least_float32(vectors)
-    largest = wide.detach().abs().amax(dim=-1, keepdim=True)
+    found: Tensor = _Unit.apply(at_least_float32(vectors))
+    return found
+
+
+class _Unit(torch.autograd.Function):
+    """With g the gradient by the unit vector u, that by the vector is g - u (g u), by its length.
+
+    Fewer passes than autograd's own take.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+        if ((length > SQUARED[0]) & (length < SQUARED[1])).all():
+            by_length = length.reciprocal()
+            units = vectors / length
+        else:
+            units, by_length = _unit_with_care(vectors)
+        ctx.save_for_backward(units, by_length)
+        return units
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        units, by_length = ctx.saved_tensors
+        along = (gradient * units).sum(dim=-1, keepdim=True)
+        across: Tensor = torch.addcmul(gradient, units, along, value=-1)
+        return across.mul_(by_length)
+
+
+def _unit_with_care(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """(unit vectors, 1 / length): both 0 where there is no direction."""
+    largest = vectors.abs().amax(dim=-1, keepdim=True)
     nothing = largest == 0
-    scaled = wide / largest.masked_fill(nothing, 1.0)  # whose squares neither overflow nor vanish
-    length = scaled.square().sum(dim=-1, keepdim=True).masked_fill(nothing, 1.0).sqrt()
-    return (scaled / length).masked_fill(nothing, 0.0)
+    largest.masked_fill_(nothing, 1.0)
+    units = vectors / largest  # whose squares neither overflow nor vanish
+    length = torch.linalg.vector_norm(units, dim=-1, keepdim=True).masked_fill_(nothing, 1.0)
+    by_length = (length.reciprocal() / largest).masked_fill_(nothing, 0.0)
+    return units.div_(length).masked_fill_(nothing, 0.0), by_length
 
 
 def per_position(

@@ -11,6 +11,7 @@ import torch
 from distillkit.data.corpus import Split
 from distillkit.engine.batching import length_buckets
 from distillkit.engine.forward import all_logits
+from distillkit.engine.precision import Precision
 from distillkit.errors import ModelError
 from distillkit.examples import TokenTable
 from distillkit.losses.averages import averaged
@@ -192,19 +193,24 @@ def _calibration(
 
 
 def predict(
-    saved: SavedModel | SavedEnsemble, task: Task, space: LabelSpace, split: Split
+    saved: SavedModel | SavedEnsemble,
+    task: Task,
+    space: LabelSpace,
+    split: Split,
+    *,
+    precision: Precision,
 ) -> tuple[np.ndarray, TokenTable]:
     """(a model's logits [positions, classes] on a split, in the data's label order, the table)."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     measured = _loaded(saved, task, space, split, device)
     measured = _comparable({"": measured}, device)[""]  # all members of an ensemble
     measured.move(device)
-    return _together(measured, task), measured.table
+    return _together(measured, task, precision), measured.table
 
 
-def _together(it: Measured, task: Task) -> np.ndarray:
+def _together(it: Measured, task: Task, precision: Precision = "float32") -> np.ndarray:
     """One model's logits, or the average of an ensemble's, in the data's label order."""
-    said = [_said(member) for member in it.every]
+    said = [_said(member, precision) for member in it.every]
     if not it.others:
         return said[0]
     members = [torch.from_numpy(values) for values in said]
@@ -217,11 +223,16 @@ def _unknown(it: Measured) -> dict[str, float]:
     return {} if share is None else {"unknown_tokens": round(share, 6)}
 
 
-def _said(it: Measured) -> np.ndarray:
+def _said(it: Measured, precision: Precision) -> np.ndarray:
     """One model's logits [positions, classes] in the data's label order."""
     buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
     said = all_logits(
-        it.loaded.model, it.ask, buckets, it.collate, offsets=it.table.position_offsets
+        it.loaded.model,
+        it.ask,
+        buckets,
+        it.collate,
+        precision=precision,
+        offsets=it.table.position_offsets,
     )
     return said if it.loaded.order is None else said[:, it.loaded.order]
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.engine.checkpoint import Checkpoints
+from distillkit.engine.precision import Precision
 from distillkit.engine.schedules import Linear
 from distillkit.engine.settings import TrainSettings
 from distillkit.examples import TokenTable
@@ -24,6 +25,7 @@ from distillkit.teachers import LocalTeacher
 from distillkit.teachers.local import ModelTeacher
 
 PROBE = "probe.json"
+PRECISION: Precision = "auto"  # of a fit, and of what is told of the fitted teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def fit_settings(
     return TrainSettings(
         steps=steps,
         batch_size=teacher.batch_size,
-        precision="auto",
+        precision=PRECISION,
         eval_every=max(1, min(steps_per_epoch, steps) // 2),
         patience=teacher.patience,
         checkpoint_seconds=checkpoint_seconds,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from distillkit.data.corpus import Split
+from distillkit.engine.precision import Precision
 from distillkit.metrics.interval import bootstrap_difference
 from distillkit.records import LabelSpace
 from distillkit.stages.evaluation import predict
@@ -72,11 +73,14 @@ class Worth:
         return self.high < 0
 
 
-def inputs(model: str, task: SequenceTask, *, labelled: str) -> dict[str, Any]:
+def inputs(
+    model: str, task: SequenceTask, *, labelled: str, precision: Precision
+) -> dict[str, Any]:
     """What decides a model's answers on the validation split."""
     return {
-        "version": 2,
+        "version": 3,
         "model": model,
+        "precision": precision,
         "data": labelled,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=True),
@@ -89,10 +93,14 @@ def answer(
     space: LabelSpace,
     validation: Split,
     *,
+    precision: Precision,
     out: Path,
 ) -> dict[str, Any]:
-    """Write a model's answers on the validation split under `out`."""
-    logits, table = predict(saved, task, space, validation)
+    """Write a model's answers on the validation split under `out`.
+
+    `precision` is that of its training, so that its figure here is the one told there.
+    """
+    logits, table = predict(saved, task, space, validation, precision=precision)
     words = np.zeros(0, np.int32) if table.words is None else np.asarray(table.words)
     keys = np.asarray(table.keys)
     np.savez(out / ANSWERS, allow_pickle=False, logits=logits, keys=keys, words=words)

@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from distillkit.artifacts import read_json
+from distillkit.data import Corpus
+from distillkit.engine import precision
+from distillkit.stages.learning import read_metrics
+from distillkit.stages.worth import Answers
+from distillkit.tasks import Classification
 from tests import tiny
 from tests.cli.runs import but, kinds, refused, run
 
@@ -86,3 +93,45 @@ def test_the_check_is_no_part_of_the_teachers_name(words: list[str], tmp_path: P
     before = kinds(tmp_path / "workspace")
     assert run(tmp_path, "generate-targets", *but(words, "teacher.check=off")).code == 0
     assert kinds(tmp_path / "workspace") == before
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["fitted", "ready"])
+def test_a_model_has_one_figure_whoever_tells_it(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ready: bool
+) -> None:
+    """The teacher's fit is looked at in bfloat16 where the processor has it, the control's not."""
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    words = but(words, "teacher.check=warn", "teacher.epochs=4")
+    assert run(tmp_path, "train", *words).code == 0
+    workspace = tmp_path / "workspace"
+    (fitted,) = workspace.glob("teacher-*")
+    if ready:  # asked for its answers as it was looked at
+        workspace = tmp_path / "another"
+        words = but(words, f"teacher.path={fitted}/model", without="teacher.body")
+        assert run(tmp_path, "train", *but(words, f"workspace={workspace}")).code == 0
+    (control,) = (
+        path
+        for path in workspace.glob("student-*")
+        if "HardLabelLoss" in (path / "manifest.json").read_text()
+    )
+    looks = [_kept_loss(path) for path in (fitted, control)]
+    losses = [_loss(path, workspace) for path in workspace.glob("answers-*")]
+    assert len(losses) == 2
+    assert sorted(losses) == pytest.approx(sorted(looks), rel=1e-6)
+
+
+def _kept_loss(folder: Path) -> float:
+    """The validation loss that a training told of the weights that it kept."""
+    best = read_json(folder / "manifest.json")["facts"]["fit"]["best_step"]
+    rows = read_metrics(folder)
+    return next(row["validation_loss"] for row in reversed(rows) if row["step"] == best)
+
+
+def _loss(folder: Path, workspace: Path) -> float:
+    """That of the answers that the check looked at."""
+    answers = Answers.open(folder)
+    (corpus,) = workspace.glob("data-*")
+    split = Corpus.open(corpus, None).split("validation")
+    labels = dict(zip(split.keys, split.labels, strict=True))
+    order = torch.tensor([int(labels[key]) for key in answers.keys])
+    return float(Classification.per_example(torch.from_numpy(answers.logits), order).mean())

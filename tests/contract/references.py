@@ -210,6 +210,8 @@ def interpolated(
 ) -> Array:
     parts = ((1 - t, student if held is None else held), (t, teacher))
     between = sum(weight * logits for weight, logits in parts if weight)
+    apart = np.isneginf(between).all(axis=-1, keepdims=True)
+    between = np.where(apart, teacher, between)  # nothing is between them
     log_p, log_q = log_softmax(between / temperature), log_softmax(student / temperature)
     values = over_classes(log_ratio(log_p, log_q), reduction)
     return values * (temperature**2 if scale_by_t2 else 1)
