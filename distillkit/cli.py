@@ -144,6 +144,8 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     declared = phases.declared(checked.cfg, of_phases)
     if declared:
         phases.settled(given, declared, user_folder=folder, sweeps=sweeps)
+    if checked.brought:
+        sys.stderr.write(f"distillkit: {', '.join(checked.brought)}, which the task takes\n")
     if checked.left_out:
         from distillkit.progress import visible
 

@@ -38,13 +38,15 @@ class Checked:
     """Overrides that Hydra will take as they stand, and the run's first config.
 
     `left_out` are settings of the recipe for a choice that the command line replaced, and that the
-    new choice does not take. `defaults` are overrides that the task brings; `cfg` has them, and of
-    a run in phases each phase has its own. `swept` has the number of choices of each swept key.
+    new choice does not take. `brought` are choices that the task brings, among the `overrides`, and
+    `defaults` further overrides that it brings; `cfg` has them, and of a run in phases each phase
+    has its own. `swept` has the number of choices of each swept key.
     """
 
     overrides: list[str]
     cfg: DictConfig
     left_out: list[str]
+    brought: list[str]
     defaults: list[str]
     swept: dict[str, int]
 
@@ -80,6 +82,8 @@ class _Check:
         values = [o for o in self.parsed if not self._is_group(o)]
         # what a group's target takes is known once the target is
         targets = [o for o in values if self._sets_target(o)]
+        brought = self._brought(choices, targets)
+        choices += brought
         left_out = self._left_out(choices)
         targets += [o for o in left_out if self._sets_target(o)]
         unset = self._settings_of_replaced_classes(choices, targets)
@@ -110,7 +114,15 @@ class _Check:
         cfg = (self._checked([*first, *defaults]) if defaults else cfg) or cfg
         words = [str(o.input_line) for o in every]
         swept = {o.key_or_group: len(_choices(o)) for o in every if o.is_sweep_override()}
-        return Checked(words, cfg, [o.key_or_group for o in left_out], defaults, swept)
+        gone, added = ([o.key_or_group for o in left_out], [str(o.input_line) for o in brought])
+        return Checked(words, cfg, gone, added, defaults, swept)
+
+    def _brought(self, choices: list[Override], targets: list[Override]) -> list[Override]:
+        """The choices that the chosen task brings."""
+        chosen = {o.key_or_group: str(o.value()) for o in choices if not o.is_sweep_override()}
+        taken = [o.key_or_group.partition(".")[0] for o in (*choices, *targets)]
+        words = task_defaults.choices(chosen, self._recipe(choices), taken)
+        return self.parser.parse_overrides(words)
 
     def _explicit(self, choices: list[Override]) -> set[str]:
         """The keys that command line, recipe or a file of the user's set, not one of our files.
@@ -305,7 +317,7 @@ class _Check:
         try:
             cfg, hydra = self.composer.compose(overrides)
         except Exception as error:  # hydra's errors, omegaconf's and yaml's have no common base
-            self._fault("config", f"{_one_line(error)}{self._blamed_recipe(overrides)}")
+            self._fault("config", f"{brief(error, 400)}{self._blamed_recipe(overrides)}")
             return None
         for key, fault in setup_problems(hydra, trusted=map(str, cfg.get("trusted") or [])):
             self._fault(key, fault)
@@ -321,7 +333,7 @@ class _Check:
         try:
             found = list(problems(cfg, trusted=[str(t) for t in trusted]))
         except Exception as error:  # an interpolation that leads nowhere
-            self._fault("config", f"{_one_line(error)}{self._blamed_recipe(overrides)}")
+            self._fault("config", f"{brief(error, 400)}{self._blamed_recipe(overrides)}")
             return None
         given = {o.key_or_group for o in self.parsed}
         for key, fault in found:
@@ -400,10 +412,6 @@ def _choices(override: Override) -> list[Any]:
     if isinstance(value, IntervalSweep):  # of an optimising sweeper: the bounds speak for it
         return [value.start, value.end]
     return list(override.sweep_string_iterator())
-
-
-def _one_line(error: Exception) -> str:
-    return brief(error, 400)
 
 
 def _written(choice: Any) -> str:

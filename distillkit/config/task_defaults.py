@@ -9,6 +9,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 LANGUAGE = "distillkit.tasks.CausalLM"
+DEFAULT_LOSS = "forward_kl"  # of a distribution over classes
+LOSSES = {"regression": "logit_mse", "multi_label": "bernoulli_kl"}  # of tasks that have none
 SHARED = ("optimizer",)  # groups whose settings mean the same to every class: rate, weight decay
 
 
@@ -27,6 +29,25 @@ def of_task(cfg: DictConfig, explicit: Iterable[str]) -> list[str]:
     drawn_at = codec.get("temperature")
     wanted = float(drawn_at) if isinstance(drawn_at, int | float) else 1.0
     return [] if temperature == wanted else [f"loss.temperature={wanted}"]
+
+
+def choices(
+    chosen: Mapping[str, str], recipe: Mapping[str, Any], targets: Iterable[str]
+) -> list[str]:
+    """The choices that a task brings: a loss of its own where the usual one has no meaning.
+
+    `chosen` are the command line's choices by group, `targets` the groups whose class it names.
+    """
+    defaults = recipe.get("defaults") or ()
+    named = {
+        str(group).removeprefix("override /"): choice
+        for entry in defaults
+        if isinstance(entry, Mapping)
+        for group, choice in entry.items()
+    }
+    loss = LOSSES.get(str({**named, **chosen}.get("task")))
+    is_usual = named.get("loss", DEFAULT_LOSS) == DEFAULT_LOSS
+    return [f"loss={loss}"] if loss and is_usual and "loss" not in {*chosen, *targets} else []
 
 
 def of_other_class(

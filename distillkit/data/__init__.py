@@ -8,11 +8,12 @@ from distillkit.data.augmentation import (
     prepare_augmented,
 )
 from distillkit.data.conversations import Conversations, prepare_conversations
-from distillkit.data.corpus import Corpus, Split, TextData, prepare_labelled, prepare_transfer
+from distillkit.data.corpus import Corpus, Split, prepare_labelled, prepare_transfer
 from distillkit.data.documents import Documents, prepare_documents
 from distillkit.data.questions import Questions
 from distillkit.data.refill import MaskAndRefill
 from distillkit.data.tagged import TaggedText
+from distillkit.data.text_data import TextData
 
 Data = TextData | Documents | Conversations | TaggedText | Questions
 

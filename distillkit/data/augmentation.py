@@ -17,11 +17,11 @@ from distillkit.constraints import NonNegativeInt, PositiveInt, Share
 from distillkit.data.corpus import AUGMENTED, LABELLED, Corpus, Split
 from distillkit.data.rows import say_dropped, write_split
 from distillkit.data.splits import normalise
+from distillkit.data.transfer import BOTH
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 
 Rewrite = Callable[[random.Random], str]  # another text like the one that it belongs to
-BOTH = 3  # of a pair the first text is rewritten, the second, then both: Tang et al., section 3.3
 
 
 class Augmentation(Protocol):
@@ -169,7 +169,7 @@ def prepare_augmented(
 ) -> dict[str, Any]:
     """Write the copies of the training texts into `out`, free of every labelled text."""
     known = {
-        normalise(*example) for name in LABELLED for example in _examples(labelled.split(name))
+        normalise(*example) for name in LABELLED for example in labelled.split(name).examples()
     }
     texts, pairs, dropped = augmented(labelled.split("train"), how, known=known, cache=cache)
     say(f"data: {len(texts):,} texts made of the training texts")
@@ -191,7 +191,7 @@ def augmented(
     A copy is left out if it is empty, `known` (normalised), or made before. Of a pair the first
     text is rewritten, then the second, then both, and so on; what is not rewritten stays.
     """
-    examples = _examples(split)
+    examples = split.examples()
     taken = set(known)
     found: list[tuple[str, ...]] = []
     dropped = {"empty": 0, "duplicate": 0}
@@ -215,9 +215,3 @@ def augmented(
     pairs = [copy[1] for copy in found] if len(columns) > 1 else None
     reasons = {reason: count for reason, count in dropped.items() if count}
     return [copy[0] for copy in found], pairs, reasons
-
-
-def _examples(split: Split) -> list[tuple[str, ...]]:
-    """The texts of each example: one, or a pair."""
-    columns = [split.texts] if split.pairs is None else [split.texts, split.pairs]
-    return list(zip(*columns, strict=True))

@@ -4,16 +4,25 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from distillkit.data.agreement import Agreement
 from distillkit.errors import DataError
 from distillkit.progress import say
 from distillkit.wording import brief
 
 Decimal = Literal[".", ","]
-_COMMA = re.compile(r"[+-]?[0-9]*,?[0-9]+(?:[eE][+-]?[0-9]+)?|[+-]?[0-9]+,")
-_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
-_POINT = re.compile(
-    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.I
-)
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
+_PLAIN = {  # by what stands before the fraction
+    ",": re.compile(rf"[+-]?(?:[0-9]+,?[0-9]*|,[0-9]+){_EXPONENT}"),
+    ".": re.compile(
+        rf"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+){_EXPONENT}|[+-]?(?:nan|inf|infinity)", re.I
+    ),
+}
+_GROUPS = {  # thousands set apart by the other sign
+    ",": re.compile(r"[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+(?:,[0-9]*)?"),
+    ".": re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?"),
+}
+_NAMES = {",": "comma", ".": "point"}
+WHAT = "the real values"
 
 
 def with_points(
@@ -23,32 +32,70 @@ def with_points(
     key: str,
     spec: str,
     place: Callable[[int], str],
+    agreement: Agreement | None = None,
+    at: str = "",
 ) -> list[Any]:
     """The numbers of a column spelt with a decimal point; what is no text stays.
 
-    Without `decimal`, a comma is one where all values are such numbers, and not all commas may set
-    thousands apart. Raises `DataError` for a text that is no number; `place` says where row 0, 1, …
-    stands.
+    Without `decimal` it is the sign that all values show, and that those of the other splits have,
+    by the `agreement`; thousands may be set apart by the other sign. Raises `DataError` for a text
+    that may be two numbers, or is none; `place` says where row 0, 1, … stands.
     """
     texts = [value.strip() if isinstance(value, str) else value for value in values]
     spelt = [text for text in texts if isinstance(text, str) and text]
-    if decimal is None and any("," in text for text in spelt):
-        with_commas = [text for text in spelt if "," in text]
-        if all(_THOUSANDS.fullmatch(text) for text in with_commas):
-            raise DataError(
-                f"{key}: holds {with_commas[0]} in {spec}; if that is a decimal comma set "
-                "data.decimal=',', else write the number without a comma"
-            )
-        if all(_COMMA.fullmatch(text) for text in spelt):
-            decimal = ","
-            say(f"{key}: decimal commas in {spec}, as {with_commas[0]}")
-    form = _COMMA if decimal == "," else _POINT
+    agreement = agreement or Agreement()
+    sign: Decimal | None = decimal or _shown(spelt, agreement.form(WHAT), key, spec)
+    if sign and decimal is None:
+        if sign == "," and agreement.form(WHAT) is None:
+            example = next(text for text in spelt if "," in text)
+            say(f"{key}: decimal commas in {spec}, as {example}")
+        agreement.settle(WHAT, _form(sign), at=at or spec, advice="write all files in one way")
+    found = []
     for row, text in enumerate(texts):
-        if isinstance(text, str) and text and not form.fullmatch(text):
-            raise DataError(
-                f"{key}: holds {brief(text, 60)!r} in {place(row)} of {spec}, which is no number; "
-                "for classes choose task=classification"
-            )
-    if decimal == ",":
-        return [text.replace(",", ".") if isinstance(text, str) else text for text in texts]
-    return texts
+        if isinstance(text, str) and text:
+            if not _fits(text, sign or "."):
+                raise DataError(
+                    f"{key}: holds {brief(text, 60)!r} in {place(row)} of {spec}, which is no "
+                    "number; for classes choose task=classification"
+                )
+            if _GROUPS[sign or "."].fullmatch(text):
+                text = text.replace(_other(sign or "."), "")
+            text = text.replace(",", ".")
+        found.append(text)
+    return found
+
+
+def _form(sign: Decimal) -> str:
+    return f"written with a decimal {_NAMES[sign]}"
+
+
+def _other(sign: Decimal) -> Decimal:
+    return "." if sign == "," else ","
+
+
+def _fits(text: str, sign: Decimal) -> bool:
+    return bool(_PLAIN[sign].fullmatch(text) or _GROUPS[sign].fullmatch(text))
+
+
+def _shown(spelt: Sequence[str], settled: str | None, key: str, spec: str) -> Decimal | None:
+    """The sign before the fraction; None where no number has one.
+
+    Raises `DataError` where only thousands may have the other sign, which nothing else shows: 1,000
+    is one or a thousand, and so is 1.000 beside decimal commas.
+    """
+    if not any(sign in text for text in spelt for sign in _NAMES):
+        return None
+    both: tuple[Decimal, ...] = (".", ",")
+    fits = {sign: sum(_fits(text, sign) for text in spelt) for sign in both}
+    sign = max(both, key=lambda s: fits[s])
+    if len(set(fits.values())) == 1 and settled is not None:
+        sign = next(s for s in both if settled == _form(s))
+    grouped = [text for text in spelt if _other(sign) in text and _GROUPS[sign].fullmatch(text)]
+    if grouped and not any(sign in text for text in grouped):
+        other = _other(sign)
+        raise DataError(
+            f"{key}: holds {grouped[0]} in {spec}; if that is a decimal {_NAMES[other]} set "
+            f"data.decimal='{other}', else data.decimal='{sign}', or write the number without a "
+            f"{_NAMES[other]}"
+        )
+    return sign

@@ -21,12 +21,16 @@ USUAL = {".csv": ",", ".tsv": "\t"}
 
 @dataclass(slots=True)
 class Fields:
-    """A table of text: the names of all columns, the wanted ones' values, and what to say of it."""
+    """A table of text: the names of all columns, the wanted ones' values, and what to say of it.
+
+    `marks` is what quotation marks are, where the text alone shows it.
+    """
 
     names: list[str]
     values: dict[str, list[str | None]]
     rows: int = 0
     notes: list[str] = field(default_factory=list)
+    marks: str = ""
 
 
 def read_delimited(
@@ -51,6 +55,8 @@ def read_delimited(
         quotation.check_swallowed(dialect.text, dialect.separator, rows.spans, rows.columns, at=at)
     values = {name: rows.columns[place] for name, place in places.items()}
     found = Fields(dialect.names, values, rows.count)
+    if dialect.separator == "\t" and form.quoting is None and '"' in dialect.text:
+        found.marks = "no part of them" if dialect.quote else "letters"
     found.notes = _notes(rows, dialect, form, suffix) + _marks_left(values, dialect, form)
     return found
 

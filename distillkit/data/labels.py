@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from distillkit.data.agreement import Agreement
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 from distillkit.wording import brief, listed
 
 _BESIDE = re.compile(r"""['"]\s+['"]""")
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
 _SIGNS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 _HOLDS = _SIGNS | {"yes": True, "y": True, "t": True, "no": False, "n": False, "f": False}
 
@@ -50,16 +52,26 @@ def _stripped(label: Any) -> Any:
 
 
 def label_lists(
-    labels: Sequence[Any], *, separator: str | None, names: Sequence[str] | None, key: str
+    labels: Sequence[Any],
+    *,
+    separator: str | None,
+    names: Sequence[str] | None,
+    key: str,
+    at: str,
+    files: Sequence[tuple[str, int]] = (),
+    agreement: Agreement | None = None,
 ) -> list[Any]:
     """The labels of each text as a list; where there is nothing, no label.
 
     Strings are cut at the `separator`; without one they are lists as JSON or Python writes them.
-    What is no list stays as it is, for the task to refuse.
+    What is no list stays as it is, for the task to refuse. `files` are those that they come from,
+    each with its rows; those of all splits have labels in one form, by the `agreement`.
     """
     lists = [_as_list(label, separator) for label in labels]
     if names is None or len(names) > 1:
-        lists = _of_vectors(lists, names, key)
+        parts = files or [("", len(lists))]
+        size = _settled_size(lists, parts, agreement or Agreement(), key, at)
+        lists = _of_vectors(lists, size, names, key) if size else lists
     return [
         [v for v in row if not is_nothing(v)] if isinstance(row, list) else row for row in lists
     ]
@@ -85,21 +97,71 @@ def _as_list(label: Any, separator: str | None) -> Any:
     return label
 
 
-def _of_vectors(lists: list[Any], names: Sequence[str] | None, key: str) -> list[Any]:
-    """Lists that are as long as each other, of 0 and 1 alone: which labels hold, each at its place.
+def _settled_size(
+    lists: Sequence[Any],
+    files: Sequence[tuple[str, int]],
+    agreement: Agreement,
+    key: str,
+    at: str,
+) -> int:
+    """How many numbers of 0 and 1 each list has, one a label; 0: the lists are of classes.
 
-    Lists of class ids name none of them twice, so one that does is such a vector; and as ids [0, 1]
-    and [1, 0] would be the same, so where both are there they are vectors, too.
+    What the rows to train on show holds for the others, too. Raises `DataError` for another form.
     """
-    sizes = {len(row) if isinstance(row, list) else -1 for row in lists}
-    if len(sizes) != 1 or min(sizes) < 2:
-        return lists
-    if not all(str(v).casefold() in _SIGNS for row in lists for v in row):
-        return lists
-    names_none_twice = all(len(set(map(str, row))) == len(row) for row in lists)
-    if names_none_twice and len({tuple(map(str, row)) for row in lists}) == 1:
-        return lists
+    what = f"the lists of {key.partition(' ')[0]}"
+    advice = "write the labels of all files in one way"
+    within, begun = Agreement(), 0
+    for name, count in files:
+        of_file = _vector_size(lists[begun : begun + count], key)
+        if of_file is not None:
+            within.settle(what, _form(of_file), at=name, advice=advice)
+        begun += count
+    size = _vector_size(lists, key)
+    settled = agreement.form(what)
+    if settled is not None and size is None:
+        # [1, 0] alone may be either, and is what the training rows are
+        sizes = {len(row) for row in lists if isinstance(row, list) and row}
+        return next((n for n in sizes if settled == _form(n)), 0)
+    agreement.settle(what, _form(size or 0), at=at, advice=advice)
+    return size or 0
+
+
+def _form(size: int) -> str:
+    return f"0 or 1 for each of {size} labels" if size else "the labels that hold"
+
+
+def _vector_size(lists: Sequence[Any], key: str) -> int | None:
+    """How long lists of 0 and 1 for each label are; 0: they are of classes; None: either.
+
+    Lists of class ids name none of them twice, so those that do are such vectors; and as ids [0, 1]
+    and [1, 0] would be the same, so where both are there they are vectors, too. Raises `DataError`
+    for numbers of vectors that are neither.
+    """
+    filled = [row for row in lists if row != []]
+    sizes = {len(row) if isinstance(row, list) else -1 for row in filled}
+    if not sizes:
+        return None
     size = sizes.pop()
+    if sizes or size < 2:
+        return 0
+    texts = [[str(v).strip().casefold() for v in row] for row in filled]
+    names_none_twice = all(len(set(row)) == len(row) for row in texts)
+    if all(v in _SIGNS for row in texts for v in row):
+        is_either = names_none_twice and len(set(map(tuple, texts))) == 1
+        return None if is_either else size
+    if not names_none_twice and all(_REAL.fullmatch(v) for row in texts for v in row):
+        odd = next(v for row in texts for v in row if v not in _SIGNS)
+        raise DataError(
+            f"{key}: each of its lists has {size} numbers, and one comes twice in a list, so they "
+            f"are no class ids; one a label must be 0 or 1, and there is {brief(odd, 30)}"
+        )
+    return 0
+
+
+def _of_vectors(
+    lists: list[Any], size: int, names: Sequence[str] | None, key: str
+) -> list[list[str]]:
+    """Lists of 0 and 1 as the labels that hold, each by its place."""
     if names is not None and len(names) != size:
         raise DataError(
             f"{key}: its lists have {size} numbers of 0 and 1, one a label, and "
@@ -107,7 +169,9 @@ def _of_vectors(lists: list[Any], names: Sequence[str] | None, key: str) -> list
         )
     say(f"{key}: each list holds 0 or 1 for each of {size} labels, in their order")
     shown = names or [str(place) for place in range(size)]
-    return [[shown[i] for i, v in enumerate(row) if _SIGNS[str(v).casefold()]] for row in lists]
+    return [
+        [shown[i] for i, v in enumerate(row) if _SIGNS[str(v).strip().casefold()]] for row in lists
+    ]
 
 
 def joined_columns(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distillkit.data import hub, split_folders, wheels
+from distillkit.data.agreement import Agreement
 from distillkit.data.delimited import read_delimited
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.hub import HubSource
@@ -80,7 +81,8 @@ class Table:
 class _Request:
     """What is read of each file: `wanted` (setting -> column), `textual` (column -> setting).
 
-    `bad` takes what is wrong with single lines, where those are not to stop the others.
+    `bad` takes what is wrong with single lines, where those are not to stop the others; by the
+    `agreement` all files have quotation marks for the same.
     """
 
     key: str
@@ -90,6 +92,7 @@ class _Request:
     textual: dict[str, str]
     form: TextFormat
     unit: Unit | None
+    agreement: Agreement
     bad: list[str] | None = None
 
 
@@ -105,6 +108,7 @@ def read_table(
     where_key: str = "data.where",
     form: TextFormat | None = None,
     unit: Unit | None = None,
+    agreement: Agreement | None = None,
     bad: list[str] | None = None,
 ) -> Table:
     """All rows of a source, with the columns that settings name (setting -> column or None).
@@ -113,14 +117,24 @@ def read_table(
     data set has names for come as these names. The columns that `where` compares are read, too.
     `split` is the split taken of a folder or hub id that names none. `form` says how text files are
     written, and `unit` makes a .txt file texts of the one column that is wanted, no table. Several
-    files are one table, and what each gave is said. A line of JSON that cannot be read is an empty
-    row where a list `bad` takes what is wrong with it. Raises `DataError` for a column that is not
-    there.
+    files are one table, and what each gave is said; they are written as the `agreement` has it. A
+    line of JSON that cannot be read is an empty row where a list `bad` takes what is wrong with it.
+    Raises `DataError` for a column that is not there.
     """
     wanted = {setting: name for setting, name in columns.items() if name}
     wanted |= {f"{where_key}.{name}": str(name) for name in where or {}}
     textual = {wanted[setting]: setting for setting in texts if setting in wanted}
-    request = _Request(key, split, cache, wanted, textual, form or TextFormat(), unit, bad)
+    request = _Request(
+        key,
+        split,
+        cache,
+        wanted,
+        textual,
+        form or TextFormat(),
+        unit,
+        agreement or Agreement(),
+        bad,
+    )
     every = list(each_file(spec, key=key, split=split, cache=cache))
     found = []
     for item, name, path in every:
@@ -279,6 +293,10 @@ def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
         fields = read_delimited(
             text, request.wanted, request.form, suffix=suffix(path), at=at, spec=spec
         )
+        if fields.marks:
+            what = f"quotation marks around fields of {suffix(path) or 'nameless'} files"
+            advice = "set data.quoting to double, or to none where they are letters"
+            request.agreement.settle(what, fields.marks, at=at, advice=advice)
         notes = fields.notes[:1] + notes + fields.notes[1:]
         table = Table(tuple(fields.names), dict(fields.values), fields.rows)
     _say_notes(path, request.key, notes)
@@ -362,14 +380,19 @@ def _text_of(column: list[Any], feature: Any, key: str, spec: str) -> list[Any]:
         return [v if v is None else named(v, classes, key, spec) for v in column]
     kinds: dict[str, type[np.floating]] = {"float32": np.float32, "float16": np.float16}
     narrow = kinds.get(getattr(feature, "dtype", ""))
-    if getattr(feature, "dtype", "").startswith("float") and _are_whole(column):
-        return [None if is_missing(value) else str(int(value)) for value in column]
-    return [as_text(value) for value in (shortest(column, narrow) if narrow else column)]
+    if getattr(feature, "dtype", "").startswith("float"):
+        return [_real(value) for value in (shortest(column, narrow) if narrow else column)]
+    return [as_text(value) for value in column]
 
 
-def _are_whole(column: list[Any]) -> bool:
-    """Whether real numbers are all whole: pandas stores whole numbers so where some are missing."""
-    return all(is_missing(value) or float(value).is_integer() for value in column)
+def _real(value: float | None) -> str | None:
+    """A real number as text, whole ones as 2: pandas stores them so where some are missing.
+
+    What else stands in a column plays no part: of several files one may have whole ones alone.
+    """
+    if value is None or is_missing(value):
+        return None
+    return str(int(value)) if value.is_integer() else str(as_text(value))
 
 
 def _saved(folder: Path, split: str, at: str, _: Path) -> "Dataset":

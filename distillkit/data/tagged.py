@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import write_json
+from distillkit.data.agreement import Agreement
 from distillkit.data.column_lines import ColumnLines
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.encodings import decoded, unpacked
@@ -15,6 +16,7 @@ from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import COLUMN_FILES, suffix, written
 from distillkit.data.tables import Table, each_file, matching_rows, read_table, say_parts
+from distillkit.data.tag_schemes import SCHEMES, scheme
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
 from distillkit.progress import say, warn
@@ -50,7 +52,7 @@ class TaggedText(Texts):
         """Write the splits into `out`; return their counts, and say what was dropped."""
         splits, dropped = share_out(
             self,
-            partial(self._read, cache),
+            partial(self._read, cache, Agreement()),
             duplicates=self.duplicates,
             what="tags",
             compare=_tags,
@@ -77,8 +79,11 @@ class TaggedText(Texts):
         say_dropped("sentences", dropped)
         return {"counts": counts, "dropped": dropped}
 
-    def _read(self, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
-        """The sentences of a source: texts, and (words, tags) as what is known of each."""
+    def _read(self, cache: Path, agreement: Agreement, role: str, dropped: dict[str, int]) -> Rows:
+        """The sentences of a source: texts, and (words, tags) as what is known of each.
+
+        By the `agreement` the tags of all files are of one scheme.
+        """
         spec, key = getattr(self, role), f"data.{role}"
         found: list[tuple[list[str], list[Any]]] = []
         numbers: list[int] = []  # of the kept sentences, from 1 through all files
@@ -86,6 +91,10 @@ class TaggedText(Texts):
         for item, name, path in each_file(spec, key=key, split=role, cache=cache):
             sentences, places, total = self._sentences(item, path, key, role, cache)
             parts.append((name, len(sentences)))
+            shown = scheme([self._names(tags) for _, tags in sentences])
+            if shown:
+                at, advice = f"{key} = {item}", "write the tags of all files in one scheme"
+                agreement.settle("the tags", SCHEMES[shown], at=at, advice=advice)
             found += sentences
             numbers += [before + place + 1 for place in places]
             before += total
@@ -129,6 +138,11 @@ class TaggedText(Texts):
         )
         numbers = matching_rows(table, where, key="data.where", spec=spec)
         return self._of_table(table.select(numbers), spec), numbers, len(table)
+
+    def _names(self, tags: Sequence[Any]) -> list[str]:
+        """Tags by their names, where `label_names` names numbers."""
+        names = {str(place): name for place, name in enumerate(self.label_names or ())}
+        return [names.get(str(tag).strip(), str(tag).strip()) for tag in tags]
 
     def _of_table(self, table: Table, spec: str) -> list[tuple[list[str], list[Any]]]:
         found = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from distillkit.data.likeness import likeness
 from distillkit.data.splits import normalise, unit_hash
 
+BOTH = 3  # of a pair the first text is changed, the second, then both: Tang et al., section 3.3
 _BREAK = re.compile(r"<br\s*/?>|\n+", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"""(?:(?<=[.!?])|(?<=[.!?]["')\]]))\s+""")
 
@@ -82,40 +83,49 @@ def _most_like_first(
 
 
 def spans(
-    texts: Iterable[str], *, each: int, words: tuple[int, int], known: Collection[str]
-) -> list[str]:
+    examples: Iterable[tuple[str, ...]],
+    *,
+    each: int,
+    words: tuple[int, int],
+    known: Collection[str],
+) -> list[tuple[str, ...]]:
     """Up to `each` stretches of every text, of `words` words but never the whole text.
 
     What Tang et al. 2019 (https://arxiv.org/abs/1903.12136) call n-gram sampling: the teacher says
-    of parts of a text what its label alone does not. A text alone decides its spans; those that are
-    `known` (normalised) or were cut before are left out.
+    of parts of a text what its label alone does not. An example is a text, or a pair: of this the
+    first text is cut, then the second, then both, and so on, and one too short to be cut stays. An
+    example alone decides its spans; those that are `known` (normalised) or were cut before are left
+    out.
     """
     taken = set(known)
     found = []
-    for text in texts:
-        parts = text.split()
-        longest = min(words[1], len(parts) - 1)
-        if longest < words[0]:
-            continue
-        rng = random.Random(normalise(text))
-        for _ in range(each):
-            count = rng.randint(words[0], longest)
-            begin = rng.randrange(len(parts) - count + 1)
-            span = " ".join(parts[begin : begin + count])
-            folded = normalise(span)
-            if folded not in taken:
+    for example in examples:
+        parts = [text.split() for text in example]
+        longest = [min(words[1], len(part) - 1) for part in parts]
+        rng = random.Random(normalise(*example))
+        for number in range(each):
+            turn = number % BOTH
+            cut = list(example)
+            for place, part in enumerate(parts):
+                is_cut = len(parts) == 1 or turn in (place, BOTH - 1)
+                if is_cut and longest[place] >= words[0]:
+                    count = rng.randint(words[0], longest[place])
+                    begin = rng.randrange(len(part) - count + 1)
+                    cut[place] = " ".join(part[begin : begin + count])
+            folded = normalise(*cut)
+            if tuple(cut) != example and folded not in taken:
                 taken.add(folded)
-                found.append(span)
+                found.append(tuple(cut))
     return found
 
 
-def smallest(texts: list[str], size: int | None) -> list[str]:
-    """`size` of the texts at most, in their order: those of the smallest hashes.
+def smallest(examples: list[tuple[str, ...]], size: int | None) -> list[tuple[str, ...]]:
+    """`size` of the examples at most, in their order: those of the smallest hashes.
 
     So a smaller choice is always a part of a larger one.
     """
-    if size is None or len(texts) <= size:
-        return texts
-    ranks = [(unit_hash(normalise(text)), text) for text in texts]
+    if size is None or len(examples) <= size:
+        return examples
+    ranks = [(unit_hash(normalise(*example)), example) for example in examples]
     most = sorted(ranks)[size - 1]
-    return [text for text, rank in zip(texts, ranks, strict=True) if rank <= most]
+    return [example for example, rank in zip(examples, ranks, strict=True) if rank <= most]

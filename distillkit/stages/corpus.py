@@ -9,9 +9,10 @@ from distillkit.data.conversations import (
     is_template,
     prepare_conversations,
 )
-from distillkit.data.corpus import Corpus, TextData, prepare_labelled, prepare_transfer
+from distillkit.data.corpus import Corpus, prepare_labelled, prepare_transfer
 from distillkit.data.documents import Documents, prepare_documents
 from distillkit.data.folders import model_folder
+from distillkit.data.text_data import TextData
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say, warn
 from distillkit.tasks import SequenceTask, Task
@@ -37,7 +38,7 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 7, "task": type(task).__name__, **data.labelled_inputs()}
+        return {"version": 8, "task": type(task).__name__, **data.labelled_inputs()}
     return {"version": 3, **data.labelled_inputs()}
 
 

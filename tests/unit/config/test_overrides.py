@@ -166,6 +166,40 @@ def test_what_a_recipe_sets_for_a_choice_that_was_replaced_is_left_out() -> None
     assert overrides.check(["recipe=bert-tiny", "loss=soft_cross_entropy"]).left_out == []
 
 
+@pytest.mark.parametrize(
+    ("words", "loss", "left_out"),
+    [
+        (["recipe=classify", "task=regression"], "LogitMSE", ["loss.temperature"]),
+        (["recipe=classify", "task=multi_label"], "BernoulliKL", []),
+        (["task=regression"], "LogitMSE", []),
+        (["task=multi_label", "loss=logit_mse"], "LogitMSE", []),
+        (["recipe=classify", "task=token_classification", "data=tagged"], "ForwardKL", [
+            "data.transfer_spans", "data.transfer_spans_size",
+        ]),
+        (["recipe=classify"], "ForwardKL", []),
+        (["recipe=tinybert-4", "task=regression"], None, []),
+    ],
+)  # fmt: skip
+def test_a_task_brings_the_loss_that_it_takes(
+    words: list[str], loss: str | None, left_out: list[str]
+) -> None:
+    checked = overrides.check([*words, "data.train=x.csv"])
+    assert checked.left_out == left_out
+    assert overrides.check(checked.overrides).cfg == checked.cfg
+    if loss is None:  # the recipe's own stays, for its author to be told
+        assert checked.brought == []
+        return
+    assert checked.cfg.loss["_target_"] == f"distillkit.losses.{loss}"
+    is_brought = loss != "ForwardKL" and not any(word.startswith("loss=") for word in words)
+    assert len(checked.brought) == is_brought
+
+
+def test_spans_of_a_recipe_are_cut_of_pairs_too(faults: Faults) -> None:
+    words = ["recipe=classify", "data.train=x.csv", "data.text_pair=other"]
+    checked = overrides.check(words)
+    assert (checked.left_out, checked.cfg.data.transfer_spans) == ([], 7)
+
+
 def test_but_not_what_the_command_line_sets_itself(faults: Faults) -> None:
     (said,) = faults("recipe=bert-tiny", "loss=logit_mse", "loss.temperature=3")
     assert said.startswith("loss.temperature: no such setting of distillkit.losses.LogitMSE")

@@ -230,7 +230,6 @@ def test_a_test_file_within_train_may_leave_nothing_to_train_on(
     [
         {"validation_fraction": 0.5, "test_fraction": 0.5},
         {"transfer": "a.csv", "text_pair": "other"},
-        {"transfer_spans": 2, "text_pair": "other"},
         {"transfer_words": [5]},
         {"transfer_words": [5, 10, 15]},
         {"transfer_span_words": [3, 2]},
@@ -352,7 +351,7 @@ def test_numbers_and_truth_values_of_json_are_labels_as_written(
     ("values", "names"),
     [
         (pa.array([0, 1] * 60), ("0", "1")),
-        (pa.array([0.1, 1.0] * 60, pa.float32()), ("0.1", "1.0")),
+        (pa.array([0.1, 1.0] * 60, pa.float32()), ("0.1", "1")),
         (pa.array([0.0, 1.0] * 60), ("0", "1")),
         (pa.array([True, False] * 60), ("False", "True")),
         (pa.array(["b", "a"] * 60).dictionary_encode(), ("a", "b")),

@@ -129,7 +129,7 @@ def test_lower_case_does_not_change_which_texts_are_chosen() -> None:
 
 def cut(texts: list[str], **settings: Any) -> list[str]:
     usual: dict[str, Any] = {"each": 5, "words": (2, 4), "known": set()}
-    return spans(texts, **usual | settings)
+    return [span for (span,) in spans([(text,) for text in texts], **usual | settings)]
 
 
 def test_a_span_is_a_stretch_of_its_text_and_never_the_whole() -> None:
@@ -162,8 +162,29 @@ def test_a_text_alone_decides_its_spans() -> None:
     assert set().union(*alone) == set(cut(TEXTS[:20][::-1], words=(3, 3)))
 
 
+def test_of_a_pair_the_first_text_is_cut_then_the_second_then_both() -> None:
+    pair = ("one two three four five", "six seven eight nine ten")
+    found = spans([pair], each=6, words=(2, 3), known=set())
+    assert [(a == pair[0], b == pair[1]) for a, b in found] == [
+        (False, True),
+        (True, False),
+        (False, False),
+    ] * 2
+    assert all(a in pair[0] and b in pair[1] for a, b in found)
+    assert spans([pair], each=6, words=(2, 3), known={normalise(*found[0])}) == found[1:]
+    assert found[:3] == spans([pair], each=3, words=(2, 3), known=set())  # nested
+
+
+def test_a_text_of_a_pair_too_short_to_be_cut_stays() -> None:
+    pair = ("who?", "one two three four five")
+    found = spans([pair], each=9, words=(2, 3), known=set())
+    assert found and {first for first, _ in found} == {"who?"}
+    assert all(second in pair[1] and second != pair[1] for _, second in found)
+    assert spans([("who?", "me")], each=9, words=(2, 3), known=set()) == []
+
+
 def test_of_many_texts_a_smaller_choice_is_a_part_of_a_larger_one_in_their_order() -> None:
-    texts = [text for text, _ in labelled(40)]
+    texts = [(text,) for text, _ in labelled(40)]
     few, more = smallest(texts, 10), smallest(texts, 25)
     assert (len(few), len(more)) == (10, 25)
     assert set(few) < set(more)
