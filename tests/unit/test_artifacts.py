@@ -232,7 +232,9 @@ def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
         until(log.exists)
         with child(BOTH, tmp_path, log, go) as second:
             assert second.stderr is not None
-            assert "another run is making it; waiting" in second.stderr.readline()
+            line = second.stderr.readline()
+            assert f"process {first.pid} of " in line
+            assert line.endswith("is making it; waiting\n")
             go.touch()
             said = [process.communicate(timeout=30) for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0]

@@ -1,0 +1,280 @@
+"""Locks across processes, users and machines.
+
+They are held by the kernel (flock) and end with the process. Where a disk has no such locks, as
+some network disks have not, a file with the holder's name stands in (a *soft* lock): one of a
+process of this machine that is gone is removed; whether one of another machine lives cannot be
+told, and the line that says who is waited for names the file.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import pwd
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+_BUSY = {errno.EAGAIN, errno.EACCES}
+_POLL = 0.2  # seconds between two looks at a lock that another process holds
+_EMPTY = 10.0  # seconds after which a soft lock without a name is of a process that died
+_told: set[Path] = set()  # folders of which it was said that they have no locks
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process; `machine` and `started` tell it from a later one with its number."""
+
+    pid: int
+    host: str
+    user: str
+    machine: str
+    started: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of {self.user} on {self.host}"
+
+    def is_gone(self) -> bool:
+        """Whether it was a process of this machine and has ended."""
+        here, _, boot = machine().rpartition(" ")
+        there, _, its_boot = self.machine.rpartition(" ")
+        if self.host != socket.gethostname() or here != there:
+            return False  # of another machine, or of a container that numbers its own processes
+        return boot != its_boot or _started(self.pid) != self.started
+
+
+@cache
+def myself() -> Holder:
+    """This process."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    pid = os.getpid()
+    return Holder(pid, socket.gethostname(), user, machine(), _started(pid))
+
+
+os.register_at_fork(after_in_child=myself.cache_clear)
+
+
+@cache
+def machine() -> str:
+    """The namespace of this process's number, and the start of the machine."""
+    found = ["", ""]
+    with suppress(OSError):
+        found[0] = str(Path("/proc/self/ns/pid").readlink())
+    with suppress(OSError):
+        found[1] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return " ".join(found)
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks; empty for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+        return _alive(pid)
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _alive(pid: int) -> str:
+    """The same where there is no /proc: whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
+
+
+@contextmanager
+def held(
+    path: Path,
+    *,
+    mode: int,
+    group: int,
+    waiting: Callable[[str], None],
+    tell: Callable[[str], None],
+) -> Iterator[None]:
+    """Hold the lock of a file, which is made with `mode` and `group` and stays.
+
+    `waiting` is called once if another process has it, with who that is as far as it is known;
+    `tell` once a folder where the disk has no locks. Raises `OSError` where the file cannot be
+    opened.
+    """
+    release = _acquired(path, mode, group, _Once(waiting), tell)
+    try:
+        yield
+    finally:
+        release()
+
+
+def _acquired(
+    path: Path, mode: int, group: int, waits: "_Once", tell: Callable[[str], None]
+) -> Callable[[], None]:
+    """Take the lock, of the kernel or else a soft one; return what gives it up."""
+    try:
+        handle = _kernel_lock(path, mode, group, waits)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        if path.parent not in _told:
+            _told.add(path.parent)
+            tell(
+                f"{path.parent}: this disk has no locks ({error.strerror}); files with the names "
+                "of those who work stand in for them"
+            )
+    else:
+        return partial(_release, handle)
+    soft = path.with_name(f"{path.name}.soft")
+    _soft_lock(soft, mode, group, waits)
+    return partial(_release_soft, soft)
+
+
+def _release(handle: int) -> None:
+    with suppress(OSError):  # another user's file, to be read only
+        os.ftruncate(handle, 0)
+    os.close(handle)
+
+
+class _Once:
+    """Calls a function the first time that it is called itself."""
+
+    def __init__(self, function: Callable[[str], None]) -> None:
+        self._function, self._called = function, False
+
+    def __call__(self, who: str) -> None:
+        if not self._called:
+            self._called = True
+            self._function(who)
+
+
+def _kernel_lock(path: Path, mode: int, group: int, waits: _Once) -> int:
+    """The open file whose lock is held."""
+    while True:
+        handle = _opened(path, mode, group)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(handle, path):
+                _sign(handle)
+                return handle
+        except OSError as error:
+            if error.errno not in _BUSY:
+                os.close(handle)
+                if error.errno == errno.EBADF:  # NFS: a file that is open for reading only
+                    raise PermissionError(errno.EACCES, "Permission denied", str(path)) from error
+                raise
+            waits(_who(os.pread(handle, 4096, 0)))
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        time.sleep(_POLL)
+
+
+def _opened(path: Path, mode: int, group: int) -> int:
+    """The file of a lock, for reading where another user's may not be written."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with suppress(OSError):
+        os.fchown(handle, -1, group)
+    with suppress(OSError):
+        os.fchmod(handle, mode)
+    return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name; it may have been removed."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(handle)
+    return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
+
+
+def _sign(handle: int) -> None:
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(asdict(myself())).encode(), 0)
+
+
+def _read(content: bytes) -> Holder | None:
+    try:
+        return Holder(**json.loads(content))
+    except (ValueError, TypeError):
+        return None
+
+
+def _who(content: bytes) -> str:
+    holder = _read(content)
+    return str(holder) if holder else "another run"
+
+
+def _soft_lock(path: Path, mode: int, group: int, waits: _Once) -> None:
+    """Make the file that stands in for a lock."""
+    empty_since: float | None = None
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(handle, "wb") as file:
+                file.write(json.dumps(asdict(myself())).encode())
+            with suppress(OSError):
+                os.chown(path, -1, group)
+            with suppress(OSError):
+                path.chmod(mode)
+            return
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        holder = _read(content)
+        empty_since = None if holder else empty_since or time.monotonic()
+        is_lost = empty_since is not None and time.monotonic() - empty_since > _EMPTY
+        if is_lost or (holder is not None and holder.is_gone()):
+            _remove_stale(path, content)
+            continue
+        waits(f"{_who(content)}; if that one is gone, remove {path}")
+        time.sleep(_POLL)
+
+
+def _remove_stale(path: Path, content: bytes) -> None:
+    """Remove the lock of a process that is gone, unless another one has just done so.
+
+    Those of this machine alone remove them, one at a time: a name among the machine's sockets is
+    held by one process and ends with it.
+    """
+    with socket.socket(socket.AF_UNIX) as guard:
+        try:
+            place = path.stat()
+            if sys.platform == "linux":  # others have no such names
+                guard.bind(f"\0distillkit-{place.st_dev}-{path.name}"[:100])
+        except OSError:  # somebody else is at it, or it is removed
+            time.sleep(_POLL)
+            return
+        with suppress(FileNotFoundError):
+            if path.read_bytes() == content:
+                path.unlink()
+
+
+def _release_soft(path: Path) -> None:
+    with suppress(OSError):
+        if _read(path.read_bytes()) == myself():
+            path.unlink()
