@@ -60,6 +60,7 @@ class Road:
             others=[kind for kind in COMMANDS if kind not in makes],
         )
         self.workspace.check_writable()
+        self._unread: set[str] = set()  # sources of tokenizers that cannot read the text
         self.seed, self.trust = int(cfg.seed), bool(cfg.trust_remote_code)
         self.teacher: Teacher = build(cfg.teacher, key="teacher")
         self.student: Student = build(cfg.student, key="student")
@@ -152,7 +153,13 @@ class Road:
             tokenizer = reading.tokenizer(self, tokenizer_key, tokenizer_spec)
             source = f"{tokenizer_key} = {brief(tokenizer_spec, 80)}"
             return corpora.make_tokens(
-                self.corpus, tokenizer, self.task, name=name, out=out, source=source
+                self.corpus,
+                tokenizer,
+                self.task,
+                name=name,
+                out=out,
+                source=source,
+                warned=self._unread,
             )
 
         decided = self.token_inputs(tokenizer_key, tokenizer_spec, name)

@@ -106,6 +106,8 @@ def control(road: "Road") -> Role | None:
     settings = replace(road.trainer, keep="best")
     if settings.patience is None and settings.eval_every is None:
         settings = replace(settings, patience=PATIENCE, patience_below=FITTED)
+    elif settings.patience is not None and settings.patience_below is None:
+        settings = replace(settings, patience_below=FITTED)  # the student's loss has another scale
     earlier = [] if road.task.packs else same_text(road)
     if road.transfer or earlier:
         labelled = road.labelled.facts()["counts"]["train"]

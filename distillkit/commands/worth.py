@@ -7,14 +7,18 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from distillkit.artifacts import Artifact, fingerprint
 from distillkit.engine.precision import Precision
 from distillkit.errors import TrainingError
 from distillkit.progress import rank, say
+from distillkit.records import LabelSpace
 from distillkit.stages import worth
 from distillkit.stages.learning import MODEL
 from distillkit.stages.worth import Answers, Worth
 from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask
+from distillkit.wording import listed
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
@@ -69,8 +73,18 @@ def against_commonest(road: "Road") -> str | None:
         return None
     if task.distribution == "real":
         return f"{_figures(found, 'always saying the mean')}; its values are no nearer than that"
-    what = "always naming the commonest label"
+    what = _always_named(task, other, road.corpus.labels)
     return f"{_figures(found, what)}; it has learnt nothing that a student could learn from it"
+
+
+def _always_named(task: SequenceTask, constant: np.ndarray, labels: LabelSpace) -> str:
+    """What the best answer [positions, classes] that reads no text is, in words."""
+    if task.distribution != "bernoulli":
+        return "always naming the commonest label"
+    holds = [labels.names[i] for i in np.flatnonzero(task.predicted(constant[:1])[0])]
+    return (
+        f"always naming the same labels ({listed(holds, most=4)})" if holds else "naming no label"
+    )
 
 
 def against_control(road: "Road", control: Artifact) -> str | None:

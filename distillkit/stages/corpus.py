@@ -125,9 +125,19 @@ def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str,
 
 
 def make_tokens(
-    corpus: Corpus, tokenizer: Any, task: Task, *, name: str, out: Path, source: str = ""
+    corpus: Corpus,
+    tokenizer: Any,
+    task: Task,
+    *,
+    name: str,
+    out: Path,
+    source: str = "",
+    warned: set[str] | None = None,
 ) -> dict[str, Any]:
-    """Write the token table of a split under `out`; `source` is the tokenizer's, for messages."""
+    """Write the token table of a split under `out`; `source` is the tokenizer's, for messages.
+
+    Of a tokenizer that cannot read the text is warned once: `warned` takes the sources.
+    """
     table, cut = task.tokenise(
         corpus.split(name), tokenizer, label=f"the {name} texts", held_out=name in HELD_OUT
     )
@@ -140,7 +150,9 @@ def make_tokens(
             f"{task.max_length} tokens ({task.cuts})"
         )
     unknown = unknown_share(table.ids, tokenizer)
-    if unknown is not None and unknown > MUCH:
+    if unknown is not None and unknown > MUCH and source not in (warned or ()):
+        if warned is not None:
+            warned.add(source)
         warn(
             f"data: {unknown:.1%} of the tokens of the {name} texts are unknown to the tokenizer "
             f"of {source or 'the model'}, which cannot tell them apart; choose a model whose "

@@ -4,7 +4,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -28,7 +28,7 @@ from distillkit.engine.watching import rows_of_texts
 from distillkit.errors import TargetsError
 from distillkit.examples import TokenTable
 from distillkit.losses.loss import Loss
-from distillkit.progress import clock, rank, say
+from distillkit.progress import clock, rank, say, warn
 from distillkit.records import (
     Batch,
     Dimensions,
@@ -51,6 +51,7 @@ from distillkit.tasks.shared_words import Selection
 MODEL = "model"
 VALIDATION_TOKENS = 4096  # a forward pass's size, with padding
 UNNAMED = LabelSpace(())
+HARDLY = 0.9  # of the loss that a training began with: so much is left where nothing was learnt
 MOST_NATS = 50.0  # a loss whose perplexity is still worth a number
 
 
@@ -127,8 +128,24 @@ def learn(
         f"validation {task.headline} {kept[f'validation_{task.headline}']:.4f} "
         f"(kept step {report.best_step:,})"
     )
+    if report.steps < steps and recipe.batch_key.startswith("trainer."):
+        warn_unlearnt(report.history, settings, label)
     about = {"parameters": model.num_parameters(), "layer_maps": recipe.loss.drawings}
     return facts(report, out, examples, plan) | about
+
+
+def warn_unlearnt(
+    history: Sequence[Mapping[str, float]], settings: TrainSettings, label: str
+) -> None:
+    """Warn of a training that patience ended before its loss fell: it may have learnt nothing."""
+    losses = [row["loss"] for row in history if "loss" in row]
+    if settings.patience is None or losses[-1] <= HARDLY * losses[0]:
+        return
+    warn(
+        f"{label}: trainer.patience = {settings.patience} ended it while its loss was "
+        f"{losses[-1] / losses[0]:.0%} of what it began with, so it may have learnt nothing yet; "
+        "trainer.patience_below=0.5 has it wait until half is gone"
+    )
 
 
 def _steps(made: int, planned: int) -> str:

@@ -188,3 +188,21 @@ def test_a_module_beside_the_command_is_found_without_python_path(own: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     assert "_target_: my_package.MyLoss" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "patience", "below"),
+    [
+        ([], 6, 0.05),
+        (["trainer.patience=2"], 2, 0.05),  # the control ends no sooner than it has learnt
+        (["trainer.patience=2", "trainer.patience_below=0.5"], 2, 0.5),
+        (["trainer.eval_every=2"], None, None),
+    ],
+)
+def test_a_patience_of_one_s_own_is_the_control_s_once_it_has_learnt_its_labels(
+    more: list[str], patience: int | None, below: float | None, fresh: list[str]
+) -> None:
+    words = but(fresh, without="trainer.eval_every")
+    found = road(words, "control=true", *more).control_role
+    assert found is not None
+    assert (found.settings.patience, found.settings.patience_below) == (patience, below)

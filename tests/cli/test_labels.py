@@ -66,6 +66,7 @@ def test_a_text_that_the_tokenizer_cannot_read_is_warned_of(
         "of the tokens of the train texts are unknown to the tokenizer of teacher.body"
         in result.err
     )
+    assert result.err.count("are unknown to the tokenizer") == 1  # of four splits
     share = results(tmp_path)["rows"]["student"]["unknown_tokens"]
     assert 0.2 < share < 0.7
     assert f"unknown to the tokenizer: {share:.1%} (teacher)" in result.out

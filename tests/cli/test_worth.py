@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from distillkit.artifacts import read_json
+from distillkit.commands.worth import _always_named
 from distillkit.data import Corpus
 from distillkit.engine import precision
+from distillkit.examples import TokenTable
+from distillkit.records import KEY_BYTES, LabelSpace
+from distillkit.stages import worth
 from distillkit.stages.learning import read_metrics
 from distillkit.stages.worth import Answers
-from distillkit.tasks import Classification
+from distillkit.tasks import Classification, HeldOut, MultiLabel
 from tests import tiny
 from tests.cli.runs import but, kinds, refused, run
 
@@ -135,3 +140,25 @@ def _loss(folder: Path, workspace: Path) -> float:
     labels = dict(zip(split.keys, split.labels, strict=True))
     order = torch.tensor([int(labels[key]) for key in answers.keys])
     return float(Classification.per_example(torch.from_numpy(answers.logits), order).mean())
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([[1, 1, 0]] * 3 + [[0, 1, 1]], "always naming the same labels (a, b)"),
+        ([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], "naming no label"),
+    ],
+)
+def test_of_several_labels_those_that_nobody_need_read_for_are_named(
+    labels: list[list[int]], said: str
+) -> None:
+    keys = np.arange(len(labels)).astype(f"S{KEY_BYTES}")
+    rows = [np.array([1], np.int32)] * len(labels)
+    table = TokenTable.of_rows(rows, keys, [np.zeros(1, np.int64)] * len(labels))
+    fields = {name: getattr(table, name) for name in TokenTable.__slots__}
+    space, task = LabelSpace(("a", "b", "c")), MultiLabel()
+    held_out = HeldOut(TokenTable(**fields | {"labels": np.array(labels)}), space)
+    constant = worth.commonest(task, held_out)
+    assert constant is not None
+    assert _always_named(task, constant, space) == said
+    assert "commonest" in _always_named(Classification(), constant, space)

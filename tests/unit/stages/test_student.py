@@ -5,9 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from distillkit.engine.settings import TrainSettings
 from distillkit.records import LabelSpace
+from distillkit.stages.learning import warn_unlearnt
 from distillkit.stages.student import make_student
 from distillkit.stages.teacher import TeacherModel
 from distillkit.students import FromTeacher, ScratchStudent
@@ -72,3 +75,15 @@ def test_word_embeddings_weigh_by_all_that_the_teacher_is_asked_about(tmp_path: 
     found = made([9, 7, 9, 9])
     torch.testing.assert_close(found / found.std(), expected / expected.std(), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(found, made([5] * 40))
+
+
+@pytest.mark.parametrize(("last", "is_said"), [(1.9, True), (1.81, True), (1.79, False)])
+def test_a_training_that_patience_ends_before_its_loss_fell_is_warned_of(
+    last: float, is_said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = [{"step": 1, "loss": 2.0}, {"step": 9, "loss": last}, {"step": 9, "score": 0.0}]
+    warn_unlearnt(history, TrainSettings(steps=100, patience=2), "student")
+    told = capsys.readouterr().err
+    assert ("trainer.patience_below=0.5" in told) == is_said
+    warn_unlearnt(history, TrainSettings(steps=100), "student")  # a signal ended it
+    assert capsys.readouterr().err == told[:0]
