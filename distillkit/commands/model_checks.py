@@ -101,12 +101,15 @@ def _try_student(road: "Road", outlines: Outlines) -> None:
     student, labels = road.student, road.corpus.labels
     if isinstance(student, FromTeacher) or road.find(road.student_role):
         return  # an architecture that its teacher is tried with, or a student that is there
-    if _is_new(road) and outlines.student.num_parameters() > MOST_TRIED:
+    loads = isinstance(student, PretrainedStudent) and bool(road.makes)  # a plan loads no weights
+    if not loads and outlines.student.num_parameters() > MOST_TRIED:
         return
     key, spec = road.student_tokenizer()
     tokenizer = outlines.tokenizer
     with torch.random.fork_rng(devices=[]):
-        if isinstance(student, PretrainedStudent):
+        if isinstance(student, PretrainedStudent) and not loads:
+            model, at = outlines.pretrained(device="cpu"), f"{key} = {spec}"
+        elif isinstance(student, PretrainedStudent):
             folder = model_folder(spec, key=key, cache=road.workspace.assets)
             model = road.task.load_body(folder, labels, key=key, trust_remote_code=road.trust)
             at = f"{key} = {spec}"

@@ -46,16 +46,27 @@ class Outlines:
     def student(self) -> Any:
         """The student before training."""
         road = self.road
-        key, spec = road.student_tokenizer()
         if isinstance(road.student, FromTeacher):
             return cut.outline(road.student, self.teacher)
         if isinstance(road.student, PretrainedStudent):
-            folder = self._folder(key, spec)
-            return outline(folder, road.task, road.corpus.labels, key=key, fresh_head=True)
+            return self.pretrained(device="meta")
         with torch.device("meta"):
             return road.task.new_model(
                 road.student.config, road.corpus.labels, self.tokenizer, key="student.config"
             )
+
+    def pretrained(self, *, device: str) -> Any:
+        """A pretrained student's architecture and sizes, with new weights on a device."""
+        key, spec = self.road.student_tokenizer()
+        return outline(
+            self._folder(key, spec),
+            self.road.task,
+            self.road.corpus.labels,
+            key=key,
+            fresh_head=True,
+            trust_remote_code=self.road.trust,
+            device=device,
+        )
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -1,8 +1,16 @@
 """Dotted keys of configs: whether they are there, how deep, and all that there are."""
 
+from difflib import get_close_matches
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig
+
+LISTED_BY = {
+    "recipe": "`distillkit recipes` lists them",
+    "group": "`distillkit train --help` lists them",
+    "key": "`distillkit train --cfg job` shows all",
+}
+SEVERAL = {"path": "teachers"}  # what a choice of a group calls several of what another has one of
 
 
 def deepest(cfg: DictConfig, key: str) -> tuple[str, str]:
@@ -12,6 +20,14 @@ def deepest(cfg: DictConfig, key: str) -> tuple[str, str]:
     while known < len(parts) - 1 and exists(cfg, ".".join(parts[: known + 1])):
         known += 1
     return ".".join(parts[:known]), parts[known]
+
+
+def sibling(name: str, names: list[str]) -> str | None:
+    """The one of a group's names that is surely meant by another, if any."""
+    several = SEVERAL.get(name)
+    if several in names:
+        return several
+    return next(iter(get_close_matches(name, names, n=1, cutoff=0.8)), None)
 
 
 def exists(cfg: DictConfig, key: str) -> bool:

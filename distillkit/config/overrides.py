@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from distillkit.config import task_defaults
 from distillkit.config.compose import Composer, composing, load_yaml, register_recipes
-from distillkit.config.keys import deepest, every_key, exists, holds
+from distillkit.config.keys import LISTED_BY, deepest, every_key, exists, holds, sibling
 from distillkit.config.paths import CONF, groups, recipe_files
 from distillkit.config.schema import (
     MISSING,
@@ -25,12 +25,6 @@ from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.config.words import as_text, parse_word, respelled
 from distillkit.errors import ConfigError
 from distillkit.wording import brief, nearest
-
-LISTED_BY = {
-    "recipe": "`distillkit recipes` lists them",
-    "group": "`distillkit train --help` lists them",
-    "key": "`distillkit train --cfg job` shows all",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +234,14 @@ class _Check:
             return None
         if _takes(base, key):
             return self.parser.parse_overrides([f"++{override.input_line}"])[0]
-        keys = list(every_key(base))
+        keys, last = list(every_key(base)), key.rpartition(".")[2]
         group, name = deepest(base, key)
-        last = key.rpartition(".")[2]
         near = [k for k in keys if k.rpartition(".")[2] == last and last]
         inside = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == group]
         takes = _signature(base, group)
         inside += [n for n in takes.parameters if n not in RUNTIME.get(group, ())] if takes else []
+        if group and (own := sibling(name, inside)):
+            near = [f"{group}.{own}"]
         if near:
             self._fault(key, f"no such key; did you mean {near[0]}?")
         elif group and inside:
@@ -255,8 +250,9 @@ class _Check:
             self._fault(key, f"no such key; {better}")
         else:
             tops = [str(k) for k in base if k != "hydra"]
-            top = key.partition(".")[0]
-            hint = nearest(top, [*tops, *self.groups], how=LISTED_BY["key"], always=False)
+            hint = nearest(
+                key.partition(".")[0], [*tops, *self.groups], how=LISTED_BY["key"], always=False
+            )
             self._fault(key, f"no such key; {hint}")
         return None
 

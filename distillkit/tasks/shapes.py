@@ -53,8 +53,9 @@ def outline(
     key: str,
     fresh_head: bool = False,
     trust_remote_code: bool = False,
+    device: str = "meta",
 ) -> Any:
-    """The model of a folder, hub id or GGUF file on the meta device.
+    """The model of a folder, hub id or GGUF file on the meta device, or elsewhere with new weights.
 
     With `fresh_head` a classifier has a head for `labels`, else its own. Raises `ModelError`.
     """
@@ -65,7 +66,7 @@ def outline(
     check_config(config, task.auto_class, key=f"{key} = {folder}")
     if fresh_head and task.family != "language":
         config.num_labels = labels.outputs
-    with quiet(), one_line(key, folder, "config"), torch.device("meta"):
+    with quiet(), one_line(key, folder, "config"), torch.device(device):
         return getattr(transformers, task.auto_class).from_config(
             config, dtype="float32", trust_remote_code=trust_remote_code
         )

@@ -216,3 +216,26 @@ def test_a_decoder_teaches_and_learns(fresh: list[str], tmp_path: Path, kind: st
     with torch.no_grad():
         together = loaded(**batch).logits.numpy()
     np.testing.assert_allclose(together, logits_of_texts(student, texts), rtol=1e-4, atol=1e-5)
+
+
+def test_a_plan_loads_no_weights_of_a_pretrained_student(
+    fresh: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a text's answer changes with the texts beside it is tried with new weights."""
+    from distillkit.tasks import models
+
+    folder = tiny.write_model(tmp_path / "student")
+    words = [w for w in fresh if "student.config" not in w]
+    words = but(words, "student=pretrained", f"student.path={folder}")
+
+    def load(*_: Any, **__: Any) -> None:
+        raise AssertionError("weights are loaded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "load_model", load)
+        planned = run(tmp_path, "plan", *words)
+        assert planned.code == 0, planned.err
+        assert "student" in planned.out
+        with pytest.raises(AssertionError, match="weights are loaded"):
+            run(tmp_path, "train", *words)
+    assert run(tmp_path, "train", *words).code == 0

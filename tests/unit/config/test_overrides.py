@@ -57,6 +57,14 @@ def test_a_fault_is_said_in_one_line(faults: Faults, word: str, fault: str) -> N
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(("one", "several"), [("path", "teachers"), ("seed", "seeds")])
+def test_a_setting_of_one_teacher_leads_to_that_of_several(
+    faults: Faults, one: str, several: str
+) -> None:
+    (said,) = faults("teacher=ensemble", "teacher.body=x", f"teacher.{one}=3")
+    assert f"teacher.{one}: no such key; did you mean teacher.{several}?" in said
+
+
 def test_where_no_name_is_near_some_are_listed_and_what_lists_all(faults: Faults) -> None:
     (said,) = faults("loss=mse")
     assert "logit_mse" in said
