@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.commands.arguments import Arguments
-from distillkit.config.paths import read_yaml, recipe_files
+from distillkit.config.paths import recipe_files
+from distillkit.config.yaml_files import read_yaml
 from distillkit.errors import ConfigError
 from distillkit.wording import nearest
 

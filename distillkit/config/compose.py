@@ -1,22 +1,29 @@
 """Hydra's composition for a check: what groups there are, what overrides make of them."""
 
+import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from distillkit.config import paths
+from distillkit.config.references import bounded_references
+from distillkit.config.yaml_files import not_yaml, read_text
 from distillkit.errors import ConfigError
 
 RECIPE = re.compile(r"\+*recipe=")
@@ -30,6 +37,7 @@ def register_recipes(
 
     The others are not read: there are many, and a command that fails should fail at once.
     """
+    _bound_files()
     store = ConfigStore.instance()
     chosen = [word.partition("=")[2] for word in words if RECIPE.match(word)]
     globbed = any("(" in value for value in chosen)
@@ -45,15 +53,32 @@ def register_recipes(
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as plain data; raises `ConfigError` that names the place of a syntax error."""
-    from yaml import YAMLError
-
+    text = read_text(path)
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+        loaded = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+    except Exception as error:  # a bad date or key raises whatever it likes
+        raise not_yaml(path, error) from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: must be a mapping of keys")
     return {str(key): value for key, value in loaded.items()}
+
+
+def _bound_files() -> None:
+    """Have Hydra build no file that may not be built. It has no place for a reader of ours."""
+    Plugins.instance()  # loads the readers, anew
+    reader: Any = SourcesRegistry.instance().resolve("file")
+    load_config = reader.load_config
+    if hasattr(load_config, "__wrapped__"):
+        return
+
+    @wraps(load_config)
+    def load_bounded(source: Any, config_path: str) -> ConfigResult:
+        path = Path(source.path, source._normalize_file_name(config_path))
+        if path.exists() and not path.is_relative_to(paths.CONF):
+            read_text(path)
+        return load_config(source, config_path)
+
+    reader.load_config = load_bounded
 
 
 @contextmanager
@@ -61,9 +86,13 @@ def composing(user_folder: Path | None) -> Iterator["Composer"]:
     """A composer over our conf folder and the user's own; a run that is under way is not hurt."""
     hydra = GlobalHydra.instance()
     outer, hydra.hydra = hydra.hydra, None
+    _bound_files()
     try:
-        with initialize_config_dir(config_dir=str(paths.CONF), version_base="1.3"):
-            yield Composer(user_folder)
+        with (
+            bounded_references() as count_anew,
+            initialize_config_dir(config_dir=str(paths.CONF), version_base="1.3"),
+        ):
+            yield Composer(user_folder, count_anew)
     finally:
         GlobalHydra.instance().hydra = outer
 
@@ -71,12 +100,12 @@ def composing(user_folder: Path | None) -> Iterator["Composer"]:
 class Composer:
     """Composes run configs, and knows the groups and their choices."""
 
-    def __init__(self, user_folder: Path | None) -> None:
+    def __init__(self, user_folder: Path | None, count_anew: Callable[[], None]) -> None:
         self._search = [f"hydra.searchpath=[file://{user_folder}]"] if user_folder else []
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoader)
         self.parser = OverridesParser.create(loader)
-        self._user_folder = user_folder
+        self._user_folder, self._count_anew = user_folder, count_anew
 
     def groups(self) -> dict[str, list[str]]:
         """Every group and its choices, recipes included."""
@@ -94,6 +123,7 @@ class Composer:
         overrides that only give a key a value are written over it, as Hydra does it.
         """
         values = self._values(overrides)
+        self._count_anew()
         try:
             cfg, hydra = self._kept([word for word in overrides if word not in values])
             for value in values.values():

@@ -1,9 +1,6 @@
 """Where conf/ and recipes/ live: inside the package in a wheel, beside it in a checkout."""
 
 from pathlib import Path
-from typing import Any
-
-from distillkit.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
@@ -29,22 +26,3 @@ def recipe_files(user_folder: Path | None = None, *, ours: bool = True) -> dict[
         for name in ("recipe", "recipes"):
             found |= {path.stem: path for path in sorted((user_folder / name).glob("*.yaml"))}
     return found
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as plain data, interpolations as they are written; without importing hydra.
-
-    Raises `ConfigError` that names the place of a syntax error.
-    """
-    import yaml
-
-    # libyaml reads the same in a tenth of the time; not every build of PyYAML has it
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        with path.open(encoding="utf-8") as file:
-            loaded = yaml.load(file, loader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"{path}: must be a mapping of keys")
-    return {str(key): value for key, value in loaded.items()}

@@ -1,11 +1,11 @@
 """Rows as conversations: every common way to write messages becomes one, nothing is left out."""
 
-import ast
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from distillkit.conversations import ASSISTANT, LEARNT, BadConversation, Message
+from distillkit.data.literals import literal
 
 ROLES = {  # what others call them, in whatever case
     "human": "user",
@@ -83,10 +83,10 @@ def _parsed(value: Any, what: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         try:
-            return ast.literal_eval(value)  # as pandas writes lists into a csv
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return literal(value)  # as pandas writes lists into a csv
+        except ValueError:
             raise BadConversation(f"is text, and no JSON of {what} ({error})") from None
 
 
@@ -124,7 +124,7 @@ def _called(content: Any, at: str) -> Message:
         calls = json.loads(content)
         calls = [calls] if isinstance(calls, dict) else calls
         functions = [{"name": c["name"], "arguments": c.get("arguments", {})} for c in calls]
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
         raise BadConversation(
             f"{at} is a function call, and no JSON of a name and arguments"
         ) from None

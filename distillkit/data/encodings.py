@@ -3,11 +3,14 @@
 import bz2
 import codecs
 import gzip
+import io
 import lzma
 import re
 import zlib
 from pathlib import Path
+from typing import Any
 
+from distillkit import limits
 from distillkit.errors import DataError
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -24,6 +27,7 @@ BOMS = (
 LETTERS = "àáâãäåæçèéêëìíîïñòóôõöøùúûüÿœßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŸŒ"
 SIGNS = "€‚„…†‡‰‹›‘’“”•–—™¡¢£¥§©ª«®°±²³´·º»¿¼½¾×\xa0\xad"  # noqa: RUF001
 SHIFTS = re.compile(rb"\x1b\$[@B)]")  # into another script, by bytes of ASCII
+PART = 1 << 20  # bytes that are decompressed at a time
 SHOWN = 12  # bytes around a fault that a message shows
 _JOINS = "’‘'–—\xad·-"  # noqa: RUF001
 _SPLIT_WORD = re.compile(rf"(?<=[A-Za-z])(?:[^\x00-\x7f\w\s{_JOINS}]|[ªº²³¼½¾])(?=[a-z])")
@@ -37,19 +41,30 @@ def unpacked(path: Path, *, at: str) -> bytes:
     data = path.read_bytes()
     kind = next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), None)
     try:
-        if kind == "gzip":
-            data = gzip.decompress(data)
-        elif kind == "bzip2":
-            data = bz2.decompress(data)
-        elif kind == "xz":
-            data = lzma.decompress(data)
-        elif kind == "zstd":
-            import pyarrow as pa
-
-            data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+        return data if kind is None else _decompressed(_opened(data, kind), at)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise DataError(f"{at}: damaged {kind} data ({error})") from error
-    return data
+
+
+def _opened(data: bytes, kind: str) -> Any:
+    """A stream of what is packed in `data`."""
+    if kind == "zstd":
+        import pyarrow as pa
+
+        return pa.CompressedInputStream(pa.BufferReader(data), "zstd")
+    opens: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+    return opens[kind](io.BytesIO(data))
+
+
+def _decompressed(stream: Any, at: str) -> bytes:
+    """All of a stream, given up as soon as it is larger than may be."""
+    most, parts, size = limits.unpacked(), [], 0
+    while part := stream.read(PART):
+        size += len(part)
+        if size > most:
+            raise DataError(limits.too_large(at, f"more than {limits.in_words(most)}"))
+        parts.append(part)
+    return b"".join(parts)
 
 
 def decoded(data: bytes, encoding: str | None, *, at: str) -> tuple[str, str | None]:

@@ -1,12 +1,12 @@
 """Label columns before they become classes: blanks cut off, lists and 0/1 columns read."""
 
-import ast
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distillkit.data.agreement import Agreement
+from distillkit.data.literals import literal
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say
 from distillkit.wording import brief, listed
@@ -87,10 +87,10 @@ def _as_list(label: Any, separator: str | None) -> Any:
     text = label.strip()
     # of "['a' 'b']", as NumPy prints arrays, Python makes one string
     if text.startswith("[") and text.endswith("]") and not _BESIDE.search(text):
-        for read in (json.loads, ast.literal_eval):
+        for read in (json.loads, literal):
             try:
                 found = read(text)
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
+            except (ValueError, RecursionError):
                 continue
             if isinstance(found, list):
                 return [v if v is None else str(v).strip() for v in found]

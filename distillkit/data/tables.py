@@ -14,6 +14,7 @@ from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.hub import HubSource
 from distillkit.data.json_rows import json_rows, unnested
 from distillkit.data.messages import check_columns
+from distillkit.data.parquet_columns import read_columns
 from distillkit.data.plain_text import Unit, is_table, texts_of
 from distillkit.data.sources import (
     KINDS,
@@ -338,7 +339,8 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
                 f"{brief(twice, 60)}; rename them"
             )
         check_columns(names, request.wanted, spec=spec)
-        chosen = file.read(columns=list(dict.fromkeys(request.wanted.values())))
+        columns = list(dict.fromkeys(request.wanted.values()))
+        chosen = read_columns(file, columns, at=f"{request.key} = {spec}")
         for place, field in enumerate(chosen.schema):
             if pa.types.is_dictionary(field.type):  # pandas' categories
                 column = chosen[place].cast(field.type.value_type)

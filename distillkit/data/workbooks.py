@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any
 
+from distillkit import limits
 from distillkit.data.messages import check_columns
 from distillkit.data.text_format import TextFormat
 from distillkit.errors import DataError
 from distillkit.wording import brief, listed
+
+CELLS = 10  # times as much memory as its XML does a sheet take in Python
 
 
 def read_workbook(
@@ -53,10 +56,11 @@ def _sheets(data: bytes, at: str) -> dict[str, list[tuple[Any, ...]]]:
             "'distillkit[xlsx]', or save the sheet as csv"
         ) from error
     try:
+        _refuse_size(data, at)
         book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         return {
             sheet.title: [row for row in sheet.iter_rows(values_only=True) if any_cell(row)]
-            for sheet in book.worksheets
+            for sheet in map(_undimensioned, book.worksheets)
         }
     except (
         InvalidFileException,
@@ -73,6 +77,21 @@ def _sheets(data: bytes, at: str) -> dict[str, list[tuple[Any, ...]]]:
         ValueError,
     ) as error:  # openpyxl leaves what it meets in a damaged file as it is
         raise DataError(f"{at}: cannot be read as a workbook ({brief(error)})") from error
+
+
+def _refuse_size(data: bytes, at: str) -> None:
+    """Raise `DataError` for a workbook (a zip file) that unpacks to more than may be."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size * CELLS > limits.unpacked():
+        words = f"{limits.in_words(size)}, and to {CELLS} times that as cells"
+        raise DataError(f"{limits.too_large(at, words)}, or save the sheet as csv")
+
+
+def _undimensioned(sheet: Any) -> Any:
+    """A sheet whose own word on how many columns it has is not taken: each row has what it has."""
+    sheet.reset_dimensions()
+    return sheet
 
 
 def any_cell(row: tuple[Any, ...]) -> bool:

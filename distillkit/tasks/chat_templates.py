@@ -329,7 +329,7 @@ def _call(call: dict[str, Any], *, written: bool) -> dict[str, Any]:
     if not written and isinstance(arguments, str):
         try:
             found = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             return call
         return {**call, "arguments": found} if isinstance(found, dict) else call
     return call

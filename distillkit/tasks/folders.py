@@ -112,7 +112,7 @@ def _config(path: Path, at: str) -> dict[str, Any]:
         raise ModelError(f"{at}: no config.json in it; it must be a Hugging Face model folder")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"{at}: its config.json cannot be read ({error})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{at}: its config.json is no mapping of settings")
@@ -175,7 +175,7 @@ def _check_whole(file: Path, at: str) -> None:
     try:
         tensors = json.loads(header)
         ends = [t["data_offsets"][1] for n, t in tensors.items() if n != "__metadata__"]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         raise ModelError(
             f"{at}: {file.name} is no safetensors file, or damaged; save or download it anew"
         ) from None
@@ -210,6 +210,6 @@ def _is_installed(package: str) -> bool:
 def _json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
