@@ -12,7 +12,6 @@ the workspace folder's group and mode: several users may share it.
 """
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -26,32 +25,25 @@ from typing import Any
 
 from distillkit import locks, permissions, stopping
 from distillkit.digests import (
-    DIGEST,
+    VERSION,
     Mode,
     Verifier,
-    are_files,
-    is_sealed,
-    recorded,
-    sealed,
+    fault_of,
+    is_unrecorded,
+    known_before,
+    manifest_of,
     strays,
     trust,
 )
+from distillkit.digests import fingerprint as fingerprint
 from distillkit.errors import DataError, WorkspaceError
 from distillkit.progress import rank, say, warn
 from distillkit.wording import brief
 
 MANIFEST = "manifest.json"
-VERSION = 2  # of the manifest; 1 had no version, and recorded no files
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy, which drops the number
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
-
-
-def fingerprint(inputs: Mapping[str, Any]) -> str:
-    """The name of what `inputs` decide: 16 hex digits of the sha256 of their canonical JSON."""
-    inputs = json.loads(json.dumps(inputs))  # a key that is a number is sorted as text
-    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def first_difference(expected: Any, found: Any, at: str = "") -> tuple[str, Any, Any] | None:
@@ -79,59 +71,42 @@ class Artifact:
         """`<kind>-<fingerprint>`, its folder's name."""
         return f"{self.kind}-{self.fingerprint}"
 
-    def damage(self, verifier: Verifier) -> list[str]:
+    def damage(self, verifier: Verifier, *, scratch: Collection[str] = ()) -> list[str]:
         """One line for each thing in it that is not as it was made, the manifest first.
 
-        Of what an earlier version made, only what that recorded can be told. Raises
+        `scratch` are patterns of files that may be there beside what the manifest lists. Of what an
+        earlier version made, only what that recorded can be told. Raises
         `WorkspaceError` for what a newer version made, and for what may not be read.
         """
         try:
-            return self._damage(verifier)
+            return self._damage(verifier, scratch)
         except PermissionError as error:
             raise WorkspaceError(
                 f"{error.filename}: cannot be read ({error.strerror}); ask whoever made it to let "
                 "others read the workspace"
             ) from error
 
-    def _damage(self, verifier: Verifier) -> list[str]:
+    def _damage(self, verifier: Verifier, scratch: Collection[str]) -> list[str]:
         try:
             manifest = self.manifest()
         except PermissionError:
             raise
         except (OSError, ValueError, RecursionError) as error:
             return [f"{MANIFEST}: {type(error).__name__}: {brief(error)}"]
-        wrong = self._wrong_in(manifest)
+        wrong = fault_of(manifest, kind=self.kind, digest=self.fingerprint)
         if wrong:
             return [f"{MANIFEST}: {wrong}"]
-        if _is_unrecorded(manifest):
-            return verifier.damage(self.path, _known_before(self.path, manifest))
-        files = manifest["files"]
-        extra = strays(self.path, files, leave_out=(MANIFEST,))
-        lines = verifier.damage(self.path, files)
-        return lines + [f"{name}: is not in its {MANIFEST}" for name in extra]
-
-    def _wrong_in(self, manifest: Any) -> str | None:
-        """What is wrong in the manifest itself."""
-        if not isinstance(manifest, dict):
-            return "is no JSON object"
-        if not _is_unrecorded(manifest) and not is_sealed(manifest):
-            return "altered (its digest is not that of its content)"
-        if manifest.get("version", VERSION) > VERSION:
+        if is_unrecorded(manifest):
+            return verifier.damage(self.path, known_before(self.path, manifest))
+        if manifest["version"] > VERSION:
             raise WorkspaceError(
                 f"{self.path}: made by a newer distillkit (version {manifest['version']} of "
                 f"{MANIFEST}; this one reads {VERSION}); use that one, or another workspace=FOLDER"
             )
-        match manifest:
-            case {"inputs": dict(inputs), "facts": dict(), "kind": kind, "fingerprint": digest}:
-                if (kind, digest) != (self.kind, self.fingerprint):
-                    return f"is that of {kind}-{digest}"
-                if fingerprint(inputs) != digest:
-                    return "altered (its inputs do not give its fingerprint)"
-            case _:
-                return "lacks some of kind, fingerprint, inputs and facts"
-        if not _is_unrecorded(manifest) and not are_files(manifest.get("files")):
-            return "lists its files in a way that cannot be read"
-        return None
+        files = manifest["files"]
+        extra = strays(self.path, files, leave_out=(MANIFEST, *scratch))
+        lines = verifier.damage(self.path, files)
+        return lines + [f"{name}: is not in its {MANIFEST}" for name in extra]
 
     def manifest(self) -> dict[str, Any]:
         """What made it: `inputs`, the `facts` that its stage found out, and its `files`."""
@@ -209,7 +184,7 @@ class Workspace:
         damaged = artifact.damage(self.verifier)
         self._verified[artifact.name] = not damaged
         if not damaged:
-            if _is_unrecorded(artifact.manifest()):
+            if is_unrecorded(artifact.manifest()):
                 warn(
                     f"{artifact.path}: made by an earlier version, which wrote no checksums; what "
                     "can be told of it is right. Remove the folder to have it made again"
@@ -239,15 +214,19 @@ class Workspace:
         *,
         resumable: bool = False,
         collective: bool = False,
+        scratch: Collection[str] = (),
     ) -> Artifact:
         """Find the artifact, or `make` it: one process works, the others wait for it.
 
         `make(folder)` fills the folder and returns its facts. With `resumable` it finds there what
-        a killed run left; without, it begins with an empty folder. With `collective` every process
-        of a distributed run works in `make`, and the first one writes.
+        a killed run left; without, it begins with an empty folder. Files that a pattern of
+        `scratch` fits are there to go on from, and go once the artifact is complete. With
+        `collective` every process of a distributed run works in `make`, and the first one writes.
         """
         with stopping.scope():
-            return self._obtained(kind, inputs, make, resumable=resumable, collective=collective)
+            return self._obtained(
+                kind, inputs, make, resumable=resumable, collective=collective, scratch=scratch
+            )
 
     def _obtained(
         self,
@@ -257,6 +236,7 @@ class Workspace:
         *,
         resumable: bool,
         collective: bool,
+        scratch: Collection[str],
     ) -> Artifact:
         found = self.find(kind, inputs)
         if found:
@@ -274,25 +254,16 @@ class Workspace:
             found = self.find(kind, inputs)
             if found:
                 return found
-            folder = self._begun(self.partial(kind, inputs), sharing, resumable=resumable)
-            facts = make(folder)
-            stopping.hold()  # what is made is committed before a signal ends the run
-            files = recorded(folder, leave_out=(MANIFEST,))
-            record = {
-                "version": VERSION,
-                "kind": kind,
-                "fingerprint": artifact.fingerprint,
-                "inputs": inputs,
-                "facts": facts,
-                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "files": files,
-            }
-            write_json(folder / MANIFEST, sealed(record))
-            if artifact.path.exists():  # damaged, or somebody began to remove it
-                shutil.rmtree(artifact.path)
-            commit(folder, artifact.path)
-            trust(artifact.path, files)
-            self._verified[artifact.name] = True
+            folder = self.partial(kind, inputs)
+            if not self._is_complete(Artifact(kind, artifact.fingerprint, folder), scratch):
+                folder = self._begun(folder, sharing, resumable=resumable)
+                facts = make(folder)
+                stopping.hold()  # what is made is committed before a signal ends the run
+                sync_files(folder)
+                leave_out = (MANIFEST, *scratch)
+                made = manifest_of(folder, kind, inputs, facts, leave_out=leave_out)
+                write_json(folder / MANIFEST, made)
+            self._publish(folder, artifact, scratch)
         return artifact
 
     def _begun(self, folder: Path, sharing: permissions.Sharing, *, resumable: bool) -> Path:
@@ -309,9 +280,32 @@ class Workspace:
         if folder.exists() and not resumable:
             shutil.rmtree(folder)
         permissions.make_folder(folder, sharing)
-        for half in folder.rglob(".*.tmp"):  # of a killed run; the lock says nobody writes it
-            half.unlink()
+        for pattern in (".*.tmp", ".tmp*"):  # our own, and those of safetensors
+            for half in folder.rglob(pattern):  # of a killed run; the lock says nobody writes it
+                half.unlink()
         return folder
+
+    def _is_complete(self, partial: Artifact, scratch: Collection[str]) -> bool:
+        """Whether a run was killed just before it gave a complete artifact its name."""
+        manifest = partial.path / MANIFEST
+        if not manifest.is_file():
+            return False
+        damaged = partial.damage(Verifier("always"), scratch=scratch)
+        if damaged:
+            say(f"{partial.path}: damaged: {damaged[0]}; it is made again")
+            manifest.unlink()
+        return not damaged
+
+    def _publish(self, folder: Path, artifact: Artifact, scratch: Collection[str]) -> None:
+        """Give a complete artifact its name; what a killed run would have gone on from goes."""
+        for pattern in scratch:
+            for path in folder.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if artifact.path.exists():  # damaged, or somebody began to remove it
+            shutil.rmtree(artifact.path)
+        commit(folder, artifact.path)
+        trust(artifact.path, artifact.manifest()["files"])
+        self._verified[artifact.name] = True
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -376,23 +370,6 @@ def users_cache() -> Path:
     return (Path(home) if home else Path("~/.cache").expanduser()) / "distillkit"
 
 
-def _is_unrecorded(manifest: Mapping[str, Any]) -> bool:
-    """Whether an earlier version made the artifact, and recorded no files."""
-    return not manifest.keys() & {"version", "files", DIGEST}
-
-
-def _known_before(folder: Path, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The files of which an earlier version wrote the sha256: a trained model's weights.
-
-    A target store has its shards' in a record of its own, and is held against it when it is opened.
-    """
-    weights, facts = folder / "model" / "model.safetensors", manifest["facts"]
-    if not isinstance(facts.get("weights_sha256"), str):
-        return {}
-    size = weights.stat().st_size if weights.is_file() else 0
-    return {"model/model.safetensors": {"size": size, "sha256": facts["weights_sha256"]}}
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file."""
     value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -425,10 +402,16 @@ def commit(folder: Path, final: Path) -> None:
     """Rename a finished folder to its own name, its content on disk before its name is."""
     for path in [*folder.rglob("*"), folder]:
         permissions.share(path)
-        if path.is_file():
-            _sync(path)
+    sync_files(folder)
     folder.rename(final)
     _sync(final.parent)
+
+
+def sync_files(folder: Path) -> None:
+    """Return when all files below a folder are on disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _sync(path)
 
 
 def _sync(path: Path) -> None:

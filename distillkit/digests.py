@@ -13,15 +13,17 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 Mode = Literal["always", "once", "never"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 Files = Mapping[str, Mapping[str, Any]]
 Signature = list[Any]  # size, mtime, inode, ctime and sha256 of a file when it was read
 
+VERSION = 2  # of an artifact's manifest; 1 had no version, and recorded no files
 DIGEST = "digest"
 _THREADS, _MANY = 4, 2**25  # bytes, from which threads are worth their start
 _DAYS = 30  # after which the cache of a machine's earlier session is removed
@@ -36,6 +38,11 @@ def file_sha256(path: Path) -> str:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     _READ[str(path)] = [*before, found]
     return found
+
+
+def read_before(path: Path, sha256: str) -> None:
+    """Take a file as hashed: this process has written it, or read it under another name."""
+    _READ[str(path)] = [*_signature(path), sha256]
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
@@ -57,11 +64,11 @@ def is_sealed(record: Mapping[str, Any]) -> bool:
 
 
 def recorded(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, dict[str, Any]]:
-    """The record of every file below a folder, but for those of the names in `leave_out`.
+    """The record of every file below a folder, but for those that a pattern of `leave_out` fits.
 
     What this process wrote and hashed already is not read again.
     """
-    paths = {name: folder / name for name in _names(folder) if name not in leave_out}
+    paths = {name: folder / name for name in _names(folder, leave_out)}
     unread = [path for path in paths.values() if not _is_read(path)]
     if sum(path.stat().st_size for path in unread) > _MANY:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -153,10 +160,10 @@ class Verifier:
 
 def strays(folder: Path, files: Collection[str], *, leave_out: Collection[str] = ()) -> list[str]:
     """The files below a folder that no record names; names that begin with a dot do not count."""
-    return [name for name in _names(folder) if name not in files and name not in leave_out]
+    return [name for name in _names(folder, leave_out) if name not in files]
 
 
-def are_files(record: Any) -> bool:
+def are_files(record: Any) -> TypeGuard[Files]:
     """Whether `record` is a record of files, none of them outside of its folder."""
     return isinstance(record, Mapping) and all(
         isinstance(name, str)
@@ -177,17 +184,88 @@ def session() -> str:
     return f"{platform.node()}-{started}"
 
 
+# manifests of artifacts
+
+
+def fingerprint(inputs: Mapping[str, Any]) -> str:
+    """The name of what `inputs` decide: 16 hex digits of the sha256 of their canonical JSON."""
+    inputs = json.loads(json.dumps(inputs))  # a key that is a number is sorted as text
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def manifest_of(
+    folder: Path,
+    kind: str,
+    inputs: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    leave_out: Collection[str],
+) -> dict[str, Any]:
+    """The manifest of a folder that is complete, without the files that `leave_out` fits."""
+    return sealed(
+        {
+            "version": VERSION,
+            "kind": kind,
+            "fingerprint": fingerprint(inputs),
+            "inputs": inputs,
+            "facts": facts,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "files": recorded(folder, leave_out=leave_out),
+        }
+    )
+
+
+def fault_of(manifest: Any, *, kind: str, digest: str) -> str | None:
+    """What is wrong in the manifest of the artifact `kind`-`digest`; not of its files."""
+    if not isinstance(manifest, dict):
+        return "is no JSON object"
+    if not is_unrecorded(manifest) and not is_sealed(manifest):
+        return "altered (its digest is not that of its content)"
+    match manifest:
+        case {"inputs": dict(inputs), "facts": dict(), "kind": its_kind, "fingerprint": its_digest}:
+            if (its_kind, its_digest) != (kind, digest):
+                return f"is that of {its_kind}-{its_digest}"
+            if fingerprint(inputs) != digest:
+                return "altered (its inputs do not give its fingerprint)"
+        case _:
+            return "lacks some of kind, fingerprint, inputs and facts"
+    if not is_unrecorded(manifest) and not (
+        type(manifest.get("version")) is int and are_files(manifest.get("files"))
+    ):
+        return "has no version, or lists its files in a way that cannot be read"
+    return None
+
+
+def is_unrecorded(manifest: Mapping[str, Any]) -> bool:
+    """Whether an earlier version made the artifact, and recorded no files."""
+    return not manifest.keys() & {"version", "files", DIGEST}
+
+
+def known_before(folder: Path, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The files of which an earlier version wrote the sha256: a trained model's weights.
+
+    A target store has its shards' in a record of its own, and is held against it when it is opened.
+    """
+    weights, facts = folder / "model" / "model.safetensors", manifest["facts"]
+    if not isinstance(facts.get("weights_sha256"), str):
+        return {}
+    size = weights.stat().st_size if weights.is_file() else 0
+    return {"model/model.safetensors": {"size": size, "sha256": facts["weights_sha256"]}}
+
+
 def _is_inside(name: str) -> bool:
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
     """Every file below a folder as a relative name, but for those that begin with a dot."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
-    return sorted(
+    names = (
         path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)
     )
+    return sorted(n for n in names if not any(fnmatchcase(n, pattern) for pattern in leave_out))
 
 
 def _difference(path: Path, record: Mapping[str, Any]) -> str:

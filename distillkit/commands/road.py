@@ -16,6 +16,7 @@ from distillkit.config.build import build
 from distillkit.data import Augmentation, Corpus, Data
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import tokenizer_identity
+from distillkit.engine import checkpoint
 from distillkit.engine.settings import TrainSettings
 from distillkit.errors import WorkspaceError
 from distillkit.examples import TokenTable
@@ -26,9 +27,11 @@ from distillkit.stages import corpus as corpora
 from distillkit.stages import evaluation as evaluations
 from distillkit.stages import student as students
 from distillkit.stages.learning import MODEL, Recipe
+from distillkit.stages.targets import PLAN
+from distillkit.stages.teacher import PROBE
 from distillkit.students import PretrainedStudent, ScratchStudent, Student
 from distillkit.students.architectures import register_architectures
-from distillkit.targets import OnlineTargets, StoredTargets, TargetStore
+from distillkit.targets import OnlineTargets, StoredTargets, TargetStore, unfinished
 from distillkit.targets.states import StoredStates
 from distillkit.tasks import SavedEnsemble, SavedModel, Task
 from distillkit.tasks.shared_words import align
@@ -420,7 +423,12 @@ class Road:
             )
         with working(NOUNS.get(kind, kind)):
             return self.workspace.obtain(
-                kind, inputs, make, resumable=resumable or learns, collective=learns
+                kind,
+                inputs,
+                make,
+                resumable=resumable or learns,
+                collective=learns,
+                scratch=SCRATCH,
             )
 
 
@@ -429,5 +437,6 @@ COMMANDS = {
     "targets": "generate-targets",
     "student": "train-student",
 }
+SCRATCH = (*checkpoint.SCRATCH, PROBE, PLAN, unfinished.PATTERN)  # what a killed run goes on from
 NOUNS = {"data": "reading the text", "transfer": "the transfer set", "augmented": "rewriting text"}
 NAMES = {"teacher": "fitted teacher", "targets": "target store", "student": "trained student"}

@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,7 +18,6 @@ from accelerate import Accelerator
 
 from distillkit.digests import file_sha256
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buckets, row_waste
-from distillkit.engine.checkpoint import Checkpoints
 from distillkit.engine.collation import Collator
 from distillkit.engine.forward import all_logits, answers
 from distillkit.engine.learner import Objective
@@ -120,8 +120,9 @@ def learn(
     )
     if rank():
         return {}
+    if (out / MODEL).exists():  # half of it, of a killed run
+        shutil.rmtree(out / MODEL)
     task.save(model, tokenizer, out / MODEL)
-    Checkpoints(out).remove()
     kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
     say(
         f"{label}: {_steps(report.steps, steps)} in {clock(report.seconds)}, "

@@ -41,6 +41,7 @@ from distillkit.targets import (
 from distillkit.targets import states as kept
 from distillkit.targets.average import average
 from distillkit.targets.expected import store_bytes
+from distillkit.targets.manifest import FILE as STORE
 from distillkit.targets.quality import quality
 from distillkit.targets.unfinished import Picked, joined
 from distillkit.tasks import Task
@@ -191,8 +192,6 @@ def generate_targets(
         decoded = store.read(store.rows(examples.keys[sample]), device)
         manifest = replace(manifest, quality=quality(said, decoded, task.distribution))
         manifest.save(out)
-    (out / PLAN).unlink()
-    unfinished.remove(out)
     waste = padding_waste(lengths, buckets)
     parts_there = [StoreManifest.open(folder) for folder in kept.parts_of(out)]
     written = sum(s.bytes for held in (manifest, *parts_there) for s in held.shards)
@@ -324,9 +323,13 @@ def _shards(buckets: list[np.ndarray], lengths: np.ndarray, tokens: int) -> list
 def _keep_only_this_plan(out: Path, plan: dict[str, int]) -> None:
     """Shards of a run that cut the work otherwise cannot be gone on with: begin anew."""
     path = out / PLAN
-    if path.exists() and read_json(path) == plan:
-        return
-    for shard in out.rglob("shard-*.arrow"):
-        shard.unlink()
+    try:
+        if read_json(path) == plan:
+            return
+    except (OSError, ValueError):
+        pass  # none, or a part of one
+    for pattern in ("shard-*.arrow*", STORE):
+        for made in out.rglob(pattern):
+            made.unlink()
     unfinished.remove(out)
     write_json(path, plan)

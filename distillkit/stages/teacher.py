@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from distillkit.artifacts import read_json, write_json
+from distillkit.digests import DIGEST, is_sealed, sealed
 from distillkit.engine.checkpoint import Checkpoints
 from distillkit.engine.precision import Precision
 from distillkit.engine.schedules import Linear
@@ -134,7 +135,6 @@ def fit_teacher(
         probe = _probe(model, tokenizer, task, recipe, out)
     start = probe is not None
     found = learn(model, tokenizer, recipe, out=out, label="teacher", start_counts=start)
-    (out / PROBE).unlink(missing_ok=True)
     if start and found and found["fit"]["best_step"] == 0:
         say("teacher: fine-tuning found nothing better than the probe, which is kept")
     return found | ({"probe": probe} if probe else {})
@@ -144,8 +144,9 @@ def _probe(
     model: Any, tokenizer: Any, task: SequenceTask, recipe: Recipe, out: Path
 ) -> dict[str, Any] | None:
     """Start the head from a linear probe; what became of it, also where a run is taken up again."""
-    if Checkpoints(out).newest() and (out / PROBE).is_file():
-        return read_json(out / PROBE)  # the checkpoint has its weights, moved on
+    before = _kept_probe(out)
+    if before and Checkpoints(out).newest():
+        return before  # the checkpoint has its weights, moved on
     say("teacher: fitting a head to the body's features")
     began = time.monotonic()
     probe = start_head(
@@ -172,5 +173,16 @@ def _probe(
     )
     if not rank():
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / PROBE, probe)
+        write_json(out / PROBE, sealed(probe))
     return probe
+
+
+def _kept_probe(out: Path) -> dict[str, Any] | None:
+    """What a killed run wrote of its probe, if that is whole."""
+    try:
+        record = read_json(out / PROBE)
+        if not is_sealed(record):
+            return None
+    except (OSError, ValueError, AttributeError):
+        return None
+    return {name: value for name, value in record.items() if name != DIGEST}

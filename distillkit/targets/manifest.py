@@ -112,9 +112,13 @@ class StoreManifest:
 
         Without a `verifier` all are read.
         """
+        return (verifier or Verifier("always")).damage(folder, self.records)
+
+    @property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The size and sha256 of each file, by name."""
         parts: list[Shard | SharedFile] = [*self.shards, *self.files]
-        files = {part.file: {"size": part.bytes, "sha256": part.sha256} for part in parts}
-        return (verifier or Verifier("always")).damage(folder, files)
+        return {part.file: {"size": part.bytes, "sha256": part.sha256} for part in parts}
 
 
 def _damaged(folder: Path, error: Exception) -> TargetsError:

@@ -10,6 +10,7 @@ from distillkit.artifacts import atomic
 from distillkit.progress import warn
 
 Picked = dict[str, np.ndarray]
+PATTERN = "shard-*.unfinished.npz"
 _BATCHES, _ANSWERS, _STATES = "batches", "answers.", "states."
 _DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError)
 
@@ -52,7 +53,7 @@ def load(folder: Path, shard: int) -> tuple[int, Picked, Picked] | None:
 
 def remove(folder: Path) -> None:
     """Forget what was kept: the shards are there, or the work was cut otherwise."""
-    for path in folder.glob("shard-*.unfinished.npz"):
+    for path in folder.glob(PATTERN):
         path.unlink()
 
 

@@ -1,5 +1,6 @@
 """Writing a target store: shard by shard, each whole or not there."""
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,8 +12,10 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from distillkit.artifacts import atomic
-from distillkit.digests import file_sha256
+from distillkit.artifacts import atomic, read_json, write_json
+from distillkit.digests import Verifier, are_files, file_sha256, read_before
+from distillkit.errors import TargetsError
+from distillkit.progress import say
 from distillkit.records import KEY_BYTES, Distribution
 from distillkit.targets.codecs import Codec
 from distillkit.targets.logits import Said, width
@@ -22,6 +25,7 @@ from distillkit.targets.packing import before
 _WAITING = 2  # shards that may wait to be written: the capture must not outrun the disk's memory
 _PIECE = 4096  # positions that are encoded at a time: their arrays fit into a processor's caches
 _OUTPUTS = b"outputs"
+_RECORD = ".digest.json"  # what is appended to a file's name, for its size and sha256
 
 
 class TargetWriter:
@@ -34,6 +38,8 @@ class TargetWriter:
     def __init__(self, folder: Path, codec: Codec) -> None:
         self.folder, self.codec = folder, codec
         self._outputs: int | None = None
+        self._whole: dict[str, bool] = {}  # of what a killed run left
+        self._records: dict[str, dict[str, Any]] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="targets")
         self._pending: deque[Future[None]] = deque()
 
@@ -58,8 +64,40 @@ class TargetWriter:
         return f"shard-{shard:05d}.arrow"
 
     def committed(self, shard: int) -> bool:
-        """Whether this shard is there: its name appears only when it is whole."""
-        return (self.folder / self.name(shard)).is_file()
+        """Whether this shard is there and as it was written; what is damaged is named once.
+
+        The first one stands for the files that all share, too.
+        """
+        names = [self.name(shard), *(self.codec.files if shard == 0 else ())]
+        return all(self._is_whole(name) for name in names)
+
+    def _is_whole(self, name: str) -> bool:
+        if name not in self._whole and (self.folder / name).exists():
+            record = self._recorded(name)
+            damage = [f"{name}: no size and sha256 of it can be read"]
+            if record is not None:
+                damage = Verifier("always").damage(self.folder, {name: record})
+            if damage:
+                say(f"{self.folder}: damaged: {damage[0]}; it is made again")
+            self._whole[name] = not damage
+        return self._whole.get(name, False)
+
+    def _recorded(self, name: str) -> dict[str, Any] | None:
+        """The size and sha256 that were written with a file, or by an earlier `finish`."""
+        if name not in self._records:
+            with contextlib.suppress(OSError, ValueError):
+                self._records[name] = read_json(self.folder / f"{name}{_RECORD}")
+            with contextlib.suppress(TargetsError):
+                if name not in self._records:
+                    self._records |= StoreManifest.open(self.folder).records
+        record = self._records.get(name)
+        return record if record and are_files({name: record}) else None
+
+    def _record(self, name: str, written: Path) -> None:
+        """Write the size and sha256 of a file beside it: a killed run tells by it what is whole."""
+        self._whole[name] = True
+        self._records[name] = {"size": written.stat().st_size, "sha256": file_sha256(written)}
+        write_json(self.folder / f"{name}{_RECORD}", self._records[name])
 
     def describe(self, said: Said) -> None:
         """Learn from a first answer what all have in common; further ones are passed over.
@@ -70,6 +108,8 @@ class TargetWriter:
             return
         self.codec.check(width(said))
         self.codec.keep(said, self.folder)
+        for name in self.codec.files:
+            self._record(name, self.folder / name)
         self._outputs = width(said)
 
     def write(
@@ -117,20 +157,26 @@ class TargetWriter:
             tokens=tokens,
             origin=origin,
             shards=[
-                Shard(path.name, count, path.stat().st_size, file_sha256(path))
-                for path, count in zip(paths, examples, strict=True)
-            ],
-            files=[
-                SharedFile(
-                    name, (self.folder / name).stat().st_size, file_sha256(self.folder / name)
+                Shard(name, count, size, sha256)
+                for (name, size, sha256), count in zip(
+                    [self._held(path.name) for path in paths], examples, strict=True
                 )
-                for name in self.codec.files
             ],
+            files=[SharedFile(*self._held(name)) for name in self.codec.files],
             quality=quality or {},
             distribution=distribution,
         )
         manifest.save(self.folder)
+        for path in self.folder.glob(f"*{_RECORD}"):
+            path.unlink()
         return manifest
+
+    def _held(self, name: str) -> tuple[str, int, str]:
+        """(name, bytes, sha256) of a file that is whole."""
+        record = self._recorded(name)
+        assert record is not None, f"{name} was neither written nor found"
+        read_before(self.folder / name, record["sha256"])
+        return name, record["size"], record["sha256"]
 
     def _write(
         self,
@@ -157,12 +203,10 @@ class TargetWriter:
             ],
             metadata={_OUTPUTS: str(outputs)},
         )
-        with (
-            atomic(self.folder / self.name(shard)) as temporary,
-            pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, schema) as file,
-        ):
-            file.write_batch(pa.record_batch(columns, schema=schema))
+        with atomic(self.folder / self.name(shard)) as temporary:
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
+                file.write_batch(pa.record_batch(columns, schema=schema))
+            self._record(self.name(shard), temporary)
 
     def _encoded(
         self, positions: np.ndarray, picked: dict[str, np.ndarray]

@@ -1,5 +1,6 @@
 """Checkpoints: complete or not there."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from distillkit.artifacts import read_json, write_json
+from distillkit.digests import recorded, sealed
 from distillkit.engine.checkpoint import Checkpoints, Progress
-from distillkit.errors import TrainingError
 from tests.unit.engine.toy import OPTIMIZERS, X, Y, assert_bits, net, weights
 
 
@@ -136,19 +138,98 @@ def test_the_best_weights_come_back_and_older_ones_go(tmp_path: Path) -> None:
     assert_bits(weights(other), weights(model))
 
 
-def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_earlier_version_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model, optimizer = saved(tmp_path)
-    newest = Checkpoints(tmp_path).newest()
-    assert newest is not None
-    (newest / "learner.safetensors").rename(newest / "model.safetensors")
-    with pytest.raises(TrainingError, match=r"checkpoint-00000003: .* remove it"):
-        Checkpoints(tmp_path).load(model, optimizer)
+    (tmp_path / "checkpoint-00000003" / "files.json").unlink()
+    assert Checkpoints(tmp_path).load(model, optimizer) == Progress()
+    line = "checkpoint-00000003: damaged: has no files.json: an earlier version made it"
+    assert line in capsys.readouterr().err
 
 
-def test_nothing_is_left_when_a_run_is_over(tmp_path: Path) -> None:
-    model, _ = saved(tmp_path)
-    Checkpoints(tmp_path).save_best(Progress(best_step=1), model)
-    (tmp_path / "new-checkpoint").mkdir()
-    (tmp_path / "metrics.jsonl").touch()
-    Checkpoints(tmp_path).remove()
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+NAMES = [
+    "checkpoint-00000003/learner.safetensors",
+    "checkpoint-00000003/optimizer.safetensors",
+    "checkpoint-00000003/progress.json",
+    "checkpoint-00000003/files.json",
+    "best-00000002.safetensors",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("damage", [flipped, cut, gone, emptied])
+def test_a_damaged_checkpoint_is_named_and_passed_over(
+    name: str, damage: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The older one is taken that a kill left beside it; without one it is the start."""
+    older, run, model = tmp_path / "older", tmp_path / "run", net()
+    older.mkdir()
+    optimizer = OPTIMIZERS["adamw"](model.parameters())
+    checkpoints = Checkpoints(older)
+    checkpoints.save_best(Progress(best_step=2), model)
+    checkpoints.save(Progress(step=2, best_step=2, best_score=0.5), model, optimizer)
+    expected = weights(model)
+    shutil.copytree(older, run)
+    other = net(seed=1)
+    checkpoints = Checkpoints(run)
+    checkpoints.load(other, OPTIMIZERS["adamw"](other.parameters()))
+    learn(model, optimizer, 1)
+    checkpoints.save(Progress(step=3, best_step=2, best_score=0.5), model, optimizer)
+    damage(run / name)
+    other = net(seed=1)
+    before = weights(other)
+    assert Checkpoints(run).newest() is None
+    restored = OPTIMIZERS["adamw"](other.parameters())
+    assert Checkpoints(run).load(other, restored) == Progress()
+    assert_bits(weights(other), before)
+    told = capsys.readouterr().err
+    assert told.count("passed over") == 1
+    assert f"{run}/checkpoint-00000003: damaged: " in told
+    shutil.copytree(older, run, dirs_exist_ok=True)
+    if not name.startswith("best"):
+        assert Checkpoints(run).load(other, restored).step == 2
+        assert_bits(weights(other), expected)
+
+
+@pytest.mark.parametrize(
+    "change", [{"step": "three"}, {"window": None}, {"history": {}}, {"more": 1}, {"seconds": None}]
+)
+def test_a_checkpoint_whose_progress_is_of_another_kind_is_passed_over(
+    change: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, optimizer = saved(tmp_path)
+    newest = tmp_path / "checkpoint-00000003"
+    write_json(newest / "progress.json", read_json(newest / "progress.json") | change)
+    (newest / "files.json").unlink()
+    write_json(newest / "files.json", sealed({"files": recorded(newest), "best": {}}))
+    assert Checkpoints(tmp_path).load(model, optimizer) == Progress()
+    assert "progress.json: " in capsys.readouterr().err
+
+
+def test_what_was_passed_over_is_replaced(tmp_path: Path) -> None:
+    model, optimizer = saved(tmp_path, steps=5)
+    flipped(tmp_path / "checkpoint-00000005" / "learner.safetensors")
+    Checkpoints(tmp_path).save(Progress(step=5), model, optimizer)
+    assert Checkpoints(tmp_path).load(model, optimizer).step == 5
+    flipped(tmp_path / "checkpoint-00000005" / "learner.safetensors")
+    Checkpoints(tmp_path).save(Progress(step=2), model, optimizer)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002"]

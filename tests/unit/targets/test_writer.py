@@ -1,6 +1,7 @@
 """Writing beside the teacher: in order, each shard whole or not there, errors as they are."""
 
 import errno
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from distillkit.digests import recorded
 from distillkit.errors import ConfigError
 from distillkit.records import Outputs, SoftTargets
 from distillkit.targets import Dense, LastHidden, TargetStore, TargetWriter, TopK
@@ -235,3 +237,96 @@ def test_rows_that_do_not_fit_the_positions_are_not_committed(tmp_path: Path) ->
 
 def _pass(gate: threading.Event) -> None:
     assert gate.wait(PATIENCE)
+
+
+# what a killed run left
+
+
+def killed(folder: Path, codec: Any = None, shards: int = 2) -> None:
+    """Some shards of a run that did not come to its end."""
+    with TargetWriter(folder, codec or Dense()) as writer:
+        writer.describe(SAID)
+        for number in range(shards):
+            writer.write(number, KEYS, ONE, picked())
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-30] ^= 2
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (flipped, "altered (its sha256 is not the one recorded)"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-64]), "bytes, not"),
+        (lambda p: p.write_bytes(b""), "0 bytes, not"),
+        (
+            lambda p: p.with_name(f"{p.name}.digest.json").unlink(),
+            "no size and sha256 of it can be read",
+        ),
+        (
+            lambda p: p.with_name(f"{p.name}.digest.json").write_text('{"size": 1'),
+            "no size and sha256 of it can be read",
+        ),
+    ],
+)
+def test_a_damaged_shard_of_a_killed_run_is_not_committed(
+    damage: Any, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed(tmp_path)
+    expected = (tmp_path / "shard-00001.arrow").read_bytes()
+    damage(tmp_path / "shard-00001.arrow")
+    with TargetWriter(tmp_path, Dense()) as writer:
+        assert [writer.committed(number) for number in range(3)] == [True, False, False]
+        assert not writer.committed(1)
+        writer.describe(SAID)
+        writer.write(1, KEYS, ONE, picked())
+        writer.wait()
+        assert writer.committed(1)
+        manifest = finish(writer, [len(KEYS), len(KEYS)])
+    assert (tmp_path / "shard-00001.arrow").read_bytes() == expected
+    assert not manifest.damaged(tmp_path)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert f"{tmp_path}: damaged: shard-00001.arrow: " in lines[0]
+    assert told in lines[0]
+
+
+def test_a_shard_that_is_gone_is_not_committed(tmp_path: Path) -> None:
+    killed(tmp_path)
+    (tmp_path / "shard-00000.arrow").unlink()
+    writer = TargetWriter(tmp_path, Dense())
+    assert [writer.committed(number) for number in range(3)] == [False, True, False]
+
+
+def test_a_store_that_was_finished_in_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
+    """Its manifest has the sha256 of each shard; the files beside the shards are gone."""
+    killed(tmp_path)
+    with TargetWriter(tmp_path, Dense()) as writer:
+        manifest = finish(writer, [len(KEYS), len(KEYS)])
+    assert not list(tmp_path.glob("*.digest.json"))
+    with TargetWriter(tmp_path, Dense()) as again:
+        assert [again.committed(number) for number in range(3)] == [True, True, False]
+        assert finish(again, [len(KEYS), len(KEYS)]) == manifest
+    flipped(tmp_path / "shard-00000.arrow")
+    assert not TargetWriter(tmp_path, Dense()).committed(0)
+
+
+def test_no_shard_is_hashed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        read.append(Path(file.name).name)
+        return real(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    killed(tmp_path)
+    with TargetWriter(tmp_path, Dense()) as writer:
+        assert writer.committed(0) and writer.committed(1)
+        read.clear()
+        finish(writer, [len(KEYS), len(KEYS)])
+    recorded(tmp_path, leave_out=["targets.json"])
+    assert read == []
