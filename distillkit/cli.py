@@ -40,7 +40,7 @@ ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for com
     "targets": lambda: ("inspect", "verify", "merge", "convert", "export"),
     "completion": lambda: completion.SCRIPTS,
 }
-HYDRA_OPTIONS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
+VIEWS = ("--cfg", "--info", "--hydra-help")  # options that show something, and run nothing
 SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fault of the program
     errno.EACCES,
     errno.EDQUOT,
@@ -123,18 +123,17 @@ def _run(words: list[str]) -> int:
 
 def _run_with_hydra(command: str, words: list[str]) -> None:
     """Check the whole config, then hand the cleaned words to Hydra."""
-    from distillkit.config import overrides, phases
-    from distillkit.config.compose import register_recipes
+    from distillkit.config import entries, overrides, phases
 
     options, given, folder = usage.split_options(words)
     if usage.REPAIR in options:
         options = [option for option in options if option != usage.REPAIR]
         given.append(usage.REPAIRS)
-    sweeps = "-m" in options or "--multirun" in options
+    sweeps = "--multirun" in options
     if any(word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given):
         sys.path.append(str(Path.cwd()))  # a module beside the run, after all that is installed
-    if any(option.split("=")[0] in HYDRA_OPTIONS for option in options):
-        register_recipes(folder, given)
+    if any(option.partition("=")[0] in VIEWS for option in options):
+        entries.register(folder, given)
         failed = _hydra(command, [*options, *_shown(given, folder, sweeps=sweeps)])
         if failed:
             raise ConfigError(failed)
@@ -209,6 +208,7 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
     import hydra
     from omegaconf import DictConfig
 
+    from distillkit.config import entries
     from distillkit.config.paths import CONF
     from distillkit.progress import heartbeat, say, working
     from distillkit.quiet import quiet_others
@@ -219,12 +219,14 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
     sys.argv = [f"distillkit {command}", *words]
     quiet_others()
 
+    folder = entries.user_folder()
     failed: list[str] = []
     has_folder = False  # a job of which the folder was made is under way
 
     def run(cfg: DictConfig) -> float:
         nonlocal has_folder
         has_folder = True
+        entries.use_folder(folder)  # a launcher may have started this process anew
         metric = float("nan")
         title = _load("distillkit.commands.sweep:job_title")(swept or {})
         if title:
@@ -290,8 +292,10 @@ def _remove_empty_output() -> None:
 
 def _complete(words: list[str]) -> int:
     """Hydra's shell completion, with the command taken out of the line that it sees."""
-    from distillkit.config.compose import register_recipes
+    from distillkit.config import entries
 
+    if not (len(words) == 2 and words[1].startswith("query=")):
+        raise ConfigError(f"{' '.join(words)}: no such command; {completion.HOW}")
     program, *typed = os.environ.get("COMP_LINE", "distillkit ").split(" ")
     every = [*RUNS, *TOOLS, "completion", "--help", "--version"]
     if len(typed) <= 1 and "query=bash" in words:
@@ -304,7 +308,7 @@ def _complete(words: list[str]) -> int:
     if typed and typed[0] in RUNS:
         line = " ".join([program, *typed[1:]])
         os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
-        register_recipes()
+        entries.register()
         _hydra(typed[0], words)
     return 0
 

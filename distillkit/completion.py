@@ -48,6 +48,7 @@ function __distillkit
 end
 complete -c distillkit -a '(__distillkit)'
 """
+HOW = "`distillkit completion SHELL` writes the script that asks for words"
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 

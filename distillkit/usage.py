@@ -93,32 +93,37 @@ options
   --cfg job          print the composed config and stop
   workspace=DIR      where artifacts live (default .distillkit, or DISTILLKIT_WORKSPACE)
 """
-WITH_VALUE: tuple[str, ...] = (
-    "--config-dir",
-    "-cd",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--cfg",
-    "-c",
-)
-WITH_VALUE += ("--package", "-p", "--experimental-rerun")
 REPAIR, REPAIRS = "--repair", "workspace.repair=true"  # the option, and what it is short for
-WITHOUT_VALUE = (
-    REPAIR,
-    "--multirun",
-    "-m",
-    "--run",
-    "-r",
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--resolve",
-    "--info",
-    "-i",
-)
-VIEWS = ("job", "hydra", "all")  # of --cfg
+WITH_VALUE = {
+    "--config-dir": "--config-dir",
+    "-cd": "--config-dir",
+    "--config-name": "--config-name",
+    "-cn": "--config-name",
+    "--cfg": "--cfg",
+    "-c": "--cfg",
+    "--package": "--package",
+    "-p": "--package",
+}
+WITHOUT_VALUE = {
+    REPAIR: REPAIR,
+    "--multirun": "--multirun",
+    "-m": "--multirun",
+    "--run": "--run",
+    "-r": "--run",
+    "--help": "--help",
+    "-h": "--help",
+    "--hydra-help": "--hydra-help",
+    "--resolve": "--resolve",
+    "--info": "--info",
+    "-i": "--info",
+}
+VALUES = {  # of which an option takes one
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "--config-name": ("run",),
+}
+ONE_OF = ("--run", "--multirun", "--cfg", "--info", "--hydra-help")
+OF_CFG = ("--resolve", "--package")
 
 
 def overview() -> str:
@@ -140,29 +145,60 @@ def command(name: str) -> str:
 
 
 def split_options(words: list[str]) -> tuple[list[str], list[str], Path | None]:
-    """(options with their values, overrides, the folder of --config-dir) of a command line."""
+    """(options, overrides, the folder of --config-dir) of a command line.
+
+    Options are written out, as --multirun and --cfg=job; there are these, and none of Hydra's else.
+    """
     options: list[str] = []
     overrides: list[str] = []
     folder: Path | None = None
-    rest = iter(words)
-    for word in rest:
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
         if not word.startswith("-"):
             overrides.append(word)
             continue
-        name, equals, value = word.partition("=")
-        if name not in (*WITH_VALUE, *WITHOUT_VALUE):
-            hint = nearest(name, (*WITH_VALUE, *WITHOUT_VALUE))
-            raise ConfigError(f"{name}: no such option; {hint}")
-        options.append(word)
-        if name in WITH_VALUE and not equals:
-            value = next(rest, "")
-            options.append(value)
-        if name in WITH_VALUE and not value:
-            raise ConfigError(f"{name}: needs a value after it")
-        if name in ("--cfg", "-c") and value not in VIEWS:
-            raise ConfigError(f"{name} {value}: shows one of {', '.join(VIEWS)}")
-        if name in ("--config-dir", "-cd"):
-            folder = Path(value).expanduser().absolute()
-            if not folder.is_dir():
-                raise ConfigError(f"--config-dir {value}: no such folder")
+        written, equals, value = word.partition("=")
+        name = {**WITH_VALUE, **WITHOUT_VALUE}.get(written)
+        if name is None or (equals and name not in VALUES and written in WITHOUT_VALUE):
+            hint = nearest(written, (*WITH_VALUE, *WITHOUT_VALUE))
+            raise ConfigError(f"{word if equals else written}: no such option; {hint}")
+        if written in WITH_VALUE and not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+        if name == "--info" and not value:
+            value = rest.pop(0) if rest and rest[0] in VALUES[name] else "all"
+        _check_value(written, name, value)
+        if name == "--config-dir":
+            folder = _folder(value)
+        elif name != "--config-name":
+            options.append(f"{name}={value}" if value else name)
+    _check_together({option.partition("=")[0] for option in options})
     return options, overrides, folder
+
+
+def _check_value(written: str, name: str, value: str) -> None:
+    if written in WITH_VALUE and not value:
+        raise ConfigError(f"{written}: needs a value after it")
+    if name == "--config-name" and value != "run":
+        raise ConfigError(
+            f"{written} {value}: there is one config, run; what differs from it is a recipe "
+            "(+recipe=NAME, with --config-dir for your own)"
+        )
+    if value not in VALUES.get(name, (value,)):
+        raise ConfigError(f"{written} {value}: shows one of {', '.join(VALUES[name])}")
+
+
+def _check_together(names: set[str]) -> None:
+    several = [name for name in ONE_OF if name in names]
+    if len(several) > 1:
+        raise ConfigError(f"{' and '.join(several)}: only one of them at a time")
+    for name in OF_CFG:
+        if name in names and "--cfg" not in names:
+            raise ConfigError(f"{name}: says how --cfg shows a config; add --cfg job")
+
+
+def _folder(value: str) -> Path:
+    folder = Path(value).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir {value}: no such folder")
+    return folder

@@ -1,12 +1,10 @@
 """The roads of a run: one, or one for each of its phases."""
 
-from pathlib import Path
-
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from distillkit.commands.road import Road
-from distillkit.config import phases
+from distillkit.config import entries, phases
 from distillkit.data import hub
 
 
@@ -21,14 +19,7 @@ def roads(cfg: DictConfig, *, makes: tuple[str, ...]) -> list[Road]:
         return [Road(cfg, makes=makes)]
     found: dict[str, Road] = {}
     words = [str(word) for word in HydraConfig.get().overrides.task]
-    for phase in phases.settled(words, declared, user_folder=_user_folder()):
+    for phase in phases.settled(words, declared, user_folder=entries.user_folder()):
         before = found[phase.start] if phase.start else None
         found[phase.name] = Road(phase.cfg, makes=makes, phase=phase.name, before=before)
     return [*found.values()]
-
-
-def _user_folder() -> Path | None:
-    """The folder that --config-dir named."""
-    sources = HydraConfig.get().runtime.config_sources
-    found = [source.path for source in sources if source.provider == "command-line"]
-    return Path(found[0]) if found else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from distillkit.config import entries
 from distillkit.data import hub
 from distillkit.data.hub import HubSource
 from distillkit.data.sources import parse
@@ -37,12 +38,10 @@ def parts(road: "Road") -> dict[str, str]:
 
 def command(name: str) -> str:
     """The command line that makes this run, or this job of a sweep, again."""
-    config = HydraConfig.get()
-    words = [str(word) for word in config.overrides.task]
+    words = [str(word) for word in HydraConfig.get().overrides.task]
     words = [word for word in words if word != "workspace.repair=true"]  # --repair, done by then
-    for source in config.runtime.config_sources:
-        if source.provider == "command-line":
-            words = ["--config-dir", str(source.path), *words]
+    if folder := entries.user_folder():
+        words = ["--config-dir", str(folder), *words]
     return f"distillkit {name} {shlex.join(words)}".rstrip()
 
 

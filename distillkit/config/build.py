@@ -1,31 +1,83 @@
 """The one place that turns `_target_` nodes into objects."""
 
+from collections.abc import Mapping
+from functools import partial as bound
+from importlib import import_module
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from distillkit.config.classes import is_trusted
+from distillkit.config.schema import class_refusal
 from distillkit.errors import ConfigError, DistillkitError
 from distillkit.wording import brief
 
 
 def build(node: DictConfig, *, key: str, partial: bool = False) -> Any:
-    """The object of a checked node; `partial` leaves parameters to be given at run time.
+    """The object of a node; `partial` leaves parameters to be given at run time.
 
-    Raises the target's own `DistillkitError`, or a `ConfigError` that names the group.
+    The node is resolved once, and what is looked at then is what is set up: our own classes, and
+    those that the command line of the node's config trusts. Raises the target's own
+    `DistillkitError`, or a `ConfigError` that names the group or a class that may not stand there.
     """
-    try:
-        return instantiate(node, _convert_="all", _partial_=partial)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, DistillkitError):
-            raise cause from error
-        raise refusal(node, cause or error, key=key) from error
+    plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    made, settings = _parts({str(k): v for k, v in plain.items()}, key, granted(node))
+    return bound(made, **settings) if partial else _called(made, settings, plain, key)
 
 
-def refusal(node: DictConfig, error: BaseException, *, key: str) -> ConfigError:
+def granted(node: DictConfig) -> tuple[str, ...]:
+    """What the config that a node belongs to trusts, which the command line alone says."""
+    root = node._get_root()
+    given = root.get("trusted") if isinstance(root, DictConfig) else None
+    return tuple(map(str, given)) if isinstance(given, ListConfig) else ()
+
+
+def refusal(node: Mapping[Any, Any] | DictConfig, error: BaseException, *, key: str) -> ConfigError:
     """That the target of a node refuses what it is given, in the target's own words."""
     reason = brief(error)
     said = f"{node['_target_']} refuses its settings ({reason})"
     return ConfigError(f"{key}: {said}; change them, as {key}.NAME=VALUE")
+
+
+def _built(value: Any, key: str, trusted: tuple[str, ...], *, anywhere: bool) -> Any:
+    """Plain data with each node inside it that names a class set up."""
+    if isinstance(value, list):
+        return [_built(it, f"{key}.{i}", trusted, anywhere=anywhere) for i, it in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if "_target_" not in value:
+        return {k: _built(v, f"{key}.{k}", trusted, anywhere=anywhere) for k, v in value.items()}
+    made, settings = _parts(value, key, trusted, anywhere=anywhere)
+    return _called(made, settings, value, key)
+
+
+def _parts(
+    node: Mapping[str, Any], key: str, trusted: tuple[str, ...], *, anywhere: bool = False
+) -> tuple[Any, dict[str, Any]]:
+    """What a node calls, and the settings that it calls it with."""
+    target = node["_target_"]
+    refused = class_refusal(target, key, trusted, anywhere=anywhere)
+    if refused:
+        raise ConfigError(f"{key}._target_: {refused}")
+    anywhere = anywhere or is_trusted(target, trusted)
+    module, _, name = target.rpartition(".")
+    try:
+        made = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}._target_: {target} cannot be had ({brief(error)})") from error
+    settings = {
+        str(k): _built(v, f"{key}.{k}", trusted, anywhere=anywhere)
+        for k, v in node.items()
+        if k != "_target_"
+    }
+    return made, settings
+
+
+def _called(made: Any, settings: dict[str, Any], node: Mapping[Any, Any], key: str) -> Any:
+    try:
+        return made(**settings)
+    except DistillkitError:
+        raise
+    except Exception as error:  # whatever the class does not like
+        raise refusal(node, error, key=key) from error

@@ -1,23 +1,17 @@
 """Hydra's composition for a check: what groups there are, what overrides make of them."""
 
 import io
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,30 +19,6 @@ from distillkit.config import paths
 from distillkit.config.references import bounded_references
 from distillkit.config.yaml_files import not_yaml, read_text
 from distillkit.errors import ConfigError
-
-RECIPE = re.compile(r"\+*recipe=")
-EVERY_RECIPE = "recipe=glob(*)"
-
-
-def register_recipes(
-    user_folder: Path | None = None, words: Iterable[str] = (EVERY_RECIPE,)
-) -> None:
-    """Make the recipes that overrides speak of choices of the group `recipe`, at the config's root.
-
-    The others are not read: there are many, and a command that fails should fail at once.
-    """
-    _bound_files()
-    store = ConfigStore.instance()
-    chosen = [word.partition("=")[2] for word in words if RECIPE.match(word)]
-    globbed = any("(" in value for value in chosen)
-    named = {name for value in chosen for name in re.split(r"[^\w.-]+", value)}
-    for name, path in paths.recipe_files(user_folder).items():
-        if globbed or name in named:
-            node = load_yaml(path)
-            node.setdefault("run_name", name)
-            store.store(
-                group="recipe", name=name, node=node, package="_global_", provider=str(path)
-            )
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -63,30 +33,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in loaded.items()}
 
 
-def _bound_files() -> None:
-    """Have Hydra build no file that may not be built. It has no place for a reader of ours."""
-    Plugins.instance()  # loads the readers, anew
-    reader: Any = SourcesRegistry.instance().resolve("file")
-    load_config = reader.load_config
-    if hasattr(load_config, "__wrapped__"):
-        return
-
-    @wraps(load_config)
-    def load_bounded(source: Any, config_path: str) -> ConfigResult:
-        path = Path(source.path, source._normalize_file_name(config_path))
-        if path.exists() and not path.is_relative_to(paths.CONF):
-            read_text(path)
-        return load_config(source, config_path)
-
-    reader.load_config = load_bounded
-
-
 @contextmanager
 def composing(user_folder: Path | None) -> Iterator["Composer"]:
     """A composer over our conf folder and the user's own; a run that is under way is not hurt."""
     hydra = GlobalHydra.instance()
     outer, hydra.hydra = hydra.hydra, None
-    _bound_files()
     try:
         with (
             bounded_references() as count_anew,
@@ -101,7 +52,6 @@ class Composer:
     """Composes run configs, and knows the groups and their choices."""
 
     def __init__(self, user_folder: Path | None, count_anew: Callable[[], None]) -> None:
-        self._search = [f"hydra.searchpath=[file://{user_folder}]"] if user_folder else []
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoader)
         self.parser = OverridesParser.create(loader)
@@ -110,9 +60,8 @@ class Composer:
     def groups(self) -> dict[str, list[str]]:
         """Every group and its choices, recipes included."""
         found = paths.groups()
-        if self._user_folder is not None:
-            for group, choices in paths.groups(self._user_folder).items():
-                found[group] = sorted({*found.get(group, []), *choices})
+        for group, choices in paths.entries(self._user_folder).items():
+            found[group] = sorted({*found[group], *choices})
         return found | {"recipe": sorted(paths.recipe_files(self._user_folder))}
 
     def compose(self, overrides: list[str]) -> tuple[DictConfig, Any]:
@@ -160,8 +109,7 @@ class Composer:
         return deepcopy(cfg), hydra
 
     def _composed(self, overrides: list[str]) -> tuple[DictConfig, Any]:
-        words = [*self._search, *overrides]
-        cfg = compose(config_name="run", overrides=words, return_hydra_config=True)
+        cfg = compose(config_name="run", overrides=overrides, return_hydra_config=True)
         hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
         with open_dict(cfg):
             del cfg["hydra"]

@@ -1,6 +1,7 @@
 """The overrides of a command line, read one by one so that every fault is found at once."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-from distillkit.config import task_defaults
-from distillkit.config.compose import Composer, composing, load_yaml, register_recipes
+from distillkit.config import entries, task_defaults
+from distillkit.config.build import granted
+from distillkit.config.compose import Composer, composing, load_yaml
+from distillkit.config.file_checks import NO_RUN_NAME, RUN_NAME
 from distillkit.config.keys import LISTED_BY, deepest, every_key, exists, holds, sibling
-from distillkit.config.paths import CONF, groups, recipe_files
+from distillkit.config.paths import CONF, recipe_files
 from distillkit.config.schema import (
     MISSING,
     RUNTIME,
@@ -20,7 +23,6 @@ from distillkit.config.schema import (
     setup_problems,
     shown,
 )
-from distillkit.config.settings import COMMAND_LINE_ONLY
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.config.words import as_text, parse_word, respelled
 from distillkit.errors import ConfigError
@@ -52,7 +54,7 @@ def check(words: list[str], *, user_folder: Path | None = None, sweeps: bool = T
     Of a sweep, each choice of each swept key is checked beside the first choices of the others.
     """
     words = respelled(words)
-    register_recipes(user_folder, words)
+    entries.register(user_folder, words)
     with composing(user_folder) as composer:
         return _Check(composer, words, user_folder, sweeps).run()
 
@@ -68,7 +70,6 @@ class _Check:
         self.groups = composer.groups()
         self.parser = composer.parser
         self.faults: dict[str, str] = {}
-        self._check_names_of_user_entries()
         self.parsed = [p for p in map(self._parse, words) if p is not None]
 
     def run(self) -> Checked:
@@ -89,11 +90,6 @@ class _Check:
             usable = self._known(override, base)
             if usable is not None:
                 kept.append(usable)
-        self._check_command_line_only(base)
-        for override in choices:
-            for alternative in self._alternatives(override)[1:]:
-                others = [self._first(o) for o in (*choices, *targets) if o is not override]
-                self._check_command_line_only(self._compose([*others, alternative]))
         every = [*choices, *kept, *left_out, *unset]
         first = [self._first(o) for o in every]
         # composing takes most of the time of a check
@@ -315,7 +311,7 @@ class _Check:
         except Exception as error:  # hydra's errors, omegaconf's and yaml's have no common base
             self._fault("config", f"{brief(error, 400)}{self._blamed_recipe(overrides)}")
             return None
-        for key, fault in setup_problems(hydra, trusted=map(str, cfg.get("trusted") or [])):
+        for key, fault in setup_problems(hydra, trusted=granted(cfg)):
             self._fault(key, fault)
         return cfg
 
@@ -325,9 +321,9 @@ class _Check:
         cfg = self._compose(overrides) if composed is None else composed
         if cfg is None:
             return None
-        trusted = cfg.get("trusted") or []
         try:
-            found = list(problems(cfg, trusted=[str(t) for t in trusted]))
+            found = list(problems(plain(cfg), trusted=granted(cfg)))
+            found += self._outputs(cfg)
         except Exception as error:  # an interpolation that leads nowhere
             self._fault("config", f"{brief(error, 400)}{self._blamed_recipe(overrides)}")
             return None
@@ -337,6 +333,12 @@ class _Check:
             where = "" if name in given else self._file_of(name, overrides)
             self._fault(key, f"{fault}{where}")
         return cfg
+
+    def _outputs(self, cfg: DictConfig) -> Iterator[tuple[str, str]]:
+        """A run's name out of a file is that of a folder, whatever it is put together from."""
+        by_hand = any(o.key_or_group == "run_name" for o in self.parsed)
+        if not by_hand and not RUN_NAME.fullmatch(str(cfg.run_name)):
+            yield f"run_name = {shown(cfg.run_name)}", NO_RUN_NAME
 
     def _blamed_recipe(self, overrides: list[str]) -> str:
         """ " (in FILE)" if the config is sound without the recipe that was chosen."""
@@ -348,29 +350,6 @@ class _Check:
         except Exception:  # whatever it is, it is not the recipe's doing
             return ""
         return f" (in {path.parent.name}/{path.name})" if path else ""
-
-    def _check_names_of_user_entries(self) -> None:
-        """An entry of the user's with a name of ours would be passed over by Hydra in silence."""
-        if self.user_folder is None:
-            return
-        ours = groups() | {"recipe": list(recipe_files())}
-        theirs = groups(self.user_folder)
-        theirs["recipe"] = list(recipe_files(self.user_folder, ours=False))
-        for group, choices in theirs.items():
-            for name in sorted(set(choices) & set(ours.get(group, []))):
-                self._fault(
-                    f"{group}/{name}",
-                    f"{self.user_folder} has an entry of a name that distillkit has itself; "
-                    "give yours another name",
-                )
-
-    def _check_command_line_only(self, base: DictConfig | None) -> None:
-        for key in COMMAND_LINE_ONLY:
-            if base is not None and base.get(key):
-                self._fault(
-                    f"{key} = {shown(base[key])}",
-                    "a file cannot grant itself trust; give it on the command line",
-                )
 
     def _file_of(self, key: str, overrides: list[str]) -> str:
         """ " (in FILE)" for a key that a recipe or a group file of the user's wrote."""

@@ -19,6 +19,16 @@ def groups(folder: Path = CONF) -> dict[str, list[str]]:
     }
 
 
+def entries(folder: Path | None) -> dict[str, dict[str, Path]]:
+    """The files of a user's own folder that are entries of our groups: group -> name -> file."""
+    if folder is None:
+        return {}
+    return {
+        group: {path.stem: path for path in sorted((folder / group).glob("*.yaml"))}
+        for group in groups()
+    }
+
+
 def recipe_files(user_folder: Path | None = None, *, ours: bool = True) -> dict[str, Path]:
     """All recipes by name: ours, and those in the `recipes` folder of a user's --config-dir."""
     found = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))} if ours else {}

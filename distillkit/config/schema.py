@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_origin
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from distillkit.config import classes
 from distillkit.config.architectures import architectures, fields_of
 from distillkit.config.settings import GROUPS
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.wording import nearest
 
-HYDRA = ("hydra.", "hydra_plugins.")
-TRUSTED = ("distillkit.", "torch.optim.", "torch.nn.", "transformers.")
+# what Hydra itself may set up: launchers, sweepers and callbacks, its own and its plugins'
+HYDRA = ("hydra._internal.core_plugins.", "hydra.experimental.callbacks.", "hydra_plugins.")
 SETTINGS = "distillkit.config.settings.RunSettings"
 WORKSPACE = "distillkit.config.settings.WorkspaceSettings"
 RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
@@ -22,12 +22,10 @@ PUBLISHED = ("paper", "metric", "number", "source", "status")
 STATUS = ("published, not run by us", "measured by us")
 
 
-def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong and what to do) for each fault in a composed config."""
-    prefixes = (*TRUSTED, *trusted)
-    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
-    assert isinstance(plain, dict)
-    root = {str(k): v for k, v in plain.items() if k not in GROUPS and k != "hydra"}
+def problems(plain: Mapping[str, Any], *, trusted: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong and what to do) for each fault in a composed config, resolved."""
+    trusted = tuple(trusted)
+    root = {k: v for k, v in plain.items() if k not in GROUPS and k != "hydra"}
     yield from _settings(root, signature(SETTINGS), "", known=[*GROUPS])
     if isinstance(root.get("workspace"), Mapping):
         yield from _settings(root["workspace"], signature(WORKSPACE), "workspace")
@@ -39,7 +37,7 @@ def problems(cfg: DictConfig, *, trusted: Iterable[str] = ()) -> Iterator[tuple[
         elif not isinstance(node, Mapping) or "_target_" not in node:
             yield f"{group}._target_", "missing; a group entry names the class that it sets up"
         else:
-            yield from _target(node, group, prefixes)
+            yield from _target(node, group, trusted)
     yield from _shape(plain.get("student"))
 
 
@@ -80,63 +78,75 @@ def _published(blocks: Any) -> Iterator[tuple[str, str]]:
 
 
 def _target(
-    node: Mapping[str, Any], key: str, prefixes: tuple[str, ...]
+    node: Mapping[str, Any], key: str, trusted: tuple[str, ...], *, anywhere: bool = False
 ) -> Iterator[tuple[str, str]]:
+    """The faults of a node that names a class; `anywhere`: inside one whose class is trusted."""
     target = node["_target_"]
     if target == MISSING:
         yield f"{key}._target_", f"required, but not set; add {key}._target_=package.module.Name"
         return
-    if not isinstance(target, str) or not target.startswith(prefixes):
-        yield f"{key}._target_", _untrusted(target, prefixes)
+    refusal = class_refusal(target, key, trusted, anywhere=anywhere)
+    if refusal:
+        yield f"{key}._target_", refusal
         return
     try:
         takes = signature(target)
     except NotFound as error:
         yield f"{key}._target_", f"{target} does not exist ({error})"
         return
-    given = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", "_convert_")}
+    given = {k: v for k, v in node.items() if k != "_target_"}
     yield from _settings(given, takes, key, runtime=RUNTIME.get(key, set()), target=target)
+    anywhere = anywhere or classes.is_trusted(target, trusted)
     for name, value in given.items():
-        yield from _nested(value, f"{key}.{name}", prefixes)
+        yield from _nested(value, f"{key}.{name}", trusted, anywhere)
+
+
+def class_refusal(
+    target: Any, key: str, trusted: Iterable[str], *, anywhere: bool = False
+) -> str | None:
+    """Why the node at a key may not name this class; None if it may."""
+    group, inside, _ = key.partition(".")
+    refused = classes.refusal(target, group, inside=bool(inside), trusted=trusted)
+    if refused and anywhere and any(target in it for g in GROUPS for it in classes.classes_of(g)):
+        return None
+    return refused
 
 
 def node_problems(node: Mapping[str, Any], key: str) -> list[str]:
     """The faults of one node with a `_target_` of our own, a line each."""
-    return [f"{at}: {fault}" for at, fault in _target(node, key, TRUSTED)]
+    return [f"{at}: {fault}" for at, fault in _target(node, key, ())]
 
 
-def _nested(value: Any, key: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Targets at any depth: Hydra would build them all."""
+def _nested(
+    value: Any, key: str, trusted: tuple[str, ...], anywhere: bool
+) -> Iterator[tuple[str, str]]:
+    """Targets at any depth: all are set up."""
     if _is_target(value):
-        yield from _target(value, key, prefixes)
+        yield from _target(value, key, trusted, anywhere=anywhere)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _nested(inner, f"{key}.{name}", prefixes)
+            yield from _nested(inner, f"{key}.{name}", trusted, anywhere)
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from _nested(inner, f"{key}.{place}", prefixes)
+            yield from _nested(inner, f"{key}.{place}", trusted, anywhere)
 
 
 def setup_problems(hydra: Any, *, trusted: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
-    """What a file or a word would have Hydra itself build (callbacks, launchers) from outside."""
-    prefixes = (*HYDRA, *TRUSTED, *trusted)
-    match hydra:
-        case {"_target_": target} if not str(target).startswith(prefixes):
-            yield "hydra", _untrusted(target, prefixes)
+    """What a word would have Hydra itself set up (callbacks, launchers) from outside."""
     inner: Iterable[Any] = ()
     if isinstance(hydra, Mapping):
+        target = hydra.get("_target_", HYDRA[0])
+        if not str(target).startswith(HYDRA) and not classes.is_trusted(str(target), trusted):
+            yield (
+                "hydra",
+                f"{target} is no launcher, sweeper or callback of Hydra's or of its plugins; add "
+                f"'trusted=[{target}]' on the command line if you trust it",
+            )
         inner = hydra.values()
     elif isinstance(hydra, list):
         inner = hydra
     for value in inner:
         yield from setup_problems(value, trusted=trusted)
-
-
-def _untrusted(target: Any, prefixes: tuple[str, ...]) -> str:
-    return (
-        f"{target} is outside the trusted packages ({', '.join(prefixes)}); add "
-        f"'trusted=[{str(target).split('.')[0]}.]' on the command line if you trust it"
-    )
 
 
 def _settings(

@@ -58,13 +58,19 @@ class Signature:
 @functools.cache
 def signature(target: str) -> Signature:
     """The settings of `package.module.Name`; raises `NotFound` that says what is missing."""
+    return _signature(*located(target))
+
+
+@functools.cache
+def located(target: str) -> tuple[Path, ast.stmt]:
+    """The file and the statement that define `package.module.Name`; raises `NotFound`."""
     parts = target.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         path = module_file(".".join(parts[:cut]))
         if path is not None:
             if cut != len(parts) - 1:
                 raise NotFound(f"no module {'.'.join(parts[: cut + 1])}")
-            return _signature(*definition(path, parts[-1]))
+            return definition(path, parts[-1])
     raise NotFound(f"no module {parts[0]}")
 
 

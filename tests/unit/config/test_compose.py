@@ -3,7 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from distillkit.config.compose import composing, register_recipes
+from distillkit.config import entries
+from distillkit.config.compose import composing
 
 LINES = [
     [],
@@ -20,7 +21,7 @@ LINES = [
 
 @pytest.mark.parametrize("words", LINES, ids=" ".join)
 def test_values_are_written_as_hydra_writes_them(words: list[str]) -> None:
-    register_recipes(None, words)
+    entries.register(None, words)
     with composing(None) as composer:
         expected, _ = composer._composed(words)
         for _ in range(2):  # of what is kept, nothing is changed

@@ -61,7 +61,7 @@ def test_a_mixture_takes_terms_and_weights_from_the_command_line() -> None:
         ),
         (
             "loss.hard_weight={_target_:os.system}",
-            "loss.hard_weight._target_: os.system is outside the trusted packages",
+            "loss.hard_weight._target_: os.system is outside the classes that may stand here",
         ),
     ],
 )

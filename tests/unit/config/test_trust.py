@@ -8,7 +8,7 @@ from distillkit.config import overrides
 from distillkit.config.build import build
 from tests.unit.config.conftest import Faults, write
 
-OUTSIDE = "is outside the trusted packages"
+OUTSIDE = "is outside the classes that may stand here"
 MODULE = """
 from pathlib import Path
 
@@ -47,12 +47,13 @@ def folder(mine: Path, module: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "target", ["os.system", "builtins.eval", "distillkit_evil.Loss", "torch.load"]
+    "target",
+    ["os.system", "builtins.eval", "distillkit_evil.Loss", "torch.load", "torch.nn.Linear"],
 )
 def test_a_target_outside_is_refused(faults: Faults, target: str) -> None:
     (said,) = faults(f"loss._target_={target}")
     assert said.startswith(f"loss._target_: {target} {OUTSIDE}")
-    assert f"trusted=[{target.split('.')[0]}.]" in said
+    assert f"add 'trusted=[{target}]' on the command line if you trust it" in said
 
 
 def test_a_users_own_class_is_taken_where_the_command_line_trusts_it(
@@ -131,8 +132,8 @@ def test_a_recipe_does_not_set_up_hydra_itself(faults: Faults, mine: Path, modul
 
 
 @pytest.mark.parametrize(
-    "target", ["distillkit.losses.Nope", "distillkit.nope.Loss", "torch.nn.Nope"]
+    "target", ["distillkit.losses.Nope", "distillkit.nope.Loss", "torch.optim.Nope"]
 )
-def test_a_trusted_target_that_does_not_exist_is_said(faults: Faults, target: str) -> None:
+def test_a_target_of_ours_that_does_not_exist_is_said(faults: Faults, target: str) -> None:
     (said,) = faults(f"loss._target_={target}")
     assert said.startswith(f"loss._target_: {target} does not exist")

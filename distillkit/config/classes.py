@@ -1,0 +1,97 @@
+"""Which classes a config may set up: an allow-list, that the command line alone makes longer.
+
+A `_target_` is a call, and a recipe may be a stranger's. So a group takes the classes that our own
+conf/GROUP/*.yaml name, an optimizer any class of torch.optim that is one, and nothing else:
+neither what transformers, torch or Hydra can call, nor what our own modules import.
+"""
+
+import ast
+import functools
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from distillkit.config.paths import CONF
+from distillkit.config.signatures import NotFound, definition, located
+from distillkit.wording import nearest
+
+SCHEDULES = tuple(
+    f"distillkit.losses.schedules.{name}" for name in ("Constant", "Linear", "Cosine", "WSD")
+)
+OPTIMIZERS = "torch.optim."
+OURS = ("distillkit.", OPTIMIZERS)  # where a name that is not there is a slip of the pen
+_TARGET = re.compile(r"^(.*?)_target_:[ \t]*([\w.]+)", re.MULTILINE)
+_MOST_BASES = 8
+
+
+@functools.cache
+def classes_of(group: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The classes that a group's node may name, and those that nodes inside it may.
+
+    Both are read from our own conf/GROUP/*.yaml. A loss may hold losses and schedules, too.
+    """
+    own: set[str] = set()
+    inside: set[str] = set()
+    for path in sorted((CONF / group).glob("*.yaml")):
+        for before, target in _TARGET.findall(path.read_text(encoding="utf-8")):
+            (inside if before else own).add(target)
+    if group == "loss":
+        inside |= {*own, *SCHEDULES}
+    return frozenset(own), frozenset(inside)
+
+
+def is_trusted(target: str, trusted: Iterable[str]) -> bool:
+    """Whether a name, or a package that it is in, is among those that a user trusts."""
+    names = [str(name).rstrip(".") for name in trusted]
+    return any(name and (target == name or target.startswith(f"{name}.")) for name in names)
+
+
+def refusal(target: object, group: str, *, inside: bool, trusted: Iterable[str] = ()) -> str | None:
+    """Why a node of `group`, or one `inside` it, may not name this class; None if it may."""
+    own, parts = classes_of(group)
+    allowed = parts if inside else own
+    if isinstance(target, str):
+        if target in allowed or is_trusted(target, trusted):
+            return None
+        if group == "optimizer" and not inside and is_optimizer(target):
+            return None
+        if target.startswith(OURS) and (missing := _missing(target)):
+            return f"{target} does not exist ({missing})"
+    hint = ""
+    if allowed and str(target).startswith(OURS):
+        hint = f" ({nearest(str(target), sorted(allowed))})"
+    return (
+        f"{target} is outside the classes that may stand here{hint}; add 'trusted=[{target}]' on "
+        "the command line if you trust it"
+    )
+
+
+def is_optimizer(target: str) -> bool:
+    """Whether a name of torch.optim is an optimizer's class, told from torch's source."""
+    if not target.startswith(OPTIMIZERS) or not all(map(str.isidentifier, target.split("."))):
+        return False
+    try:
+        return _derives(*located(target))
+    except NotFound:
+        return False
+
+
+def _derives(path: Path, node: ast.stmt, depth: int = 0) -> bool:
+    if not isinstance(node, ast.ClassDef) or depth > _MOST_BASES:
+        return False
+    bases = [ast.unparse(base) for base in node.bases]
+    for name in bases:
+        if name.isidentifier():
+            where, base = definition(path, name)
+            is_base = name == "Optimizer" and where.parts[-3:] == ("torch", "optim", "optimizer.py")
+            if is_base or _derives(where, base, depth + 1):
+                return True
+    return False
+
+
+def _missing(target: str) -> str:
+    try:
+        located(target)
+    except NotFound as error:
+        return str(error)
+    return ""
