@@ -79,6 +79,8 @@ def test_what_is_no_loss_of_ours_is_refused_in_one_line(
 ) -> None:
     other = "torch.nn.modules.loss.MSELoss"
     words = [*but(again, without="loss."), "loss=hard_labels", f"loss._target_={other}"]
+    refused(distillkit("train", *words), f"loss._target_: {other} is outside the classes")
+    words.append(f"trusted=[{other}]")  # as the line advises
     said = refused(distillkit("train", *words), f"loss._target_ = {other}: no loss")
     assert "distillkit.losses.Loss" in said
 
