@@ -123,7 +123,7 @@ def _run(words: list[str]) -> int:
 
 def _run_with_hydra(command: str, words: list[str]) -> None:
     """Check the whole config, then hand the cleaned words to Hydra."""
-    from distillkit.config import entries, overrides, phases
+    from distillkit.config import overrides, phases
 
     options, given, folder = usage.split_options(words)
     if usage.REPAIR in options:
@@ -133,10 +133,7 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     if any(word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given):
         sys.path.append(str(Path.cwd()))  # a module beside the run, after all that is installed
     if any(option.partition("=")[0] in VIEWS for option in options):
-        entries.register(folder, given)
-        failed = _hydra(command, [*options, *_shown(given, folder, sweeps=sweeps)])
-        if failed:
-            raise ConfigError(failed)
+        _view(command, options, given, folder)
         return
     given, of_phases = phases.gathered(given)
     checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
@@ -164,6 +161,25 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     failed = _hydra(command, [*options, *settled], checked.swept)
     if sweep_folder is not None and command == "train" and _has_results(sweep_folder):
         _load("distillkit.commands.report:report")(sweep_folder)
+    if failed:
+        raise ConfigError(failed)
+
+
+def _view(command: str, options: list[str], given: list[str], folder: Path | None) -> None:
+    """Show a config, or what Hydra knows; what cannot be shown is one line, too."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from distillkit.config import entries
+    from distillkit.config.references import bounded_references
+
+    entries.register(folder, given)
+    words = _shown(given, folder, sweeps="--multirun" in options)
+    try:
+        with bounded_references():
+            failed = _hydra(command, [*options, *words])
+    except (HydraException, OmegaConfBaseException, RecursionError) as error:
+        failed = [f"config: {brief(error.__cause__ or error, LONGEST_LINE)}"]
     if failed:
         raise ConfigError(failed)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.config import overrides
-from distillkit.config.compose import composing, load_yaml, register_recipes
+from distillkit.config import entries, overrides
+from distillkit.config.compose import composing, load_yaml
 from distillkit.config.yaml_files import MOST_BYTES, read_yaml
 from distillkit.errors import ConfigError
 
@@ -119,7 +119,7 @@ def test_references_that_stand_for_too_much_are_not_resolved(
 
 
 def test_references_are_resolved_where_they_stand_for_little() -> None:
-    register_recipes(None, [])
+    entries.register(None, [])
     with composing(None) as composer:
         cfg, _ = composer.compose(["run_name=a-${seed}", "seed=3"])
         assert cfg.run_name == "a-3"
