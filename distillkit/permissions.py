@@ -34,7 +34,7 @@ def sharing_of(folder: Path) -> Sharing:
     bits = found.st_mode & 0o777 | 0o700
     own = bits & ~0o022 if found.st_mode & stat.S_ISVTX else bits
     # a further user's files in it get the group from the folder
-    setgid = stat.S_ISGID if bits & 0o020 else found.st_mode & stat.S_ISGID
+    setgid = stat.S_ISGID if own & 0o020 else found.st_mode & stat.S_ISGID
     top = bits | setgid | found.st_mode & stat.S_ISVTX
     return Sharing(found.st_gid, top, own | setgid, own & 0o666)
 

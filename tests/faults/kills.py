@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests import tiny
 
@@ -20,23 +22,34 @@ def weights(workspace: Path) -> dict[str, str]:
     return found
 
 
-def kill_when(words: list[str], cwd: Path, sign: str) -> bool:
-    """Start distillkit and SIGKILL it once there is a path like `sign`; False if it ended first."""
-    process = subprocess.Popen(
-        tiny.command("train", *words),
+Start = Callable[[list[str]], "subprocess.Popen[Any]"]
+
+
+def kill_when(words: list[str], cwd: Path, sign: str, *, start: Start | None = None) -> bool:
+    """Start distillkit and SIGKILL it once there is a path like `sign`; False if it ended first.
+
+    `start` starts a command otherwise than in `cwd`, in a session of its own.
+    """
+    command = tiny.command("train", *words)
+    process = start(command) if start else _started(command, cwd)
+    deadline = time.monotonic() + 100
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(cwd.glob(sign)):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return True
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    return False
+
+
+def _started(command: list[str], cwd: Path) -> "subprocess.Popen[Any]":
+    return subprocess.Popen(
+        command,
         cwd=cwd,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=tiny.env(),
         start_new_session=True,
     )
-    deadline = time.monotonic() + 100
-    while process.poll() is None and time.monotonic() < deadline:
-        if any(cwd.glob(sign)):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    return False
