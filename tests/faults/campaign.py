@@ -86,7 +86,7 @@ class Job:
             handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(handle, 1)
             os.dup2(handle, 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+            sys.stdout, sys.stderr = (os.fdopen(stream, "w") for stream in (1, 2))
             sys.argv = ["distillkit", *self.words]
             from distillkit import cli
 
