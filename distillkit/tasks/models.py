@@ -72,6 +72,9 @@ def load_classifier(
     other = {key for key, *_ in report["mismatched_keys"]}
     # language models have no pooler: a classifier's is new, as its head is
     without = sorted(n for n in body & {*report["missing_keys"]} if "pooler" not in n)
+    if without and body <= {*report["missing_keys"]}:
+        options: Any = {"key": key, "trust_remote_code": trust_remote_code}
+        without = [] if _body_of_other_name(model, folder, **options) else without
     if without or body & other:
         name, fault = (without or sorted(body & other))[0], "no weights" if without else "others"
         raise ModelError(
@@ -79,6 +82,24 @@ def load_classifier(
             f"{fault} for {name}; download or save it anew"
         )
     return model
+
+
+def _body_of_other_name(model: Any, folder: str, *, key: str, trust_remote_code: bool) -> bool:
+    """Take a body's weights that are saved under another name; whether they are there.
+
+    LlamaForQuestionAnswering has its body as `transformer`, all other Llamas as `model`.
+    """
+    body, report = load_model(
+        folder,
+        key=key,
+        auto_class="AutoModel",
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+    )
+    if type(body) is not type(model.base_model) or report["missing_keys"]:
+        return False
+    model.base_model.load_state_dict(body.state_dict())
+    return True
 
 
 def load_model(

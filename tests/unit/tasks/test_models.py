@@ -21,6 +21,7 @@ from distillkit.tasks.models import (
 from distillkit.tasks.saving import save_folder
 from distillkit.tasks.task import SavedModel
 from tests import tiny
+from tests.unit.tasks.tiny_lms import SHAPES
 
 CLASSES = LabelSpace(("bad", "good"))
 SHAPE: dict[str, Any] = {
@@ -251,3 +252,32 @@ def test_outputs_of_one_name_are_refused(given: list[str] | None) -> None:
     model = Outputs("a", "a") if given is None else Outputs("LABEL_0", "LABEL_1")
     with pytest.raises(ModelError, match=r"two of its 2 outputs are named 'a'.*teacher\.labels"):
         label_order(model, LabelSpace(("a", "b")), key="k", given=given)
+
+
+QUESTIONS = "AutoModelForQuestionAnswering"
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "gpt2", "qwen2"])
+@pytest.mark.parametrize("saved", ["AutoModelForCausalLM", "AutoModelForTokenClassification"])
+def test_a_body_is_read_whatever_the_saved_class_calls_it(
+    tmp_path: Path, kind: str, saved: str
+) -> None:
+    """LlamaForQuestionAnswering has as `transformer` what the others have as `model`."""
+    import transformers
+
+    config = transformers.AutoConfig.for_model(kind, vocab_size=50, **SHAPES[kind])
+    made = getattr(transformers, saved).from_config(config)
+    made.save_pretrained(tmp_path / "body")
+    space = LabelSpace(("start", "end"))
+    loaded = load_classifier(
+        str(tmp_path / "body"), space, key="k", problem_type=None, auto_class=QUESTIONS
+    )
+    expected = dict(made.base_model.named_parameters())
+    for name, weight in loaded.base_model.named_parameters():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
+    loaded.save_pretrained(tmp_path / "fitted")
+    again, report = getattr(transformers, QUESTIONS).from_pretrained(
+        tmp_path / "fitted", output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    torch.testing.assert_close(again.state_dict(), loaded.state_dict())
