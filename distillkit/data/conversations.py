@@ -19,10 +19,11 @@ from distillkit.conversations import (
     Message,
 )
 from distillkit.data.chat_rows import as_messages, as_tools, check, said_by, without_nulls
+from distillkit.data.filters import matching_rows
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import expand, identity, suffix, tokenizer_identity, written
-from distillkit.data.tables import matching_rows, read_table
+from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
 from distillkit.progress import say

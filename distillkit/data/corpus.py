@@ -14,11 +14,12 @@ from distillkit.conversations import PLAIN, ChatFormat, Conversation, Message
 from distillkit.data.agreement import Agreement
 from distillkit.data.duplicates import as_number, comparable
 from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
+from distillkit.data.filters import keep_rows
 from distillkit.data.rows import say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import Spec, written
 from distillkit.data.splits import normalise
-from distillkit.data.tables import keep_rows, read_table
+from distillkit.data.tables import read_table
 from distillkit.data.text_data import TextData
 from distillkit.data.text_rows import read_rows
 from distillkit.data.texts import ReadLabels

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distillkit.artifacts import write_json
+from distillkit.data.filters import keep_rows
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import written
-from distillkit.data.tables import keep_rows, read_table
+from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
 

@@ -1,6 +1,6 @@
 """Labels of all splits as class ids, in one label space."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,21 @@ def class_places(label: Any) -> tuple[int, ...]:
     return tuple(np.flatnonzero(label).tolist()) if np.ndim(label) else (int(label),)
 
 
+def class_order(
+    found: Iterable[str], classes: Sequence[str] | None, names: list[str] | None
+) -> tuple[list[str] | None, bool]:
+    """(the order of the labels that were `found`, whether it is that of all `classes`).
+
+    It is that of the `names` which the config gives, or that of the `classes` which a data set
+    says; None: as labels are ordered where nobody says.
+    """
+    there = set(found)
+    ordered = [name for name in classes or () if name in there]
+    if names is not None or not ordered or not there <= set(ordered):
+        return names, False
+    return ordered, len(ordered) == len(classes or ())
+
+
 def encoded(
     splits: dict[str, Rows], read_labels: ReadLabels, *, names: list[str] | None
 ) -> tuple[LabelSpace, dict[str, Rows]]:
@@ -45,16 +60,14 @@ def encoded(
     `names` are the classes in their order, where the config gives them.
     """
     everything = [label for rows in splits.values() for label in rows.labels]
-    classes = splits["train"].classes or ()  # a data set that knows its classes says their order
     found = {
         str(each)
         for label in everything
         for each in (label if isinstance(label, list) else [label])
     }
-    ordered = [name for name in classes if name in found]
-    from_data = names is None and bool(ordered) and found <= set(ordered)
-    space, values = read_labels(everything, ordered if from_data else names)
-    if from_data and len(ordered) == len(classes):
+    ordered, is_whole = class_order(found, splits["train"].classes, names)
+    space, values = read_labels(everything, ordered)
+    if is_whole:
         space = replace(space, numeric=True)  # the class ids are 0, 1, …
     result, begun = {}, 0
     for name, rows in splits.items():

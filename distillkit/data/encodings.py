@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit import limits
+from distillkit.data.zips import ENDING, read_only_member
 from distillkit.errors import DataError
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -38,6 +39,8 @@ _SPREAD = ("õ", "[öü]", "[áí]")  # all three: Hungarian, whose code page is
 
 def unpacked(path: Path, *, at: str) -> bytes:
     """The bytes of a file, decompressed if it is compressed, whatever its name says."""
+    if path.suffix.lower() == ENDING:
+        return read_only_member(path, at=at)
     data = path.read_bytes()
     kind = next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), None)
     try:

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from distillkit.data.written import HALF, WrittenFloat, parse_json, whole_characters
 from distillkit.errors import DataError
 from distillkit.wording import brief
 
+LISTS = ("data.tokens", "data.tags", "data.messages")  # a row's own value is a list
 _SPACE = re.compile(r"\s*")
 
 
@@ -80,11 +81,11 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
     return [whole_characters(row) for row in found] if HALF.search(text) else found
 
 
-def unnested(rows: Iterable[dict[str, Any]], wanted: Collection[str]) -> Iterator[dict[str, Any]]:
-    """The rows; of a file that is one object, those inside it.
+def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The rows; of a file that is one object, those inside it. `wanted`: setting -> column.
 
-    It may hold them as its one list of objects ({"data": […]}), or column by column as pandas
-    writes them ({"text": {"0": …, "1": …}}).
+    It may hold them as its one list of objects ({"data": […]}), or column by column ({"text": […]},
+    or as pandas writes them, {"text": {"0": …, "1": …}}).
     """
     every = iter(rows)
     first, second = next(every, None), next(every, None)
@@ -93,8 +94,12 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Collection[str]) -> Iterato
         yield from every
         return
     lists = [v for v in first.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
-    columns = [first.get(name) for name in wanted]
-    if not {*wanted} <= {*first} and len(lists) == 1 and all(isinstance(v, dict) for v in lists[0]):
+    columns = [first.get(name) for name in wanted.values()]
+    if (
+        not {*wanted.values()} <= {*first}
+        and len(lists) == 1
+        and all(isinstance(v, dict) for v in lists[0])
+    ):
         yield from lists[0]
     elif (
         all(isinstance(column, dict) and column for column in columns)
@@ -102,5 +107,36 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Collection[str]) -> Iterato
     ):
         for row in columns[0] or ():
             yield {name: column[row] for name, column in first.items() if isinstance(column, dict)}
+    elif _are_columns({setting: first.get(name) for setting, name in wanted.items()}):
+        for place in range(len(columns[0] or ())):
+            yield {name: first[name][place] for name in wanted.values()}
     else:
         yield first
+
+
+def _are_columns(values: Mapping[str, Any]) -> bool:
+    """Whether the values of settings are columns, and not those of one row: each is a list."""
+    columns = [*values.values()]
+    if not columns or not all(isinstance(column, list) and column for column in columns):
+        return False
+    setting, column = next(iter(values.items()))
+    items = list if setting in LISTS else (str, int, float)
+    return len({*map(len, columns)}) == 1 and all(isinstance(item, items) for item in column)
+
+
+def value_of(row: Mapping[str, Any], name: str) -> Any:
+    """A value by its name; that of review.text stands in the mapping `review`."""
+    if name in row or "." not in name:
+        return row.get(name)
+    first, _, rest = name.partition(".")
+    inner = row.get(first)
+    return value_of(inner, rest) if isinstance(inner, dict) else None
+
+
+def names_of(row: Mapping[str, Any], wanted: Collection[str]) -> Iterator[str]:
+    """The names of a row's values; those in mappings too, where a `wanted` one is not there."""
+    yield from row
+    if not {*wanted} <= row.keys():
+        for name, value in row.items():
+            if isinstance(value, dict):
+                yield from (f"{name}.{inner}" for inner in names_of(value, [""]))

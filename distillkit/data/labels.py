@@ -67,7 +67,7 @@ def label_lists(
     What is no list stays as it is, for the task to refuse. `files` are those that they come from,
     each with its rows; those of all splits have labels in one form, by the `agreement`.
     """
-    lists = [_as_list(label, separator) for label in labels]
+    lists = [as_list(label, separator) for label in labels]
     if names is None or len(names) > 1:
         parts = files or [("", len(lists))]
         size = _settled_size(lists, parts, agreement or Agreement(), key, at)
@@ -77,7 +77,8 @@ def label_lists(
     ]
 
 
-def _as_list(label: Any, separator: str | None) -> Any:
+def as_list(label: Any, separator: str | None) -> Any:
+    """A cell as the list that it holds, or that its text spells; what is none stays as it is."""
     if is_nothing(label):
         return []
     if not isinstance(label, str):

@@ -9,10 +9,11 @@ from typing import Any
 
 from distillkit.artifacts import write_json
 from distillkit.data.encodings import decoded, unpacked
+from distillkit.data.filters import keep_rows
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import suffix, written
-from distillkit.data.tables import each_file, keep_rows, read_table, say_parts
+from distillkit.data.tables import each_file, read_table, say_parts
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
 from distillkit.wording import brief

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from distillkit.data import hub
 from distillkit.data.hub import HubSource
 from distillkit.data.tokenizer_files import tokenizer_sha256
+from distillkit.data.zips import only_member
 from distillkit.digests import file_sha256
 from distillkit.errors import DataError
 from distillkit.wording import listed
@@ -31,6 +32,7 @@ KINDS = {
     ".xlsx": "workbook",
 }
 COLUMN_FILES = (".txt", ".conll", ".conllu", ".iob", ".iob2", ".bio", ".ner", ".tsv")  # of tags
+PROSE = (".md", ".markdown", ".rst")  # texts, where documents are wanted
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 _WHEEL = re.compile(
     r"pypi://(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]+)/(?P<path>[^#]+?)/?"
@@ -67,7 +69,9 @@ Source = WheelSource | LocalSource | HubSource
 
 
 def suffix(path: Path) -> str:
-    """The ending that says what a file is, that of a packed one being under `.gz` and its like."""
+    """The ending that says what a file is; of a packed one, that of what is in it."""
+    inside = only_member(path)
+    path = Path(inside) if inside else path
     inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
     return inner.suffix.lower()
 

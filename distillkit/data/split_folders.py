@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yaml import YAMLError, safe_load
 
-from distillkit.data.sources import COLUMN_FILES, KINDS, expanded, suffix
+from distillkit.data.sources import COLUMN_FILES, KINDS, PROSE, suffix
 from distillkit.errors import DataError
 from distillkit.wording import listed
 
@@ -46,7 +46,7 @@ def _card(folder: Path) -> str:
     return head[1] if head else ""
 
 
-def _card_splits(folder: Path) -> set[str]:
+def card_splits(folder: Path) -> set[str]:
     """The splits that a folder's card names files for, in its default configuration."""
     try:
         card = safe_load(_card(folder))
@@ -70,28 +70,32 @@ def splits(folder: Path) -> dict[str, list[Path]]:
         and not NO_DATA.fullmatch(path.name)
         and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     ]
+    every = every or _prose(folder)
     found: dict[str, list[Path]] = {}
     for path in every:
-        split = _split_of(path.relative_to(folder))
+        split = split_of(path.relative_to(folder))
         if split:
             found.setdefault(split, []).append(path)
     return found or ({"train": every} if every else {})
 
 
-def own_split(spec: str, split: str) -> str | None:
-    """The source itself, where it is a folder here that has files of this split, too."""
-    folder = expanded(spec)
-    if not folder.is_dir():
-        return None
-    if is_saved(folder):
-        return spec if (folder / split / "state.json").is_file() else None
-    there = _card_splits(folder) if has_card(folder) else splits(folder)
-    return spec if split in there else None
+def _prose(folder: Path) -> list[Path]:
+    """The files of a folder that are running text, where it has no others."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and suffix(path) in PROSE
+        and not NO_DATA.fullmatch(path.name)
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    ]
 
 
 def files_of(folder: Path, split: str, *, at: str) -> list[Path]:
     """The files of a split; raises `DataError` for none, or several kinds of them."""
     every = splits(folder)
+    if {*every} == {"train"} and split_of(Path(folder.name)) == split:
+        split = "train"  # the folder is the split's, and all of it is
     if split not in every:
         has = f"it holds {listed(every)}" if every else "it holds no data file"
         raise DataError(f"{at}: no file of this folder is of the split {split}; {has}")
@@ -102,7 +106,7 @@ def files_of(folder: Path, split: str, *, at: str) -> list[Path]:
     return every[split]
 
 
-def _split_of(path: Path) -> str | None:
+def split_of(path: Path) -> str | None:
     """The split that the file's name speaks of, or else a folder's above it."""
     for part in reversed(path.parts):
         words = set(re.split(r"[-._ 0-9]+", part.lower()))

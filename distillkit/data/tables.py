@@ -9,16 +9,18 @@ import numpy as np
 
 from distillkit.data import hub, split_folders, wheels
 from distillkit.data.agreement import Agreement
+from distillkit.data.class_folders import classes_of, of_split
 from distillkit.data.delimited import read_delimited
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.hub import HubSource
-from distillkit.data.json_rows import json_rows, unnested
+from distillkit.data.json_rows import json_rows, names_of, unnested, value_of
 from distillkit.data.messages import check_columns
 from distillkit.data.parquet_columns import read_columns
 from distillkit.data.plain_text import Unit, is_table, texts_of
 from distillkit.data.sources import (
     KINDS,
     PACKED,
+    PROSE,
     LocalSource,
     Spec,
     WheelSource,
@@ -136,7 +138,8 @@ def read_table(
         agreement or Agreement(),
         bad,
     )
-    every = list(each_file(spec, key=key, split=split, cache=cache))
+    labelled = "data.label" in wanted
+    every = list(each_file(spec, key=key, split=split, cache=cache, labelled=labelled))
     found = []
     for item, name, path in every:
         try:
@@ -171,17 +174,20 @@ def say_parts(spec: Spec, key: str, found: Sequence[tuple[str, int]]) -> None:
 
 
 def each_file(
-    spec: Spec, *, key: str, split: str, cache: Path
+    spec: Spec, *, key: str, split: str, cache: Path, labelled: bool = False
 ) -> Iterator[tuple[str, str, Path | None]]:
     """(its own source, its name, its path) of every file of a source, in order.
 
-    A folder gives the files of the split; one that only `datasets` reads is a path of its own, and
-    what stands on the hub has none.
+    A folder gives the files of the split; one that only `datasets` reads is a path of its own, as
+    is one that has a folder a class, where rows are `labelled`; what stands on the hub has none.
     """
     for item in expand(spec, key=key):
         path = local_path(item, key=key, cache=cache)
         if path is None or path.is_file() or split_folders.is_whole(path):
             yield item, item if path is None else path.name, path
+            continue
+        if labelled and classes_of(path):
+            yield item, item, path
             continue
         source = parse(item, key=key)
         wanted = (source.split if isinstance(source, LocalSource) else None) or split
@@ -199,8 +205,32 @@ def _table(item: str, path: Path | None, request: _Request) -> Table:
         return _of_dataset(rows, request, item)
     assert path is not None
     split = (source.split if isinstance(source, LocalSource) else None) or request.split
+    if not split_folders.is_whole(path):
+        return _of_class_folders(path, split, request, spec=item)
     read = _with_card if split_folders.has_card(path) else _saved
     return _of_dataset(read(path, split, f"{key} = {item}", request.cache), request, item)
+
+
+def _of_class_folders(folder: Path, split: str, request: _Request, *, spec: str) -> Table:
+    """A folder a class, a text a file."""
+    at = f"{request.key} = {spec}"
+    classes = of_split(folder, split)
+    if not classes:
+        raise DataError(f"{at}: its folders of classes have none of the split {split}")
+    counts = listed(f"{name} {len(files):,}" for name, files in classes.items())
+    say(f"{at}: a text a file, its folder's name is the class ({counts})")
+    text_column, label_column = request.wanted["data.text"], request.wanted["data.label"]
+    check_columns((text_column, label_column), request.wanted, spec=spec)
+    texts: list[str | None] = []
+    for path in (path for files in classes.values() for path in files):
+        whole = decoded(unpacked(path, at=at), request.form.encoding, at=f"{at}, {path.name}")[0]
+        texts.append(whole.strip() or None)
+    labels = [name for name, files in classes.items() for _ in files]
+    parts = tuple(
+        (path.relative_to(folder).as_posix(), 1) for files in classes.values() for path in files
+    )
+    names = (text_column, label_column)
+    return Table(names, dict(zip(names, (texts, labels), strict=True)), len(texts), {}, parts)
 
 
 def local_path(spec: str, *, key: str, cache: Path) -> Path | None:
@@ -211,39 +241,6 @@ def local_path(spec: str, *, key: str, cache: Path) -> Path | None:
         case WheelSource() as source:
             return wheels.take(source, cache=cache, key=key)
     return None
-
-
-def matching_rows(
-    table: Table, where: Mapping[str, Any] | None, *, key: str, spec: Spec
-) -> Sequence[int]:
-    """The numbers of the rows whose columns have the values (or one of them) of `where`."""
-    kept: Sequence[int] = range(len(table))
-    check_columns(table.values, {f"{key}.{name}": name for name in where or {}}, spec=written(spec))
-    for name, value in (where or {}).items():
-        allowed = value if isinstance(value, list) else [value]
-        # YAML reads 1999 as a number and a csv does not, so the written form counts as well
-        scalars = [a for a in allowed if not isinstance(a, (list, dict))]
-        spelt = {str(a) for a in scalars} | {json_text(a) for a in scalars if a is not None}
-        column = table[name]
-        found = [i for i in kept if column[i] in allowed or _spells(column[i], spelt)]
-        if not found:
-            seen = listed(sorted({str(column[i]) for i in kept}))
-            raise DataError(
-                f"{key}.{name} = {brief(value)}: no row of {written(spec)} has it; it holds {seen}"
-            )
-        kept = found
-    return kept
-
-
-def _spells(value: Any, spelt: Collection[str]) -> bool:
-    """Whether a value, as it is written, is one of those; lists and mappings are not written."""
-    text = as_text(value)
-    return isinstance(text, (str, bytes)) and text in spelt
-
-
-def keep_rows(table: Table, where: Mapping[str, Any] | None, *, key: str, spec: Spec) -> Table:
-    """The rows whose columns have the values (or one of the values) that `where` names."""
-    return table.select(matching_rows(table, where, key=key, spec=spec)) if where else table
 
 
 def named(labels: Sequence[Any], names: Sequence[str], key: str, spec: str) -> list[str | None]:
@@ -261,7 +258,10 @@ def named(labels: Sequence[Any], names: Sequence[str], key: str, spec: str) -> l
 def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
     at = f"{request.key} = {spec}"
     told = request.form.separator or request.form.columns
-    kind = KINDS.get(suffix(path), "text" if told else None)
+    is_prose = suffix(path) in PROSE and request.unit is not None
+    kind = KINDS.get(suffix(path), "text" if told or is_prose else None)
+    if kind is None and path.suffix.lower() == ".zip":
+        unpacked(path, at=at)  # says what is in it
     if kind is None:
         endings = ", ".join(KINDS)
         raise DataError(
@@ -283,7 +283,7 @@ def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
         table = _of_json(text, request, at=at, spec=spec)
     elif (
         request.unit
-        and suffix(path) == ".txt"
+        and (suffix(path) == ".txt" or is_prose)
         and not is_table(text, request.unit, request.wanted, request.form)
     ):
         texts = texts_of(text, request.unit)
@@ -313,11 +313,11 @@ def _of_json(text: str, request: _Request, *, at: str, spec: str) -> Table:
     names: dict[str, None] = {}
     values: dict[str, list[Any]] = {name: [] for name in request.wanted.values()}
     count = 0
-    for row in unnested(json_rows(text, at=at, bad=request.bad), request.wanted.values()):
+    for row in unnested(json_rows(text, at=at, bad=request.bad), request.wanted):
         count += 1
-        names |= dict.fromkeys(row)
+        names |= dict.fromkeys(names_of(row, request.wanted.values()))
         for name, column in values.items():
-            value = row.get(name)
+            value = value_of(row, name)
             column.append(json_text(value) if name in request.textual else value)
     if names or (count and not request.bad):  # of nothing but bad lines those are told
         check_columns(names, request.wanted, spec=spec)
@@ -332,6 +332,8 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
     try:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
+        if any("." in name and name not in names for name in request.wanted.values()):
+            names = _nested_names(file.schema_arrow)
         twice = next((name for name in request.wanted.values() if names.count(name) > 1), None)
         if twice is not None:
             raise DataError(
@@ -353,7 +355,19 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
     return Table(tuple(names), table.values, len(table), table.classes)
 
 
+def _nested_names(schema: Any) -> list[str]:
+    """The names of columns, those in mappings with what they stand in: review.text."""
+    import pyarrow as pa
+
+    table = schema.empty_table()
+    while any(map(pa.types.is_struct, table.schema.types)):
+        table = table.flatten()
+    return list(table.column_names)
+
+
 def _of_dataset(dataset: "Dataset", request: _Request, spec: str) -> Table:
+    if any("." in name and name not in dataset.features for name in request.wanted.values()):
+        dataset = dataset.flatten()  # what stands in a mapping is a column of its own: review.text
     check_columns(dataset.column_names, request.wanted, spec=spec)
     names = list(dict.fromkeys(request.wanted.values()))
     chosen = dataset.select_columns(names)

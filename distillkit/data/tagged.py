@@ -10,17 +10,32 @@ from distillkit.artifacts import write_json
 from distillkit.data.agreement import Agreement
 from distillkit.data.column_lines import ColumnLines
 from distillkit.data.duplicates import Duplicates
+from distillkit.data.encoding import class_order
 from distillkit.data.encodings import decoded, unpacked
-from distillkit.data.labels import check_names, is_nothing, without_blanks
+from distillkit.data.filters import matching_rows
+from distillkit.data.labels import as_list, check_names, is_nothing, without_blanks
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import COLUMN_FILES, suffix, written
-from distillkit.data.tables import Table, each_file, matching_rows, read_table, say_parts
+from distillkit.data.tables import Table, each_file, read_table, say_parts
 from distillkit.data.tag_schemes import SCHEMES, scheme
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
 from distillkit.progress import say, warn
 from distillkit.wording import brief, listed
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Sentences of one file, (words, tags); their row numbers `places` from 0, of all its `rows`.
+
+    `classes` are the names of tags' ids, where the file has them.
+    """
+
+    sentences: list[tuple[list[str], list[Any]]]
+    places: Sequence[int]
+    rows: int
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +79,9 @@ class TaggedText(Texts):
         tags = without_blanks((tag for _, tags in sentences for tag in tags), key=key)
         if any(is_nothing(tag) for tag in tags):
             raise DataError(f"{key}: a word has an empty tag; each needs one (O stands for none)")
-        space, ids = read_labels(tags, self.label_names)
+        names, is_whole = class_order(map(str, tags), splits["train"].classes, self.label_names)
+        space, ids = read_labels(tags, names)
+        space = replace(space, numeric=True) if is_whole else space
         _check_tags(splits["train"].labels, tags)
         begun = 0
         for name, rows in splits.items():
@@ -87,17 +104,19 @@ class TaggedText(Texts):
         spec, key = getattr(self, role), f"data.{role}"
         found: list[tuple[list[str], list[Any]]] = []
         numbers: list[int] = []  # of the kept sentences, from 1 through all files
-        parts, before = [], 0
+        parts, before, classes = [], 0, []
         for item, name, path in each_file(spec, key=key, split=role, cache=cache):
-            sentences, places, total = self._sentences(item, path, key, role, cache)
+            part = self._part(item, path, key, role, cache)
+            sentences = part.sentences
+            classes.append(part.classes)
             parts.append((name, len(sentences)))
             shown = scheme([self._names(tags) for _, tags in sentences])
             if shown:
                 at, advice = f"{key} = {item}", "write the tags of all files in one scheme"
                 agreement.settle("the tags", SCHEMES[shown], at=at, advice=advice)
             found += sentences
-            numbers += [before + place + 1 for place in places]
-            before += total
+            numbers += [before + place + 1 for place in part.places]
+            before += part.rows
         if len(parts) > 1:
             say_parts(spec, key, parts)
         there = [place for place, (words, _) in enumerate(found) if words]
@@ -111,19 +130,18 @@ class TaggedText(Texts):
             None,
             kept,
             numbers=[numbers[place] for place in there],
+            classes=classes[0] if len({*classes}) == 1 else None,
         )
 
-    def _sentences(
-        self, spec: str, path: Path | None, key: str, role: str, cache: Path
-    ) -> tuple[list[tuple[list[str], list[Any]]], Sequence[int], int]:
-        """The sentences of one file, (words, tags); their row numbers from 0; and its rows."""
+    def _part(self, spec: str, path: Path | None, key: str, role: str, cache: Path) -> "_Part":
+        """The sentences of one file."""
         if path is not None and path.is_file() and suffix(path) in COLUMN_FILES:
             if self.where:
                 raise DataError(
                     f"data.where: {spec} is a column file, of which all is read; unset it"
                 )
             found = self._of_column_file(path, f"{key} = {spec}")
-            return found, range(len(found)), len(found)
+            return _Part(found, range(len(found)), len(found))
         columns = {"data.tokens": self.tokens, "data.tags": self.tags}
         where = self.where if role == "train" else None
         table = read_table(
@@ -137,7 +155,8 @@ class TaggedText(Texts):
             form=replace(self.form, columns=None),
         )
         numbers = matching_rows(table, where, key="data.where", spec=spec)
-        return self._of_table(table.select(numbers), spec), numbers, len(table)
+        sentences = self._of_table(table.select(numbers), spec)
+        return _Part(sentences, numbers, len(table), table.classes.get(self.tags) or None)
 
     def _names(self, tags: Sequence[Any]) -> list[str]:
         """Tags by their names, where `label_names` names numbers."""
@@ -147,7 +166,8 @@ class TaggedText(Texts):
     def _of_table(self, table: Table, spec: str) -> list[tuple[list[str], list[Any]]]:
         found = []
         rows = zip(table[self.tokens], table[self.tags], strict=True)
-        for number, (words, tags) in enumerate(rows, start=1):
+        for number, row in enumerate(rows, start=1):
+            words, tags = (as_list(value, None) if value else value for value in row)
             for setting, values in (("tokens", words), ("tags", tags)):
                 if not isinstance(values, list):
                     raise DataError(

@@ -9,10 +9,11 @@ from typing import Any
 
 from distillkit.data.agreement import Agreement
 from distillkit.data.decimals import with_points
+from distillkit.data.filters import matching_rows
 from distillkit.data.labels import is_nothing, joined_columns, label_lists, without_blanks
 from distillkit.data.rows import Rows
 from distillkit.data.sources import Spec, written
-from distillkit.data.tables import Table, matching_rows, read_table
+from distillkit.data.tables import Table, read_table
 from distillkit.data.text_data import TextData
 from distillkit.errors import DataError
 from distillkit.records import Distribution

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from distillkit.constraints import Fraction, PositiveInt
+from distillkit.data.class_folders import classes_of
 from distillkit.data.rows import Rows
-from distillkit.data.sources import identity
-from distillkit.data.split_folders import own_split
+from distillkit.data.sources import expanded, identity
+from distillkit.data.split_folders import card_splits, has_card, is_saved, splits
 from distillkit.data.splits import unit_hash
 from distillkit.data.text_format import TextFormat, text_format
 from distillkit.errors import ConfigError, DataError
@@ -58,7 +59,7 @@ class Texts:
         _ = self.form  # refused here, before any work
         for split in ("validation", "test"):
             if getattr(self, split) is None and isinstance(self.train, str):
-                object.__setattr__(self, split, own_split(self.train, split))
+                object.__setattr__(self, split, _own_split(self.train, split))
 
     @property
     def form(self) -> TextFormat:
@@ -130,3 +131,14 @@ def _chosen(rows: Rows, size: int | None, classes: Sequence[Collection[Any]] | N
             )
         ranked.sort(key=lambda row: row not in leads)
     return rows.take(sorted(ranked[:size]))
+
+
+def _own_split(spec: str, split: str) -> str | None:
+    """The source itself, where it is a folder here that has files of this split, too."""
+    folder = expanded(spec)
+    if not folder.is_dir():
+        return None
+    if is_saved(folder):
+        return spec if (folder / split / "state.json").is_file() else None
+    there = card_splits(folder) if has_card(folder) else classes_of(folder) or splits(folder)
+    return spec if split in there else None

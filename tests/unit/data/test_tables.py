@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distillkit.data.tables import Table, check_columns, keep_rows, read_table
+from distillkit.data.filters import keep_rows
+from distillkit.data.tables import Table, check_columns, read_table
 from distillkit.errors import DataError
 from tests.tiny import write_csv
 

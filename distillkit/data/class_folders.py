@@ -1,0 +1,64 @@
+"""A folder a class, a text a file: pos/1.txt, neg/1.txt, or train/pos/1.txt, test/neg/1.txt."""
+
+from pathlib import Path
+
+from distillkit.data.sources import COLUMN_FILES, KINDS, suffix
+from distillkit.data.split_folders import NO_DATA, WORDS, split_of
+
+FEWEST = 2  # classes, and files of each
+ENDING = ".txt"
+
+
+def classes_of(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """split -> class -> its files, of a folder that is so built; nothing of another.
+
+    A class is the folder below the split's, or else above it. Without splits all is `train`. Files
+    that are in no class's folder are left out, as long as they are few.
+    """
+    found: dict[str, dict[str, list[Path]]] = {}
+    loose = 0
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if not path.is_file() or any(part.startswith((".", "_")) for part in place.parts):
+            continue
+        if suffix(path) != ENDING:
+            if suffix(path) in {*KINDS, *COLUMN_FILES} and not NO_DATA.fullmatch(path.name):
+                return {}  # a table
+            continue
+        split, name = _named(place.parts[:-1])
+        if name is None:
+            loose += 1
+        else:
+            found.setdefault(split or "", {}).setdefault(name, []).append(path)
+    if len(found) > 1 and "" in found:
+        loose += sum(map(len, found.pop("").values()))
+    files = [paths for classes in found.values() for paths in classes.values()]
+    names = {name for classes in found.values() for name in classes}
+    is_so_built = (
+        len(names) >= FEWEST
+        and all(len(paths) >= FEWEST for paths in files)
+        and loose < sum(map(len, files))
+    )
+    return {split or "train": classes for split, classes in found.items()} if is_so_built else {}
+
+
+def of_split(folder: Path, split: str) -> dict[str, list[Path]]:
+    """class -> its files of one split; of a folder that is the split's, all of them."""
+    found = classes_of(folder)
+    if {*found} == {"train"} and split_of(Path(folder.name)) == split:
+        return found["train"]
+    return found.get(split, {})
+
+
+def _named(folders: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """(the split, the class) that the folders above a file name."""
+    place = next((i for i, part in enumerate(folders) if _split(part)), None)
+    if place is None:
+        return None, folders[0] if folders else None
+    below, above = folders[place + 1 :], folders[:place]
+    name = below[0] if below else above[-1] if above else None
+    return _split(folders[place]), name
+
+
+def _split(name: str) -> str | None:
+    return next((split for split, words in WORDS.items() if name.lower() in words), None)
