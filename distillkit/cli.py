@@ -34,10 +34,12 @@ TOOLS = {  # commands with arguments of their own
     "recipes": "distillkit.commands.recipes:main",
     "targets": "distillkit.commands.targets:main",
     "report": "distillkit.commands.report:main",
+    "workspace": "distillkit.commands.workspace:main",
 }
 ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for completion
     "recipes": lambda: recipe_files(),
     "targets": lambda: ("inspect", "verify", "merge", "convert", "export"),
+    "workspace": lambda: ("list", "verify", "remove", "size"),
     "completion": lambda: completion.SCRIPTS,
 }
 VIEWS = ("--cfg", "--info", "--hydra-help")  # options that show something, and run nothing
@@ -269,6 +271,8 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
                 failed.append(f"{title}: {line}" if title else line)
                 if title:
                     say(f"{title}: not run, {brief(line, LONGEST_LINE)}")
+        finally:
+            _load("distillkit.commands.run_records:close_all")()
         has_folder = False  # the next job of a sweep has none yet
         return metric
 

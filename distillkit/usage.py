@@ -21,6 +21,7 @@ look before, look after
   recipes            what there is to choose from, and what it expects
   targets            inspect, verify, merge, convert or export target stores
   report             the leaderboard of a sweep
+  workspace          list, verify, remove or size what runs have made
 
   completion         of bash, zsh or fish: eval "$(distillkit completion zsh)"
   COMMAND --help     groups, options and examples

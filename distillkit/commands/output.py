@@ -19,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from distillkit.artifacts import write_json
+from distillkit.commands import run_records
 from distillkit.commands.sweep import is_job
 from distillkit.errors import OutputError
 from distillkit.progress import rank, say, stdout
@@ -55,6 +56,7 @@ def new_report() -> Iterator[Path]:
             draft.mkdir(parents=True)  # where the folder was removed in the meantime, it is made
             yield draft
             _publish(draft, folder)
+            run_records.reported(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from distillkit.artifacts import Artifact, Workspace, fingerprint
 from distillkit.commands import checks, codec_choice, inside, model_checks, reading, roles
 from distillkit.commands.roles import Role
+from distillkit.commands.run_records import RunRecord
 from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
 from distillkit.config.build import build
 from distillkit.data import Augmentation, Corpus, Data
@@ -64,6 +65,7 @@ class Road:
         )
         self.workspace.check_writable()
         self._unread: set[str] = set()  # sources of tokenizers that cannot read the text
+        self.record = RunRecord(self.workspace.root, str(cfg.run_name))
         self.seed, self.trust = int(cfg.seed), bool(cfg.trust_remote_code)
         self.teacher: Teacher = build(cfg.teacher, key="teacher")
         self.student: Student = build(cfg.student, key="student")
@@ -412,6 +414,7 @@ class Road:
         """An artifact of the workspace, made there if this run may make its kind."""
         found = self.workspace.find(kind, inputs)
         if found:
+            self.record.note(found.name, made=False)
             return found
         if kind in COMMANDS and kind not in self.makes:
             command = f"`distillkit {COMMANDS[kind]}` with the same arguments makes it, and "
@@ -421,6 +424,7 @@ class Road:
                 f"{kind}: no {NAMES[kind]} of this config in {self.workspace.root}; {command}"
                 "`distillkit train` makes all"
             )
+        self.record.note(f"{kind}-{fingerprint(inputs)}", made=True)
         with working(NOUNS.get(kind, kind)):
             return self.workspace.obtain(
                 kind,
