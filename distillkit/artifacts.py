@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,10 +38,11 @@ from distillkit.digests import (
 )
 from distillkit.digests import fingerprint as fingerprint
 from distillkit.errors import DataError, WorkspaceError
-from distillkit.progress import rank, say, warn
+from distillkit.progress import say, warn
 from distillkit.wording import brief
 
 MANIFEST = "manifest.json"
+SHARED_SOON = 90.0  # seconds until a network disk shows what another machine has written
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy, which drops the number
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -160,7 +162,7 @@ class Workspace:
                 ) from error
         try:
             with self.guard():
-                probe = self.root / f".probe-{os.getpid()}"
+                probe = self.root / f".probe-{socket.gethostname()}-{os.getpid()}"
                 probe.write_text("distillkit")
                 probe.unlink()
         except WorkspaceError as error:
@@ -202,6 +204,24 @@ class Workspace:
             say(f"{line}; it is made again")
         return False
 
+    def await_artifact(
+        self, kind: str, inputs: Mapping[str, Any], seconds: float = SHARED_SOON
+    ) -> Artifact:
+        """The artifact, which another process of this run has made before.
+
+        Raises `WorkspaceError` if it is not to be seen: the folder is not shared by all machines.
+        """
+        late = time.monotonic() + seconds
+        while not (found := self.find(kind, inputs)):
+            if time.monotonic() > late:
+                raise WorkspaceError(
+                    f"workspace = {self.root}: no {kind}-{fingerprint(inputs)} on "
+                    f"{socket.gethostname()}, which the first process has there; set "
+                    "workspace=FOLDER to one that all machines share"
+                )
+            time.sleep(0.1)
+        return found
+
     def partial(self, kind: str, inputs: Mapping[str, Any]) -> Path:
         """Where the artifact is being made."""
         return self.root / ".partial" / f"{kind}-{fingerprint(inputs)}"
@@ -213,20 +233,17 @@ class Workspace:
         make: Callable[[Path], Mapping[str, Any]],
         *,
         resumable: bool = False,
-        collective: bool = False,
         scratch: Collection[str] = (),
     ) -> Artifact:
-        """Find the artifact, or `make` it: one process works, the others wait for it.
+        """Find the artifact, or `make` it: one run works, the others wait for it.
 
         `make(folder)` fills the folder and returns its facts. With `resumable` it finds there what
         a killed run left; without, it begins with an empty folder. Files that a pattern of
-        `scratch` fits are there to go on from, and go once the artifact is complete. With
-        `collective` every process of a distributed run works in `make`, and the first one writes.
+        `scratch` fits are there to go on from, and go once the artifact is complete. Of the
+        processes of one run the first alone comes here.
         """
         with stopping.scope():
-            return self._obtained(
-                kind, inputs, make, resumable=resumable, collective=collective, scratch=scratch
-            )
+            return self._obtained(kind, inputs, make, resumable=resumable, scratch=scratch)
 
     def _obtained(
         self,
@@ -235,18 +252,12 @@ class Workspace:
         make: Callable[[Path], Mapping[str, Any]],
         *,
         resumable: bool,
-        collective: bool,
         scratch: Collection[str],
     ) -> Artifact:
         found = self.find(kind, inputs)
         if found:
             return found
         artifact = self._named(kind, fingerprint(inputs))
-        if collective and rank():
-            make(self.partial(kind, inputs))
-            while not self.find(kind, inputs):
-                time.sleep(0.1)
-            return artifact
         if self._closed:
             raise self._closed
         shared = permissions.shared_like(self.root)

@@ -8,7 +8,6 @@ import errno
 import io
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -58,6 +57,7 @@ SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fau
     errno.EROFS,
     errno.ESTALE,
 }
+REFUSED = 2  # exit code
 LONGEST_LINE = 900  # characters of a message
 
 
@@ -67,31 +67,44 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal lacks is written out
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:]
+    sys.exit(_exit_code(words, lambda: _run(words)))
+
+
+def _exit_code(
+    words: list[str], run: Callable[[], int], settle: Callable[[], None] = lambda: None
+) -> int:
+    """How a run ends; what ended it before its time is told in a line, unless it is a fault.
+
+    `settle` is called where a signal ended it, or seems to.
+    """
     is_run = words[:1] and words[0] in RUNS
     goes_on = "the same command " + ("goes on from here" if is_run else "can be run again")
     try:
         with stopping.handled():
-            code = _run(words)
+            code = run()
             sys.stdout.flush()  # a full disk is told of here, not when Python ends
-            sys.exit(code)
+            return code
     except KeyboardInterrupt:
-        sys.exit(stopping.leave(goes_on))
+        settle()
+        return stopping.leave(goes_on)
     except DistillkitError as error:
         if stopping.is_cause(error):
-            sys.exit(stopping.leave(goes_on))
-        _fail(error)
+            settle()
+            return stopping.leave(goes_on)
+        return _tell(error)
     except BrokenPipeError:
         _close_stdout()
-        sys.exit(1)
+        return 1
     except Exception as error:
         if stopping.requested():  # it broke something off, or a terminal or process is gone
-            sys.exit(stopping.leave(goes_on))
+            settle()
+            return stopping.leave(goes_on)
         if not isinstance(error, OSError) or error.errno not in SYSTEM:
             raise
         if error.filename is None:
             _close_stdout()
         where = error.filename if error.filename is not None else "the output"
-        _fail(OutputError(f"{where}: {error.strerror}"))
+        return _tell(OutputError(f"{where}: {error.strerror}"))
 
 
 def _close_stdout() -> None:
@@ -104,6 +117,11 @@ def _run(words: list[str]) -> int:
     if words[:1] == ["-sc"]:
         return _complete(words)
     command = words[0] if words else "--help"
+    part = "alone"
+    if {"RANK", "WORLD_SIZE"} & {*os.environ}:
+        part = _load("distillkit.ranks.launch:part_of")(trains=_trains(words))
+    if part == "idle":
+        return 0
     if command in ("--help", "-h", "help"):
         sys.stdout.write(usage.overview())
     elif command in ("--version", "-V"):
@@ -118,9 +136,47 @@ def _run(words: list[str]) -> int:
         raise ConfigError(f"{command}: no such command; {hint}")
     elif "--help" in words or "-h" in words:
         sys.stdout.write(usage.command(command))
+    elif part == "together":
+        return _run_together(command, words[1:])
     else:
         _run_with_hydra(command, words[1:])
     return 0
+
+
+def _trains(words: list[str]) -> bool:
+    """Whether a command line trains models, which several processes can do together."""
+    if not words or words[0] not in RUNS or words[0] == "plan" or {"--help", "-h"} & {*words}:
+        return False
+    try:
+        options, _, _ = usage.split_options(words[1:])
+    except ConfigError:
+        return False  # the first process says what is wrong
+    return not any(option.partition("=")[0] in VIEWS for option in options)
+
+
+def _run_together(command: str, words: list[str]) -> int:
+    """Run a command as the first of several processes, or take part in what the first one does."""
+    from distillkit import ranks
+
+    def run() -> int:
+        _run_with_hydra(command, words)
+        return 0
+
+    _trust_folder(usage.split_options(words)[1])
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    return ranks.together(
+        lambda: _exit_code([command, *words], run, ranks.settle),
+        lambda: _load("distillkit.commands.joint:take_part"),
+    )
+
+
+def _trust_folder(given: list[str]) -> None:
+    """With `trusted`, find a module beside the run, after all that is installed."""
+    here = str(Path.cwd())
+    if here not in sys.path and any(
+        word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given
+    ):
+        sys.path.append(here)
 
 
 def _run_with_hydra(command: str, words: list[str]) -> None:
@@ -132,8 +188,7 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         options = [option for option in options if option != usage.REPAIR]
         given.append(usage.REPAIRS)
     sweeps = "--multirun" in options
-    if any(word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given):
-        sys.path.append(str(Path.cwd()))  # a module beside the run, after all that is installed
+    _trust_folder(given)
     if any(option.partition("=")[0] in VIEWS for option in options):
         _view(command, options, given, folder)
         return
@@ -157,9 +212,6 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     sweep_folder = None
     if sweeps:
         sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))
-    elif os.environ.get("RANK", "0") != "0":
-        # the first process of a distributed run writes for all; the others' folders are thrown away
-        settled.append(f"hydra.run.dir={tempfile.mkdtemp(prefix='distillkit-')}")
     failed = _hydra(command, [*options, *settled], checked.swept)
     if sweep_folder is not None and command == "train" and _has_results(sweep_folder):
         _load("distillkit.commands.report:report")(sweep_folder)
@@ -343,7 +395,8 @@ def _lines(error: DistillkitError) -> list[str]:
     return error.problems if isinstance(error, ConfigError) else [str(error)]
 
 
-def _fail(error: DistillkitError) -> None:
+def _tell(error: DistillkitError) -> int:
+    """Print what a user can mend; its exit code."""
     from distillkit.progress import visible
 
     # whatever others put into a message, its beginning and its way out are read
@@ -354,4 +407,4 @@ def _fail(error: DistillkitError) -> None:
     else:
         listed = "".join(f"  - {line}\n" for line in lines)
         sys.stderr.write(f"distillkit: {len(lines)} problems:\n{listed}")
-    sys.exit(2)
+    return REFUSED

@@ -72,9 +72,15 @@ def _console(file: TextIO, *, soft_wrap: bool = False) -> Console:
     return _PlainConsole(file=file, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
 
+def several() -> bool:
+    """Whether this process is one of several of a distributed run."""
+    world = os.environ.get("WORLD_SIZE", "")
+    return world.isdecimal() and int(world) > 1
+
+
 def rank() -> int:
     """This process's number in a distributed run; the first one speaks and writes for all."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK", "0")) if several() else 0
 
 
 def say(text: str) -> None:
@@ -122,6 +128,12 @@ def _named(line: Callable[[], str]) -> Iterator[None]:
         _under_way.remove(line)
 
 
+def under_way() -> str:
+    """What is going on, in a line; empty if nothing was named."""
+    lines = _under_way[-1:]
+    return lines[0]() if lines else ""
+
+
 @contextmanager
 def heartbeat(seconds: float = SILENCE) -> Iterator[None]:
     """Say what is going on whenever nothing was said for so long, and no bar is drawn."""
@@ -131,8 +143,7 @@ def heartbeat(seconds: float = SILENCE) -> Iterator[None]:
         while not over.wait(min(0.5, seconds / 4)):
             silent = time.monotonic() - max(_spoken, begun)
             if silent >= seconds and not _bars and rank() == 0:
-                lines = _under_way[-1:]
-                say(lines[0]() if lines else f"at work: {clock(time.monotonic() - begun)} so far")
+                say(under_way() or f"at work: {clock(time.monotonic() - begun)} so far")
 
     begun = time.monotonic()
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

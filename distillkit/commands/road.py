@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import Artifact, Workspace, fingerprint
-from distillkit.commands import checks, codec_choice, inside, model_checks, reading, roles
+from distillkit.commands import checks, codec_choice, inside, joint, model_checks, reading, roles
 from distillkit.commands.roles import Role
 from distillkit.commands.run_records import RunRecord
 from distillkit.commands.teaching import OneTeacher, TeacherEnsemble, taught_by
@@ -22,7 +22,7 @@ from distillkit.engine.settings import TrainSettings
 from distillkit.errors import WorkspaceError
 from distillkit.examples import TokenTable
 from distillkit.metrics import EvaluationSettings
-from distillkit.progress import working
+from distillkit.progress import rank, working
 from distillkit.records import States
 from distillkit.stages import corpus as corpora
 from distillkit.stages import evaluation as evaluations
@@ -260,6 +260,8 @@ class Road:
     def trained(self, role: Role) -> Artifact:
         """The trained student, or control; or the student before training."""
 
+        decided = self.student_inputs(role)
+
         def make(out: Path) -> dict[str, Any]:
             if role.name == "untrained":
                 made = self._made_student(self.student, *self.student_tokenizer())
@@ -267,10 +269,10 @@ class Road:
             recipe = self.recipe(role)
             model, tokenizer = self.new_student(role)
             label = f"{role.name}, {self.phase}" if self.phase else role.name
-            return students.train_student(model, tokenizer, recipe, out=out, label=label)
+            with joint.training(self, "student", role.name, decided):
+                return students.train_student(model, tokenizer, recipe, out=out, label=label)
 
-        learns = role.name != "untrained"  # of several processes one cuts, the others wait for it
-        return self.obtain("student", self.student_inputs(role), make, learns=learns)
+        return self.obtain("student", decided, make, learns=role.name != "untrained")
 
     def recipe(self, role: Role) -> Recipe:
         """What a student or control learns from, and how."""
@@ -412,6 +414,8 @@ class Road:
         learns: bool = False,
     ) -> Artifact:
         """An artifact of the workspace, made there if this run may make its kind."""
+        if rank():
+            return joint.obtain(self, kind, inputs, make)
         found = self.workspace.find(kind, inputs)
         if found:
             self.record.note(found.name, made=False)
@@ -427,12 +431,7 @@ class Road:
         self.record.note(f"{kind}-{fingerprint(inputs)}", made=True)
         with working(NOUNS.get(kind, kind)):
             return self.workspace.obtain(
-                kind,
-                inputs,
-                make,
-                resumable=resumable or learns,
-                collective=learns,
-                scratch=SCRATCH,
+                kind, inputs, make, resumable=resumable or learns, scratch=SCRATCH
             )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from distillkit.artifacts import Artifact, fingerprint
-from distillkit.commands import checks, reading
+from distillkit.commands import checks, joint, reading
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
 from distillkit.engine.precision import Precision
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class OneTeacher:
     """A teacher, ready or to be fitted, and its store of answers."""
 
-    def __init__(self, road: "Road", teacher: LocalTeacher) -> None:
-        self.road, self.teacher = road, teacher
+    def __init__(self, road: "Road", teacher: LocalTeacher, number: int = 0) -> None:
+        self.road, self.teacher, self.number = road, teacher, number
         self.key, self.source = teacher.key, teacher.source
         self.seed = road.seed if teacher.seed is None else teacher.seed
 
@@ -42,24 +42,27 @@ class OneTeacher:
         """The fitted teacher; None where a ready one is taken."""
         if self.teacher.is_ready:
             return None
-        road = self.road
+        road, decided = self.road, self.inputs()
 
         def make(out: Path) -> dict[str, Any]:
             checks.check_batches(road)
-            return teachers.fit_teacher(
-                self.teacher,
-                road.task,
-                road.corpus.labels,
-                road.tokens(*self.reads, "train"),
-                road.tokens(*self.reads, "validation"),
-                folder=self._folder,
-                seed=self.seed,
-                checkpoint_seconds=road.trainer.checkpoint_seconds,
-                trust_remote_code=road.trust,
-                out=out,
-            )
+            train, validation = (road.tokens(*self.reads, it) for it in ("train", "validation"))
+            labels, folder = road.corpus.labels, self._folder
+            with joint.training(road, "teacher", str(self.number), decided):
+                return teachers.fit_teacher(
+                    self.teacher,
+                    road.task,
+                    labels,
+                    train,
+                    validation,
+                    folder=folder,
+                    seed=self.seed,
+                    checkpoint_seconds=road.trainer.checkpoint_seconds,
+                    trust_remote_code=road.trust,
+                    out=out,
+                )
 
-        return road.obtain("teacher", self.inputs(), make, learns=True)
+        return road.obtain("teacher", decided, make, learns=True)
 
     @cached_property
     def model(self) -> teachers.TeacherModel:
@@ -280,5 +283,5 @@ class TeacherEnsemble:
 
 def taught_by(road: "Road") -> OneTeacher | TeacherEnsemble:
     """Who answers in a run."""
-    members = tuple(OneTeacher(road, member) for member in road.teacher.members)
+    members = tuple(OneTeacher(road, it, number) for number, it in enumerate(road.teacher.members))
     return TeacherEnsemble(road, members) if len(members) > 1 else members[0]

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list
 
 from distillkit import stopping
-from distillkit.artifacts import atomic
+from distillkit.artifacts import SHARED_SOON, atomic
 from distillkit.engine.batching import Plan
 from distillkit.engine.checkpoint import Checkpoints, Progress
 from distillkit.engine.learner import Learner, Objective
@@ -67,7 +68,7 @@ def fit(
     optimizer = make_optimizer(parameter_groups(learner))
     base_rates = [group["lr"] for group in optimizer.param_groups]
     checkpoints = Checkpoints(out)
-    progress = checkpoints.load(learner, optimizer)
+    progress = _start(checkpoints, learner, optimizer, accelerator)
     trained, optimizer = accelerator.prepare(learner, optimizer)
     dtype = resolve(settings.precision, accelerator.device)
     eval_every = settings.eval_every or max(1, math.ceil(steps / 20))
@@ -158,6 +159,30 @@ def fit(
         seconds=progress.seconds,
         history=progress.history,
     )
+
+
+def _start(
+    checkpoints: Checkpoints, learner: Learner, optimizer: Any, accelerator: Accelerator
+) -> Progress:
+    """The newest checkpoint's progress, its tensors in place; of several processes the same one.
+
+    Raises `TrainingError` where another machine never comes to see the first process's checkpoint.
+    """
+    progress = checkpoints.load(learner, optimizer)
+    if accelerator.num_processes == 1:
+        return progress
+    expected = broadcast_object_list([progress.step])[0]
+    late = time.monotonic() + SHARED_SOON
+    while progress.step != expected:
+        if time.monotonic() > late:
+            raise TrainingError(
+                f"{checkpoints.folder}: the first process goes on after step {expected:,}, and "
+                f"process {accelerator.process_index} finds step {progress.step:,} there; set "
+                "workspace=FOLDER to one that all machines share"
+            )
+        time.sleep(0.5)
+        progress = checkpoints.load(learner, optimizer)
+    return progress
 
 
 def accelerator_for(objective: Objective, *, cpu: bool = False) -> Accelerator:
@@ -257,6 +282,9 @@ def _validate(
     alone = accelerator.is_main_process
     with stopping.interruptible() if alone else nullcontext():
         scores = evaluate(model)
+    # what it finds counts for all: another's processor may round otherwise, and whether to go on
+    # must be one decision
+    scores = broadcast_object_list([scores])[0] if accelerator.num_processes > 1 else scores
     model.train()
     progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
     score = scores["score"]

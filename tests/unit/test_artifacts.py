@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -257,22 +258,14 @@ def test_who_waits_makes_it_when_the_maker_is_killed(tmp_path: Path) -> None:
     assert log.read_text() == "made\n" * 2
 
 
-def test_only_the_first_of_a_distributed_run_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace, calls = Workspace(tmp_path), []
-
-    def worker(folder: Path) -> dict[str, Any]:
-        calls.append(folder)
-        monkeypatch.setenv("RANK", "0")
-        workspace.obtain("data", INPUTS, maker(calls))  # as the first process does meanwhile
-        monkeypatch.setenv("RANK", "1")
-        return {"ignored": True}
-
-    monkeypatch.setenv("RANK", "1")
-    made = workspace.obtain("data", INPUTS, worker, collective=True)
-    assert len(calls) == 2
-    assert made.facts() == {}
+def test_what_another_process_of_the_run_has_made_is_awaited(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(WorkspaceError) as caught:
+        workspace.await_artifact("data", INPUTS, seconds=0)
+    for part in (f"workspace = {tmp_path}", socket.gethostname(), "all machines share"):
+        assert part in str(caught.value)
+    made = workspace.obtain("data", INPUTS, maker([]))
+    assert workspace.await_artifact("data", INPUTS, seconds=0) == made
 
 
 # what the disk refuses

@@ -57,6 +57,7 @@ def test_a_line_is_shown_as_it_is_and_never_folded(
 def test_only_the_first_process_speaks(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert rank() == 1
     say("data")
@@ -171,6 +172,7 @@ def test_a_bar_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_processes_stay_silent(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     with heartbeat(0.1), working("student"):
         silent_for(0.3)

@@ -1,0 +1,5 @@
+"""Several processes as one run: who leads, who lives, and what a launcher says of each."""
+
+from distillkit.ranks.team import call, called, settle, together
+
+__all__ = ["call", "called", "settle", "together"]

@@ -1,0 +1,52 @@
+"""What a launcher (torchrun, accelerate, srun) says of this process: which of how many it is."""
+
+import os
+from typing import Literal
+
+from distillkit.errors import ConfigError
+from distillkit.progress import rank, several
+
+NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def check_environment() -> None:
+    """Raise `ConfigError` where the variables that a launcher sets are not all there, or wrong."""
+    given = {name: os.environ.get(name, "") for name in NEEDED}
+    if not several():
+        if given["RANK"] not in ("", "0"):
+            raise ConfigError(
+                f"RANK = {given['RANK']}: set, but WORLD_SIZE is not; of several processes each "
+                f"needs {', '.join(NEEDED)}, which torchrun sets"
+            )
+        return
+    missing = [name for name in NEEDED if not given[name]]
+    if missing:
+        raise ConfigError(
+            f"WORLD_SIZE = {given['WORLD_SIZE']}: {', '.join(missing)} not set; of several "
+            f"processes each needs {', '.join(NEEDED)}, which torchrun sets"
+        )
+    for name in ("RANK", "LOCAL_RANK", "MASTER_PORT"):
+        if not given[name].isdecimal():
+            raise ConfigError(f"{name} = {given[name]}: must be a number, 0 or more")
+    if int(given["RANK"]) >= int(given["WORLD_SIZE"]):
+        raise ConfigError(
+            f"RANK = {given['RANK']}: must be less than WORLD_SIZE = {given['WORLD_SIZE']}"
+        )
+
+
+def part_of(*, trains: bool) -> Literal["alone", "together", "idle"]:
+    """What this process does in a command: all of it, its part, or nothing.
+
+    What trains no model is for the first of several processes, which then takes itself for the only
+    one.
+    """
+    check_environment()
+    if not several():
+        return "alone"
+    if trains:
+        return "together"
+    if rank():
+        return "idle"
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        os.environ.pop(name, None)
+    return "alone"

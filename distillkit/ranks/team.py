@@ -1,0 +1,212 @@
+"""Several processes as one run: the first one leads, the others train models with it.
+
+The leader (rank 0) goes through a run as a single process does: it alone reads data, asks teachers,
+holds locks, evaluates and writes. Where a model is to be trained it calls the others, who build the
+same model out of what is in the workspace by then, and train with it. So nobody but the leader ever
+waits for a lock, and all meet in the same trainings in the same order.
+
+They talk through the store that torch.distributed's processes have met at:
+
+    call/N          what all are to train, the Nth time: JSON
+    refused/N/RANK  why a process cannot take part in it
+    ended/RANK      how a process ended: {"code": …}
+    who/RANK, beat/RANK, fallen   see `distillkit.ranks.liveness`
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from distillkit import stopping
+from distillkit.errors import ConfigError, DistillkitError
+from distillkit.progress import heartbeat, rank, working
+from distillkit.quiet import quiet_others
+from distillkit.ranks.liveness import LOOK_EVERY, Watch, own_record
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # of one exchange inside a training, and of meeting
+FAREWELL = 20.0  # seconds that the leader waits for the others to end
+OWN_FAULT = 3.0  # seconds after which an error is one's own, not that of a process that ended
+LOST_PEER = 60.0  # the same of a broken connection: a host that is gone is noticed after 40
+SIGNALLED = 25.0  # the same after a signal: torchrun kills after 30
+LOST = ("onnection closed", "onnection reset", "onnection was likely closed", "gloo", "NCCL")
+TakePart = Callable[[dict[str, Any]], None]
+
+_team: "Team | None" = None
+
+
+def together(run: Callable[[], int], prepare: Callable[[], TakePart]) -> int:
+    """Meet the other processes, then `run` as the first of them, or take part in its trainings.
+
+    `prepare` loads the function that does. Returns the run's exit code, which is the same for all;
+    where another process is gone, its watch ends this one.
+    """
+    global _team
+    quiet_others()
+    _team = team = Team()
+    try:
+        code = run() if not team.rank else team.follow(prepare())
+    except BaseException as error:
+        code = team.failed(error)
+    team.leave(code)
+    _team = None
+    return code
+
+
+@contextmanager
+def call(job: dict[str, Any]) -> Iterator[None]:
+    """Have all other processes do a job too, while the block lasts; nothing if there are none."""
+    if _team is None or _team.rank:
+        yield
+        return
+    _team.call(job)
+    try:
+        yield
+    finally:
+        _team.watch.call = None
+
+
+def settle() -> None:
+    """Give the watch time to see whether another process is gone: torchrun signals the rest."""
+    if _team is not None:
+        time.sleep(3 * LOOK_EVERY)
+
+
+def called(name: str) -> bool:
+    """Whether this process was called to take part in making the artifact of this name."""
+    return _team is not None and _team.job.get("artifact") == name
+
+
+class Team:
+    """This process among the others of its run."""
+
+    def __init__(self) -> None:
+        self.rank = rank()
+        self.job: dict[str, Any] = {}
+        with heartbeat(), working("waiting for the other processes"):
+            store = _meet()
+            self._store = store
+            self.world = int(os.environ["WORLD_SIZE"])
+            store.set(f"who/{self.rank}", json.dumps(own_record()))
+            store.wait([f"who/{other}" for other in range(self.world)], COLLECTIVE_TIMEOUT)
+        people = [json.loads(store.get(f"who/{other}")) for other in range(self.world)]
+        self.watch = Watch(store.clone(), self.rank, people)
+        self.watch.start()
+        self._calls = 0
+
+    @property
+    def name(self) -> str:
+        """Which process this is, for a message."""
+        return f"rank {self.rank} (process {os.getpid()} on {self.watch.host})"
+
+    def call(self, job: dict[str, Any]) -> None:
+        """Have the others do a job; the leader's."""
+        self.watch.call = self._calls
+        self._store.set(f"call/{self._calls}", json.dumps(job))
+        self._calls += 1
+
+    def follow(self, take_part: TakePart) -> int:
+        """Take part in all that the leader calls for; its exit code."""
+        for number, job in enumerate(self._jobs()):
+            self.job = job
+            try:
+                take_part(job)
+            except DistillkitError as error:  # the leader finds the same, or ends all
+                self._store.set(f"refused/{number}/{self.rank}", str(error))
+            self.job = {}
+        ended = json.loads(self._store.get("ended/0"))
+        return int(ended["code"])
+
+    def _jobs(self) -> Iterator[dict[str, Any]]:
+        """The leader's calls, until it has ended. Waits as long as it lives."""
+        number, pause = 0, 0.02
+        while True:
+            if self._has(f"call/{number}"):
+                yield json.loads(self._store.get(f"call/{number}"))
+                number, pause = number + 1, 0.02
+            elif self._has("ended/0"):
+                return
+            else:
+                time.sleep(pause)
+                pause = min(0.25, 1.2 * pause)
+
+    def failed(self, error: BaseException) -> int:
+        """The exit code after an error that nobody else caught, once it is told.
+
+        Where another process ended first, this one is ended by its watch meanwhile.
+        """
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        if not isinstance(error, Exception) or stopping.requested():  # all processes get a signal
+            code = self._code_of_leader(SIGNALLED)
+            if not code:
+                sys.stderr.write(f"distillkit: {self.name}: {stopping.line()}\n")
+            return code or stopping.status()
+        lost = any(word in str(error) for word in LOST)
+        code = self._code_of_leader(LOST_PEER if lost else OWN_FAULT, own_fault=not lost)
+        if code:
+            return code
+        with suppress(ValueError):  # stderr is closed
+            whose = f"distillkit: {self.name} failed:\n" if self.rank else ""
+            sys.stderr.write(whose + "".join(traceback.format_exception(error)))
+        return 1
+
+    def _code_of_leader(self, seconds: float, *, own_fault: bool = True) -> int:
+        """How the leader ends in the next seconds; 0: it does not, or is this process."""
+        late = time.monotonic() + (0 if own_fault and not self.rank else seconds)
+        with suppress(Exception):  # the store is gone: the watch ends this process
+            while time.monotonic() < late:
+                if self.rank and self._has("ended/0"):
+                    return int(json.loads(self._store.get("ended/0"))["code"])
+                time.sleep(0.05)
+        time.sleep(max(0.0, late - time.monotonic()))
+        return 0
+
+    def leave(self, code: int) -> None:
+        """Say how this process ends; the leader waits until all others have ended, too."""
+        from accelerate import PartialState
+
+        with suppress(Exception):
+            self._store.set(f"ended/{self.rank}", json.dumps({"code": code}))
+        self.watch.ends = True
+        if not self.rank:
+            late = time.monotonic() + FAREWELL
+            with suppress(Exception):
+                names = [f"ended/{other}" for other in range(self.world)]
+                while not self._store.check(names) and time.monotonic() < late:
+                    time.sleep(0.02)
+        self.watch.stop()
+        with suppress(Exception):
+            PartialState().destroy_process_group()
+
+    def _has(self, name: str) -> bool:
+        found: bool = self._store.check([name])
+        return found
+
+
+def _meet() -> Any:
+    """Join the process group that Accelerate makes; its store, under a name of our own."""
+    import torch
+    from accelerate import PartialState
+    from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
+
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device is None or device.type == "mps":  # or Accelerate takes each process for a lone one
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    try:
+        state = PartialState(cpu=use_cpu, timeout=COLLECTIVE_TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"rank {rank()} of {os.environ['WORLD_SIZE']} has not met the others at {place} "
+            f"(MASTER_ADDR, MASTER_PORT): {reason}"
+        ) from error
+    assert state.num_processes == int(os.environ["WORLD_SIZE"])
+    return PrefixStore("distillkit", _get_default_store())
