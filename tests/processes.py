@@ -1,12 +1,17 @@
-"""Run a module of the tests in two processes that train together, over gloo."""
+"""Run something in two processes that train together, over gloo."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests import tiny
+from tests.conftest import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,24 +27,59 @@ def found_by_two(module: str, model: Path, folder: Path) -> dict[tuple[str, str]
 
 def run_two(module: str, *words: object, timeout: float = 120) -> None:
     """`python -m module words…` as ranks 0 and 1; fails with what either said on stderr."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     command = [sys.executable, "-m", module, *map(str, words)]
-    children = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=tiny.env(**shared, RANK=rank, LOCAL_RANK=rank, ACCELERATE_USE_CPU="true"),
-        )
-        for rank in "01"
-    ]
-    try:
-        said = [child.communicate(timeout=timeout)[1] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    assert [child.returncode for child in children] == [0, 0], "\n".join(said)
+    ended = Ranks(command, ROOT, ACCELERATE_USE_CPU="true").end(timeout)
+    assert [it.code for it in ended] == [0, 0], "\n".join(it.err for it in ended)
+
+
+class Ranks:
+    """A command as so many processes, each told which it is by the variables that torchrun sets."""
+
+    def __init__(
+        self, command: Sequence[str], cwd: Path, *, world: int = 2, **environment: str
+    ) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        self.children = [
+            subprocess.Popen(
+                command,
+                cwd=cwd,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=tiny.env(**shared, RANK=str(rank), LOCAL_RANK=str(rank), **environment),
+            )
+            for rank in range(world)
+        ]
+
+    def end(self, timeout: float = 300) -> list[Result]:
+        """How each ended, and what it said; those that outlive the timeout are killed."""
+        late = time.monotonic() + timeout
+        found = []
+        try:
+            for child in self.children:
+                out, err = child.communicate(timeout=max(1.0, late - time.monotonic()))
+                found.append(Result(child.returncode, out, err))
+        finally:
+            for child in self.children:
+                child.kill()
+                child.communicate()
+        return found
+
+    def kill_when(self, rank: int, cwd: Path, sign: str, number: int = signal.SIGKILL) -> bool:
+        """Signal one once there is a path like `sign`; False if any ended first."""
+        late = time.monotonic() + 300
+        while time.monotonic() < late and all(it.poll() is None for it in self.children):
+            if any(cwd.glob(sign)):
+                os.kill(self.children[rank].pid, number)
+                return True
+            time.sleep(0.005)
+        self.end(1)
+        return False
+
+
+def distillkit(*words: str, cwd: Path, world: int = 2, **environment: str) -> Ranks:
+    """A command line of distillkit as several processes."""
+    return Ranks(tiny.command(*words), cwd, world=world, **environment)
