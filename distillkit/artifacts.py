@@ -265,6 +265,8 @@ class Workspace:
             found = self.find(kind, inputs)
             if found:
                 return found
+            if artifact.path.exists() and not (artifact.path / MANIFEST).exists():
+                say(f"{artifact.path}: damaged: {MANIFEST}: missing; it is made again")
             folder = self.partial(kind, inputs)
             if not self._is_complete(Artifact(kind, artifact.fingerprint, folder), scratch):
                 folder = self._begun(folder, sharing, resumable=resumable)
