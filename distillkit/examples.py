@@ -21,8 +21,8 @@ class TokenTable:
     Where an answer is a place in the text, an example has as many positions as it has labels (its
     first token and its last), each a choice among the tokens that are `allowed` [tokens]; `spans`
     [tokens, 2] are the characters that each token stands for, (0, 0) outside of the text, and
-    `owners` [examples] the text that each example was cut from. Of tagged words, `words`
-    [positions] are the places in their sentence of those that count.
+    `owners` [examples] the place of the text that each example was cut from. Of tagged words,
+    `words` [positions] are the places in their sentence of those that count.
     """
 
     ids: np.ndarray

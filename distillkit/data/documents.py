@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distillkit.artifacts import write_json
-from distillkit.data.filters import keep_rows
+from distillkit.data.filters import matching_rows
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import written
@@ -50,7 +50,7 @@ def prepare_documents(data: Documents, *, cache: Path, out: Path) -> dict[str, A
     splits, dropped = share_out(data, partial(_rows, data, cache))
     splits = data.sized(splits)
     for name, rows in splits.items():
-        write_split(out / name, rows.texts, None, None)
+        write_split(out / name, rows.texts, None, None, rows.numbers)
     write_json(out / "labels.json", {"names": [], "numeric": False})
     counts = data.counted(splits)
     say_dropped("rows", dropped)
@@ -72,11 +72,13 @@ def _rows(data: Documents, cache: Path, role: str, dropped: dict[str, int]) -> R
         form=data.form,
         unit=data.document,
     )
-    table = keep_rows(table, where, key="data.where", spec=spec)
+    places = matching_rows(table, where, key="data.where", spec=spec)
+    table = table.select(places)
     read = [data.read(row) for row in table.records([c for c in columns.values() if c])]
     kept = [row for row in read if row is not None]
     if len(kept) < len(read):
         dropped[f"empty ({role})"] = len(read) - len(kept)
     if not kept:
         raise DataError(f"data.{role} = {written(spec)}: every row is empty")
-    return Rows(kept, None, [None] * len(kept))
+    numbers = [place + 1 for place, row in zip(places, read, strict=True) if row is not None]
+    return Rows(kept, None, [None] * len(kept), numbers=numbers)

@@ -39,7 +39,8 @@ def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
         return {"version": 8, "task": type(task).__name__, **data.labelled_inputs()}
-    return {"version": 3, **data.labelled_inputs()}
+    version = 4 if isinstance(data, Documents) else 3
+    return {"version": version, **data.labelled_inputs()}
 
 
 def check_augmented(data: Data, how: Augmentation) -> None:
@@ -121,7 +122,7 @@ def make_transfer(
 def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
     """What decides the token table of a split."""
     cut = task.feature_inputs(held_out=name in HELD_OUT)
-    return {"version": 3, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
+    return {"version": 4, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
 
 
 def make_tokens(

@@ -37,7 +37,7 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides an evaluation: the models (row -> fingerprint), the text, what is measured."""
     return {
-        "version": 4,
+        "version": 5,
         "models": dict(models),
         "data": labelled,
         "task": type(task).__name__,

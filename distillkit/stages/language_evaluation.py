@@ -21,6 +21,7 @@ from distillkit.stages import harness, instruction
 from distillkit.stages.costs import Measured
 from distillkit.stages.language import CHUNK
 from distillkit.stages.learning import VALIDATION_TOKENS
+from distillkit.stages.predictions import write_texts
 from distillkit.stages.samples import samples
 from distillkit.tasks import Task
 from distillkit.tasks.vocabularies import check_same_tokenizer
@@ -76,6 +77,7 @@ def measure(
         bins[row] = bin_of.record()
     arrays = {f"{row}.{name}": v for row, found in scores.items() for name, v in found.items()}
     np.savez(out / SCORES, allow_pickle=False, **arrays)
+    write_texts({row: found["nll"] for row, found in scores.items()}, first.table, test, out=out)
     comparison = _compare(nats, settings)
     # several models have probabilities together, but none that writes
     writers = {row: it for row, it in loaded.items() if not it.others}

@@ -25,14 +25,19 @@ class Examples:
 
     ids: list[np.ndarray] = field(default_factory=list)
     counted: list[np.ndarray] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
 
-    def add(self, ids: np.ndarray, learnt: np.ndarray) -> None:
-        """Add an example: `learnt` [tokens] marks the tokens whose prediction counts."""
+    def add(self, ids: np.ndarray, learnt: np.ndarray, owner: int) -> None:
+        """Add an example: `learnt` [tokens] marks the tokens whose prediction counts.
+
+        `owner` is the place, from 0, of the text that it comes from.
+        """
         counted = np.zeros(len(ids), bool)
         counted[:-1] = learnt[1:]
         if counted.any():
             self.ids.append(ids.astype(np.int32))
             self.counted.append(counted)
+            self.owners.append(owner)
 
     def table(self) -> TokenTable:
         """The table of all examples."""
@@ -51,6 +56,7 @@ class Examples:
             labels=labels,
             labelled=np.ones(len(labels), bool),
             counted=counted,
+            owners=np.array(self.owners, np.int64),
         )
 
 
@@ -87,11 +93,11 @@ def document_examples(
             rows = tokenizer(
                 part, add_special_tokens=False, return_attention_mask=False, verbose=False
             )["input_ids"]
-            for row in rows:
+            for owner, row in enumerate(rows, start=begin):
                 ids = np.asarray(_closed([*row, *behind], tokenizer), np.int32)
                 several += len(ids) > room
                 for window, learnt in _windows(ids, room, min(stride, room - 1), bool(front)):
-                    found.add(*in_front(front, window, learnt))
+                    found.add(*in_front(front, window, learnt), owner)
             progress.advance(len(part), sum(map(len, rows)))
     return found.table(), several
 

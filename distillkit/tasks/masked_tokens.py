@@ -38,13 +38,14 @@ def masked_examples(
     keys: list[bytes] = []
     labels: list[np.ndarray] = []
     counted: list[np.ndarray] = []
+    owners: list[int] = []
     several = 0
     with track(f"tokens of {label}", len(texts)) as progress:
         for begin in range(0, len(texts), _TEXTS):
             part = list(texts[begin : begin + _TEXTS])
             windows = list(_windows(part, tokenizer, max_length))
             several += len(np.unique([of for of, _, again in windows if again]))
-            for _, (ids, special), _ in windows:
+            for of, (ids, special), _ in windows:
                 for pattern in range(patterns):
                     found = masked(
                         ids,
@@ -61,9 +62,11 @@ def masked_examples(
                     counted.append(chosen)
                     labels.append(ids[chosen].astype(np.int64))
                     keys.append(_key(row, chosen))
+                    owners.append(begin + of)
             progress.advance(len(part), sum(len(ids) for _, (ids, _), _ in windows))
     filed = np.array(keys, f"S{KEY_BYTES}")
-    return TokenTable.of_rows(rows, filed, labels, counted=counted), several
+    numbers = np.array(owners, np.int64)
+    return TokenTable.of_rows(rows, filed, labels, counted=counted, owners=numbers), several
 
 
 def masked(

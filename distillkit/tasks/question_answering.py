@@ -1,5 +1,6 @@
 """Extractive question answering: the stretch of a passage that answers a question."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -129,6 +130,19 @@ class QuestionAnswering(SequenceTask):
     def answers_as_text(self, answers: np.ndarray, held_out: HeldOut) -> list[str] | None:
         """Nothing: a window's answer is no answer of the question yet."""
         return None
+
+    def references(self, held_out: HeldOut) -> dict[str, list[str]] | None:
+        """The question, and its answers as a JSON list."""
+        split = held_out.split
+        known = [json.dumps([text for text, _ in a], ensure_ascii=False) for a in split.answers]
+        return {"question": list(split.texts), "answers": known}
+
+    def predictions(self, logits: np.ndarray, held_out: HeldOut) -> dict[str, list[Any]]:
+        """The answer, "" where it is that there is none, and how right it is."""
+        said = self.answers(logits, held_out.table)
+        texts = [c[begin:end] for c, (begin, end) in zip(held_out.split.pairs, said, strict=True)]
+        exact, f1 = self.outcomes(logits, held_out).T
+        return {"": texts, "exact_match": exact.astype(int).tolist(), "f1": f1.round(6).tolist()}
 
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """Exact match and F1 of each question, float64 [questions, 2].

@@ -41,20 +41,20 @@ class _Collected:
     cramped: list[tuple[str, int]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, name: str, reading: Reading) -> None:
-        """The examples of one conversation."""
+    def add(self, name: str, reading: Reading, owner: int) -> None:
+        """The examples of one conversation, whose place from 0 is `owner`."""
         if not reading.examples and not reading.too_long:
             self.silent.append(name)
         self.cut += bool(reading.oldest_gone or reading.too_long)
         for ids, learnt in reading.examples:
-            self.examples.add(ids, learnt)
+            self.examples.add(ids, learnt, owner)
         for before, total, (ids, learnt) in reading.too_long:
             if before >= self.max_length:
                 self.cramped.append((name, before))
                 continue
             self.long.append((name, before, total - before))
             if self.long_responses == "cut":
-                self.examples.add(ids[: self.max_length], learnt[: self.max_length])
+                self.examples.add(ids[: self.max_length], learnt[: self.max_length], owner)
 
     def refuse(self, name: str, error: BadConversation) -> None:
         """Stop at a bad conversation, or leave it out."""
@@ -132,7 +132,7 @@ def conversation_examples(
                 found.refuse(name, error)
                 progress.advance(1)
                 continue
-            found.add(name, reading)
+            found.add(name, reading, number - 1)
             unused.look(conversation)
             progress.advance(1, sum(len(ids) for ids, _ in reading.examples))
     found.tell(len(conversations))
@@ -178,7 +178,7 @@ def instruction_examples(
         rows = instructions(prompts, responses, tokenizer)
         for number, (ids, learnt) in enumerate(rows, start=1):
             name = names[number - 1] if names else f"number {number}"
-            found.add(name, _fitted(ids, learnt, max_length))
+            found.add(name, _fitted(ids, learnt, max_length), number - 1)
             progress.advance(1, len(ids))
     found.tell(len(prompts))
     return found.examples.table(), found.cut

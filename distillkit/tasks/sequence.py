@@ -92,6 +92,15 @@ class SequenceTask(ABC):
         """Answers, or labels, of each example as text; None where they are places in the text."""
         return [held_out.labels.names[i] for i in answers]
 
+    def references(self, held_out: HeldOut) -> dict[str, list[str]] | None:
+        """Columns of what is right, by name; None where it cannot be written."""
+        labels = self.answers_as_text(np.asarray(held_out.table.labels), held_out)
+        return None if labels is None else {"label": labels}
+
+    def predictions(self, logits: np.ndarray, held_out: HeldOut) -> dict[str, list[Any]]:
+        """Columns of what a model predicted: "" is its answer, others are further figures."""
+        return {"": self.answers_as_text(self.predicted(logits), held_out) or []}
+
     def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; all splits are cut alike."""
         return {"max_length": self.max_length}

@@ -1,6 +1,8 @@
 """A whole evaluation of language models on held-out conversations."""
 
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +138,22 @@ def test_what_the_harness_is_enters_the_fingerprint_only_where_it_is_asked(
     assert of(None, "1") == of(None, "2")
     assert of(["films"], "1") != of(["films"], "2")
     assert of(["films"], "1") != of(["books"], "1")
+
+
+def test_each_text_s_tokens_and_nats_are_written(
+    models: dict[str, SavedModel], held_out: Split, tmp_path: Path
+) -> None:
+    numbered = replace(held_out, numbers=np.arange(len(held_out)) * 2 + 5)
+    found = measured(models, numbered, tmp_path)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == list(range(5, 5 + 2 * len(held_out), 2))
+    tokens = np.array([int(row["tokens"]) for row in rows])
+    assert tokens.sum() == found["rows"]["student"]["positions"]
+    scores = np.load(tmp_path / "scores.npz")
+    for name in ("teacher", "student", "control"):
+        mean = np.array([float(row[f"{name}_nll"]) for row in rows])
+        whole = (tokens * mean).sum() / tokens.sum()
+        assert whole == pytest.approx(found["rows"][name]["nll"], abs=1e-5)
+        first = scores[f"{name}.nll"][: tokens[0]]  # each conversation is one example
+        assert mean[0] == pytest.approx(first.mean(), abs=1e-5)

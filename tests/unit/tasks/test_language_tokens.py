@@ -51,6 +51,17 @@ def test_each_token_of_a_document_is_predicted_exactly_once(
     assert table.lengths.max() <= length
 
 
+def test_each_window_says_which_text_it_is_of(tokenizer: Any) -> None:
+    texts = [*["a good film and a bad one in it"] * 70, "good", "a good film"]
+    table = cut(tokenizer, texts, 6)
+    assert table.owners is not None
+    assert {*table.owners.tolist()} == {*range(72)}
+    assert (np.diff(table.owners) >= 0).all()
+    tokens = np.bincount(np.repeat(table.owners, table.positions))
+    alone = [int(cut(tokenizer, [text], 100).positions.sum()) for text in texts]
+    assert tokens.tolist() == alone
+
+
 def test_a_stride_gives_each_token_more_context(tokenizer: Any) -> None:
     text = [" ".join(["film"] * 40)]
     least = {}

@@ -1,5 +1,8 @@
 """Answers in windows: where they stand, where none may, and which of several is given."""
 
+import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from distillkit.errors import DataError, ModelError
 from distillkit.examples import TokenTable
 from distillkit.losses import JSD, ForwardKL, ReverseKL, reduce_terms
 from distillkit.records import HardLabels, Outputs, SoftTargets
+from distillkit.stages.predictions import write_predictions
 from distillkit.tasks import HeldOut, QuestionAnswering, SavedModel
 from distillkit.tasks.question_answering import START_AND_END, best_span
 
@@ -186,3 +190,27 @@ def test_a_question_that_leaves_no_room_is_refused(tokenizer: Any) -> None:
 def test_a_body_without_a_head_is_no_ready_teacher(body: Path) -> None:
     with pytest.raises(ModelError, match="it has no weights for qa_outputs"):
         QuestionAnswering().load(SavedModel(str(body), "teacher.path"), START_AND_END)
+
+
+def test_a_table_says_what_each_question_was_answered_with_and_how_right_it_is(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    task, table = task_and_table(tokenizer, impossible=True)
+    right = certain(table, 15)
+    wrong = np.full_like(right, -20.0)
+    wrong[:, 0] = 20.0  # [CLS]: no answer
+    numbered = replace(split(), numbers=np.array([7, 3, 12]))
+    held_out = HeldOut(table, START_AND_END, numbered)
+    write_predictions({"teacher": right, "student": wrong}, task, held_out, out=tmp_path)
+    with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows] == ["7", "3", "12"]
+    assert [row["question"] for row in rows] == QUESTIONS
+    assert [json.loads(row["answers"]) for row in rows] == [["story"], ["cold ."], []]
+    assert [row["teacher"] for row in rows] == ["story", "cold .", ""]
+    assert [float(row["teacher_f1"]) for row in rows] == [1, 1, 1]
+    assert [row["student"] for row in rows] == ["", "", ""]
+    assert [row["student_exact_match"] for row in rows] == ["0", "0", "1"]
+    for name, values in (("teacher", right), ("student", wrong)):
+        scores = task.outcomes(values, held_out)
+        assert [float(row[f"{name}_f1"]) for row in rows] == scores[:, 1].tolist()
