@@ -9,11 +9,13 @@ from distillkit.commands.checks import check_least_outputs
 from distillkit.commands.outlines import Outlines
 from distillkit.data.folders import model_folder
 from distillkit.errors import DataError, ModelError
+from distillkit.stages.hardware import Machine, main_memory
 from distillkit.stages.instruction import check_room
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.targets import StoredTargets
 from distillkit.tasks.configs import check_config, check_positions, config_of
 from distillkit.tasks.folders import check_tokenizer_files
+from distillkit.tasks.model_sizes import check_memory
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
@@ -49,9 +51,10 @@ def _sources(road: "Road") -> list[tuple[str, str]]:
     return found
 
 
-def check_shapes(road: "Road", *, student: bool = True) -> None:
+def check_shapes(road: "Road", *, student: bool = True, memory: float | None = None) -> None:
     """Raise for what models without weights show: positions, layers, widths, heads, the codec's k.
 
+    A student of new weights must fit into `memory` (bytes; None: this machine's).
     With `student`, one that is yet to be made is made once and tried: whether a text's answer
     changes with the texts beside it shows in no config.
     """
@@ -72,11 +75,19 @@ def check_shapes(road: "Road", *, student: bool = True) -> None:
     if not student or road.before:
         return
     must_be = is_described if isinstance(road.student, FromTeacher) else _is_new(road)
+    if isinstance(road.student, ScratchStudent):
+        check_memory(outlines.student.num_parameters(), memory or _memory(), key="student.config")
     with nullcontext() if must_be else suppress(ModelError):
         check_positions(outlines.student, longest, whose="the student")
         _check_room(road, outlines.student, whose="the student")
     if road.task.family == "sequence":
         _try_student(road, outlines)
+
+
+def _memory() -> float:
+    """The machine's memory in bytes, or an accelerator's that is larger."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return max(main_memory(), Machine(device).memory)
 
 
 def _check_room(road: "Road", model: Any, *, whose: str) -> None:

@@ -14,6 +14,7 @@ from distillkit.tasks.configs import CAUSAL, check_config
 from distillkit.tasks.folders import check_folder, place
 from distillkit.tasks.language_heads import Body, body_and_head, check_head
 from distillkit.tasks.loading import one_line, quiet
+from distillkit.tasks.model_sizes import check_numbers
 from distillkit.tasks.models import load_tokenizer
 from distillkit.tasks.saving import save_folder
 from distillkit.tasks.vocabularies import check_reads_back, check_same_tokenizer, real_vocabulary
@@ -104,6 +105,7 @@ def new_causal_lm(config: dict[str, Any], tokenizer: Any, *, key: str) -> Any:
     model_type = shape.pop("model_type", None)
     if not model_type:
         raise ModelError(f"{key}.model_type: not set; it names the architecture, as in `llama`")
+    check_numbers(shape, key=key)
     size = real_vocabulary(tokenizer)
     shape = {"vocab_size": size, **_special_ids(tokenizer), **shape}
     if shape["vocab_size"] < size:

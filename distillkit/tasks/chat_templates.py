@@ -1,4 +1,4 @@
-"""A tokenizer's chat template: rendered as at inference, with a fixed day, bounded in time."""
+"""A tokenizer's chat template: rendered as at inference, of a fixed day, within time and size."""
 
 import ctypes
 import json
@@ -20,7 +20,9 @@ from distillkit.conversations import (
     Message,
 )
 from distillkit.errors import DataError
+from distillkit.tasks.bounded_templates import compiled
 from distillkit.tasks.chat_turns import common, end_of, is_blank, response_of, text_of
+from distillkit.tasks.template_growth import TemplateLimit
 from distillkit.wording import brief, listed
 
 SECONDS = 20.0  # for all the renderings of one conversation; a template's loop may have no end
@@ -28,10 +30,6 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _WORD = "zqx"  # stands in no template
 
 Range = tuple[int, int]
-
-
-class _TooLong(Exception):
-    """A template that does not come to an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +82,21 @@ class ChatTemplate:
         from transformers.utils import chat_template_utils
 
         state, clock = random.getstate(), chat_template_utils.datetime
+        compiler = chat_template_utils._compile_jinja_template
         chat_template_utils.datetime = _clock(self)
+        chat_template_utils._compile_jinja_template = compiled
         try:
             with _bounded(SECONDS):
                 yield
-        except _TooLong:
+        except TemplateLimit as error:
+            # it is raised from outside as a class, without a word, where time is up
+            reason = str(error) or f"does not come to an end (stopped after {SECONDS:g} s)"
             raise DataError(
-                f"data: the chat template does not come to an end (stopped after {SECONDS:g} s); "
-                "set data.chat_template to another one"
+                f"data: the chat template {reason}; set data.chat_template to another one"
             ) from None
         finally:
             chat_template_utils.datetime = clock
+            chat_template_utils._compile_jinja_template = compiler
             random.setstate(state)
 
     def render(
@@ -110,10 +112,10 @@ class ChatTemplate:
                 return self._apply(adapted, tools, prompt=prompt)
             except Exception as error:
                 bare = [m if "content" in m else m | {"content": ""} for m in adapted]
-                if isinstance(error, _TooLong) or bare == adapted:
+                if isinstance(error, TemplateLimit) or bare == adapted:
                     raise
                 return self._apply(bare, tools, prompt=prompt)
-        except _TooLong:
+        except TemplateLimit:
             raise
         except Exception as error:  # a template is a program: it raises whatever it likes
             raise BadConversation(f"the chat template refuses it: {_reason(error)}") from error
@@ -157,7 +159,7 @@ class ChatTemplate:
                 return_assistant_tokens_mask=True,
                 **{**self.tokenizer.special_tokens_map, **self.chat.arguments},
             )
-        except _TooLong:
+        except TemplateLimit:
             raise
         except Exception:  # what it objects to is told by `render`
             return []
@@ -236,7 +238,7 @@ class ChatTemplate:
         try:
             self._apply([ask], None, prompt=True)
         except Exception as error:
-            if isinstance(error, _TooLong):
+            if isinstance(error, TemplateLimit):
                 raise
             if type(error).__name__ in ("TemplateSyntaxError", "TemplateAssertionError"):
                 line = getattr(error, "lineno", None)
@@ -251,7 +253,7 @@ class ChatTemplate:
             once = self._apply([ask, self._adapted(say)], None, prompt=False)
             twice = self._apply([ask, self._adapted(say), ask], None, prompt=False)
         except Exception as error:
-            if isinstance(error, _TooLong):
+            if isinstance(error, TemplateLimit):
                 raise
             return
         self.breaks = tuple(mark for mark in self.marks if mark in twice)
@@ -282,7 +284,7 @@ class ChatTemplate:
         try:
             text = self._apply([{"role": "user", "content": content}], None, prompt=True)
         except Exception as error:
-            if isinstance(error, _TooLong):
+            if isinstance(error, TemplateLimit):
                 raise
             return False, ""
         return _WORD in text, text
@@ -297,7 +299,7 @@ class ChatTemplate:
         try:
             text = self._apply([self._adapted(asks), self._adapted(calls)], None, prompt=False)
         except Exception as error:
-            if isinstance(error, _TooLong):
+            if isinstance(error, TemplateLimit):
                 raise
             text = ""
         self.takes_written_arguments = written in text
@@ -353,12 +355,12 @@ def _clock(template: ChatTemplate) -> Any:
 
 @contextmanager
 def _bounded(seconds: float) -> Iterator[None]:
-    """Raise `_TooLong` in this thread where the block takes longer; loops of Python end so."""
+    """Raise `TemplateLimit` in this thread where the block takes longer; loops of Python end so."""
     thread, done = ctypes.c_ulong(threading.get_ident()), threading.Event()
 
     def watch() -> None:
         if not done.wait(seconds):
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(_TooLong))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(TemplateLimit))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -9,6 +9,7 @@ from torch import nn
 from distillkit.errors import ConfigError, ModelError
 from distillkit.tasks.folders import place
 from distillkit.tasks.loading import one_line, quiet
+from distillkit.tasks.model_sizes import check_numbers
 from distillkit.wording import nearest
 
 CAUSAL, MASKED = "AutoModelForCausalLM", "AutoModelForMaskedLM"
@@ -43,6 +44,7 @@ def _check_model_type(folder: str, *, key: str) -> None:
     if not file.is_file():
         return
     given = json.loads(file.read_text(encoding="utf-8"))
+    check_numbers(given, key=f"{key} = {folder}: its config.json has ", sign="")
     kind = given.get("model_type")
     if not kind:
         raise ModelError(

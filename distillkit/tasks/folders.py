@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import ModelError
+from distillkit.tasks.model_sizes import check_numbers, check_weights
 
 INDEX = "model.safetensors.index.json"
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -53,6 +54,7 @@ def check_folder(folder: str, *, key: str, weights: bool = True) -> None:
     config = _config(path, at)
     if weights:
         _check_weights(path, at)
+        check_weights(config, sum(p.stat().st_size for p in path.glob("*.safetensors")), at=at)
     _check_quantization(config.get("quantization_config"), at, trains=key.startswith("student"))
 
 
@@ -116,6 +118,7 @@ def _config(path: Path, at: str) -> dict[str, Any]:
         raise ModelError(f"{at}: its config.json cannot be read ({error})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{at}: its config.json is no mapping of settings")
+    check_numbers(config, key=f"{at}: its config.json has ", sign="")
     return config
 
 

@@ -12,6 +12,7 @@ from distillkit.tasks.configs import check_config, config_of
 from distillkit.tasks.folders import check_folder, check_tokenizer_files
 from distillkit.tasks.label_spaces import whole_numbers
 from distillkit.tasks.loading import one_line, quiet
+from distillkit.tasks.model_sizes import check_numbers
 from distillkit.tasks.task import Loaded, SavedModel
 from distillkit.tasks.vocabularies import check_has_words, check_reads_back, real_vocabulary
 from distillkit.wording import brief, listed
@@ -170,6 +171,7 @@ def new_model(
     model_type = shape.pop("model_type", None)
     if not model_type:
         raise ModelError(f"{key}.model_type: not set; it names the architecture, as in `bert`")
+    check_numbers(shape, key=key)
     size = real_vocabulary(tokenizer)
     shape.setdefault("vocab_size", size)
     shape.setdefault("pad_token_id", tokenizer.pad_token_id)

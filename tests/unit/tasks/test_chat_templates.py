@@ -363,6 +363,16 @@ def test_a_template_that_cannot_be_read_is_refused_with_its_line() -> None:
         ChatTemplate(chats.for_template("chatml"), ChatFormat("{% for m in messages %}\n{{ m. }}"))
 
 
+def test_a_template_that_fills_the_memory_is_refused_in_one_line() -> None:
+    filling = chats.template("chatml") + "{{ 'x' * 10**10 }}"
+    with pytest.raises(DataError) as refused:
+        ChatTemplate(chats.for_template("chatml"), ChatFormat(filling))
+    assert str(refused.value) == (
+        "data: the chat template makes a value of more than 10,000,000 characters; set "
+        "data.chat_template to another one"
+    )
+
+
 def test_a_template_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_templates, "SECONDS", 0.2)
     endless = (
