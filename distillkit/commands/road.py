@@ -368,6 +368,7 @@ class Road:
                 settings=self.evaluation,
                 out=out,
             ),
+            resumable=True,
         )
 
     def evaluation_inputs(self, models: dict[str, str]) -> dict[str, Any]:

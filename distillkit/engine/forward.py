@@ -1,6 +1,6 @@
 """What a model says of many examples, in length-bucketed batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,13 +55,30 @@ def all_logits(
 
     `offsets` [examples + 1] says where each example's positions begin; None: each has one.
     """
-    parts = []
+    parts = list(logits_of(model, ask, buckets, collate, precision=precision))
+    return in_order(parts, offsets)
+
+
+def logits_of(
+    model: Any,
+    ask: Ask,
+    buckets: Sequence[np.ndarray],
+    collate: Callable[[np.ndarray], Batch],
+    *,
+    precision: Precision = "float32",
+) -> Iterator[dict[str, np.ndarray]]:
+    """A classifier's `logits`, float32 [positions, classes], of the examples `rows`, a batch."""
     for batch, said in answers(model, ask, buckets, collate, precision=precision):
         assert isinstance(said, Outputs)
-        parts.append((batch.indices, said.logits.float().cpu().numpy()))
+        yield {"rows": batch.indices, "logits": said.logits.float().cpu().numpy()}
+
+
+def in_order(parts: Sequence[Mapping[str, np.ndarray]], offsets: np.ndarray | None) -> np.ndarray:
+    """The logits of all batches in the order of the examples; see `all_logits`."""
     if offsets is None:
-        offsets = np.arange(sum(len(rows) for rows, _ in parts) + 1)
-    out = np.empty((int(offsets[-1]), parts[0][1].shape[1]), np.float32)
-    for rows, logits in parts:
-        out[spread(offsets[rows], offsets[rows + 1] - offsets[rows])] = logits
+        offsets = np.arange(sum(len(part["rows"]) for part in parts) + 1)
+    out = np.empty((int(offsets[-1]), parts[0]["logits"].shape[1]), np.float32)
+    for part in parts:
+        rows = part["rows"]
+        out[spread(offsets[rows], offsets[rows + 1] - offsets[rows])] = part["logits"]
     return out

@@ -1,6 +1,6 @@
 """Stage: models and the held-out split -> quality, fidelity, cost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from distillkit.data.corpus import Split
 from distillkit.engine.batching import length_buckets
-from distillkit.engine.forward import all_logits
+from distillkit.engine.forward import in_order, logits_of
 from distillkit.engine.precision import Precision
 from distillkit.errors import ModelError
 from distillkit.examples import TokenTable
@@ -25,6 +25,7 @@ from distillkit.records import LabelSpace
 from distillkit.stages import harness, language_evaluation
 from distillkit.stages.costs import Measured, costs, ratios
 from distillkit.stages.learning import VALIDATION_TOKENS, collator, environment
+from distillkit.stages.parts import NOWHERE, Parts
 from distillkit.stages.predictions import write_predictions
 from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask, Task
 from distillkit.tasks.configs import check_positions
@@ -61,7 +62,7 @@ def evaluate(
 
     The row `teacher`, where there is one, is what the others are held against. An ensemble's row is
     of its averaged answers, and its cost that of all members in turn. What each said goes under
-    `out`.
+    `out`, where a run that was ended before goes on.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded: dict[str, Measured] = {}
@@ -79,6 +80,7 @@ def evaluate(
     with working("evaluation: timing"):
         spent = costs(loaded, settings, device)
     rows = {row: values | spent[row] | _unknown(loaded[row]) for row, values in rows.items()}
+    Parts(out).remove()
     say(f"evaluation: {len(test):,} held-out examples, {', '.join(models)}")
     return {
         "rows": rows,
@@ -153,10 +155,11 @@ def _measure(
     """(rows, comparison, reliability) of models that say labels which the data has, too."""
     assert isinstance(task, SequenceTask)
     logits, outcomes = {}, {}
+    parts = Parts(out)
     held_out = {row: HeldOut(it.table, space, test) for row, it in loaded.items()}
     for row, it in loaded.items():
         with working(f"evaluation: the {row} on {len(it.table):,} examples"):
-            logits[row] = _together(it, task)
+            logits[row] = _together(it, task, parts=parts, name=f"the {row}")
         outcomes[row] = task.outcomes(logits[row], held_out[row])
     rows, bins = {}, {}
     for row, values in logits.items():
@@ -208,9 +211,16 @@ def predict(
     return _together(measured, task, precision), measured.table
 
 
-def _together(it: Measured, task: Task, precision: Precision = "float32") -> np.ndarray:
+def _together(
+    it: Measured,
+    task: Task,
+    precision: Precision = "float32",
+    *,
+    parts: Parts = NOWHERE,
+    name: str = "",
+) -> np.ndarray:
     """One model's logits, or the average of an ensemble's, in the data's label order."""
-    said = [_said(member, precision) for member in it.every]
+    said = [_said(one, precision, parts, f"{name} {i}") for i, one in enumerate(it.every, 1)]
     if not it.others:
         return said[0]
     members = [torch.from_numpy(values) for values in said]
@@ -223,18 +233,18 @@ def _unknown(it: Measured) -> dict[str, float]:
     return {} if share is None else {"unknown_tokens": round(share, 6)}
 
 
-def _said(it: Measured, precision: Precision) -> np.ndarray:
+def _said(it: Measured, precision: Precision, parts: Parts, name: str) -> np.ndarray:
     """One model's logits [positions, classes] in the data's label order."""
     buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
-    said = all_logits(
-        it.loaded.model,
-        it.ask,
-        buckets,
-        it.collate,
-        precision=precision,
-        offsets=it.table.position_offsets,
-    )
-    return said if it.loaded.order is None else said[:, it.loaded.order]
+    model = it.loaded.model
+    device = next(model.parameters()).device.type
+
+    def batches(done: int) -> Iterator[dict[str, np.ndarray]]:
+        return logits_of(model, it.ask, buckets[done:], it.collate, precision=precision)
+
+    said = parts.batches(f"{name} on {device}", batches)
+    logits = in_order(said, it.table.position_offsets)
+    return logits if it.loaded.order is None else logits[:, it.loaded.order]
 
 
 def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[str, Measured]:

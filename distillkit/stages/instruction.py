@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from distillkit.metrics.rouge import readable_share, rouge_l
 from distillkit.progress import say
 from distillkit.stages.costs import Measured
 from distillkit.stages.generation import context, continuations
+from distillkit.stages.parts import NOWHERE, Parts
 from distillkit.stages.prompts import Prompt, Prompts, exchange, has_responses
 
 RESPONSES = "responses.jsonl"
@@ -65,6 +67,7 @@ def measure(
     asked: Sequence[Question],
     settings: EvaluationSettings,
     out: Path,
+    parts: Parts = NOWHERE,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """(rows, comparison): ROUGE-L of what each model writes; what they wrote goes under `out`.
 
@@ -78,26 +81,28 @@ def measure(
     scores: dict[str, np.ndarray] = {}
     written: dict[str, list[list[str]]] = {}
     for row, it in loaded.items():
-        written[row] = [
-            continuations(
+        written[row] = []
+        for seed in seeds:
+            label = f"responses of {row}" + ("" if seed is None else f", seed {seed}")
+            how = partial(
+                continuations,
                 it.loaded.model,
                 it.loaded.tokenizer,
                 prompts,
                 tokens=settings.rouge_tokens,
                 batch_size=settings.batch_size,
                 seed=seed,
-                label=f"responses of {row}" + ("" if seed is None else f", seed {seed}"),
+                label=label,
             )
-            for seed in seeds
-        ]
+            written[row].append(parts.record(label, how))
         found = np.stack([rouge_l(texts, references) for texts in written[row]])  # [seeds, asked]
         rows[row] = {"rouge_l": float(found.mean())}
         if len(seeds) > 1:
             rows[row]["rouge_l_sd"] = float(found.mean(axis=1).std(ddof=1))
         scores[row] = found.mean(axis=0)
     _write(out / RESPONSES, loaded, prompts, references, written, scores)
-    how = {"prompts": len(asked), "seeds": [s for s in seeds if s is not None]}
-    return rows, {"rouge_l": how | _compare(scores, settings)}
+    conditions = {"prompts": len(asked), "seeds": [s for s in seeds if s is not None]}
+    return rows, {"rouge_l": conditions | _compare(scores, settings)}
 
 
 def check_room(model: Any, settings: EvaluationSettings, *, whose: str) -> None:

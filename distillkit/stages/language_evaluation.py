@@ -1,7 +1,8 @@
 """Language models on the held-out text: perplexity, fidelity, calibration, what they write."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from distillkit.stages import harness, instruction
 from distillkit.stages.costs import Measured
 from distillkit.stages.language import CHUNK
 from distillkit.stages.learning import VALIDATION_TOKENS
+from distillkit.stages.parts import Parts
 from distillkit.stages.predictions import write_texts
 from distillkit.stages.samples import samples
 from distillkit.tasks import Task
@@ -48,7 +50,8 @@ def measure(
     asked = None
     if settings.rouge_examples:  # before the forward passes, since it may refuse the data
         asked = instruction.questions(test, first.loaded.tokenizer, settings)
-    scores = _scores(loaded, first)
+    parts = Parts(out)
+    scores = _scores(loaded, first, parts)
     owner = np.repeat(np.arange(len(first.table)), first.table.positions)
     rows: dict[str, Any] = {}
     bins: dict[str, Any] = {}
@@ -82,14 +85,15 @@ def measure(
     # several models have probabilities together, but none that writes
     writers = {row: it for row, it in loaded.items() if not it.others}
     if settings.samples and task.generates:
-        comparison["samples"] = samples(writers, test, settings)
+        comparison["samples"] = parts.record("samples", lambda: samples(writers, test, settings))
     if asked:
-        rouge, said = instruction.measure(writers, asked, settings, out)
+        rouge, said = instruction.measure(writers, asked, settings, out, parts)
         rows = {row: values | rouge.get(row, {}) for row, values in rows.items()}
         comparison |= said
     if settings.harness:
         for row, it in writers.items():
-            rows[row] |= _on_harness(row, it, settings)
+            name, of_row = f"the harness, {row}", partial(_on_harness, row, it, settings)
+            rows[row] |= parts.record(name, of_row)
         comparison["harness"] = harness.conditions(settings.harness_limit)
     return rows, comparison, bins
 
@@ -109,7 +113,9 @@ def _on_harness(row: str, it: Measured, settings: EvaluationSettings) -> dict[st
 
 
 @torch.inference_mode()
-def _scores(loaded: Mapping[str, Measured], first: Measured) -> dict[str, dict[str, np.ndarray]]:
+def _scores(
+    loaded: Mapping[str, Measured], first: Measured, parts: Parts
+) -> dict[str, dict[str, np.ndarray]]:
     """row -> what is known of each position, float32 [positions] each, in the table's order."""
     table = first.table
     places = table.position_offsets
@@ -117,16 +123,40 @@ def _scores(loaded: Mapping[str, Measured], first: Measured) -> dict[str, dict[s
     has_teacher = "teacher" in loaded
     names = [n for n in NAMES if has_teacher or n not in ("agreement", "kl")]
     scores = {row: {n: np.empty(total, np.float32) for n in names} for row in loaded}
-    order = ["teacher", *(row for row in loaded if row != "teacher")] if has_teacher else [*loaded]
-    with track("evaluation", len(table.ids)) as progress:
-        for bucket in length_buckets(table.lengths, tokens=VALIDATION_TOKENS):
+    buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
+    device = next(first.loaded.model.parameters()).device.type
+    found = parts.batches(
+        f"scores on {device}", lambda done: _of_batches(loaded, first, buckets, done, names)
+    )
+    for bucket, values in zip(buckets, found, strict=True):
+        at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])
+        for row, of_row in scores.items():
+            for name in names:
+                of_row[name][at] = values[f"{row}.{name}"]
+    return scores
+
+
+def _of_batches(
+    loaded: Mapping[str, Measured],
+    first: Measured,
+    buckets: Sequence[np.ndarray],
+    done: int,
+    names: Sequence[str],
+) -> Iterator[dict[str, np.ndarray]]:
+    """`row.name` -> scores of the positions of each bucket in turn, from `done` on."""
+    lengths = first.table.lengths
+    order = sorted(loaded, key=lambda row: row != "teacher")  # which the others are held against
+    begun = sum(int(lengths[bucket].sum()) for bucket in buckets[:done])
+    with track("evaluation", len(first.table.ids), done=begun) as progress:
+        for bucket in buckets[done:]:
             batch = first.collate(bucket)
             said = {
                 row: [it.ask(it.loaded.model, batch) for it in loaded[row].every] for row in order
             }
             step = max(1, CHUNK // _width(said[order[0]][0]))
-            at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])
-            for begin in range(0, len(at), step):
+            count = int(first.table.positions[bucket].sum())
+            values = {f"{row}.{n}": np.empty(count, np.float32) for row in order for n in names}
+            for begin in range(0, count, step):
                 part = slice(begin, begin + step)
                 log_p = None
                 for row in order:
@@ -134,10 +164,10 @@ def _scores(loaded: Mapping[str, Measured], first: Measured) -> dict[str, dict[s
                     found, log_q = _of_chunk(logits, batch.labels[part], log_p)
                     log_p = log_q if row == "teacher" else log_p
                     for name in names:
-                        scores[row][name][at[part]] = found[name].cpu().numpy()
-            tokens = int(table.lengths[bucket].sum())
+                        values[f"{row}.{name}"][part] = found[name].cpu().numpy()
+            tokens = int(lengths[bucket].sum())
             progress.advance(tokens, tokens)
-    return scores
+            yield values
 
 
 def _width(said: Any) -> int:

@@ -4,15 +4,16 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distillkit import stopping
+from distillkit.stages import evaluation
 from distillkit.stages import targets as capture
-from tests.cli.runs import run
+from tests.cli.runs import Finished, run
 from tests.conftest import Result
 
 
@@ -95,3 +96,42 @@ def test_a_damaged_file_of_an_unfinished_shard_is_skipped_with_a_word(
     assert ended.code == 0
     assert f"warning: targets: {kept.name} is damaged; its batches are asked again" in ended.err
     assert {path.name: path.read_bytes() for path in store.glob("shard-*.arrow")} == expected
+
+
+def signalled(function: Callable[..., Iterator[Any]], at: int) -> Callable[..., Iterator[Any]]:
+    """The same generator, in whose n-th result of all a signal comes; `seen` counts them."""
+
+    def of_all(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for found in function(*args, **kwargs):
+            of_all.seen += 1  # type: ignore[attr-defined]
+            yield found
+            if of_all.seen == at:  # type: ignore[attr-defined]
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    of_all.seen = 0  # type: ignore[attr-defined]
+    return of_all
+
+
+def test_an_evaluation_goes_on_after_the_batches_that_were_there(
+    again: list[str], finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three models, a batch or two each: none is asked twice."""
+    (made,) = (tmp_path / "workspace").glob("evaluation-*")
+    expected = (made / "predictions.npz").read_bytes()
+    shutil.rmtree(made)
+    monkeypatch.setattr(evaluation, "VALIDATION_TOKENS", 64)
+    whole = signalled(evaluation.logits_of, at=0)
+    first, last = signalled(evaluation.logits_of, at=3), signalled(evaluation.logits_of, at=0)
+    monkeypatch.setattr(evaluation, "logits_of", first)
+    stopped(run(tmp_path, "train", *again))
+    assert list((tmp_path / "workspace").glob(".partial/evaluation-*/parts/*.npz"))
+    monkeypatch.setattr(evaluation, "logits_of", last)
+    ended = run(tmp_path, "train", *again)
+    assert ended.code == 0, ended.err
+    assert (made / "predictions.npz").read_bytes() == expected
+    assert not (made / "parts").exists()
+    shutil.rmtree(made)
+    monkeypatch.setattr(evaluation, "logits_of", whole)
+    assert run(tmp_path, "train", *again).code == 0
+    assert first.seen == 3  # type: ignore[attr-defined]
+    assert first.seen + last.seen == whole.seen  # type: ignore[attr-defined]

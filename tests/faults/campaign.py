@@ -28,16 +28,22 @@ A_WORKSPACE = 5  # ends that one workspace sees before its run may finish
 OFTEN = [*QUICK, "trainer.checkpoint_seconds=0", "teacher.epochs=2", "trainer.epochs=2"]
 # what shows that a run is at one of its short moments
 SIGNS = (
-    "w/.partial/*/new-checkpoint",
-    "w/.partial/*/new-checkpoint/progress.json",
-    "w/.partial/*/.best-*.tmp",
-    "w/.partial/*/.shard-*.tmp",
-    "w/.partial/*/manifest.json",
-    "w/.partial/*/model/*",
-    "w/.partial/evaluation-*",
     "w/.partial/data-*/*",
+    "w/.partial/tokens-*/*",
+    "w/.partial/teacher-*/new-checkpoint",
+    "w/.partial/teacher-*/.best-*.tmp",
+    "w/.partial/teacher-*/model/*",
+    "w/.partial/teacher-*/manifest.json",
+    "w/.partial/targets-*/.shard-*.tmp",
+    "w/.partial/targets-*/shard-*.arrow",
     "w/.partial/targets-*/targets.json",
+    "w/.partial/student-*/new-checkpoint/progress.json",
+    "w/.partial/student-*/checkpoint-*",
+    "w/.partial/student-*/model/*",
+    "w/.partial/student-*/manifest.json",
     "w/student-*/manifest.json",
+    "w/.partial/evaluation-*/parts/*",
+    "w/.partial/evaluation-*/*.npz",
     "w/evaluation-*/manifest.json",
     "outputs/*/*/*.json",
     "outputs/*/*/report.md",
@@ -158,12 +164,17 @@ def load_all() -> None:
 def end(pid: int, folder: Path, number: int, moment: float | str, rng: random.Random) -> int | None:
     """Signal a run at a moment (seconds, or a sign); its status, or None if it was over before."""
     began = time.monotonic()
+    there = set(folder.glob(moment)) if isinstance(moment, str) else set()
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return None if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0 else status
         passed = time.monotonic() - began
-        if passed > moment if isinstance(moment, float) else any(folder.glob(moment)):
+        if isinstance(moment, str):
+            due = not there.issuperset(folder.glob(moment))
+        else:
+            due = passed > moment
+        if due:
             break
         time.sleep(0.001)
     if isinstance(moment, str):
@@ -175,15 +186,16 @@ def end(pid: int, folder: Path, number: int, moment: float | str, rng: random.Ra
 def disturb(
     job: Job, folder: Path, times: int, seconds: float, rng: random.Random, tally: Tally, kind: str
 ) -> None:
-    """End the runs of one workspace so often, then let one finish."""
-    for _ in range(times):
-        aimed = rng.random() < 0.6
-        moment = rng.choice(SIGNS) if aimed else rng.uniform(0.05, seconds)
+    """End the runs of one workspace so often, if none is over before: each gets a little further."""
+    signs = sorted(rng.sample(range(len(SIGNS)), times))
+    for turn in range(times):
+        aimed = rng.random() < 0.5
+        moment = SIGNS[signs[turn]] if aimed else rng.uniform(0.05, seconds)
         number = signal.SIGKILL if kind == "kills" else rng.choice(SIGNALS)
         status = end(job.start(folder), folder, number, moment, rng)
         if status is None:
             tally.finished += 1
-            continue
+            return
         tally.ends += 1
         name = moment.removeprefix("w/") if isinstance(moment, str) else "at any time"
         tally.moments[name] = tally.moments.get(name, 0) + 1
