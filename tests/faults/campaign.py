@@ -186,7 +186,7 @@ def end(pid: int, folder: Path, number: int, moment: float | str, rng: random.Ra
 def disturb(
     job: Job, folder: Path, times: int, seconds: float, rng: random.Random, tally: Tally, kind: str
 ) -> None:
-    """End the runs of one workspace so often, if none is over before: each gets a little further."""
+    """End the runs of one workspace so often, further and further, if none is over before."""
     signs = sorted(rng.sample(range(len(SIGNS)), times))
     for turn in range(times):
         aimed = rng.random() < 0.5
