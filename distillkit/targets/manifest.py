@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts import fingerprint, first_difference, read_json, write_json
-from distillkit.digests import Verifier
+from distillkit.digests import DIGEST, Verifier, is_sealed, sealed
 from distillkit.errors import TargetsError
+from distillkit.progress import warn
 from distillkit.records import Distribution
 from distillkit.wording import brief
 
-SCHEMA = 2
+SCHEMA = 3  # 2 had no digest of the manifest itself
+READS = (2, SCHEMA)
 FILE = "targets.json"
 
 
@@ -66,12 +68,15 @@ class StoreManifest:
         return fingerprint({"origin": self.origin, "codec": self.codec, "held": held})
 
     def save(self, folder: Path) -> None:
-        """Write targets.json."""
-        write_json(folder / FILE, asdict(self))
+        """Write targets.json, with a digest of itself."""
+        write_json(folder / FILE, sealed(asdict(self)))
 
     @classmethod
     def open(cls, folder: Path) -> "StoreManifest":
-        """Read targets.json; raises `TargetsError` if there is none, or a newer one."""
+        """Read targets.json; raises `TargetsError` if there is none, a newer or a damaged one.
+
+        One of an earlier version is taken as it is: its shards have their sha256 in it.
+        """
         path = folder / FILE
         if not path.is_file():
             raise TargetsError(f"{folder}: no {FILE} in it; it is not a complete target store")
@@ -80,15 +85,24 @@ class StoreManifest:
             schema = record.get("schema")
         except (ValueError, AttributeError) as error:  # no JSON, or no object
             raise _damaged(folder, error) from error
-        if schema != SCHEMA:
+        if schema not in READS:
             raise TargetsError(
                 f"{folder}: schema {schema}; this distillkit reads schema {SCHEMA}. "
                 "Use the distillkit that wrote it, or make the targets again"
             )
+        if DIGEST in record or schema == SCHEMA:
+            if not is_sealed(record):
+                raise _damaged(folder, ValueError("its digest is not that of its content"))
+            record.pop(DIGEST)
+        else:
+            warn(
+                f"{folder}: made by an earlier version, whose {FILE} has no checksum of its own; "
+                "only its other files are verified"
+            )
         try:
             shards = [Shard(**shard) for shard in record["shards"]]
             files = [SharedFile(**file) for file in record["files"]]
-            return cls(**record | {"shards": shards, "files": files})
+            return cls(**record | {"shards": shards, "files": files, "schema": SCHEMA})
         except (KeyError, TypeError) as error:
             raise _damaged(folder, error) from error
 

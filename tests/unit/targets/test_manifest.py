@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_a_folder_without_manifest_is_no_store(tmp_path: Path) -> None:
         StoreManifest.open(tmp_path)
 
 
-@pytest.mark.parametrize("schema", [SCHEMA + 1, SCHEMA - 1, None])
+@pytest.mark.parametrize("schema", [SCHEMA + 1, SCHEMA - 2, None])
 def test_another_schema_is_refused_with_the_way_out(tmp_path: Path, schema: int | None) -> None:
     manifest(tmp_path, schema=schema).save(tmp_path)
     with pytest.raises(TargetsError, match=f"schema {schema}; .* reads schema {SCHEMA}. Use the"):
@@ -82,13 +83,38 @@ def test_a_newer_schema_is_refused_though_its_fields_are_unknown(tmp_path: Path)
         StoreManifest.open(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", '{"schema": 2, "codec": {"na', "[]", '{"schema": 2}'])
+@pytest.mark.parametrize(
+    "content", ["", '{"schema": 3, "codec": {"na', "[]", '{"schema": 3}', '{"schema": 2}']
+)
 def test_a_damaged_manifest_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
     with pytest.raises(TargetsError) as caught:
         StoreManifest.open(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}")
     assert "\n" not in str(caught.value)
+
+
+def test_no_bit_of_a_manifest_changes_unseen(tmp_path: Path) -> None:
+    saved = manifest(tmp_path)
+    saved.save(tmp_path)
+    content = (tmp_path / FILE).read_bytes()
+    unseen = 0
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 7
+        (tmp_path / FILE).write_bytes(changed)
+        try:
+            assert StoreManifest.open(tmp_path) == saved  # white space between two values
+            unseen += 1
+        except TargetsError:
+            pass
+    assert unseen == 0
+
+
+def test_the_manifest_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    saved = manifest(tmp_path)
+    (tmp_path / FILE).write_text(json.dumps(asdict(saved) | {"schema": 2}))
+    assert StoreManifest.open(tmp_path) == saved
 
 
 # whose it is
