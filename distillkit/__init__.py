@@ -13,7 +13,7 @@ A module imports lower floors, and its own package:
     4  commands  usage  completion   config -> objects -> stages; `road` holds the artifacts
     3  config  stages         hydra is imported in config, commands and cli only
     2  engine  tasks  teachers  students  targets  data
-    1  losses  metrics  artifacts  escaping  limits  ranks
+    1  losses  metrics  artifacts  damage  escaping  limits  ranks
     0  records  examples  conversations  constraints  digests  errors  progress  quiet  wording
     0  locks  permissions  stopping
 """

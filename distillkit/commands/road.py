@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from distillkit import damage
 from distillkit.artifacts import Artifact, Workspace, fingerprint
 from distillkit.commands import checks, codec_choice, inside, joint, model_checks, reading, roles
 from distillkit.commands.roles import Role
@@ -168,7 +169,9 @@ class Road:
             )
 
         decided = self.token_inputs(tokenizer_key, tokenizer_spec, name)
-        return TokenTable.open(self.obtain("tokens", decided, make).path)
+        path = self.obtain("tokens", decided, make).path
+        with damage.reading(path):
+            return TokenTable.open(path)
 
     def token_inputs(self, tokenizer_key: str, tokenizer_spec: str, name: str) -> dict[str, Any]:
         """What decides a split's token table."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from distillkit.artifacts import read_json, write_json
 from distillkit.conversations import PLAIN, ChatFormat, Conversation, Message
+from distillkit.damage import reading
 from distillkit.data.agreement import Agreement
 from distillkit.data.duplicates import as_number, comparable
 from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
@@ -86,11 +87,12 @@ class Corpus:
     @classmethod
     def open(cls, path: Path, transfer: Path | None) -> "Corpus":
         """Open what `prepare_labelled` and `prepare_transfer` wrote."""
-        labels = read_json(path / "labels.json")
-        space = LabelSpace(tuple(labels["names"]), labels["numeric"])
-        chat = ChatFormat(**labels.get("chat", {}))
-        more = labels.get("sources", {})
-        return cls(path, transfer, space, labels.get("messages", False), chat, more)
+        with reading(path):
+            labels = read_json(path / "labels.json")
+            space = LabelSpace(tuple(labels["names"]), labels["numeric"])
+            chat = ChatFormat(**labels.get("chat", {}))
+            more = labels.get("sources", {})
+            return cls(path, transfer, space, labels.get("messages", False), chat, more)
 
     def split(self, name: str) -> Split:
         """One split: train, validation, test or transfer."""
@@ -101,6 +103,10 @@ class Corpus:
 
     def read(self, folder: Path, name: str) -> Split:
         """A split of another folder, as its like."""
+        with reading(folder):
+            return self._read(folder, name)
+
+    def _read(self, folder: Path, name: str) -> Split:
         from datasets import load_from_disk
 
         table = load_from_disk(str(folder / name))

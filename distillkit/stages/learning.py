@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from distillkit.damage import reading
 from distillkit.digests import file_sha256
 from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan, length_buckets, row_waste
 from distillkit.engine.collation import Collator
@@ -343,5 +344,6 @@ def environment() -> dict[str, str]:
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The logged rows of a training run."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    with reading(folder):
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
