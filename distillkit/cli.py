@@ -296,6 +296,8 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
     def run(cfg: DictConfig) -> float:
         nonlocal has_folder
         has_folder = True
+        if "RANK" in os.environ:
+            _load("distillkit.ranks:before_end")(_remove_empty_output)
         entries.use_folder(folder)  # a launcher may have started this process anew
         metric = float("nan")
         title = _load("distillkit.commands.sweep:job_title")(swept or {})

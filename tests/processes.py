@@ -1,6 +1,7 @@
 """Run something in two processes that train together, over gloo."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -83,3 +84,20 @@ class Ranks:
 def distillkit(*words: str, cwd: Path, world: int = 2, **environment: str) -> Ranks:
     """A command line of distillkit as several processes."""
     return Ranks(tiny.command(*words), cwd, world=world, **environment)
+
+
+def torchrun(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    """A command line of distillkit as the README's words start it as two processes."""
+    line = next(
+        line for line in (ROOT / "README.md").read_text().splitlines() if "torchrun " in line
+    )
+    launcher, *rest = shlex.split(line, comments=True)
+    options = rest[: rest.index("distillkit") + 1]
+    return subprocess.Popen(
+        [str(Path(sys.executable).parent / launcher), *options, *words],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=tiny.env(),
+    )

@@ -1,5 +1,5 @@
 """Several processes as one run: who leads, who lives, and what a launcher says of each."""
 
-from distillkit.ranks.team import call, called, settle, together
+from distillkit.ranks.team import before_end, call, called, settle, together
 
-__all__ = ["call", "called", "settle", "together"]
+__all__ = ["before_end", "call", "called", "settle", "together"]

@@ -6,41 +6,29 @@ be gone at once; of another host one that has not been heard of for so long coun
 
 import json
 import os
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from distillkit import stopping
+from distillkit.locks import Holder
 from distillkit.progress import under_way
 
 LOOK_EVERY = 0.5  # seconds
 SILENT = 40.0  # seconds without a sign of life, after which a process counts as gone
-GRACE = 5.0  # seconds that an exception has to reach this process, after another one has ended
+GRACE = 10.0  # seconds that an exception has to reach this process, after another one has ended
 LONG_GRACE = 60.0  # the same where the other one ended well
 FALLEN = stopping.STATUS  # exit code: the same command goes on
 REFUSED = 2
 
 
-def own_record() -> dict[str, Any]:
-    """What the others are to know of this process."""
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
-        "space": _process_space(),
-        "local": int(os.environ.get("LOCAL_RANK", "0")),
-    }
-
-
 class Watch(threading.Thread):
     """Looks twice a second whether the others live; ends this process where one does not."""
 
-    def __init__(self, store: Any, rank: int, people: list[dict[str, Any]]) -> None:
+    def __init__(self, store: Any, rank: int, people: list[Holder]) -> None:
         super().__init__(name="liveness", daemon=True)
         self.call: int | None = None  # the number of the leader's newest call
         self.ends = False  # this process is about to end by itself
@@ -54,7 +42,7 @@ class Watch(threading.Thread):
     @property
     def host(self) -> str:
         """This machine's name."""
-        return str(self._people[self._rank]["host"])
+        return self._people[self._rank].host
 
     def stop(self) -> None:
         """Look no more."""
@@ -76,9 +64,10 @@ class Watch(threading.Thread):
         if self.ends:
             return
         for other in self._watched:
+            is_gone = self._is_gone(other)
             if self._store.check([f"ended/{other}"]):
                 self._other_ended(other)
-            elif self._is_gone(other):
+            elif is_gone:
                 self._fallen(other)
         if self._rank and self._store.check(["fallen"]):
             self._end(FALLEN)  # the leader has told why
@@ -86,9 +75,9 @@ class Watch(threading.Thread):
             self._look_for_refusals(self.call)
 
     def _is_gone(self, other: int) -> bool:
-        record = self._people[other]
-        if record["host"] == self.host and record["space"] == _process_space() != "":
-            return not _lives(record)
+        process, me = self._people[other], self._people[self._rank]
+        if (process.host, process.machine) == (me.host, me.machine):
+            return process.is_gone()
         beats = self._store.add(f"beat/{other}", 0)
         if beats != self._heard[other][0]:
             self._heard[other] = beats, time.monotonic()
@@ -107,13 +96,11 @@ class Watch(threading.Thread):
 
     def line_of(self, other: int) -> str:
         """What can be known of a process that is gone."""
-        record = self._people[other]
         doing = under_way()
         during = f" during {doing}" if doing and not self._rank else ""
         return (
-            f"rank {other} (process {record['pid']} on {record['host']}) is gone{during}: killed, "
-            "out of memory, or its machine is down; all others end, and the same command goes on "
-            "from here"
+            f"rank {other} ({self._people[other]}) is gone{during}: killed, out of memory, or its "
+            "machine is down; all others end, and the same command goes on from here"
         )
 
     def _other_ended(self, other: int) -> None:
@@ -128,8 +115,7 @@ class Watch(threading.Thread):
             name = f"refused/{number}/{other}"
             if self._store.check([name]) and self._lasts(name, GRACE) and self.call == number:
                 _tell(
-                    f"rank {other} on {self._people[other]['host']}: "
-                    f"{self._store.get(name).decode()}"
+                    f"rank {other} on {self._people[other].host}: {self._store.get(name).decode()}"
                 )
                 self._end(REFUSED)
 
@@ -140,17 +126,15 @@ class Watch(threading.Thread):
     def _store_is_gone(self, error: Exception) -> None:
         """The store is with the leader, or with what started all: either is gone."""
         if self._is_first_of_host():
-            leader = self._people[0]
             _tell(
-                f"rank {self._rank} (on {self.host}) has lost rank 0 (process {leader['pid']} on "
-                f"{leader['host']}), or what started it: killed, out of memory, or its machine is "
-                "down; all others end, and the same command goes on from here"
+                f"rank 0 ({self._people[0]}), or what started it, is gone: killed, out of memory, "
+                "or its machine is down; all others end, and the same command goes on from here"
             )
         self._end(FALLEN)
 
     def _is_first_of_host(self) -> bool:
-        here = [r for r, it in enumerate(self._people) if it["host"] == self.host]
-        return self._rank == min(r for r in here if r == self._rank or _lives(self._people[r]))
+        here = [r for r, it in enumerate(self._people) if it.host == self.host]
+        return self._rank == min(r for r in here if not self._people[r].is_gone())
 
     def _end(self, code: int) -> None:
         """End this process, whatever its main thread waits for."""
@@ -170,25 +154,3 @@ class Watch(threading.Thread):
 def _tell(line: str) -> None:
     sys.stderr.write(f"distillkit: {line}\n")
     sys.stderr.flush()
-
-
-def _lives(record: dict[str, Any]) -> bool:
-    return _started(record["pid"]) == record["started"]
-
-
-def _started(pid: int) -> str:
-    """When a process of this machine was started, as its kernel says; empty if it is gone."""
-    try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if words[0] in "ZX" else words[19]
-
-
-def _process_space() -> str:
-    """What tells this machine's process numbers from another's; empty where it cannot be known."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""

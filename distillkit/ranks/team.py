@@ -20,18 +20,20 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from distillkit import stopping
 from distillkit.errors import ConfigError, DistillkitError
+from distillkit.locks import Holder, myself
 from distillkit.progress import heartbeat, rank, working
 from distillkit.quiet import quiet_others
-from distillkit.ranks.liveness import LOOK_EVERY, Watch, own_record
+from distillkit.ranks.liveness import LOOK_EVERY, Watch
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # of one exchange inside a training, and of meeting
 FAREWELL = 20.0  # seconds that the leader waits for the others to end
-OWN_FAULT = 3.0  # seconds after which an error is one's own, not that of a process that ended
+OWN_FAULT = 5.0  # seconds after which an error is one's own, not that of a process that ended
 LOST_PEER = 60.0  # the same of a broken connection: a host that is gone is noticed after 40
 SIGNALLED = 25.0  # the same after a signal: torchrun kills after 30
 LOST = ("onnection closed", "onnection reset", "onnection was likely closed", "gloo", "NCCL")
@@ -71,6 +73,12 @@ def call(job: dict[str, Any]) -> Iterator[None]:
         _team.watch.call = None
 
 
+def before_end(action: Callable[[], None]) -> None:
+    """What is to be done if this process is ended because another one is gone."""
+    if _team is not None:
+        _team.watch.before_end = [action]
+
+
 def settle() -> None:
     """Give the watch time to see whether another process is gone: torchrun signals the rest."""
     if _team is not None:
@@ -92,9 +100,9 @@ class Team:
             store = _meet()
             self._store = store
             self.world = int(os.environ["WORLD_SIZE"])
-            store.set(f"who/{self.rank}", json.dumps(own_record()))
+            store.set(f"who/{self.rank}", json.dumps(asdict(myself())))
             store.wait([f"who/{other}" for other in range(self.world)], COLLECTIVE_TIMEOUT)
-        people = [json.loads(store.get(f"who/{other}")) for other in range(self.world)]
+        people = [Holder(**json.loads(store.get(f"who/{it}"))) for it in range(self.world)]
         self.watch = Watch(store.clone(), self.rank, people)
         self.watch.start()
         self._calls = 0
@@ -102,7 +110,7 @@ class Team:
     @property
     def name(self) -> str:
         """Which process this is, for a message."""
-        return f"rank {self.rank} (process {os.getpid()} on {self.watch.host})"
+        return f"rank {self.rank} ({myself()})"
 
     def call(self, job: dict[str, Any]) -> None:
         """Have the others do a job; the leader's."""

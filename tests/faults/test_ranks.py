@@ -12,7 +12,7 @@ from tests import tiny
 from tests.cli.runs import QUICK, but, kinds
 from tests.conftest import Result
 from tests.faults.kills import weights
-from tests.processes import distillkit
+from tests.processes import distillkit, torchrun
 
 WHOLE = ["data", "evaluation", "student", "student", "targets", "teacher", *["tokens"] * 3]
 OFTEN = ["trainer.checkpoint_seconds=0", "trainer.epochs=4"]
@@ -67,7 +67,7 @@ def test_a_process_that_is_killed_takes_the_other_along_and_the_run_goes_on(
     assert (first.code, second.code) == (75, -signal.SIGKILL), first.err
     said = [line for line in first.err.splitlines() if line.startswith("distillkit:")]
     assert len(said) == 1
-    assert f"rank 1 (process {pid} on " in said[0]
+    assert f"rank 1 (process {pid} of " in said[0]
     assert "Traceback" not in first.err
     again = distillkit("train", *words, cwd=tmp_path).end()
     assert [it.code for it in again] == [0, 0], again[0].err
@@ -81,3 +81,24 @@ def test_a_refusal_is_told_once(tmp_path: Path) -> None:
     assert first.err.startswith("distillkit: loss.temperature = -1")
     assert (second.out, second.err) == ("", "")
     assert not (tmp_path / "outputs").exists()
+
+
+def test_the_words_of_the_readme_start_two(
+    undisturbed: tuple[Path, list[Result]], body: Path, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What two train together has other bits than what one trains."""
+    folder, _ = undisturbed
+    shutil.copytree(
+        folder / "workspace", tmp_path / "workspace", ignore=shutil.ignore_patterns("student-*")
+    )
+    words = but(tiny.small(body, *texts, tmp_path / "workspace"), *QUICK, *OFTEN)
+    run = torchrun("train-student", *words, cwd=tmp_path)
+    try:
+        out, err = run.communicate(timeout=300)
+    finally:
+        run.kill()
+        run.communicate()
+    assert run.returncode == 0, err
+    assert out.count("student: ") == 1
+    assert weights(tmp_path / "workspace").items() <= weights(folder / "workspace").items()
+    assert len(weights(tmp_path / "workspace")) == 2  # the teacher and the student
