@@ -32,6 +32,7 @@ class Watch(threading.Thread):
         super().__init__(name="liveness", daemon=True)
         self.call: int | None = None  # the number of the leader's newest call
         self.ends = False  # this process is about to end by itself
+        self.has_told = False  # of another one that is gone: it ends this process next
         self.before_end: list[Callable[[], None]] = []
         self._store, self._rank, self._people = store, rank, people
         self._watched = [r for r in range(len(people)) if r] if not rank else [0]
@@ -85,6 +86,7 @@ class Watch(threading.Thread):
 
     def _fallen(self, other: int) -> None:
         """Tell of a process that ended without a word, and end."""
+        self.has_told = True
         line = self.line_of(other)
         told = f"{self._rank}".encode()
         if not self._rank or self._store.compare_set("told", "", f"{self._rank}") == told:
@@ -125,6 +127,8 @@ class Watch(threading.Thread):
 
     def _store_is_gone(self, error: Exception) -> None:
         """The store is with the leader, or with what started all: either is gone."""
+        time.sleep(2 * LOOK_EVERY)  # a process that is killed is there for a moment yet
+        self.has_told = True
         if self._is_first_of_host():
             _tell(
                 f"rank 0 ({self._people[0]}), or what started it, is gone: killed, out of memory, "

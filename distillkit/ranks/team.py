@@ -69,6 +69,10 @@ def call(job: dict[str, Any]) -> Iterator[None]:
     _team.call(job)
     try:
         yield
+    except Exception as error:
+        if _is_lost(error):
+            time.sleep(LOST_PEER)  # the watch says who is gone, and ends this process meanwhile
+        raise
     finally:
         _team.watch.call = None
 
@@ -82,7 +86,9 @@ def before_end(action: Callable[[], None]) -> None:
 def settle() -> None:
     """Give the watch time to see whether another process is gone: torchrun signals the rest."""
     if _team is not None:
-        time.sleep(3 * LOOK_EVERY)
+        time.sleep(4 * LOOK_EVERY)
+        while _team.watch.has_told:
+            time.sleep(LOOK_EVERY)
 
 
 def called(name: str) -> bool:
@@ -155,7 +161,7 @@ class Team:
             if not code:
                 sys.stderr.write(f"distillkit: {self.name}: {stopping.line()}\n")
             return code or stopping.status()
-        lost = any(word in str(error) for word in LOST)
+        lost = _is_lost(error)
         code = self._code_of_leader(LOST_PEER if lost else OWN_FAULT, own_fault=not lost)
         if code:
             return code
@@ -195,6 +201,11 @@ class Team:
     def _has(self, name: str) -> bool:
         found: bool = self._store.check([name])
         return found
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether an exchange with another process failed, rather than what this one computes."""
+    return any(word in str(error) for word in LOST)
 
 
 def _meet() -> Any:
