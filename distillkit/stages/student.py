@@ -26,6 +26,9 @@ from distillkit.tasks.vocabularies import fit_to_tokenizer
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
 
 
+PACKING = 2  # the version of how it is told which models keep packed examples apart
+
+
 def inputs(
     student: Student,
     task: Task,
@@ -62,7 +65,7 @@ def inputs(
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),
         **task.scoring,
-        "packs": task.packs,
+        "packs": PACKING if task.packs else False,
         "targets": targets,
         "data": data,
         "loss": loss,

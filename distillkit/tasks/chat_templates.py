@@ -230,7 +230,8 @@ class ChatTemplate:
     def _probe(self) -> None:
         """Find out how the template takes content, and what ends a turn.
 
-        Only a template that cannot be read, or does not end, is refused here.
+        Only a template that cannot be read, does not end, or writes nothing of what the assistant
+        says is refused here.
         """
         ask, say = {"role": "user", "content": _WORD}, {"role": ASSISTANT, "content": "b"}
         self.ends: frozenset[str] = frozenset()
@@ -251,11 +252,17 @@ class ChatTemplate:
         ask = self._adapted(ask)
         try:
             once = self._apply([ask, self._adapted(say)], None, prompt=False)
+            other = self._apply([ask, self._adapted(say | {"content": "c"})], None, prompt=False)
             twice = self._apply([ask, self._adapted(say), ask], None, prompt=False)
         except Exception as error:
             if isinstance(error, TemplateLimit):
                 raise
             return
+        if once == other:
+            raise DataError(
+                "data: the chat template writes nothing of what the assistant says, so there is "
+                "nothing to learn; mend it, or set data.chat_template to another one"
+            )
         self.breaks = tuple(mark for mark in self.marks if mark in twice)
         self.closes = bool(once[once.rfind("b") + 1 :].strip())
         alike = common(once, twice)

@@ -11,6 +11,7 @@ from distillkit.tasks import chat_templates
 from distillkit.tasks.chat_templates import ChatTemplate
 from distillkit.tasks.conversation_tokens import ConversationReader
 from tests import chats
+from tests.unit.tasks.tiny_lms import byte_tokenizer
 
 ASKS = {"role": "user", "content": "What is the capital of France?"}
 AGAIN = {"role": "user", "content": "And 12 + 30?"}
@@ -389,8 +390,27 @@ def test_a_template_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_template_that_writes_a_turn_otherwise_than_its_prompt_begins_it_is_refused() -> None:
     last_only = (
-        "{% for m in messages %}{% if m['role'] == 'user' %}<s>{{ m['content'] }}{% endif %}"
-        "{% endfor %}{% if add_generation_prompt %}[INST]{% endif %}"
+        "{% for m in messages %}{% if m['role'] == 'user' %}<s>{{ m['content'] }}{% else %}"
+        " {{ m['content'] }}</s>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}[INST]{% endif %}"
     )
     with pytest.raises(BadConversation, match=r"generation prompt ends in .* before no answer"):
         spans(chats.for_template("llama2"), PLAIN, template=last_only)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{% if m.role == 'user' %}<s>{{ m.content }}</s>{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}<s>assistant{% endif %}",
+        "{% for m in messages %}<s>{{ m.role }}{% if m.role == 'user' %}{{ m.content }}{% endif %}"
+        "</s>{% endfor %}{% if add_generation_prompt %}<s>assistant{% endif %}",
+        "{% if add_generation_prompt %}<s>assistant{% endif %}",
+        "{{ messages[0].content }}{% if add_generation_prompt %}<s>assistant{% endif %}",
+        "{% for m in messages %}{{ m.contents }}{% endfor %}",
+    ],
+    ids=["leaves out", "an empty turn", "a prompt alone", "the first message", "misspelt"],
+)
+def test_a_template_that_never_writes_the_assistants_words_is_refused(template: str) -> None:
+    with pytest.raises(DataError, match="writes nothing of what the assistant says, so there is"):
+        spans(byte_tokenizer(), PLAIN, template=template)
