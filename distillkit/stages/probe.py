@@ -6,7 +6,7 @@ is fitted first, as a linear model on the features that it will see, and fine-tu
 as it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from distillkit.engine.precision import autocast, resolve
 from distillkit.examples import TokenTable
 from distillkit.records import Batch, LabelSpace, Outputs
 from distillkit.stages.learning import VALIDATION_TOKENS, collator
+from distillkit.stages.parts import NOWHERE, Parts
 from distillkit.tasks import HeldOut, SequenceTask, Task
 
 TEXTS = 5_000  # that a probe reads at least, if there are so many
@@ -84,6 +85,7 @@ def start_head(
     *,
     seed: int,
     device: torch.device,
+    parts: Parts = NOWHERE,
 ) -> dict[str, Any] | None:
     """Set the head's weights to those of a linear probe; return how it does, by validation.
 
@@ -98,12 +100,12 @@ def start_head(
     if head is None:
         return None
     chosen = _chosen(examples, head.last.out_features, seed)
-    train = _features(model, head, ask, examples, chosen, collate)
+    train = _features(model, head, ask, examples, chosen, collate, parts, "the probe's texts")
     every = np.arange(len(validation))
+    collate = collator(validation, tokenizer, device)
     held_out = _features(
-        model, head, ask, validation, every, collator(validation, tokenizer, device)
+        model, head, ask, validation, every, collate, parts, "the probe's validation"
     )
-
     if train is None or held_out is None:
         return None
 
@@ -227,11 +229,46 @@ def _features(
     table: TokenTable,
     chosen: np.ndarray,
     collate: Callable[[np.ndarray], Batch],
+    parts: Parts,
+    name: str,
 ) -> Features | None:
     """What goes into the head's layers for some examples of a table, in their order.
 
     None where the outputs of the last layer are not the model's answers, in some batch.
     """
+    buckets = [chosen[b] for b in length_buckets(table.lengths[chosen], tokens=VALIDATION_TOKENS)]
+    device = next(model.parameters()).device.type
+
+    def batches(done: int) -> Iterator[dict[str, np.ndarray]]:
+        return _seen_batches(model, head, ask, table, buckets[done:], collate)
+
+    try:
+        found = parts.batches(f"{name} on {device}", batches)
+    except _Unlike:
+        return None
+    # stable: an example's positions stay in their order
+    order = np.argsort(np.concatenate([part["owners"] for part in found]), kind="stable")
+    joined = {
+        n: torch.from_numpy(np.concatenate([part[n] for part in found])[order])
+        for n in found[0]
+        if n != "owners"
+    }
+    return Features(joined["seen"], joined.get("before"), joined["labels"])
+
+
+class _Unlike(Exception):
+    """The outputs of the last layer are not the model's answers."""
+
+
+def _seen_batches(
+    model: Any,
+    head: Head,
+    ask: Callable[[Any, Batch], Any],
+    table: TokenTable,
+    buckets: Sequence[np.ndarray],
+    collate: Callable[[np.ndarray], Batch],
+) -> Iterator[dict[str, np.ndarray]]:
+    """What the head's layers see of each bucket, with the `owners` of its positions."""
     caught: dict[str, Tensor] = {}
 
     def catch_last(_: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
@@ -243,8 +280,6 @@ def _features(
     hooks = [head.last.register_forward_hook(catch_last)]
     if head.dense is not None:
         hooks.append(head.dense.register_forward_pre_hook(catch_dense))
-    buckets = [chosen[b] for b in length_buckets(table.lengths[chosen], tokens=VALIDATION_TOKENS)]
-    parts: list[tuple[np.ndarray, dict[str, Tensor]]] = []
     try:
         for batch, outputs in answers(model, ask, buckets, collate, precision="auto"):
             assert isinstance(outputs, Outputs)
@@ -252,21 +287,15 @@ def _features(
             if rows is None or not torch.equal(
                 caught["made"].flatten(0, -2)[rows].float(), outputs.logits
             ):
-                return None
-            kept = {"seen": caught["seen"].flatten(0, -2)[rows], "labels": batch.labels}
+                raise _Unlike
+            kept = {"seen": caught["seen"].flatten(0, -2)[rows].float(), "labels": batch.labels}
             if head.dense is not None:
-                kept["before"] = caught["before"]
-            counts = table.positions[batch.indices]
-            owners = np.repeat(batch.indices, counts)
-            parts.append((owners, {name: value.cpu() for name, value in kept.items()}))
+                kept["before"] = caught["before"].float()
+            owners = np.repeat(batch.indices, table.positions[batch.indices])
+            yield {"owners": owners, **{name: value.cpu().numpy() for name, value in kept.items()}}
     finally:
         for hook in hooks:
             hook.remove()
-    # stable: an example's positions stay in their order
-    order = np.argsort(np.concatenate([owners for owners, _ in parts]), kind="stable")
-    joined = {n: torch.cat([part[n] for _, part in parts])[order] for n in parts[0][1]}
-    before = joined["before"].float() if "before" in joined else None
-    return Features(joined["seen"].float(), before, joined["labels"])
 
 
 def _near_identity(states: Tensor, activation: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from distillkit.losses import HardLabelLoss
 from distillkit.progress import clock, rank, say
 from distillkit.records import LabelSpace
 from distillkit.stages.learning import Recipe, learn
+from distillkit.stages.parts import NOWHERE, Parts
 from distillkit.stages.probe import start_head, takes_probe
 from distillkit.tasks import Loaded, SavedModel, SequenceTask, Task
 from distillkit.teachers import LocalTeacher
@@ -158,12 +159,15 @@ def _probe(
         recipe.validation,
         seed=recipe.seed,
         device=Accelerator().device,
+        parts=NOWHERE if rank() else Parts(out),
     )
     if probe is None:
         say(
             f"teacher: its head starts from new weights: no linear layer of {type(model).__name__} "
             "gives its outputs"
         )
+        if not rank():
+            Parts(out).remove()
         return None
     probe["seconds"] = round(time.monotonic() - began, 1)
     say(
@@ -174,6 +178,7 @@ def _probe(
     if not rank():
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / PROBE, sealed(probe))
+        Parts(out).remove()
     return probe
 
 

@@ -1,5 +1,6 @@
 """A head that starts from a linear probe: the least penalised loss, in every kind of head."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from distillkit.examples import TokenTable
 from distillkit.records import KEY_BYTES, LabelSpace
 from distillkit.stages import probe
+from distillkit.stages.parts import NOWHERE, Parts
 from distillkit.tasks import (
     Classification,
     MultiLabel,
@@ -246,3 +248,40 @@ def test_near_identities_keep_the_order_of_what_goes_in() -> None:
 def test_only_what_a_linear_layer_says_of_labels_takes_a_probe() -> None:
     assert probe.takes_probe(Classification())
     assert not probe.takes_probe(QuestionAnswering())
+
+
+@pytest.mark.parametrize("broken_off", [1, 3, 9])
+def test_a_probe_goes_on_after_the_batches_that_were_read(
+    broken_off: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit by bit the same head, and no batch is read twice."""
+    task, labels = Classification(max_length=16), np.arange(120) % 3
+    train, held_out = table(120, labels), table(60, labels[:60], seed=1)
+    monkeypatch.setattr(probe, "VALIDATION_TOKENS", 128)
+    answers, read = probe.answers, 0
+
+    def start(parts: Parts, breaks_off: int = 0) -> tuple[Any, Any]:
+        def counted(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            nonlocal read
+            for found in answers(*args, **kwargs):
+                if read == breaks_off > 0:
+                    raise KeyboardInterrupt
+                read += 1
+                yield found
+
+        nonlocal read
+        read = 0
+        monkeypatch.setattr(probe, "answers", counted)
+        model = model_of("roberta")
+        device = torch.device("cpu")
+        how: dict[str, Any] = {"seed": 0, "device": device, "parts": parts}
+        return probe.start_head(model, Pads(), task, NAMES, train, held_out, **how), model
+
+    expected, whole = start(NOWHERE)
+    every = read
+    with pytest.raises(KeyboardInterrupt):
+        start(Parts(tmp_path), broken_off)
+    found, model = start(Parts(tmp_path))
+    assert read == every - broken_off
+    assert found == expected
+    torch.testing.assert_close(model.state_dict(), whole.state_dict(), rtol=0, atol=0)
