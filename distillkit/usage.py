@@ -28,6 +28,10 @@ look before, look after
 
 begin with
   distillkit train +recipe=bert-tiny
+
+exit status
+  0 done   2 refused, in a line that says why   130 Ctrl-C
+  75 ended by SIGTERM, SIGUSR1 or SIGHUP after its step; the same command goes on from there
 """
 
 ABOUT = {

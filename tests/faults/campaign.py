@@ -4,6 +4,7 @@
     python -m tests.faults.campaign signals 20    SIGTERM, SIGUSR1 and SIGHUP, which end it well
     python -m tests.faults.campaign starters 20   five at once over an empty workspace, so often
 
+A third word is the seed, or how many start; a fourth is the job: encoder, language or sweep.
 Each run is a child of one process that has imported all (fork), in a session of its own. After
 each end the same command is started again; the workspace must end as that of an undisturbed run.
 """
@@ -12,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -49,6 +51,7 @@ SIGNS = (
     "outputs/*/*/report.md",
     "outputs/*/*/student/*",
 )
+MADE = re.compile(r"^student: [\d,]+ (of [\d,]+ )?steps in ", re.MULTILINE)
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
@@ -259,7 +262,7 @@ def starters(times: int, folder: Path, *, count: int = 5) -> Tally:
         pids = [job.start(at, f"log-{i}") for i in range(count)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         logs = [(at / f"log-{i}").read_text() for i in range(count)]
-        makers = sum("\nstudent: " in log for log in logs)
+        makers = sum(bool(MADE.search(log)) for log in logs)
         if any(codes) or any("Traceback" in log for log in logs) or makers != 1:
             tally.faults.append(f"{codes}, {makers} made the student: {logs}")
         found = content(at / "w")
@@ -279,13 +282,13 @@ def say(text: str) -> None:
 def main(words: Sequence[str]) -> int:
     """Run a campaign; 0 if nothing differs."""
     kind, times = words[0], int(words[1])
-    seed, only = int([*words, "0"][2]) if len(words) > 2 else 0, [*words, ""][3:4]
+    third, only = int([*words, "0", "0"][2]), "".join(words[3:4])
     with TemporaryDirectory(prefix="distillkit-campaign-") as place:
         folder = Path(place)
         if kind == "starters":
-            tally = starters(times, folder)
+            tally = starters(times, folder, count=third or 5)
         else:
-            tally = campaign(kind, times, folder, seed=seed, only="".join(only))
+            tally = campaign(kind, times, folder, seed=third, only=only)
     for line in [*tally.faults, *tally.differences]:
         say(line)
     say(f"{kind}: {tally}")
