@@ -54,9 +54,11 @@ def with_points(
     for row, text in enumerate(texts):
         if isinstance(text, str) and text:
             if not _fits(text, sign or "."):
+                why = "is no number; for classes choose task=classification"
+                if decimal is None and _fits(text, _other(sign or ".")):
+                    why = "has another decimal sign than the rest; write all in one way"
                 raise DataError(
-                    f"{key}: holds {brief(text, 60)!r} in {place(row)} of {spec}, which is no "
-                    "number; for classes choose task=classification"
+                    f"{key}: holds {brief(text, 60)!r} in {place(row)} of {spec}, which {why}"
                 )
             if _GROUPS[sign or "."].fullmatch(text):
                 text = text.replace(_other(sign or "."), "")
@@ -93,9 +95,11 @@ def _shown(spelt: Sequence[str], settled: str | None, key: str, spec: str) -> De
     grouped = [text for text in spelt if _other(sign) in text and _GROUPS[sign].fullmatch(text)]
     if grouped and not any(sign in text for text in grouped):
         other = _other(sign)
+        choice = f"if that is a decimal {_NAMES[other]} set data.decimal='{other}'"
+        if settled is not None or any(sign in text for text in spelt):
+            choice = f"beside it are decimal {_NAMES[sign]}s; if that is a fraction mend it"
         raise DataError(
-            f"{key}: holds {grouped[0]} in {spec}; if that is a decimal {_NAMES[other]} set "
-            f"data.decimal='{other}', else data.decimal='{sign}', or write the number without a "
-            f"{_NAMES[other]}"
+            f"{key}: holds {grouped[0]} in {spec}; {choice}, if it is thousands set "
+            f"data.decimal='{sign}', or write the number without a {_NAMES[other]}"
         )
     return sign

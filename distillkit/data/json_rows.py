@@ -84,8 +84,8 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
 def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """The rows; of a file that is one object, those inside it. `wanted`: setting -> column.
 
-    It may hold them as its one list of objects ({"data": […]}), or column by column ({"text": […]},
-    or as pandas writes them, {"text": {"0": …, "1": …}}).
+    It may hold them as its one list of objects ({"data": […]}), by name ({"0": {"text": …}, …}), or
+    column by column ({"text": […]}, or as pandas writes them, {"text": {"0": …, "1": …}}).
     """
     every = iter(rows)
     first, second = next(every, None), next(every, None)
@@ -101,6 +101,8 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Itera
         and all(isinstance(v, dict) for v in lists[0])
     ):
         yield from lists[0]
+    elif all(isinstance(v, dict) and {*wanted.values()} <= v.keys() for v in first.values()):
+        yield from first.values()
     elif (
         all(isinstance(column, dict) and column for column in columns)
         and len({tuple(column) for column in columns if column}) == 1

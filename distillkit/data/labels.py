@@ -121,8 +121,10 @@ def _settled_size(
     settled = agreement.form(what)
     if settled is not None and size is None:
         # [1, 0] alone may be either, and is what the training rows are
-        sizes = {len(row) for row in lists if isinstance(row, list) and row}
-        return next((n for n in sizes if settled == _form(n)), 0)
+        sizes = [len(row) for row in lists if isinstance(row, list) and row]
+        if settled == _form(0) or not sizes:
+            return 0
+        size = sizes[0]
     agreement.settle(what, _form(size or 0), at=at, advice=advice)
     return size or 0
 

@@ -151,6 +151,12 @@ def test_an_object_of_columns_is_a_table(tmp_path: Path, read: Read) -> None:
     assert (len(table), table["label"]) == (1, [["a", "b"]])  # of other lengths: one odd row
 
 
+def test_an_object_of_rows_by_name_is_a_table(tmp_path: Path, read: Read) -> None:
+    rows = {str(i): {"text": t, "label": y} for i, (t, y) in enumerate(ROWS)}
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    assert rows_of(read("a.json")) == ROWS
+
+
 def test_an_object_of_lists_is_one_row_where_a_row_is_lists(tmp_path: Path, read: Read) -> None:
     columns = {"data.tokens": "tokens", "data.tags": "tags"}
     row = {"tokens": ["a", "b"], "tags": ["O", "B-X"]}

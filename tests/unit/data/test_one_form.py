@@ -181,10 +181,11 @@ def test_a_decimal_sign_of_the_training_rows_is_that_of_the_others(
     [
         (["3,5", "4"], ["3.5", "4"], "the real values are written with a decimal point, and in"),
         (["3.5", "4"], ["3,5", "4"], "the real values are written with a decimal comma, and in"),
-        (["3,5", "4"], ["1.000", "2.000"], "if that is a decimal point set data.decimal='.'"),
-        (["3.5", "4"], ["1,000", "2,000"], "if that is a decimal comma set data.decimal=','"),
-        (["3,5", "1.000"], ["3,5"], "holds 1.000 in .*a.csv; if that is a decimal point set"),
-        (["3,5", "3.5"], ["3"], "holds '3,5' in row 1 of .*, which is no number"),
+        (["3,5", "4"], ["1.000", "2.000"], "beside it are decimal commas; .* data.decimal=','"),
+        (["3.5", "4"], ["1,000", "2,000"], "beside it are decimal points; .* data.decimal='.'"),
+        (["3,5", "1.000"], ["3,5"], "holds 1.000 in .*a.csv; beside it are decimal commas"),
+        (["3", "1,000"], ["3,5"], "if that is a decimal comma set data.decimal=',', if it is th"),
+        (["3,5", "3.5"], ["3"], "'3,5' in row 1 of .* has another decimal sign than the rest"),
     ],
 )
 def test_another_decimal_sign_is_refused(
