@@ -341,6 +341,17 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
             f"({error.strerror}); {shorter}set hydra.run.dir=FOLDER (of a sweep: "
             "hydra.sweep.dir=FOLDER)"
         )
+    except DistillkitError:
+        raise
+    except Exception as error:  # logging, launchers and Hydra itself raise whatever they like
+        words_of_hydra = [word for word in words if word.lstrip("+~").startswith("hydra")]
+        # jobs of other launchers run elsewhere: what they raise is no fault of these words
+        if has_folder or not words_of_hydra or "--multirun" in words:
+            raise
+        failed.append(
+            f"{brief(' '.join(words_of_hydra))}: Hydra cannot start a run with that "
+            f"({brief(error)}); leave it out"
+        )
     return failed
 
 

@@ -57,9 +57,11 @@ def refusal(target: object, group: str, *, inside: bool, trusted: Iterable[str] 
             return None
         if target.startswith(OURS) and (missing := _missing(target)):
             return f"{target} does not exist ({missing})"
+    if not isinstance(target, str) or not target:
+        return f"{target!r} is no name of a class"
     hint = ""
-    if allowed and str(target).startswith(OURS):
-        hint = f" ({nearest(str(target), sorted(allowed))})"
+    if allowed and target.startswith(OURS):
+        hint = f" ({nearest(target, sorted(allowed))})"
     return (
         f"{target} is outside the classes that may stand here{hint}; add 'trusted=[{target}]' on "
         "the command line if you trust it"

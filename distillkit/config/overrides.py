@@ -185,6 +185,9 @@ class _Check:
         elif override.is_sweep_override() and not self.sweeps:
             self._fault(key.lstrip("+"), f"{value} is a sweep; add -m for a run of each")
             return None
+        elif override.is_sweep_override() and (fault := _not_swept(override)):
+            self._fault(f"{key.lstrip('+')} = {value}", fault)
+            return None
         elif "," in value and isinstance(override.value(), str):
             self.commas.add(override.key_or_group)
         return override
@@ -377,6 +380,13 @@ class _Check:
             return [line]
         key = line.partition("=")[0]
         return [f"{key}={_written(choice)}" for choice in _choices(override)]
+
+
+def _not_swept(override: Override) -> str:
+    """Why there is nothing that a sweep could run through; "" if there is."""
+    if override.key_or_group.partition(".")[0].partition("/")[0] == "hydra":
+        return "Hydra's own settings have one value each"
+    return "" if _choices(override) else "names nothing; glob(…) chooses among a group's entries"
 
 
 def _choices(override: Override) -> list[Any]:

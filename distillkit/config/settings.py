@@ -27,7 +27,7 @@ class RunSettings:
 
     `control`: also train the same student on hard labels alone, for as many steps.
 
-    `trusted` adds prefixes that `_target_` may be built from, and `trust_remote_code` lets
+    `trusted` adds names and packages that `_target_` may be of, and `trust_remote_code` lets
     transformers run a model's own code; both are taken from the command line only. `about` is what
     a recipe says of itself, and `published` what others measured with its settings.
 
