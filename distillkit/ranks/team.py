@@ -27,7 +27,7 @@ from typing import Any
 from distillkit import stopping
 from distillkit.errors import ConfigError, DistillkitError
 from distillkit.locks import Holder, myself
-from distillkit.progress import heartbeat, rank, working
+from distillkit.progress import heartbeat, rank, several, working
 from distillkit.quiet import quiet_others
 from distillkit.ranks.liveness import LOOK_EVERY, Watch
 
@@ -78,9 +78,17 @@ def call(job: dict[str, Any]) -> Iterator[None]:
 
 
 def before_end(action: Callable[[], None]) -> None:
-    """What is to be done if this process is ended because another one is gone."""
+    """What is to be done if this process is ended because another one is gone.
+
+    Raises `ConfigError` in a job of a sweep that was started as a process of its own.
+    """
     if _team is not None:
         _team.watch.before_end = [action]
+    elif several():
+        raise ConfigError(
+            "hydra.launcher: starts a process for each job, which cannot take part in a run of "
+            f"several processes (WORLD_SIZE = {os.environ['WORLD_SIZE']}); leave one of both out"
+        )
 
 
 def settle() -> None:

@@ -1,0 +1,68 @@
+"""What a launcher's variables say, and what of them is refused."""
+
+import os
+from collections.abc import Mapping
+
+import pytest
+
+from distillkit.errors import ConfigError
+from distillkit.ranks.launch import NEEDED, check_environment, part_of
+
+SECOND = {
+    "RANK": "1",
+    "WORLD_SIZE": "2",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
+
+
+def given(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
+    for name in NEEDED:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("variables", [{}, {"RANK": "0", "WORLD_SIZE": "1"}, SECOND])
+def test_none_one_and_several_are_taken(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, variables)
+    check_environment()
+
+
+@pytest.mark.parametrize(
+    ("changed", "parts"),
+    [
+        ({"WORLD_SIZE": ""}, ["RANK = 1", "WORLD_SIZE is not", "torchrun"]),
+        ({"LOCAL_RANK": ""}, ["WORLD_SIZE = 2", "LOCAL_RANK not set"]),
+        ({"RANK": ""}, ["WORLD_SIZE = 2", "RANK not set"]),
+        ({"MASTER_ADDR": "", "MASTER_PORT": ""}, ["MASTER_ADDR, MASTER_PORT not set"]),
+        ({"RANK": "2"}, ["RANK = 2: must be less than WORLD_SIZE = 2"]),
+        ({"RANK": "-1"}, ["RANK = -1: must be a number"]),
+        ({"MASTER_PORT": "http"}, ["MASTER_PORT = http: must be a number"]),
+    ],
+)
+def test_what_is_missing_or_wrong_is_refused_by_name(
+    changed: dict[str, str], parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, SECOND | changed)
+    with pytest.raises(ConfigError) as caught:
+        check_environment()
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_what_trains_is_done_together_and_the_rest_by_the_first_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given(monkeypatch, {})
+    assert part_of(trains=True) == "alone"
+    given(monkeypatch, SECOND)
+    assert part_of(trains=True) == "together"
+    assert part_of(trains=False) == "idle"
+    given(monkeypatch, SECOND | {"RANK": "0", "LOCAL_RANK": "0"})
+    assert part_of(trains=True) == "together"
+    assert part_of(trains=False) == "alone"
+    assert "WORLD_SIZE" not in os.environ  # or Accelerate would wait for the others

@@ -1,0 +1,144 @@
+"""A process that is gone, ends or refuses is seen by the others, of this machine and of others."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from distillkit.locks import Holder, myself
+from distillkit.ranks import liveness
+from distillkit.ranks.liveness import FALLEN, Watch
+
+
+class Store(dict[str, str]):
+    """The part of torch's store that the watch uses."""
+
+    def add(self, name: str, amount: int) -> int:
+        self[name] = str(int(super().get(name, "0")) + amount)
+        return int(self[name])
+
+    def check(self, names: list[str]) -> bool:
+        return all(name in self for name in names)
+
+    def set(self, name: str, value: str) -> None:
+        self[name] = value
+
+    def get(self, name: str, *_: Any) -> Any:
+        return self[name].encode()
+
+    def compare_set(self, name: str, expected: str, value: str) -> bytes:
+        return self.setdefault(name, value).encode()
+
+
+class Ended(Exception):
+    """The watch ended this process, with a code."""
+
+
+@pytest.fixture(autouse=True)
+def _ends_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exit_(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(os, "_exit", exit_)
+    monkeypatch.setattr(liveness, "LOOK_EVERY", 0.0)
+
+
+def watch(rank: int, other: Holder) -> tuple[Watch, Store]:
+    people = [myself(), other] if rank == 0 else [other, myself()]
+    store = Store()
+    return Watch(store, rank, people), store
+
+
+def ended_with(watched: Watch) -> int:
+    with pytest.raises(Ended) as caught:
+        watched._look()
+    code: int = caught.value.args[0]
+    return code
+
+
+@pytest.fixture
+def gone() -> Holder:
+    """A process of this machine that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    holder = replace(myself(), pid=child.pid, started="1")
+    child.wait()
+    return holder
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_of_this_machine_that_is_gone_ends_this_one_at_once(
+    rank: int, gone: Holder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched, store = watch(rank, gone)
+    assert ended_with(watched) == FALLEN
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(f"distillkit: rank {1 - rank} (process {gone.pid} of ")
+    assert ("fallen" in store) is (rank == 0)  # for the rest, who watch the first one alone
+
+
+def test_who_has_heard_of_it_from_the_first_says_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watched, store = watch(1, myself())
+    watched._look()
+    store.set("fallen", "rank 2 is gone")
+    assert ended_with(watched) == FALLEN
+    assert capsys.readouterr().err == ""
+
+
+def test_of_another_machine_one_that_is_not_heard_of_is_gone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watched, store = watch(0, replace(myself(), host="elsewhere", started="1"))
+    long_ago = -10.0 * liveness.SILENT
+    for _ in range(3):  # its process number says nothing here
+        store.add("beat/1", 1)
+        watched._heard[1] = (watched._heard[1][0], long_ago)
+        watched._look()
+    watched._heard[1] = (int(store["beat/1"]), long_ago)
+    assert ended_with(watched) == FALLEN
+    assert "on elsewhere) is gone" in capsys.readouterr().err
+
+
+def test_one_that_ended_by_itself_is_followed_with_its_code_and_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, gone: Holder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched, store = watch(1, gone)
+    store.set("ended/0", json.dumps({"code": 2}))
+    watched._look()  # an exception has time to come here, too
+    monkeypatch.setattr(liveness, "GRACE", -1.0)
+    assert ended_with(watched) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_one_that_cannot_take_part_ends_the_first_which_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(liveness, "GRACE", -1.0)
+    watched, store = watch(0, myself())
+    store.set("refused/0/1", "workspace = /elsewhere: no data-1234")
+    watched._look()  # it is at no work of several
+    watched.call = 0
+    assert ended_with(watched) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("distillkit: rank 1 on ")
+    assert said.endswith(": workspace = /elsewhere: no data-1234\n")
+
+
+def test_a_process_that_ends_by_itself_is_left_to_it(gone: Holder) -> None:
+    watched, _ = watch(0, gone)
+    watched.ends = True
+    watched._look()
+
+
+def test_before_the_end_what_is_to_be_done_is_done(gone: Holder) -> None:
+    watched, _ = watch(0, gone)
+    done: list[str] = []
+    watched.before_end = [lambda: done.append("removed")]
+    assert ended_with(watched) == FALLEN
+    assert done == ["removed"]
