@@ -74,7 +74,7 @@ def _parser() -> Arguments:
     store = "a store's folder: <workspace>/targets-…"
     for name, about in (
         ("inspect", "print what a store holds, and how far it is from what the teacher said"),
-        ("verify", "check the size and sha256 of every shard"),
+        ("verify", "check every shard, and that it holds what the manifest says"),
     ):
         action = actions.add_parser(name, help=about, description=about)
         action.add_argument("path", type=Path, help=store)
@@ -206,17 +206,27 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
 
 
 def verify(folder: Path, manifest: "StoreManifest") -> None:
-    """Check every shard's size and sha256; raises `TargetsError` that names each damaged one."""
-    from distillkit.targets.manifest import StoreManifest
-    from distillkit.targets.states import parts_of
+    """Check size and sha256 of every shard, and that what is in them is what the manifest says.
 
-    damaged, count = manifest.damaged(folder), len(manifest.shards)
-    for part in parts_of(folder):
-        beside = StoreManifest.open(part)
-        damaged += [f"{part.name}/{line}" for line in beside.damaged(part)]
-        count += len(beside.shards)
+    Raises `TargetsError` that names each damaged shard, or what does not fit.
+    """
+    from distillkit.targets.manifest import StoreManifest
+    from distillkit.targets.reader import TargetStore
+    from distillkit.targets.states import parts_of
+    from distillkit.targets.validity import problems
+
+    stores = [("", folder, manifest)]
+    stores += [(f"{part.name}/", part, StoreManifest.open(part)) for part in parts_of(folder)]
+    damaged = [f"{at}{line}" for at, path, it in stores for line in it.damaged(path)]
+    count = sum(len(it.shards) for _, _, it in stores)
     if damaged:
         raise TargetsError(
             f"{folder}: {len(damaged)} of {count} shards are damaged: {'; '.join(damaged)}"
+        )
+    wrong = [f"{at}{line}" for at, path, it in stores for line in problems(TargetStore(path, it))]
+    if wrong:
+        raise TargetsError(
+            f"{folder}: every shard is as its manifest says, but it is no store that can be used: "
+            f"{'; '.join(wrong)}"
         )
     stdout().print(f"{folder}: all {count} shards are whole", soft_wrap=True)

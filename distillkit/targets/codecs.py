@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,8 @@ from distillkit.targets.sampled import Sampled
 from distillkit.targets.sampled_logits import SampledLogits
 from distillkit.targets.top_k import TopK
 from distillkit.targets.top_p import TopP
+from distillkit.targets.validity import is_of
+from distillkit.wording import brief, listed
 
 
 class Codec(Protocol):
@@ -82,14 +84,23 @@ def from_settings(settings: dict[str, Any]) -> Codec:
     fields = dict(settings)
     name = fields.pop("name", None)
     known = {codec.name: codec for codec in CODECS}
-    try:
-        return known[name](**fields)
-    except KeyError:
+    if not isinstance(name, str) or name not in known:
         raise TargetsError(
-            f"targets.codec = {name}: not known to this distillkit; it knows {', '.join(known)}"
-        ) from None
+            f"targets.codec = {brief(name, 60)}: not known to this distillkit; it knows "
+            f"{', '.join(known)}"
+        )
+    try:
+        codec = known[name](**fields)
     except TypeError:
         raise TargetsError(
             f"targets.codec = {name}: this distillkit does not know it with the settings "
-            f"{', '.join(fields)}; use the distillkit that wrote the store"
+            f"{listed(fields)}; use the distillkit that wrote the store"
         ) from None
+    hints = get_type_hints(type(codec), include_extras=True)
+    for field, value in fields.items():
+        if not is_of(value, hints[field]):
+            raise TargetsError(
+                f"targets.codec.{field} = {brief(value, 60)}: {name} takes no such value; the "
+                "store is damaged"
+            )
+    return codec

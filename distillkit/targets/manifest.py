@@ -10,6 +10,7 @@ from distillkit.digests import DIGEST, Verifier, is_sealed, sealed
 from distillkit.errors import TargetsError
 from distillkit.progress import warn
 from distillkit.records import Distribution
+from distillkit.targets.validity import check_inside, wrong_in
 from distillkit.wording import brief
 
 SCHEMA = 3  # 2 had no digest of the manifest itself
@@ -83,8 +84,10 @@ class StoreManifest:
         try:
             record = read_json(path)
             schema = record.get("schema")
-        except (ValueError, AttributeError) as error:  # no JSON, or no object
+        except (ValueError, AttributeError, RecursionError) as error:  # no JSON, or no object
             raise _damaged(folder, error) from error
+        except OSError as error:
+            raise TargetsError(f"{folder}: its {FILE} cannot be read ({error.strerror})") from error
         if schema not in READS:
             raise TargetsError(
                 f"{folder}: schema {schema}; this distillkit reads schema {SCHEMA}. "
@@ -102,9 +105,14 @@ class StoreManifest:
         try:
             shards = [Shard(**shard) for shard in record["shards"]]
             files = [SharedFile(**file) for file in record["files"]]
-            return cls(**record | {"shards": shards, "files": files, "schema": SCHEMA})
+            manifest = cls(**record | {"shards": shards, "files": files, "schema": SCHEMA})
         except (KeyError, TypeError) as error:
             raise _damaged(folder, error) from error
+        wrong = wrong_in(record)
+        if wrong:
+            raise TargetsError(f"{folder}: its {FILE} is damaged ({wrong}); make the targets again")
+        check_inside(folder, [FILE, *manifest.records])
+        return manifest
 
     def check_origin(self, expected: Mapping[str, Any], *, at: str) -> None:
         """Raise `TargetsError` if the store was made by another teacher, tokenizer or data."""

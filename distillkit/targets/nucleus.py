@@ -193,6 +193,8 @@ class Nucleus:
         step = read_rows(payload, begins, positions, "u1", 1)
         counts, begins = _decode_counts(payload, begins + positions, self.k)
         inside = totals(counts, positions)
+        if int(inside.sum()) * self.bits > 8 * len(payload.data):
+            raise ValueError("it has more ids than its bytes can hold")
         places = bit_places(np.full(inside.sum(), self.bits), inside, begins)
         level = unpack(payload.data, places, self.bits).astype(np.float32)
         ids = id_sets.decode(payload, begins + in_bytes(self.bits * inside), counts)

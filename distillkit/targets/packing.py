@@ -48,6 +48,22 @@ def spans(begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.arange(ends[-1]) + np.repeat(begins - ends[:-1], sizes)
 
 
+def sections(data: np.ndarray, begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The bytes of parts that do not overlap, end to end.
+
+    Raises `ValueError`, before anything of their size is held, where they cannot all be in `data`.
+    """
+    within = len(data)
+    if len(sizes) and (
+        begins.min() < 0
+        or sizes.min() < 0
+        or int(sizes.max()) > within
+        or int(sizes.sum(dtype=np.float64)) > within
+    ):
+        raise ValueError("its parts are larger than all of it")
+    return data[spans(begins, sizes)]
+
+
 def totals(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The sums of groups of values that follow each other: [values], [groups] -> [groups]."""
     return np.diff(before(values)[before(counts)])
@@ -111,7 +127,7 @@ def unpack_unary(
     data: np.ndarray, begins: np.ndarray, sizes: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
     """The values that `pack_unary` wrote, `sizes` [examples] bytes from `begins` [examples] on."""
-    bits = np.unpackbits(data[spans(begins, sizes)], bitorder="little")
+    bits = np.unpackbits(sections(data, begins, sizes), bitorder="little")
     ones = np.flatnonzero(bits.view(bool))  # eight times as fast as that of bytes
     values = np.diff(ones, prepend=-1) - 1
     first = before(counts)[:-1][counts > 0]
@@ -131,7 +147,7 @@ def read_rows(
 ) -> np.ndarray:
     """What `rows` wrote, [rows, each]: `counts` [examples] of them from `begins` [examples] on."""
     size = np.dtype(dtype).itemsize * each
-    return payload.data[spans(begins, size * counts)].view(dtype).reshape(-1, each)
+    return sections(payload.data, begins, size * counts).view(dtype).reshape(-1, each)
 
 
 def padded(values: np.ndarray, counts: np.ndarray, fill: float) -> np.ndarray:

@@ -14,6 +14,8 @@ from distillkit.records import Targets
 from distillkit.targets.codecs import from_settings
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.packing import SLACK, Payload, before
+from distillkit.targets.validity import check_batch
+from distillkit.wording import brief
 
 
 class TargetStore:
@@ -25,8 +27,7 @@ class TargetStore:
         self._decoders: dict[torch.device, Callable[[Payload], Targets]] = {}
         keys, positions, begins, self._data = [], [], [], []
         for shard in manifest.shards:
-            with pa.memory_map(str(folder / shard.file)) as source:
-                batch = pa.ipc.open_file(source).get_batch(0)
+            batch = _batch(folder / shard.file)
             keys.append(_keys(batch.column("key")))
             positions.append(batch.column("positions").to_numpy())
             values, data = _values(batch.column("payload"))
@@ -118,6 +119,17 @@ class TargetStore:
         pieces = zip(shards, self._begins[rows], sizes, begins[:-1], strict=True)
         for shard, source, size, target in pieces:
             out[target : target + size] = self._data[shard][source : source + size]
+
+
+def _batch(path: Path) -> pa.RecordBatch:
+    """The one batch of a shard; raises `TargetsError` where it is no shard of a store."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            batch = pa.ipc.open_file(source).get_batch(0)
+        check_batch(path.name, batch)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise TargetsError(f"{path.parent}: {path.name} is no shard ({brief(error)})") from error
+    return batch
 
 
 def _keys(column: pa.FixedSizeBinaryArray) -> np.ndarray:

@@ -29,6 +29,7 @@ from distillkit.targets.packing import (
     padded,
     read_rows,
     rows,
+    sections,
     spans,
     totals,
 )
@@ -129,8 +130,9 @@ class Sampled:
 
         def decode(payload: Payload) -> SparseTargets:
             begins = payload.begins[:-1]
-            last = np.ones((int(payload.positions.sum()), self.draws), bool)
-            last[:, :-1] = _unpack_bits(payload, begins, self.draws - 1)
+            others = _unpack_bits(payload, begins, self.draws - 1)
+            last = np.ones((len(others), self.draws), bool)
+            last[:, :-1] = others
             begins = begins + in_bytes((self.draws - 1) * payload.positions)
             counts = last.sum(axis=1)
             log_p = log_shares[np.diff(np.flatnonzero(last), prepend=-1)]
@@ -170,5 +172,5 @@ def _unpack_bits(payload: Payload, begins: np.ndarray, each: int) -> np.ndarray:
     """What `_pack_bits` wrote, [positions, each]."""
     sizes = payload.positions * each
     places = before(in_bytes(sizes))[:-1]
-    bits = np.unpackbits(payload.data[spans(begins, in_bytes(sizes))], bitorder="little")
+    bits = np.unpackbits(sections(payload.data, begins, in_bytes(sizes)), bitorder="little")
     return bits[spans(8 * places, sizes)].reshape(int(payload.positions.sum()), each)

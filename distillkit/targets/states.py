@@ -24,6 +24,7 @@ from distillkit.targets.draws import Draws
 from distillkit.targets.expected import store_bytes
 from distillkit.targets.manifest import FILE, StoreManifest
 from distillkit.targets.reader import TargetStore
+from distillkit.targets.validity import check_inside
 from distillkit.targets.writer import TargetWriter
 
 Part = Literal["first", "whole"]
@@ -53,7 +54,9 @@ def states_bytes(states: States, *, examples: int, tokens: int, hidden: int) -> 
 
 def parts_of(folder: Path) -> list[Path]:
     """The stores of states in a target store's folder."""
-    return [folder / part for part in PARTS if (folder / part / FILE).is_file()]
+    parts = [part for part in PARTS if (folder / part / FILE).is_file()]
+    check_inside(folder, [*parts])
+    return [folder / part for part in parts]
 
 
 class StatesWriter:

@@ -57,7 +57,7 @@ def test_a_manifest_is_opened_as_it_was_saved(tmp_path: Path) -> None:
 
 def test_what_was_measured_and_what_is_shared_are_there_again(tmp_path: Path) -> None:
     shared = SharedFile("head.safetensors", 5, "0" * 64)
-    quality = {"entropy": 2.9, "kept": {"mean": 0.86}}
+    quality = {"positions": 40, "entropy": 2.9, "kept_mass": 0.86}
     saved = manifest(tmp_path, files=[shared], quality=quality)
     saved.save(tmp_path)
     again = StoreManifest.open(tmp_path)
