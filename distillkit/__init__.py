@@ -15,7 +15,7 @@ A module imports lower floors, and its own package:
     2  engine  tasks  teachers  students  targets  data
     1  losses  metrics  artifacts  damage  escaping  limits  ranks
     0  records  examples  conversations  constraints  digests  errors  progress  quiet  wording
-    0  locks  permissions  stopping
+    0  locks  masking  permissions  stopping
 """
 
 __all__: list[str] = []

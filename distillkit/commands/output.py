@@ -15,9 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from distillkit import masking
 from distillkit.artifacts import write_json
 from distillkit.commands import run_records
 from distillkit.commands.sweep import is_job
@@ -28,6 +30,8 @@ PREDICTIONS = "predictions.csv"
 PACKAGES = ("distillkit", "torch", "transformers", "datasets", "accelerate", "hydra-core", "numpy")
 
 
+TEXTS = (".json", ".jsonl", ".md", ".yaml", ".html", ".csv", ".svg")
+YAML: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": False}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LAST = ("report.md", "results.json")  # of a report: who finds these finds the rest
 LONGEST_NAME = 64  # characters of the path of a file in a report
@@ -55,10 +59,23 @@ def new_report() -> Iterator[Path]:
         try:
             draft.mkdir(parents=True)  # where the folder was removed in the meantime, it is made
             yield draft
+            _mask(draft)
             _publish(draft, folder)
             run_records.reported(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _mask(draft: Path) -> None:
+    """Name what came from the environment, and hide credentials, in the texts of a report."""
+    names = masking.names_of(map(str, HydraConfig.get().overrides.task))
+    for path in sorted(p for p in draft.rglob("*") if p.is_file() and p.suffix in TEXTS):
+        if path.suffix == ".json" and path.parent != draft:
+            continue  # of the student: its vocabulary
+        text = path.read_text(encoding="utf-8")
+        named = masking.masked(text, names)
+        if named != text:
+            path.write_text(named, encoding="utf-8")
 
 
 def run_folder() -> Path:
@@ -114,13 +131,24 @@ def _is_elsewhere(name: Any, folder: Path) -> bool:
 
 def write_run(cfg: DictConfig, folder: Path) -> None:
     """Write config.yaml and environment.json."""
-    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+    as_written = OmegaConf.to_container(cfg, resolve=False)
+    named = _named(as_written, OmegaConf.to_container(cfg, resolve=True))
+    (folder / "config.yaml").write_text(yaml.safe_dump(named, **YAML), encoding="utf-8")
     record = {
         "command": [*sys.argv[0].split(), *sys.argv[1:]],
         "python": sys.version.split()[0],
         "packages": {name: version(name) for name in PACKAGES},
     }
     write_json(folder / "environment.json", record)
+
+
+def _named(as_written: Any, resolved: Any) -> Any:
+    """A config with its references resolved, but for those to the environment: they stay."""
+    if isinstance(as_written, dict) and isinstance(resolved, dict):
+        return {key: _named(value, resolved[key]) for key, value in as_written.items()}
+    if isinstance(as_written, list) and isinstance(resolved, list):
+        return [_named(*pair) for pair in zip(as_written, resolved, strict=True)]
+    return as_written if isinstance(as_written, str) and "${oc.env:" in as_written else resolved
 
 
 def overrides() -> dict[str, str]:

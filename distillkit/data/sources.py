@@ -35,7 +35,7 @@ COLUMN_FILES = (".txt", ".conll", ".conllu", ".iob", ".iob2", ".bio", ".ner", ".
 PROSE = (".md", ".markdown", ".rst")  # texts, where documents are wanted
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 _WHEEL = re.compile(
-    r"pypi://(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]+)/(?P<path>[^#]+?)/?"
+    r"pypi://(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)/(?P<path>[^#]+?)/?"
     r"(?:#sha256=(?P<sha256>[0-9a-fA-F]{64}))?"
 )
 _HUB = re.compile(
@@ -137,6 +137,8 @@ def parse(spec: str, *, key: str) -> Source:
         several = [exists(expanded(part)) for part in spec.split(",")]
         listed_as = f"; several files are a list: {key}=[{spec}]" if all(several) and spec else ""
         raise DataError(f"{key} = {spec}: no such file or folder{pattern}{listed_as}")
+    if ".." in (match["revision"] or "").split("/"):
+        raise DataError(f"{key} = {spec}: no revision of the hub has `..` in it")
     return HubSource(match["repo"], match["config"], match["revision"], match["split"])
 
 

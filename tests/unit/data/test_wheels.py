@@ -36,6 +36,19 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_downloader_is_told_no_option_by_a_name() -> None:
+    digest = "#sha256=" + "0" * 64
+    for name in ("-r==1.0", "--index-url==evil", "-rfile==1", "a==--index-url", "a==-r"):
+        with pytest.raises(DataError, match="not of the form"):
+            parse(f"pypi://{name}/a.csv{digest}", key="data.train")
+
+
+def test_a_revision_leads_nowhere_else() -> None:
+    for spec in ("owner/name@../../x", "owner/name@refs/../../x"):
+        with pytest.raises(DataError, match=r"no revision of the hub has `\.\.` in it"):
+            parse(spec, key="data.train")
+
+
 def source(digest: str, path: str = "tiny_data/data/reviews.csv") -> WheelSource:
     return WheelSource("tiny_data", "1.0", path, digest)
 

@@ -1,0 +1,54 @@
+"""What no file and no other program is told: secrets of the environment, credentials in addresses.
+
+Values are named in their place: `${oc.env:HF_TOKEN}` says where one was, and not what it was.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+SHORTEST = 6  # characters of a secret; shorter ones stand in any text
+HIDDEN = "***"
+_SECRET = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|_PAT$|_AUTH$",
+    re.IGNORECASE,
+)
+_NO_SECRET = ("TOKENIZERS_PARALLELISM",)
+_IN_ADDRESS = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://)[^\s/?#'\"@]{1,500}@")
+_OF_HUB = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
+_REFERENCE = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)")
+
+
+def names_of(words: Iterable[str]) -> set[str]:
+    """The variables of the environment that overrides refer to."""
+    return {name for word in words for name in _REFERENCE.findall(word)}
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of the environment holds a secret, by its name."""
+    return bool(_SECRET.search(name)) and name not in _NO_SECRET
+
+
+def masked(text: str, names: Iterable[str] = ()) -> str:
+    """A text without secrets, and without the values of the variables `names`."""
+    hidden = {name for name in os.environ if is_secret(name)} | set(names)
+    values = {name: os.environ.get(name, "") for name in hidden}
+    for name, value in sorted(values.items(), key=lambda it: -len(it[1])):
+        if len(value) >= SHORTEST:
+            for form in {
+                value,
+                json.dumps(value)[1:-1],
+                json.dumps(value, ensure_ascii=False)[1:-1],
+            }:
+                text = text.replace(form, f"${{oc.env:{name}}}")
+    return _OF_HUB.sub(HIDDEN, _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text))
+
+
+def for_downloads(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that downloads from an index: without the secrets of others."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("PIP_") or not is_secret(name)
+    }
