@@ -45,6 +45,8 @@ def check_writable() -> None:
         probe = folder / f".probe-{os.getpid()}-".ljust(LONGEST_NAME, "x")
         probe.write_text("distillkit")
         probe.unlink()
+        if HydraConfig.get().output_subdir:  # Hydra's own record, where it was asked for one
+            _mask(folder / str(HydraConfig.get().output_subdir))
 
 
 @contextmanager
@@ -68,7 +70,7 @@ def new_report() -> Iterator[Path]:
 
 def _mask(draft: Path) -> None:
     """Name what came from the environment, and hide credentials, in the texts of a report."""
-    names = masking.names_of(map(str, HydraConfig.get().overrides.task))
+    names = masking.names_of(words())
     for path in sorted(p for p in draft.rglob("*") if p.is_file() and p.suffix in TEXTS):
         if path.suffix == ".json" and path.parent != draft:
             continue  # of the student: its vocabulary
@@ -151,9 +153,15 @@ def _named(as_written: Any, resolved: Any) -> Any:
     return as_written if isinstance(as_written, str) and "${oc.env:" in as_written else resolved
 
 
+def words() -> list[str]:
+    """This run's overrides as they were given: what they take from the environment is not there."""
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(word) for word in given]
+
+
 def overrides() -> dict[str, str]:
     """The keys that this run's command line set, without those that only say where things go."""
-    pairs = (word.lstrip("+").partition("=") for word in HydraConfig.get().overrides.task)
+    pairs = (word.lstrip("+").partition("=") for word in words())
     return {
         key: value
         for key, _, value in pairs
@@ -163,7 +171,7 @@ def overrides() -> dict[str, str]:
 
 def recipe() -> str:
     """The recipe that this run's command line chose; empty if none."""
-    pairs = (str(word).lstrip("+").partition("=") for word in HydraConfig.get().overrides.task)
+    pairs = (word.lstrip("+").partition("=") for word in words())
     return next((value for key, _, value in pairs if key == "recipe"), "")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from distillkit.commands import output
 from distillkit.config import entries
 from distillkit.data import hub
 from distillkit.data.hub import HubSource
@@ -38,7 +38,7 @@ def parts(road: "Road") -> dict[str, str]:
 
 def command(name: str) -> str:
     """The command line that makes this run, or this job of a sweep, again."""
-    words = [str(word) for word in HydraConfig.get().overrides.task]
+    words = output.words()
     words = [word for word in words if word != "workspace.repair=true"]  # --repair, done by then
     if folder := entries.user_folder():
         words = ["--config-dir", str(folder), *words]

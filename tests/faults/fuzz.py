@@ -1,0 +1,205 @@
+"""Override words and files of settings as nobody means them, and what a check makes of them.
+
+python -m tests.faults.fuzz 20000     tries so many, and prints what is no error of ours
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+
+from distillkit import usage
+from distillkit.config import overrides, phases
+from distillkit.config.paths import groups, recipe_files
+from distillkit.errors import DistillkitError
+
+SECONDS = 2.0  # of the process's own time, for one input
+MOST_PROBLEMS = 100  # lines of one refusal
+
+KEYS = [
+    *("seed", "control", "workspace", "workspace.path", "run_name", "trusted", "phases", "start"),
+    *(
+        "trust_remote_code",
+        "about",
+        "published",
+        "loss.temperature",
+        "loss.weights",
+        "loss._target_",
+    ),
+    *("student.config", "student.config.model_type", "student.config.num_hidden_layers"),
+    *("optimizer.lr", "trainer.steps", "trainer.batch_size", "data.train", "data.label_names"),
+    *("loss.hard_weight", "targets.codec", "evaluation.harness_path", "hydra.run.dir"),
+    *("hydra.verbose", "hydra.job.env_set", "hydra.searchpath", "hydra", "hydra.callbacks", "null"),
+    *("defaults", "_target_", "recipe", "teacher.labels", "a.b.c", "", ".", "phases.a.loss"),
+]
+VALUES = [
+    *("1", "0.5", "-1", "null", "true", "???", "''", "[]", "{}", "[1,2]", "{a:1}", "nan", "inf"),
+    *("1e999", "9" * 30, "glob(*)", "range(1,9)", "choice(a,b)", "1,2", "interval(0,1)", "x y"),
+    *("shuffle(range(5))", "${seed}", "${.}", "${oc.env:HOME}", "${a.b}", "${", "a=b", "\\", "'"),
+    *("{_target_:torch.optim.AdamW}", "{_target_:os.system,_args_:[ls]}", "[a,{b:[c,{d:1}]}]"),
+    *("distillkit.losses.ForwardKL", "torch.hub.load", "../../x", "/etc/passwd", "~", "é", "\x00"),
+    *("tag(a,1)", "sort(3,2)", "str(1)", "int('a')", "float(x)", "extend_list(1)", "@", "[", "{"),
+]
+GROUPS = groups() | {"recipe": [*recipe_files()]}
+
+keys = st.one_of(
+    st.sampled_from(KEYS),
+    st.sampled_from([*GROUPS]),
+    st.text(max_size=12),
+    st.lists(st.sampled_from(["a", "loss", "0", "-1", "_target_", "x"]), max_size=4).map(".".join),
+)
+values = st.one_of(
+    st.sampled_from(VALUES),
+    st.sampled_from(sorted({choice for entries in GROUPS.values() for choice in entries})),
+    st.text(max_size=20),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.text("[]{}(),:'\"\\$ab1.=@/ ", max_size=20),
+)
+words = st.lists(
+    st.one_of(
+        st.builds("{}{}={}".format, st.sampled_from(["", "", "+", "++", "~"]), keys, values),
+        st.builds("~{}".format, keys),
+        st.builds("phases.{}.{}={}".format, st.sampled_from("ab"), keys, values),
+        st.text(max_size=30),
+    ),
+    max_size=4,
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from(VALUES),
+)
+nodes = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(keys, scalars.filter(bool)), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+mappings = st.dictionaries(st.one_of(keys, scalars), nodes, max_size=5)
+YAML_LINES = [
+    *(
+        "defaults:",
+        "  - _self_",
+        "  - override /loss: jsd",
+        "  - /loss: jsd@x",
+        "a: &a [1]",
+        "b: *a",
+    ),
+    *(
+        "loss: {<<: *a}",
+        "? [a]",
+        ": b",
+        "!!set {a}",
+        "null: 1",
+        "~: 2",
+        "1: 2",
+        "- a",
+        "{",
+        "a: 'x",
+    ),
+    *("trusted: 1", "published: ${.}", "phases: {a: [loss=jsd]}", "phases: [a]", "phases: {a: 1}"),
+    *("hydra: {run: {dir: x}}", "about: {what: x}", "# @package _global_", "# @package a.b", "---"),
+    *("loss: {temperature: 2}", "student: {config: {model_type: bert}}", "\t", "a: !!binary x"),
+]
+texts = st.one_of(
+    mappings.map(lambda node: yaml.safe_dump(node, allow_unicode=True)),
+    st.lists(st.sampled_from(YAML_LINES), max_size=6).map("\n".join),
+    st.text(max_size=60),
+)
+places = st.sampled_from(
+    ["recipes/mine.yaml", "recipe/mine.yaml", *(f"{g}/mine.yaml" for g in groups())]
+)
+Input = tuple[list[str], dict[str, str], bool]
+inputs = st.tuples(words, st.dictionaries(places, texts, max_size=2), st.booleans())
+
+
+def check(given_words: list[str], files: dict[str, str], sweeps: bool) -> str:
+    """What the command line's own check makes of an input: "taken", or "refused".
+
+    Raises whatever is no error of ours, and `AssertionError` for one that takes too long, or tells
+    too much.
+    """
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        chosen = []
+        for name, text in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8", errors="replace")
+            group = "recipe" if path.parent.name.startswith("recipe") else path.parent.name
+            chosen.append(f"{group}=mine")
+        line = [*dict.fromkeys(chosen), *given_words]
+        line += ["--config-dir", folder] if files else []
+        began = time.process_time()
+        try:
+            _check(line, sweeps)
+        except DistillkitError as error:
+            lines = getattr(error, "problems", [str(error)])
+            assert lines, "a refusal without a line"
+            assert len(lines) <= MOST_PROBLEMS, f"{len(lines)} problems are told"
+            result = "refused"
+        else:
+            result = "taken"
+        spent = time.process_time() - began
+    assert spent < SECONDS, f"took {spent:.1f} s"
+    return result
+
+
+def _check(line: list[str], sweeps: bool) -> None:
+    """As `distillkit train` begins."""
+    _, given_words, folder = usage.split_options(line)
+    given_words, of_phases = phases.gathered(given_words)
+    checked = overrides.check(given_words, user_folder=folder, sweeps=sweeps)
+    declared = phases.declared(checked.cfg, of_phases)
+    if declared:
+        phases.settled(given_words, declared, user_folder=folder, sweeps=sweeps)
+
+
+def campaign(
+    count: int, seed: int = 0, *, tell: Callable[[str], object] = len
+) -> tuple[dict[str, int], list[str]]:
+    """Try so many inputs; how many were taken and refused, and those that were neither.
+
+    The inputs of a seed are the same ones each time.
+    """
+    found, failures = {"taken": 0, "refused": 0}, list[str]()
+
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @seeded(seed)
+    @given(inputs)
+    def every(given_input: Input) -> None:
+        try:
+            found[check(*given_input)] += 1
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            failures.append(f"{type(error).__name__}: {str(error)[:300]}\n  of {given_input!r}")
+            tell(f"{failures[-1]}\n")
+        if sum(found.values()) % 500 == 0:
+            tell(f"{found}\n")
+
+    every()
+    return found, failures
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    counts, faults = campaign(*map(int, sys.argv[1:]), tell=sys.stdout.write)
+    sys.stdout.write(f"{counts}, {len(faults)} faults\n")

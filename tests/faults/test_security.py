@@ -1,0 +1,225 @@
+"""SECURITY.md says what is trusted and what is bounded; each line of it has tests."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from distillkit import limits
+from distillkit.config import yaml_files
+from distillkit.data import literals
+from distillkit.tasks import bounded_templates, chat_templates, model_sizes, template_growth
+from tests import tiny
+from tests.cli.runs import run
+from tests.faults import fuzz
+
+ROOT = Path(__file__).parents[2]
+TRUST, YAML = "tests/unit/config/test_trust.py", "tests/unit/config/test_yaml_files.py"
+WHEELS, SIZES = "tests/unit/data/test_wheels.py", "tests/unit/data/test_unpacked_sizes.py"
+MODELS, TEMPLATES = (
+    "tests/unit/tasks/test_model_sizes.py",
+    "tests/unit/tasks/test_bounded_templates.py",
+)
+HERE = "tests/faults/test_security.py"
+CHATS, ESCAPING = "tests/unit/tasks/test_chat_templates.py", "tests/unit/test_escaping.py"
+SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
+    "The command line is": [
+        f"{TRUST}::test_a_users_own_class_is_taken_where_the_command_line_trusts_it",
+        f"{TRUST}::test_a_recipe_cannot_widen_its_own_trust",
+    ],
+    "The installed packages are": [f"{HERE}::test_the_current_folder_is_no_place_of_modules"],
+    "The environment is": [
+        f"{SIZES}::test_the_limit_is_raised_by_the_environment",
+        f"{HERE}::test_no_setting_raises_a_limit",
+    ],
+    "Whoever may write to the workspace is": [
+        "tests/unit/test_artifacts.py::test_a_damaged_artifact_is_refused_by_name"
+    ],
+    "Recipes and group files are data": [
+        f"{TRUST}::test_a_target_outside_is_refused",
+        f"{TRUST}::test_no_target_of_a_recipe_runs_untrusted_however_deep_it_lies",
+        f"{TRUST}::test_a_recipe_does_not_set_up_hydra_itself",
+        f"{TRUST}::test_nor_can_a_group",
+    ],
+    "Wheels are files": [
+        f"{WHEELS}::test_another_checksum_is_refused_and_the_wheel_not_kept",
+        f"{WHEELS}::test_a_path_that_leads_out_is_refused",
+        f"{WHEELS}::test_a_link_is_refused",
+        f"{WHEELS}::test_a_wheel_is_never_imported",
+    ],
+    "The name of a wheel": [
+        f"{WHEELS}::test_a_downloader_is_told_no_option_by_a_name",
+        "tests/unit/test_masking.py::test_a_downloader_gets_no_secret_of_another_program",
+    ],
+    "Model folders are": [
+        "tests/unit/tasks/test_models.py::test_pickled_weights_alone_are_refused"
+    ],
+    "Chat templates are programs": [
+        f"{TEMPLATES}::test_a_template_that_makes_or_takes_too_much_is_given_up",
+        f"{HERE}::test_a_template_does_not_leave_its_sandbox",
+    ],
+    "Names, labels and texts": [
+        f"{ESCAPING}::test_a_terminal_gets_text_that_it_obeys_in_nothing",
+        f"{ESCAPING}::test_markdown_shows_text_as_it_is",
+        f"{ESCAPING}::test_a_cell_begins_no_formula_and_its_text_can_be_had_back",
+    ],
+    "A revision of the hub": [f"{WHEELS}::test_a_revision_leads_nowhere_else"],
+    "A YAML file has": [
+        f"{YAML}::test_a_file_that_may_not_be_built_is_refused_in_one_line",
+        f"{HERE}::test_the_figures_are_those_of_the_code",
+    ],
+    "References of a config": [f"{YAML}::test_references_that_stand_for_too_much_are_not_resolved"],
+    "A packed file": [
+        f"{SIZES}::test_a_packed_text_is_given_up_at_the_limit",
+        f"{SIZES}::test_a_wheel_that_would_fill_the_disk_leaves_nothing",
+        f"{SIZES}::test_a_workbook_that_unpacks_to_too_much_is_refused",
+        f"{SIZES}::test_a_parquet_file_with_one_text_in_all_rows_is_given_up",
+    ],
+    "A model has": [
+        f"{MODELS}::test_a_size_that_cannot_be_meant_is_refused_with_its_key",
+        f"{MODELS}::test_a_student_larger_than_the_memory_is_refused_and_the_advice_works",
+    ],
+    "A chat template takes": [
+        f"{TEMPLATES}::test_a_template_that_makes_or_takes_too_much_is_given_up",
+        f"{CHATS}::test_a_template_without_end_is_stopped",
+    ],
+    "Labels and messages": [f"{HERE}::test_a_literal_that_is_too_long_is_none"],
+    "Whatever words and files": [f"{HERE}::test_whatever_is_given_is_taken_or_refused"],
+    "What a config takes": [f"{HERE}::test_a_report_names_what_came_from_the_environment"],
+    "Tokens, passwords and keys": [
+        f"{HERE}::test_a_report_names_what_came_from_the_environment",
+        "tests/unit/test_masking.py::test_credentials_are_hidden_and_addresses_stay",
+    ],
+}
+
+
+def statements() -> list[str]:
+    """The lines of SECURITY.md that say what holds, each on one line."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    return [" ".join(it.split()) for it in re.findall(r"^- (.*(?:\n  .*)*)", text, re.MULTILINE)]
+
+
+def test_every_statement_has_tests_and_every_test_is_there() -> None:
+    lines = statements()
+    assert len(lines) > 15
+    for line in lines:
+        assert [start for start in SHOWN if line.startswith(start)], f"no test shows: {line}"
+    for start, tests in SHOWN.items():
+        assert [line for line in lines if line.startswith(start)], f"SECURITY.md lacks: {start}"
+        for test in tests:
+            file, _, name = test.partition("::")
+            tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+            names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            assert name in names, f"{test} is not there"
+
+
+def test_the_figures_are_those_of_the_code() -> None:
+    text = " ".join(statements())
+    figures = (
+        yaml_files.MOST_BYTES,
+        yaml_files.MOST_NODES,
+        yaml_files.MOST_DEPTH,
+        yaml_files.MOST_REFERENCES,
+        model_sizes.MOST_LAYERS,
+        bounded_templates.MOST_STEPS,
+        template_growth.MOST_SIZE,
+        literals.MOST_CHARACTERS,
+    )
+    for figure in figures:
+        assert f" {figure:,} " in text
+    assert f"{limits.DEFAULT_UNPACKED // 10**9} GB" in text
+    assert f"{chat_templates.SECONDS:g} seconds" in text
+    assert limits.UNPACKED in text
+    assert limits.MODEL in text
+
+
+def test_no_setting_raises_a_limit() -> None:
+    written = [path.read_text(encoding="utf-8") for path in (ROOT / "conf").rglob("*.yaml")]
+    assert not any("max_unpacked" in text or "max_model" in text for text in written)
+
+
+def test_the_current_folder_is_no_place_of_modules(tmp_path: Path) -> None:
+    for name in ("pip", "transformers", "hubconf", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w').close()")
+    done = run(tmp_path, "train", "loss._target_=hubconf.Loss")
+    assert done.code == 2
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.__class__ }}{{ cycler.__init__.__globals__.os.system('touch ran') }}",
+        "{{ '{0.__class__.__init__.__globals__}'.format(cycler) }}",
+        "{{ lipsum.__globals__ }}",
+        "{{ (messages|map(attribute='__class__')|list)[0].__base__ }}",
+    ],
+)
+def test_a_template_does_not_leave_its_sandbox(template: str) -> None:
+    try:
+        written = bounded_templates.compiled(template).render(messages=[{"role": "user"}])
+    except Exception as error:
+        assert type(error).__name__ in ("SecurityError", "UndefinedError")
+    else:
+        assert not re.search(r"class|module|builtin|globals", written)
+
+
+def test_a_literal_that_is_too_long_is_none() -> None:
+    with pytest.raises(ValueError, match="longer than 1,000,000 characters"):
+        literals.literal("[" + "1," * 600_000 + "]")
+    for bad in ("[" * 5_000, "1+" * 50_000 + "1", "__import__('os')", "-" * 10_000 + "1"):
+        with pytest.raises(ValueError, match=r".+"):
+            literals.literal(bad)
+    assert literals.literal("['a', {'b': 1}]") == ["a", {"b": 1}]
+
+
+def test_whatever_is_given_is_taken_or_refused() -> None:
+    found, failures = fuzz.campaign(500)
+    assert failures == []
+    assert found["refused"] > 300
+    assert found["taken"] > 0
+
+
+@pytest.mark.slow
+def test_whatever_is_given_is_taken_or_refused_of_many_inputs() -> None:
+    found, failures = fuzz.campaign(20_000, seed=1)
+    assert failures == []
+    assert sum(found.values()) > 19_000
+
+
+def test_a_report_names_what_came_from_the_environment(
+    body: Path,
+    reviews: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets = {
+        "HF_TOKEN": "s3cret-of-the-hub",
+        "SOME_PLACE": "private-place",
+        "WANDB_API_KEY": "k3y-of-another",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    words = [
+        *tiny.small(body, *reviews, tmp_path / "workspace"),
+        "about.what='${oc.env:SOME_PLACE} of https://me:passw0rd@host/x'",
+        f"+about.key={secrets['WANDB_API_KEY']}",
+        "hydra.output_subdir=.hydra",
+    ]
+    done = run(tmp_path, "train", *[w.replace("about.what", "+about.what") for w in words])
+    assert done.code == 0, done.err
+    files = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    assert {"config.yaml", "results.json", "report.md", "README.md"} <= {p.name for p in files}
+    for path in [*files, *(p for p in (tmp_path / "workspace").rglob("*") if p.is_file())]:
+        held = path.read_bytes()
+        for secret in (*secrets.values(), "passw0rd"):
+            assert secret.encode() not in held, f"{secret} is in {path}"
+    (config,) = (
+        path for path in files if path.name == "config.yaml" and path.parent.name[0] != "."
+    )
+    assert "${oc.env:SOME_PLACE}" in config.read_text(encoding="utf-8")
+    (results,) = (path for path in files if path.name == "results.json")
+    assert json.loads(results.read_text(encoding="utf-8"))["rows"]["student"]
