@@ -614,3 +614,64 @@ def test_the_weights_that_an_earlier_version_made_are_verified(
 def test_a_key_that_is_a_number_gives_one_fingerprint_before_and_after_json() -> None:
     inputs = {"layers": {2: 1, 10: 2}}
     assert fingerprint(inputs) == fingerprint(json.loads(json.dumps(inputs)))
+
+
+# a run that is killed while it commits
+
+
+def training(calls: list[Path]) -> Callable[[Path], Any]:
+    """A make that goes on from its checkpoint."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        calls.append(folder)
+        (folder / "checkpoint-1").mkdir(exist_ok=True)
+        (folder / "checkpoint-1" / "learner").write_text("half of it")
+        (folder / "content").write_text("all of it")
+        return {"rows": 3}
+
+    return make
+
+
+def test_checkpoints_are_there_until_the_artifact_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the manifest cannot be written, nothing is lost; they are no part of the artifact."""
+    workspace, real = Workspace(tmp_path), artifacts.write_json
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifacts, "write_json", full)
+    words = {"resumable": True, "scratch": ("checkpoint-*",)}
+    with pytest.raises(WorkspaceError, match="free some space"):
+        workspace.obtain("student", INPUTS, training([]), **words)  # type: ignore[arg-type]
+    partial = workspace.partial("student", INPUTS)
+    assert (partial / "checkpoint-1" / "learner").is_file()
+    monkeypatch.setattr(artifacts, "write_json", real)
+    made = workspace.obtain("student", INPUTS, training([]), **words)  # type: ignore[arg-type]
+    assert names(made.path) == {"content", "manifest.json"}
+    assert list(made.manifest()["files"]) == ["content"]
+    assert not list((tmp_path / ".partial").iterdir())
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_was_complete_when_a_run_was_killed_is_not_made_again(
+    is_damaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, real, calls = Workspace(tmp_path), artifacts.commit, []
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifacts, "commit", killed)
+    words = {"resumable": True, "scratch": ("checkpoint-*",)}
+    with pytest.raises(KeyboardInterrupt):
+        workspace.obtain("student", INPUTS, training(calls), **words)  # type: ignore[arg-type]
+    assert workspace.find("student", INPUTS) is None
+    monkeypatch.setattr(artifacts, "commit", real)
+    if is_damaged:
+        flip(workspace.partial("student", INPUTS) / "content")
+    made = Workspace(tmp_path).obtain("student", INPUTS, training(calls), **words)  # type: ignore[arg-type]
+    assert len(calls) == 1 + is_damaged
+    assert (made.path / "content").read_text() == "all of it"
+    assert names(made.path) == {"content", "manifest.json"}
