@@ -86,15 +86,29 @@ SMALL: dict[str, Any] = {
     "attention_window": 16,
     "query_pre_attn_scalar": 8,
 }
-OWN: dict[str, dict[str, Any]] = {}
+LATENT = ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite")
+LATENT += ("glm_moe_dsa", "longcat_flash", "youtu")
+UNGROUPED: dict[str, Any] = {"num_key_value_heads": 4}  # keys and values from one latent, or alike
+OWN: dict[str, dict[str, Any]] = dict.fromkeys((*LATENT, "dots3_note_text", "esmc"), UNGROUPED)
 
 
-def tiny_config(kind: str, **changes: Any) -> dict[str, Any]:
+def tiny_config(kind: str) -> dict[str, Any]:
     """Settings of the smallest model of an architecture, without its vocabulary."""
     if kind in SHAPES:
-        return SHAPES[kind] | changes
+        return SHAPES[kind]
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     has = CONFIG_MAPPING[kind]().to_dict()
     small = {name: size for name, size in SMALL.items() if has.get(name) is not None}
-    return small | OWN.get(kind, {}) | changes
+    return small | OWN.get(kind, {})
+
+
+def is_of_text(kind: str) -> bool:
+    """Whether an architecture has one config, with defaults that make one, and reads text alone."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    try:
+        found = CONFIG_MAPPING[kind]()
+    except Exception:
+        return False
+    return not type(found).sub_configs and not getattr(found, "is_encoder_decoder", False)
