@@ -49,11 +49,20 @@ end
 complete -c distillkit -a '(__distillkit)'
 """
 HOW = "`distillkit completion SHELL` writes the script that asks for words"
+HELP = """\
+usage: distillkit completion [bash|zsh|fish]
+
+Write the script that completes commands, recipes, groups and settings; bash if no shell is named.
+
+  eval "$(distillkit completion zsh)"     in this shell; in its start file, in every one
+"""
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 def script(words: list[str]) -> str:
-    """The script of `distillkit completion SHELL`; raises `ConfigError` for another shell."""
+    """The script of `distillkit completion SHELL`, or help; `ConfigError` for another shell."""
+    if "--help" in words or "-h" in words:
+        return HELP
     shell = words[0] if words else "bash"
     if len(words) > 1 or shell not in SCRIPTS:
         raise ConfigError(f"completion {' '.join(words)}: there is one for {', '.join(SCRIPTS)}")

@@ -171,3 +171,11 @@ def test_the_longest_message_is_bounded(
     monkeypatch.setattr("distillkit.commands.report.main", fail)
     line = refused(distillkit("report", "x"), "distillkit: begins a name", "the way out")
     assert len(line) < 1000
+
+
+@pytest.mark.parametrize("command", ["completion", "recipes", "targets", "report", "workspace"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_tool_has_a_help(distillkit: Distillkit, command: str, option: str) -> None:
+    done = distillkit(command, option)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"usage: distillkit {command}")
