@@ -46,6 +46,11 @@ FAST = (  # one of a kind; the others are marked slow
     "data.train=my.csv data.text=text data.label=category",
     "teacher.path=./my-teacher",
     "data=conversations",
+    "task=regression",
+    "task=multi_label",
+    "task=token_classification",
+    "data.train=nyu-mll/glue:mrpc",
+    "teacher=ensemble",
 )
 
 
