@@ -93,6 +93,11 @@ def against_control(road: "Road", control: Artifact) -> str | None:
     saved = SavedModel(str(control.path / MODEL), "student", None, road.trust)
     other = _answers(road, saved, control.fingerprint, road.trainer.precision)
     if not teacher.has_positions_of(other.keys, other.words):
+        if not rank():
+            say(
+                "teacher: not held against the control, whose tokenizer keeps other words than "
+                "the teacher's"
+            )
         return None
     found = worth.compare(_task(road), teacher.logits, other.logits, held_out)
     what = "the same student on hard labels alone (the control)"
