@@ -36,6 +36,7 @@ def make(workspace: Workspace, kind: str, inputs: dict[str, Any], size: int = 10
 def made(tmp_path: Path) -> dict[str, Artifact]:
     """A workspace with text, a teacher, targets, a student and an evaluation that nothing names."""
     workspace = Workspace(tmp_path / "workspace")
+    workspace.root.mkdir()
     data = make(workspace, "data", TEXT)
     teacher = make(workspace, "teacher", {"data": data.fingerprint, "seed": 1}, 3000)
     origin = {"teacher": {"fingerprint": teacher.fingerprint}, "data": {"labelled": TEXT}}
