@@ -88,9 +88,8 @@ def distillkit(*words: str, cwd: Path, world: int = 2, **environment: str) -> Ra
 
 def torchrun(*words: str, cwd: Path) -> subprocess.Popen[str]:
     """A command line of distillkit as the README's words start it as two processes."""
-    line = next(
-        line for line in (ROOT / "README.md").read_text().splitlines() if "torchrun " in line
-    )
+    lines = (ROOT / "README.md").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("torchrun "))
     launcher, *rest = shlex.split(line, comments=True)
     options = rest[: rest.index("distillkit") + 1]
     return subprocess.Popen(
