@@ -18,6 +18,8 @@ def plan(cfg: DictConfig) -> float:
     """Print the plan of a run; return its expected seconds, NaN where they cannot be told."""
     # nothing that costs: no teacher is fitted or asked, nobody learns
     line = roads(cfg, makes=())
+    for road in line:
+        road.record.leave()
     seconds = 0.0
     for road in line:
         if isinstance(road.student, FromTeacher | ScratchStudent) and not road.before:

@@ -45,6 +45,10 @@ class RunRecord:
         }
         self._writes = not rank()
 
+    def leave(self) -> None:
+        """Write none: what only looks is no run."""
+        self._writes = False
+
     def note(self, name: str, *, made: bool) -> None:
         """Add an artifact, by its name."""
         names = self._content["made" if made else "used"]

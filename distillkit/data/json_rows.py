@@ -89,7 +89,7 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Itera
     """
     every = iter(rows)
     first, second = next(every, None), next(every, None)
-    if first is None or second is not None:
+    if not first or second is not None:  # an empty row stands for a line that cannot be read
         yield from (row for row in (first, second) if row is not None)
         yield from every
         return

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from jinja2.utils import Namespace
+
 MOST_SIZE = 10_000_000  # characters of one value; a member of a list or a mapping counts as 50
 MEMBER = 50
 MOST_BITS = 10_000  # of an integer
@@ -33,8 +35,8 @@ def size_of(value: Any) -> int:
     waiting: list[Any] = [value]
     while waiting and total <= MOST_SIZE:
         held: Any = waiting.pop()
-        attributes = getattr(held, "_Namespace__attrs", None)
-        held = attributes if isinstance(attributes, dict) else held
+        if isinstance(held, Namespace):
+            held = object.__getattribute__(held, "_Namespace__attrs")  # it has no other way in
         if isinstance(held, (str, bytes)):
             total += len(held)
         elif isinstance(held, int):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from distillkit import losses
@@ -43,7 +43,7 @@ FILES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))
 
 def chosen(name: str) -> Loss:
     """The loss of a file of its group."""
-    loss = build(yaml.safe_load((CONF / "loss" / f"{name}.yaml").read_text()), key="loss")
+    loss = build(OmegaConf.load(CONF / "loss" / f"{name}.yaml"), key="loss")
     assert isinstance(loss, Loss)
     return loss
 
