@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,12 +44,14 @@ def complete(body: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @contextlib.contextmanager
 def no_file_larger(size: int) -> Iterator[None]:
     """No file may grow beyond `size` bytes: a write fails as it does on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before, compiles = resource.getrlimit(resource.RLIMIT_FSIZE), not sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a module's compiled file would be cut short, and then be used
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = not compiles
 
 
 def left(folder: Path) -> list[str]:

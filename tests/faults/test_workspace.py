@@ -59,7 +59,7 @@ def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_when_there_is_room(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env=tiny.env(),
+        env=tiny.env() | {"PYTHONDONTWRITEBYTECODE": "1"},  # it would be cut short, and used
         preexec_fn=small_files,
         timeout=120,
     )

@@ -369,6 +369,7 @@ writers = {
     "corpus": lambda out: Dataset.from_dict({"a": flat}).save_to_disk(str(out / "train")),
 }
 workspace, said = Workspace(sys.argv[1]), {}
+sys.dont_write_bytecode = True  # a compiled file would be cut short, and then be used
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for name, write in writers.items():
     try:
