@@ -125,8 +125,8 @@ def _tell(road: "Road", what: str) -> None:
         out = "take another (teacher.path=…), or see what its outputs mean (teacher.labels=[…])"
     else:
         out = (
-            "fit it longer (teacher.epochs, teacher.max_steps), at another rate (teacher.lr), or "
-            "take another body (teacher.body=…)"
+            "fit it longer (teacher.epochs and teacher.min_epochs), at another rate "
+            "(teacher.lr), or take another body (teacher.body=…)"
         )
         if teacher.head == "random":
             out = f"start its head from a probe of its body (teacher.head=probe), {out}"

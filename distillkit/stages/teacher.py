@@ -59,7 +59,8 @@ def fitted_inputs(
     teacher: LocalTeacher, task: Task, *, body: str, labelled: str, seed: int
 ) -> dict[str, Any]:
     """What decides a fitted teacher: its body, the labelled text, and how it is fitted."""
-    how = ("epochs", "max_steps", "patience", "batch_size", "lr", "weight_decay", "warmup")
+    length = ("epochs", "usual_steps", "max_steps", "patience")
+    how = ("batch_size", "lr", "weight_decay", "warmup")
     return {
         "version": 3,
         "body": body,
@@ -68,7 +69,8 @@ def fitted_inputs(
         **task.feature_inputs(held_out=False),
         **task.scoring,
         "seed": seed,
-        **{name: getattr(teacher, name) for name in how},
+        **{name: getattr(teacher, name) for name in (*length, *how)},
+        "min_epochs": teacher.min_epochs if teacher.usual_steps else None,
         "head": teacher.head if takes_probe(task) else "random",
     }
 
@@ -84,6 +86,8 @@ def fit_settings(
     """How long a teacher is fitted on so many examples, and how often it is looked at."""
     steps_per_epoch = -(-examples // teacher.batch_size)
     steps = max(1, round(teacher.epochs * steps_per_epoch))
+    if teacher.usual_steps:
+        steps = min(steps, max(teacher.usual_steps, round(teacher.min_epochs * steps_per_epoch)))
     steps = min(steps, teacher.max_steps or steps)
     return TrainSettings(
         steps=steps,

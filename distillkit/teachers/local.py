@@ -11,14 +11,17 @@ from distillkit.errors import ConfigError
 class ModelTeacher:
     """How a model is fitted on the task with AdamW, and how a language model's weights are held.
 
-    With `head: probe` a new head starts from a linear probe on the body's features, which stays
-    the teacher where fine-tuning finds nothing better; with `random` from new weights. Fine-tuning
-    takes `epochs` at most, `max_steps` at most, and ends after `patience` evaluations without a
-    better validation score. `check` says what becomes of a run whose teacher is no better than
-    naming the commonest class, or worse than the control.
+    With `head: probe` a new head starts from a linear probe on the body's features, which stays the
+    teacher where fine-tuning finds nothing better; with `random` from new weights. Fine-tuning
+    takes about `usual_steps`, within `min_epochs` and `epochs` passes over the examples, never more
+    than `max_steps`, and ends after `patience` evaluations without a better validation score.
+    `check` says what becomes of a run whose teacher is no better than naming the commonest class,
+    or worse than the control.
     """
 
     epochs: Positive = 3
+    min_epochs: Positive = 2
+    usual_steps: PositiveInt | None = None
     max_steps: PositiveInt | None = None
     patience: PositiveInt | None = None
     head: Literal["probe", "random"] = "probe"

@@ -22,3 +22,23 @@ def test_a_fit_is_bounded_by_epochs_and_by_steps(
     teacher = LocalTeacher(body="b", epochs=epochs, max_steps=max_steps, patience=8)
     found = fit_settings(teacher, examples)
     assert (found.steps, found.eval_every, found.patience) == (steps, eval_every, 8)
+
+
+@pytest.mark.parametrize(
+    ("examples", "epochs", "usual_steps", "max_steps", "steps"),
+    [
+        (6_400, 10, 900, None, 900),
+        (800, 10, 900, None, 250),  # all epochs end before
+        (60_000, 10, 900, None, 3750),  # two passes take longer
+        (60_000, 1, 900, None, 1875),  # one pass was asked for
+        (60_000, 10, 900, 40, 40),  # what is set as the most is the most
+        (60_000, 10, None, None, 18750),
+    ],
+)
+def test_a_fit_takes_the_usual_steps_but_two_passes_at_least(
+    examples: int, epochs: float, usual_steps: int | None, max_steps: int | None, steps: int
+) -> None:
+    teacher = LocalTeacher(
+        body="b", epochs=epochs, usual_steps=usual_steps, max_steps=max_steps, batch_size=32
+    )
+    assert fit_settings(teacher, examples).steps == steps
