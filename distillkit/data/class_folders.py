@@ -1,4 +1,7 @@
-"""A folder a class, a text a file: pos/1.txt, neg/1.txt, or train/pos/1.txt, test/neg/1.txt."""
+"""A folder a class, a text a file: pos/1.txt, neg/1.txt, or train/pos/1.txt, test/neg/1.txt.
+
+Files may have no ending, as those of the 20 newsgroups: sci.space/59848.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,7 @@ from distillkit.data.sources import COLUMN_FILES, KINDS, suffix
 from distillkit.data.split_folders import NO_DATA, WORDS, split_of
 
 FEWEST = 2  # classes, and files of each
-ENDING = ".txt"
+ENDINGS = (".txt", "")
 
 
 def classes_of(folder: Path) -> dict[str, dict[str, list[Path]]]:
@@ -19,11 +22,13 @@ def classes_of(folder: Path) -> dict[str, dict[str, list[Path]]]:
     loose = 0
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
-        if not path.is_file() or any(part.startswith((".", "_")) for part in place.parts):
+        if not path.is_file() or any(part.startswith((".", "__")) for part in place.parts):
             continue
-        if suffix(path) != ENDING:
+        if suffix(path) not in ENDINGS:
             if suffix(path) in {*KINDS, *COLUMN_FILES} and not NO_DATA.fullmatch(path.name):
                 return {}  # a table
+            continue
+        if not suffix(path) and NO_DATA.fullmatch(path.name):
             continue
         split, name = _named(place.parts[:-1])
         if name is None:

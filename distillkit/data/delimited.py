@@ -106,9 +106,8 @@ def _gathered(dialect: Dialect, places: Collection[int]) -> _Rows:
 
 
 def _is_again(header: list[str], fields: list[str]) -> bool:
-    """Whether a row is the header once more, as where files were joined, their marks included."""
-    same_rest = len(fields) > 1 and fields[1:] == header[1:]
-    return same_rest and fields[0].removeprefix("\ufeff") == header[0]
+    """Whether a row is the header once more, as where files were joined."""
+    return len(fields) > 1 and fields == header
 
 
 def _with_row_names(dialect: Dialect) -> Dialect:

@@ -20,6 +20,7 @@ SEPARATORS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # by the ending; the usual one 
 OTHERS = "\t,;|"
 SAMPLE = 200  # rows that show how a file without header is written
 _EXCEL = re.compile(r'"?sep=(.)"?\r?\n')
+_OLD_END = re.compile(r"\r(?!\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ def settle(
 
     Raises `DataError` that names the setting where the text does not show it.
     """
-    if "\n" not in text:
-        text = text.replace("\r", "\n")  # as old Macs wrote
+    if _ends_as_old_macs(text, form):
+        text = _OLD_END.sub("\n", text)
     separators = SEPARATORS.get(suffix, OTHERS)
     told = _EXCEL.match(text)
     if told:
@@ -70,6 +71,19 @@ def settle(
     return Dialect(
         text, separator, _quote(text, separator, form, suffix, names, at), names, has_header
     )
+
+
+def _ends_as_old_macs(text: str, form: TextFormat) -> bool:
+    r"""Whether lines end at \r alone. Then \n may stand in fields in quotation marks.
+
+    A header has no line breaks, so it shows which of the two ends it.
+    """
+    first = text.find("\n")
+    if first < 0:
+        return "\r" in text
+    if form.columns is not None or not _OLD_END.search(text, 0, first + 1):
+        return False
+    return len(_OLD_END.findall(text)) > text.count("\n")
 
 
 def first_row(text: str, separator: str, form: TextFormat) -> list[str]:

@@ -74,8 +74,14 @@ def decoded(data: bytes, encoding: str | None, *, at: str) -> tuple[str, str | N
     """(the text of these bytes, the encoding where it is worth saying).
 
     Without `encoding`, a byte order mark or UTF-8 decide; other bytes are taken as cp1252 only
-    where that gives nothing but words of Western Europe. Raises `DataError` that names the setting.
+    where that gives nothing but words of Western Europe. A mark at the head of a line is that of a
+    file which was joined on, and goes. Raises `DataError` that names the setting.
     """
+    text, found = _decoded(data, encoding, at)
+    return text.replace("\n\ufeff", "\n"), found
+
+
+def _decoded(data: bytes, encoding: str | None, at: str) -> tuple[str, str | None]:
     if not data:
         raise DataError(f"{at}: the file is empty")
     if encoding is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from distillkit.artifacts import write_json
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.filters import keep_rows
+from distillkit.data.literals import literal
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import suffix, written
@@ -26,8 +27,9 @@ class Questions(Texts):
     """A question a row, with its context and the answers that stand in it.
 
     `answers` is a column of {text: [...], answer_start: [...]}, or of lists of {text,
-    answer_start}; one without any says that the context has no answer. A .json file may be SQuAD's
-    own. Held-out shares of `train` are of whole contexts.
+    answer_start}, or of text that spells one of these; one without any, or with empty texts alone,
+    says that the context has no answer. A .json file may be SQuAD's own. Held-out shares of `train`
+    are of whole contexts.
     """
 
     question: str = "question"
@@ -61,7 +63,7 @@ class Questions(Texts):
         kept: list[tuple[str, str, list[Answer]]] = []
         numbers = []
         for number, (question, context, answers) in enumerate(found, start=1):
-            there = [(text, at) for text, at in answers if context[at : at + len(text)] == text]
+            there = [(text, at) for text, at in answers if _stands(text, at, context)]
             if question.strip() and context.strip() and (there or not answers):
                 kept.append((question, context, there))
                 numbers.append(number)
@@ -82,9 +84,11 @@ class Questions(Texts):
             record = json.loads(text)
         except (ValueError, RecursionError):  # a table of lines
             return None
-        articles = record.get("data") if isinstance(record, dict) else None
-        is_squad = isinstance(articles, list) and all("paragraphs" in a for a in articles)
-        return articles if is_squad else None
+        articles = record.get("data") if isinstance(record, dict) else record
+        is_squad = isinstance(articles, list) and all(
+            isinstance(article, dict) and "paragraphs" in article for article in articles
+        )
+        return articles if articles and is_squad else None
 
     def _rows(
         self, spec: str, path: Path | None, key: str, role: str, cache: Path
@@ -137,8 +141,34 @@ def _of_squad(articles: list[Any], at: str) -> Iterator[tuple[str, str, list[Ans
         ) from error
 
 
+def _stands(text: str, at: int, context: str) -> bool:
+    """Whether an answer stands where its number says; a number below 0 would count from the end."""
+    return at >= 0 and context[at : at + len(text)] == text
+
+
 def _places(answers: Any, at: str) -> Iterator[Answer]:
-    """The answers of either form, (text, where it begins)."""
+    """The answers of either form, (text, where it begins); an empty text is none."""
+    for text, start in _pairs(_parsed(answers), at):
+        if not isinstance(text, str) or text.strip():
+            yield _place(text, start, at)
+
+
+def _parsed(answers: Any) -> Any:
+    """What a cell of text spells, as pandas writes answers into a csv; else as it is."""
+    if not isinstance(answers, str):
+        return answers
+    for read in (json.loads, literal):
+        try:
+            found = read(answers)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, (list, dict)):
+            return found
+    return answers
+
+
+def _pairs(answers: Any, at: str) -> Iterator[tuple[Any, Any]]:
+    """The answers of either form, (text, where it begins), whatever these are."""
     if not answers:
         return
     if isinstance(answers, dict) and {"text", "answer_start"} <= answers.keys():
@@ -149,11 +179,11 @@ def _places(answers: Any, at: str) -> Iterator[Answer]:
             raise DataError(
                 f"{at} holds {brief(answers, 60)!r}; each text needs an answer_start of its own"
             )
-        yield from (_place(text, start, at) for text, start in zip(texts, starts, strict=True))
+        yield from zip(texts, starts, strict=True)
     elif isinstance(answers, list) and all(
         isinstance(a, dict) and {"text", "answer_start"} <= a.keys() for a in answers
     ):
-        yield from (_place(a["text"], a["answer_start"], at) for a in answers)
+        yield from ((a["text"], a["answer_start"]) for a in answers)
     else:
         raise DataError(
             f"{at} holds {brief(answers, 60)!r}; answers have a text and an answer_start"

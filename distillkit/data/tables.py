@@ -330,19 +330,21 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
     from datasets import Dataset
 
     try:
-        file = pq.ParquetFile(path)
+        packed = path.suffix.lower() in (*PACKED, ".zip")
+        at = f"{request.key} = {spec}"
+        file = pq.ParquetFile(pa.BufferReader(unpacked(path, at=at)) if packed else path)
         names = file.schema_arrow.names
         if any("." in name and name not in names for name in request.wanted.values()):
             names = _nested_names(file.schema_arrow)
         twice = next((name for name in request.wanted.values() if names.count(name) > 1), None)
         if twice is not None:
             raise DataError(
-                f"{request.key} = {spec}: {names.count(twice)} of its columns are named "
+                f"{at}: {names.count(twice)} of its columns are named "
                 f"{brief(twice, 60)}; rename them"
             )
         check_columns(names, request.wanted, spec=spec)
         columns = list(dict.fromkeys(request.wanted.values()))
-        chosen = read_columns(file, columns, at=f"{request.key} = {spec}")
+        chosen = read_columns(file, columns, at=at)
         for place, field in enumerate(chosen.schema):
             if pa.types.is_dictionary(field.type):  # pandas' categories
                 column = chosen[place].cast(field.type.value_type)

@@ -38,8 +38,8 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 8, "task": type(task).__name__, **data.labelled_inputs()}
-    version = 4 if isinstance(data, Documents) else 3
+        return {"version": 9, "task": type(task).__name__, **data.labelled_inputs()}
+    version = 5 if isinstance(data, Documents) else 4
     return {"version": version, **data.labelled_inputs()}
 
 

@@ -1,6 +1,7 @@
 """What people have: a folder a class, values in mappings, an object of columns, a zip, prose."""
 
 import datetime
+import gzip
 import json
 import zipfile
 from collections.abc import Callable
@@ -115,6 +116,20 @@ def test_a_folder_of_tables_is_none_of_classes(tmp_path: Path, read: Read) -> No
     assert rows_of(read("my")) == [("a", "b")]
 
 
+def test_files_without_an_ending_are_texts_and_odd_folders_are_classes(
+    tmp_path: Path, read: Read
+) -> None:
+    names = ["_other", "sci.space", "talk.politics.misc"]
+    for name in names:
+        for number in ("59848", "59849"):
+            path = tmp_path / "news" / name / number
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{name} {number}\n")
+        (tmp_path / "news" / name / "README").write_text("about it")
+    expected = [(f"{name} {number}", name) for name in names for number in ("59848", "59849")]
+    assert rows_of(read("news")) == expected
+
+
 def test_a_pair_has_no_folder(tmp_path: Path, read: Read) -> None:
     write_classes(tmp_path / "my", "neg", "pos")
     with pytest.raises(DataError, match=r"data\.text_pair = b: no such column in my; its columns"):
@@ -219,6 +234,15 @@ def test_a_zip_of_one_file_is_that_file(tmp_path: Path, read: Read) -> None:
         tmp_path / "b.zip", b_jsonl="".join(f'{{"text":"{t}","label":"{y}"}}\n' for t, y in ROWS)
     )
     assert rows_of(read(["a.zip", "b.zip"])) == ROWS * 2
+
+
+def test_packed_parquet_is_unpacked(tmp_path: Path, read: Read) -> None:
+    pq.write_table(pa.table({"text": [t for t, _ in ROWS], "label": [y for _, y in ROWS]}), "a")
+    whole = Path("a").read_bytes()
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("data/a.parquet", whole)
+    Path("b.parquet.gz").write_bytes(gzip.compress(whole))
+    assert rows_of(read(["a.zip", "b.parquet.gz"])) == ROWS * 2
 
 
 @pytest.mark.parametrize(

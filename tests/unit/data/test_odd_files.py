@@ -440,6 +440,20 @@ def test_a_header_that_comes_again_is_no_row(
     assert read("text\na\ntext\n", names=["text"]) == [("a",), ("text",)]
 
 
+def test_a_mark_of_a_file_joined_on_is_no_part_of_a_row(read: Read) -> None:
+    assert read('\ufefftext,label\na,1\n\ufeff"b, c",0\n') == [("a", "1"), ("b, c", "0")]
+    lines = [json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS]
+    assert read("\ufeff" + lines[0] + "\ufeff" + "".join(lines[1:]), "a.jsonl") == ROWS
+
+
+def test_old_macs_end_lines_with_r_and_keep_n_inside_fields(read: Read) -> None:
+    rows = [("a\nb", "1"), ("c", "0"), ("d\ne", "1")]
+    content = "".join(f'"{text}",{label}\r' for text, label in [("text", "label"), *rows])
+    assert read(content) == rows
+    # of other files \r in a field is a part of it, however often it stands there
+    assert read("text\tlabel\na\rb\rc\rd\t1\ne\t0\n", "a.tsv") == [("a\rb\rc\rd", "1"), ("e", "0")]
+
+
 def test_an_integer_of_thousands_of_digits_is_one_line(read: Read) -> None:
     with pytest.raises(DataError, match=r"cannot be read \(line 1, Exceeds the limit"):
         read(f'{{"text": "a", "label": {"1" * 5000}}}', "a.jsonl")

@@ -1,6 +1,7 @@
 """Questions from SQuAD's format and from tables, or refused in one line."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from distillkit.data import Corpus, Questions
 from distillkit.errors import DataError
 from distillkit.tasks import QuestionAnswering
+from tests.tiny import write_csv
 
 CONTEXTS = [f"the film number {i} was good" for i in range(12)]
 ROWS: list[dict[str, Any]] = [
@@ -75,8 +77,11 @@ def test_squads_own_format_is_read(tmp_path: Path) -> None:
         for context in CONTEXTS
     ]
     path = tmp_path / "squad.json"
-    path.write_text(json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]}))
-    assert every(prepared(tmp_path, Questions(train=str(path), **SHARES))) == ROWS
+    articles = [{"paragraphs": paragraphs}]
+    for number, whole in enumerate([{"version": "1.1", "data": articles}, articles]):
+        path.write_text(json.dumps(whole))
+        folder = tmp_path / str(number)
+        assert every(prepared(folder, Questions(train=str(path), **SHARES))) == ROWS
 
 
 def test_questions_about_one_context_stand_in_one_split(tmp_path: Path) -> None:
@@ -112,6 +117,34 @@ def test_an_answer_that_does_not_stand_at_its_place_is_dropped_and_said(
 def test_what_are_no_questions_is_refused(row: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
         prepared(tmp_path, Questions(train=jsonl(tmp_path, [row])))
+
+
+def test_a_start_below_0_is_no_place(tmp_path: Path) -> None:
+    rows = [columns(row) for row in ROWS]
+    # counted from the end, as Python does, the answer would stand there
+    rows[3]["answers"] = {"text": ["was"], "answer_start": [-8]}
+    assert CONTEXTS[1][-8:-5] == "was"
+    found = every(prepared(tmp_path, Questions(train=jsonl(tmp_path, rows), **SHARES)))
+    assert found == [*ROWS[:3], *ROWS[4:]]
+
+
+@pytest.mark.parametrize("start", [-1, 0])
+def test_an_empty_text_is_no_answer(tmp_path: Path, start: int) -> None:
+    rows = [columns(row) for row in ROWS]
+    rows[0]["answers"] = {"text": [""], "answer_start": [start]}
+    rows[1]["answers"]["text"].insert(0, "")
+    rows[1]["answers"]["answer_start"].insert(0, start)
+    data = Questions(train=jsonl(tmp_path, rows), **SHARES)
+    assert ROWS[0]["answers"] == [] and every(prepared(tmp_path, data)) == ROWS
+
+
+@pytest.mark.parametrize("written", [json.dumps, repr])
+def test_answers_in_a_csv_are_text_that_spells_them(
+    tmp_path: Path, written: Callable[[Any], str]
+) -> None:
+    rows = [(r["question"], r["context"], written(columns(r)["answers"])) for r in ROWS]
+    path = write_csv(tmp_path / "a.csv", ["question", "context", "answers"], rows)
+    assert every(prepared(tmp_path, Questions(train=str(path), **SHARES))) == ROWS
 
 
 def test_one_answer_may_stand_in_no_list(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def words_of(tmp_path: Path, content: str | bytes, **settings: Any) -> dict[str,
     ("content", "expected"),
     [
         ("\ufeffHe O\nAnn B-PER\n", {"He Ann": ["O", "B-PER"]}),
+        ("He O\n\n\ufeffShe O\n", {"He": ["O"], "She": ["O"]}),
         ("He O\r\nAnn B-PER\r\n\r\nShe O\r\n", {"He Ann": ["O", "B-PER"], "She": ["O"]}),
         ("New\xa0York B-PER\n", {"New\xa0York": ["B-PER"]}),
         ("a\x85b O\nc\u2028d O\n", {"a\x85b c\u2028d": ["O", "O"]}),
