@@ -122,7 +122,7 @@ def make_transfer(
 def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
     """What decides the token table of a split."""
     cut = task.feature_inputs(held_out=name in HELD_OUT)
-    return {"version": 4, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
+    return {"version": 5, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
 
 
 def make_tokens(

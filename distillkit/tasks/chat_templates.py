@@ -21,7 +21,7 @@ from distillkit.conversations import (
 )
 from distillkit.errors import DataError
 from distillkit.tasks.bounded_templates import compiled
-from distillkit.tasks.chat_turns import common, end_of, is_blank, response_of, text_of
+from distillkit.tasks.chat_turns import common, end_of, is_blank, response_of, says_nothing, text_of
 from distillkit.tasks.template_growth import TemplateLimit
 from distillkit.wording import brief, listed
 
@@ -193,12 +193,26 @@ class ChatTemplate:
             marks = self._new_marks(before, messages[: place + 1], tools, len(prompt), len(after))
             if marks is not None:
                 end = max((end for _, end in marks), default=0)
-                return Turn(prompt, after[len(prompt) :][:end], tuple(marks))
+                ranges = () if self._says_nothing(before, said, tools, after) else tuple(marks)
+                return Turn(prompt, after[len(prompt) :][:end], ranges)
         base = "" if after.startswith(prompt) else self.render(before, tools, prompt=False)
         response = response_of(said, prompt=prompt, after=after, base=base)
         response = response[: self._end(response, text_of(said).strip())]
         nothing = is_blank(response, self.ends | self.special)
+        nothing = nothing or self._says_nothing(before, said, tools, after)
         return Turn(prompt, response, () if nothing else ((0, len(response)),))
+
+    def _says_nothing(
+        self, before: Sequence[Message], said: Message, tools: Sequence[Any] | None, after: str
+    ) -> bool:
+        """Whether a message is empty, or its calls are all it says and `after` has none of them."""
+        if not said.get("tool_calls") or not says_nothing(said | {"tool_calls": None}):
+            return says_nothing(said)
+        bare = {name: value for name, value in said.items() if name != "tool_calls"}
+        try:
+            return self.render([*before, bare | {"content": ""}], tools, prompt=False) == after
+        except BadConversation:
+            return False
 
     def _end(self, response: str, answer: str) -> int:
         """Where a response ends, also of a template that has the next prompt follow at once."""

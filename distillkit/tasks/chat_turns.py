@@ -91,6 +91,12 @@ def response_of(said: Message, *, prompt: str, after: str, base: str) -> str:
     return _with_thoughts(said, rest, opened=opened)
 
 
+def says_nothing(message: Message) -> bool:
+    """Whether a message has no text, no call and no thought, whatever a template makes of it."""
+    more = ("tool_calls", *THOUGHTS)
+    return not text_of(message).strip() and not any(message.get(name) for name in more)
+
+
 def text_of(message: Message) -> str:
     """A message's text, its parts joined."""
     content = message.get("content")
@@ -103,6 +109,9 @@ def _parted(said: Message, prompt: str, after: str, base: str) -> tuple[str, str
     """(what the prompt opens and the history does not hold, the turn in the history after that)."""
     if prompt.startswith(base) and after.startswith(base):
         header, turn = prompt[len(base) :], after[len(base) :]
+        blanks = len(turn) - len(turn.lstrip())
+        if header.strip() and blanks and turn.startswith(header, blanks):
+            return "", turn[blanks + len(header) :]  # two answers in a row, with a line between
         alike = common(header, turn)
         thought = _THOUGHT.search(header)
         if thought:
@@ -121,6 +130,11 @@ def _parted(said: Message, prompt: str, after: str, base: str) -> tuple[str, str
     length = next(
         n for n in range(len(header), -1, -1) if after[:begin].endswith(header[:n].rstrip())
     )
+    above = after.rfind(header, 0, begin)
+    if not length and header.strip() and above >= 0:
+        rest = after[above + len(header) :]
+        if not _after_thoughts(rest[: begin - above - len(header)]).strip():
+            return "", rest  # a thought stands between the two
     opened, rest = header[len(header[:length].rstrip()) :], after[begin:]
     alike = common(opened or prompt[len(prompt.rstrip()) :], rest)
     return opened[alike:] if opened else "", rest[alike:]

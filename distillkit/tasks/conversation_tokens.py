@@ -49,6 +49,7 @@ class ConversationReader:
         with self.template.guard():
             if not turns:
                 return Reading([])
+            messages = messages[: turns[-1] + 1]  # what comes after is no part of any example
             whole = self.together(messages, tools, turns)
             if whole is None:
                 return self._each_alone(messages, tools, turns)

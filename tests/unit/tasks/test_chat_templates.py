@@ -317,6 +317,49 @@ def test_a_template_without_tool_calls_learns_what_is_said_in_words() -> None:
     assert responses(chats.for_template("chatml"), talk) == ["Paris is.<|im_end|>"]
 
 
+@pytest.mark.parametrize("name", ["chatml", "marked", "gpt_oss", "qwen3", "deepseek_r1"])
+@pytest.mark.parametrize("empty", ["", " \n", None])
+def test_a_turn_that_says_nothing_is_not_learnt(name: str, empty: str | None) -> None:
+    call = {"id": "a00000001", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    nothing = says(empty) if empty is not None else says(None, tool_calls=[call])
+    if empty is None and name not in ("marked", "gpt_oss"):
+        return  # these write calls, or begin a thought
+    tokenizer = chats.for_template(name)
+    found = spans(tokenizer, [ASKS, nothing, AGAIN, says("42, the cat.")])
+    assert len(found) == 1
+    assert "42, the cat." in tokenizer.decode(found[0][1])
+
+
+@pytest.mark.parametrize("name", ["gemma", "llama2", "chatml", "qwen3"])
+@pytest.mark.parametrize("more", [AGAIN, SYSTEM])
+def test_what_comes_after_the_last_answer_plays_no_part(name: str, more: Any) -> None:
+    tokenizer = chats.for_template(name)
+    assert spans(tokenizer, [*PLAIN, more]) == spans(tokenizer, PLAIN)
+
+
+TULU = (  # a line ends between turns, and not behind the last answer
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content }}"
+    "{% if m.role == 'assistant' %}{{ eos_token + ('' if loop.last else '\n') }}{% else %}"
+    "{{ '\n' }}{% endif %}{% if loop.last and add_generation_prompt %}{{ '<|assistant|>\n' }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        ("qwen3", ["<think>\n\n</think>\n\nParis is.<|im_end|>"]),
+        (TULU, ["Paris is.</s>"]),
+        ("chatml", ["Paris is.<|im_end|>"]),
+    ],
+)
+def test_two_answers_in_a_row_are_each_learnt(template: str, wanted: list[str]) -> None:
+    known = template in chats.TEMPLATES
+    tokenizer = chats.for_template(template) if known else chats.tokenizer("bytes", template)
+    found = responses(tokenizer, [ASKS, says("Paris is."), says("42, the cat.")])
+    assert found == [*wanted, wanted[0].replace("Paris is.", "42, the cat.")]
+
+
 def test_tools_stand_in_the_prompt() -> None:
     tokenizer = chats.for_template("qwen3")
     reader = ConversationReader(ChatTemplate(tokenizer), max_length=2**20)
