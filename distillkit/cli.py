@@ -114,6 +114,8 @@ def _close_stdout() -> None:
 
 
 def _run(words: list[str]) -> int:
+    if not os.environ.get("DISTILLKIT_WORKSPACE"):  # set to nothing it is as if it were not set
+        os.environ.pop("DISTILLKIT_WORKSPACE", None)
     if words[:1] == ["-sc"]:
         return _complete(words)
     command = words[0] if words else "--help"

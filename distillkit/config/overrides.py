@@ -338,7 +338,10 @@ class _Check:
         return cfg
 
     def _outputs(self, cfg: DictConfig) -> Iterator[tuple[str, str]]:
-        """A run's name out of a file is that of a folder, whatever it is put together from."""
+        """A run's name out of a file is that of a folder; and an empty name is no folder's."""
+        path = OmegaConf.select(cfg, "workspace.path", throw_on_missing=False)
+        if isinstance(path, str) and not path.strip():
+            yield f"workspace.path = {path!r}", "needs a folder after it, as workspace=FOLDER"
         by_hand = any(o.key_or_group == "run_name" for o in self.parsed)
         if not by_hand and not RUN_NAME.fullmatch(str(cfg.run_name)):
             yield f"run_name = {shown(cfg.run_name)}", NO_RUN_NAME

@@ -31,6 +31,27 @@ def test_a_workspace_that_cannot_be_written_is_refused_at_once(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize("word", ["workspace=", "workspace.path=", "workspace='  '"])
+def test_a_workspace_of_no_name_is_refused_and_the_current_folder_stays_empty(
+    body: Path, reviews: tuple[Path, Path], tmp_path: Path, word: str
+) -> None:
+    words = [w for w in tiny.small(body, *reviews, tmp_path) if not w.startswith("workspace")]
+    said = one_line(run(tmp_path, "train", *words, word))
+    assert said.startswith("distillkit: workspace.path = ")
+    assert "needs a folder after it, as workspace=FOLDER" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_environment_that_names_no_workspace_leaves_the_usual_one(
+    body: Path, reviews: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILLKIT_WORKSPACE", "")
+    words = [w for w in tiny.small(body, *reviews, tmp_path) if not w.startswith("workspace")]
+    done = run(tmp_path, "plan", *words)
+    assert done.code == 0, done.err
+    assert [path.name for path in tmp_path.iterdir()] == [".distillkit"]
+
+
 @pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "sweep"])
 def test_a_folder_for_reports_that_cannot_be_made_is_refused_by_name(
     body: Path, reviews: tuple[Path, Path], tmp_path: Path, mode: list[str]
