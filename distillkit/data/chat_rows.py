@@ -65,6 +65,22 @@ def said_by(role: str, value: Any) -> list[Message]:
     return as_messages(value)
 
 
+def without_prompt(response: list[Message], prompt: list[Message]) -> list[Message]:
+    """A response without the prompt that some tables repeat in it, as `chosen` of preferences.
+
+    Raises `BadConversation` for one that begins with another question.
+    """
+    if response[: len(prompt)] == prompt and len(response) > len(prompt):
+        return response[len(prompt) :]
+    if response[0]["role"] in ("system", "developer", "user"):
+        raise BadConversation(
+            f"has a response that begins with the {response[0]['role']}, and not with its prompt; "
+            "of whole conversations data.messages names the column, and data.prompt and "
+            "data.response are null"
+        )
+    return response
+
+
 def check(messages: list[Message]) -> None:
     """Raise `BadConversation` where what is said cannot be an answer to anything."""
     if messages[0]["role"] == ASSISTANT:

@@ -18,7 +18,14 @@ from distillkit.conversations import (
     ChatFormat,
     Message,
 )
-from distillkit.data.chat_rows import as_messages, as_tools, check, said_by, without_nulls
+from distillkit.data.chat_rows import (
+    as_messages,
+    as_tools,
+    check,
+    said_by,
+    without_nulls,
+    without_prompt,
+)
 from distillkit.data.filters import matching_rows
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out
@@ -176,11 +183,12 @@ class Conversations(Texts):
         if _is_empty(prompt) or _is_empty(response):
             return []
         said = said_by("user", prompt)
+        answer = without_prompt(said_by(ASSISTANT, response), said)
         # what stands in the prompt was said before
         said = [m | {"weight": 0} if m["role"] == ASSISTANT else m for m in said]
         system = row[self.system] if self.system else None
         begun = [] if _is_empty(system) else said_by("system", system)
-        return [*begun, *said, *said_by(ASSISTANT, response)]
+        return [*begun, *said, *answer]
 
     def _filled(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
         """The plain template with its placeholders replaced; braces in the values mean nothing."""

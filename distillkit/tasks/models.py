@@ -136,10 +136,15 @@ def load_complete(
     )
     missing = sorted(report["missing_keys"])
     if missing:
-        raise ModelError(
-            f"{key} = {folder}: it has no weights for {missing[0]}; it is no complete "
-            f"{type(model).__name__}. teacher.body=… fits such a head first"
+        # of the body, but for its pooler, which comes with a head
+        body = [n for n in missing if n.startswith(f"{model.base_model_prefix}.")]
+        body = [n for n in body if "pooler" not in n]
+        what = (
+            "its weights are not whole, or have other names; download or save it anew"
+            if body
+            else f"it is no complete {type(model).__name__}. teacher.body=… fits such a head first"
         )
+        raise ModelError(f"{key} = {folder}: it has no weights for {(body or missing)[0]}; {what}")
     return model
 
 
@@ -238,7 +243,8 @@ def _readings(
 ) -> Iterator[tuple[list[str], list[str]]]:
     """The data's names and the model's as they are compared: the surest way first."""
     yield ours, theirs
-    yield [name.casefold() for name in ours], [name.casefold() for name in theirs]
+    yield ours, [name.strip() for name in theirs]  # the data's have no blanks around them
+    yield [name.casefold() for name in ours], [name.strip().casefold() for name in theirs]
     numbers = whole_numbers(ours) if numeric else {}
     yield [f"LABEL_{numbers.get(name)}" for name in ours], theirs
 

@@ -38,9 +38,9 @@ def agree_on_padding(model: Any, tokenizer: Any, *, key: str, pairs: bool = Fals
     pairs = pairs or bool(getattr(model.config, "siamese", False))
     setting, _, source = key.partition(" = ")
     with one_line(setting, source or name, "model", happens="does not run on text alone"):
-        gaps = {"right": _gap(model, tokenizer, "right", pairs=pairs)}
+        gaps = {"right": _gap(model, tokenizer, "right", key=key, pairs=pairs)}
         if gaps["right"] > EXACT:
-            gaps["left"] = _gap(model, tokenizer, "left", pairs=pairs)
+            gaps["left"] = _gap(model, tokenizer, "left", key=key, pairs=pairs)
     side = min(gaps, key=lambda it: gaps[it])
     tokenizer.padding_side = side
     if not gaps[side] <= SLIGHT:
@@ -167,8 +167,11 @@ def _last_id(tokenizer: Any) -> int | None:
     return int(whole[-1]) if ends else None
 
 
-def _gap(model: Any, tokenizer: Any, side: str, *, pairs: bool) -> float:
-    """How far answers about a short text move beside a long one, of the largest answer."""
+def _gap(model: Any, tokenizer: Any, side: str, *, key: str, pairs: bool) -> float:
+    """How far answers about a short text move beside a long one, of the largest answer.
+
+    Raises `ModelError` for answers that are no numbers.
+    """
     short, long = _trial(model, tokenizer, pairs=pairs)
     fill = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
     gone = len(long["input_ids"]) - len(short["input_ids"])
@@ -182,6 +185,11 @@ def _gap(model: Any, tokenizer: Any, side: str, *, pairs: bool) -> float:
     if beside.dim() > 2:  # a place for each token
         begin = gone if side == "left" else 0
         beside = beside[:, begin : begin + alone.shape[1]]
+    if not bool(alone.isfinite().all()):
+        raise ModelError(
+            f"{key}: what {type(model).__name__} says of a text is no number; its weights are "
+            "damaged, or too large for their type; download or save it anew"
+        )
     gap = float((beside - alone).abs().max() / alone.abs().max().clamp_min(1e-30))
     return math.inf if math.isnan(gap) else gap
 

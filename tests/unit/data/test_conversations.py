@@ -190,6 +190,16 @@ def test_prompts_and_responses_may_be_messages(tmp_path: Path) -> None:
     assert held.turns == [4]  # what stands in the prompt was said before
 
 
+@pytest.mark.parametrize("prompt", ["what?", [{"role": "user", "content": "what?"}]])
+def test_a_prompt_that_is_repeated_in_the_response_is_read_once(prompt: Any) -> None:
+    data = Conversations(train="a.jsonl", prompt="prompt", response="chosen")
+    asked = {"role": "user", "content": "what?"}
+    found = data.read({"prompt": prompt, "chosen": [asked, SAYS]})
+    assert found == data.read({"prompt": prompt, "chosen": [SAYS]}) is not None
+    with pytest.raises(BadConversation, match=r"begins with the user, .*data\.messages names the"):
+        data.read({"prompt": prompt, "chosen": [asked | {"content": "who?"}, SAYS]})
+
+
 def test_a_written_newline_is_one_and_two_strokes_are_themselves() -> None:
     how: dict[str, Any] = {"train": "a.jsonl", "prompt": "p", "response": "r"}
     data = Conversations(template="Q: {prompt}\\nA: ", **how)

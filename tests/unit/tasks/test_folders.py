@@ -166,6 +166,20 @@ def test_a_body_is_no_ready_teacher(tmp_path: Path) -> None:
     assert "teacher.body=" in str(caught.value)
 
 
+def test_a_ready_teacher_without_a_part_of_its_body_is_not_told_to_be_fitted(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["bert.encoder.layer.1.attention.self.query.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"no weights for bert\.encoder\.layer\.1\.") as caught:
+        Classification().load(
+            SavedModel(str(folder), "teacher.path"), LabelSpace(("0", "1"), numeric=True)
+        )
+    assert "download or save it anew" in str(caught.value)
+    assert "teacher.body" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [({"num_hidden_layers": 3}, "no weights for bert"), ({"hidden_size": 48}, "others for bert")],

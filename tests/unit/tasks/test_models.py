@@ -201,6 +201,7 @@ def test_a_real_label_needs_one_output() -> None:
         # by case alone: each its own
         (("pos", "Pos"), LabelSpace(("Pos", "pos")), [1, 0]),
         (("POS", "neg"), LabelSpace(("neg", "pos")), [1, 0]),
+        ((" pos", "neg "), LabelSpace(("neg", "pos")), [1, 0]),
         (("LABEL_1", "LABEL_0"), LabelSpace(("0", "1"), numeric=True), [1, 0]),
         (("LABEL_0", "LABEL_1"), LabelSpace(("1", "0"), numeric=True), [1, 0]),
         (("LABEL_0", "LABEL_1"), LabelSpace(("False", "True"), numeric=True), [0, 1]),

@@ -201,6 +201,17 @@ def test_a_model_that_hears_the_padding_is_refused(kind: str, shape: dict[str, A
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_whose_weights_are_no_numbers_is_called_that() -> None:
+    tokenizer = byte_tokenizer(pad="<pad>")
+    model = classifier("llama", tokenizer)
+    with torch.no_grad():
+        model.score.weight[0, 0] = float("nan")
+    with pytest.raises(
+        ModelError, match=r"path = it: what LlamaFor\w+ says of a text is no number"
+    ):
+        TASK.agree_on_padding(model, tokenizer, key="teacher.path = it")
+
+
 def test_the_token_that_ends_every_text_is_no_padding() -> None:
     """A model would read the token before it, and other texts' last one."""
     from tokenizers.processors import TemplateProcessing
