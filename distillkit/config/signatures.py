@@ -147,7 +147,7 @@ def _signature(path: Path, node: ast.stmt) -> Signature:
         return _arguments(path, node.args, skip=0)
     if not isinstance(node, ast.ClassDef):
         raise NotFound("it is neither a class nor a function")
-    if any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+    if _is_dataclass(node):
         return Signature(_fields(path, node))
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
@@ -168,12 +168,20 @@ def _fields(path: Path, node: ast.ClassDef) -> dict[str, Parameter]:
             where, inherited = definition(path, name)
             if isinstance(inherited, ast.ClassDef):
                 found |= _fields(where, inherited)
-    for statement in node.body:
+    for statement in node.body if _is_dataclass(node) else ():
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
-                if "ClassVar" not in ast.unparse(annotation):
+                if "ClassVar" not in ast.unparse(annotation) and not _is_set_later(value):
                     found[name] = Parameter(name, annotated_type(path, annotation), value is None)
     return found
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    return any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+
+
+def _is_set_later(value: ast.expr | None) -> bool:
+    return value is not None and "init=False" in ast.unparse(value)
 
 
 def _arguments(path: Path, arguments: ast.arguments, *, skip: int) -> Signature:

@@ -1,5 +1,7 @@
 """Forward and reverse KL by where the student is wrong: at the teacher's head, or at its tail."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,7 +12,6 @@ from distillkit.losses.divergences import Logits, Values, log_softmax
 from distillkit.losses.elementwise import kl_terms, reverse_kl_terms, weighted
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction, per_position
-from distillkit.losses.schedules import Temperature, Weight
 from distillkit.records import HardLabels
 
 
@@ -50,20 +51,11 @@ def _share_of_head(p: Tensor, q: Tensor, head_mass: float) -> Float[Tensor, "*ba
     return torch.where(whole > 0, of_head / whole.masked_fill(whole == 0, 1.0), 0.5)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AKL(SoftmaxLoss):
     """`akl` to the soft targets, mixed with the task's loss on the hard labels."""
 
-    def __init__(
-        self,
-        head_mass: Share = 0.5,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-    ) -> None:
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
-        self.head_mass = float(head_mass)
+    head_mass: Share = 0.5
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""

@@ -1,5 +1,7 @@
 """Decoupled knowledge distillation: the target class against all others, and the others."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -11,7 +13,6 @@ from distillkit.losses.divergences import Logits, Values, log_softmax
 from distillkit.losses.elementwise import NOTHING, kl_terms, log_sum
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction
-from distillkit.losses.schedules import Temperature, Weight
 from distillkit.records import HardLabels
 
 
@@ -50,6 +51,7 @@ def _decoupled(log_p: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([log_p.gather(-1, target), log_others], dim=-1), alone
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class DKD(SoftmaxLoss):
     """`dkd` to the soft targets, mixed with the task's loss on the hard labels.
 
@@ -57,23 +59,16 @@ class DKD(SoftmaxLoss):
     text has no labels; there it is the class that the teacher finds likeliest.
     """
 
-    def __init__(
-        self,
-        alpha: NonNegative = 1.0,
-        beta: NonNegative = 0.5,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-    ) -> None:
-        if alpha + beta == 0:
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 0.5
+
+    def __post_init__(self) -> None:
+        if self.alpha + self.beta == 0:
             raise ConfigError(
                 "loss.alpha = 0, loss.beta = 0: nothing would be learnt from the teacher; set one "
                 "of both above 0"
             )
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
-        self.alpha, self.beta = float(alpha), float(beta)
+        super().__post_init__()
         self.least_outputs = 2 if self.alpha else 3  # one class beside the target is all others
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:

@@ -1,6 +1,7 @@
 """The losses against a teacher that a run can choose: they hold the settings of a pure function."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,46 +23,37 @@ from distillkit.losses.elementwise import (
 )
 from distillkit.losses.loss import SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.reduction import Reduction
-from distillkit.losses.schedules import Temperature, Weight, scheduled
+from distillkit.losses.schedules import Temperature, scheduled
 from distillkit.losses.sparse import Rest, sparse_divergence
 from distillkit.records import HardLabels, SparseTargets
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LogitMSE(SoftTargetLoss):
     """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
 
     takes = ("softmax", "bernoulli", "real")
 
-    def __init__(
-        self,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(soft_weight, hard_weight)
-        self.reduction = reduction
+    reduction: Reduction = "mean"
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Squared logits a position."""
         return logit_mse(logits, self.every_logit(targets), reduction=self.reduction)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class BernoulliKL(SoftTargetLoss):
     """`bernoulli_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
     takes = ("bernoulli",)
 
-    def __init__(
-        self,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(soft_weight, hard_weight)
-        self._temperature = scheduled("temperature", temperature, positive=True)
-        self.scale_by_t2, self.reduction = scale_by_t2, reduction
+    temperature: Temperature = 1.0
+    scale_by_t2: bool = True
+    reduction: Reduction = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._temperature = scheduled("temperature", self.temperature, positive=True)
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
@@ -74,24 +66,18 @@ class BernoulliKL(SoftTargetLoss):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Divergence(SoftmaxLoss):
     """A divergence of the softened softmax from the teacher's, mixed with the hard labels' loss."""
 
     takes_estimates = False  # whether an unbiased estimate of p gives an unbiased gradient
 
-    def __init__(
-        self,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-        rest: Rest = "tail",
-    ) -> None:
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
-        self.rest = rest
+    rest: Rest = "tail"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         ruled_out = self.by_class(torch.tensor([NOTHING]), torch.tensor([0.0]))
-        if rest == "renormalise" and ruled_out.isinf():
+        if self.rest == "renormalise" and ruled_out.isinf():
             raise ConfigError(
                 f"loss.rest = renormalise: {type(self).__name__} is infinite where the teacher "
                 "says 0; set loss.rest=tail, which gives the rest what the teacher left over"
@@ -126,6 +112,7 @@ class Divergence(SoftmaxLoss):
             )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ForwardKL(Divergence):
     """`forward_kl` to the soft targets, mixed with the task's loss on the hard labels.
 
@@ -140,6 +127,7 @@ class ForwardKL(Divergence):
         return kl_terms(log_p, log_q)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SoftCrossEntropy(Divergence):
     """`soft_cross_entropy` to the soft targets, mixed with the task's loss on the hard labels."""
 
@@ -150,6 +138,7 @@ class SoftCrossEntropy(Divergence):
         return cross_entropy_terms(log_p, log_q)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ReverseKL(Divergence):
     """`reverse_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
@@ -158,6 +147,7 @@ class ReverseKL(Divergence):
         return reverse_kl_terms(log_p, log_q)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TotalVariation(Divergence):
     """`total_variation` to the soft targets, mixed with the task's loss on the hard labels."""
 
@@ -166,48 +156,29 @@ class TotalVariation(Divergence):
         return total_variation_terms(log_p, log_q)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class JSD(Divergence):
     """`jsd` to the soft targets, mixed with the task's loss on the hard labels."""
 
-    def __init__(
-        self,
-        beta: Share = 0.5,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-        rest: Rest = "tail",
-    ) -> None:
-        self.beta = float(beta)  # first: the base class tries the divergence
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction, rest)
+    beta: Share = 0.5
 
     def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """The generalised Jensen-Shannon divergence's."""
         return jsd_terms(log_p, log_q, beta=self.beta)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SkewKL(Divergence):
     """`skew_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
-    def __init__(
-        self,
-        skew: Fraction = 0.1,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-        rest: Rest = "tail",
-    ) -> None:
-        self.skew = float(skew)  # first: the base class tries the divergence
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction, rest)
+    skew: Fraction = 0.1
 
     def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """p log(p / m), m = skew p + (1 - skew) q."""
         return skew_kl_terms(log_p, log_q, skew=self.skew)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SkewReverseKL(SkewKL):
     """`skew_reverse_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
@@ -216,6 +187,7 @@ class SkewReverseKL(SkewKL):
         return skew_reverse_kl_terms(log_p, log_q, skew=self.skew)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AlphaBeta(Divergence):
     """`alpha_beta` to the soft targets, mixed with the task's loss on the hard labels.
 
@@ -223,24 +195,16 @@ class AlphaBeta(Divergence):
     bound on that of the whole: powers of probabilities do not add up.
     """
 
-    def __init__(
-        self,
-        alpha: NonNegative = 0.2,
-        beta: NonNegative = 0.7,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-        rest: Rest = "tail",
-    ) -> None:
-        if alpha + beta == 0:
+    alpha: NonNegative = 0.2
+    beta: NonNegative = 0.7
+
+    def __post_init__(self) -> None:
+        if self.alpha + self.beta == 0:
             raise ConfigError(
                 "loss.alpha = 0, loss.beta = 0: one of both must be greater than 0; forward KL is "
                 "at (1, 0), reverse KL at (0, 1)"
             )
-        self.alpha, self.beta = float(alpha), float(beta)  # first: the base class tries them
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction, rest)
+        super().__post_init__()
 
     def by_class(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """The alpha-beta divergence's."""

@@ -1,6 +1,8 @@
 """The losses on hidden states that a run can choose: they hold the settings of pure functions."""
 
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +19,15 @@ from distillkit.records import Dimensions, Inside, Needs
 CLS = 0  # where the token stands that speaks for its text
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class HiddenMSE(HiddenLoss):
     """`hidden_mse`, mean over a text's tokens, summed over the pairs of layers.
 
     With `embeddings` the two models' embeddings are a pair as well.
     """
 
-    def __init__(
-        self,
-        layers: LayerMap = "uniform",
-        embeddings: bool = True,
-        projection: Projection = "shared",
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__(layers, projection)
-        self.embeddings, self.reduction = embeddings, reduction
+    embeddings: bool = True
+    reduction: Reduction = "mean"
 
     def pairs_of(self, student: Dimensions, teacher: Dimensions) -> list[tuple[int, int]]:
         """The embeddings, and the pairs of layers."""
@@ -46,11 +42,13 @@ class HiddenMSE(HiddenLoss):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class HiddenCosine(HiddenLoss):
     """`hidden_cosine`, mean over a text's tokens, summed over the pairs of layers."""
 
-    def __init__(self, layers: LayerMap | None = None, projection: Projection = "none") -> None:
-        super().__init__(layers or [[-1, -1]], projection)
+    usual_layers: ClassVar[LayerMap] = [[-1, -1]]
+
+    projection: Projection = "none"
 
     def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
         """Between 0 and 2 a pair and text."""
@@ -60,6 +58,7 @@ class HiddenCosine(HiddenLoss):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Patience(HiddenLoss):
     """`patience` of the [CLS] states, summed over the pairs of layers.
 
@@ -68,16 +67,11 @@ class Patience(HiddenLoss):
 
     term = "patience"
     first_token = True
+    usual_layers: ClassVar[LayerMap] = "skip"
 
-    def __init__(
-        self,
-        layers: LayerMap = "skip",
-        normalise: bool = True,
-        projection: Projection = "none",
-        reduction: Reduction = "batchmean",
-    ) -> None:
-        super().__init__(layers, projection)
-        self.normalise, self.reduction = normalise, reduction
+    normalise: bool = True
+    projection: Projection = "none"
+    reduction: Reduction = "batchmean"
 
     def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
         """Between 0 and 4 a pair and text, if normalised."""
@@ -89,14 +83,12 @@ class Patience(HiddenLoss):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class GramMSE(LayeredLoss):
     """`gram_mse`, summed over the pairs of layers; hidden states may have any widths."""
 
     term = "gram"
     lowest = 0
-
-    def __init__(self, layers: LayerMap = "uniform") -> None:
-        super().__init__(layers)
 
     def looked_at(self, layers: frozenset[int]) -> Needs:
         """The hidden states."""
@@ -110,21 +102,19 @@ class GramMSE(LayeredLoss):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class FlowMSE(HiddenLoss):
     """`flow_mse` from each pair of layers to the next, summed."""
 
     term = "flow"
-
-    def __init__(self, layers: LayerMap = "uniform", projection: Projection = "shared") -> None:
-        super().__init__(layers, projection)
 
     def pairs_of(self, student: Dimensions, teacher: Dimensions) -> list[tuple[int, int]]:
         """The pairs of layers. Raises `ConfigError` where there is one only."""
         pairs = super().pairs_of(student, teacher)
         if len(pairs) < 2:
             raise ConfigError(
-                f"loss.layers = {self.layers}: gives {len(pairs)} pair of layers, and a flow goes "
-                "from one to the next; write two, as in [[0,0],[-1,-1]]"
+                f"loss.layers = {self.layer_map}: gives {len(pairs)} pair of layers, and a flow "
+                "goes from one to the next; write two, as in [[0,0],[-1,-1]]"
             )
         return pairs
 
@@ -137,21 +127,20 @@ class FlowMSE(HiddenLoss):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Contrast(LayeredLoss):
     """`contrast` of the [CLS] states, both projected to `width` channels, summed over the pairs."""
 
     term = "contrast"
     lowest = 0
     compares_texts = True
+    usual_layers: ClassVar[LayerMap] = [[-1, -1]]
 
-    def __init__(
-        self,
-        layers: LayerMap | None = None,
-        temperature: Positive = 0.1,
-        width: PositiveInt = 128,
-    ) -> None:
-        super().__init__(layers or [[-1, -1]])
-        self.temperature, self.width = float(temperature), width
+    temperature: Positive = 0.1
+    width: PositiveInt = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.projections = nn.ModuleList()
 
     def bind(self, student: Dimensions, teacher: Dimensions) -> None:

@@ -1,6 +1,7 @@
 """A teacher that moves away from the student as fast as the student learns."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -13,7 +14,6 @@ from distillkit.losses.divergences import Logits, Values, forward_kl
 from distillkit.losses.elementwise import NOTHING
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction, at_least_float32
-from distillkit.losses.schedules import Temperature, Weight
 from distillkit.records import HardLabels
 
 
@@ -55,6 +55,7 @@ def _part(logits: Logits, share: float) -> Logits:
     return share * logits if share else torch.zeros_like(logits)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TAID(SoftmaxLoss):
     """`taid` to the soft targets, mixed with the task's loss on the hard labels.
 
@@ -66,28 +67,21 @@ class TAID(SoftmaxLoss):
     there, and m would be far below 0 for thousands of steps.
     """
 
-    t: Tensor
-    decrease: Tensor
-    previous: Tensor
+    start: Fraction = 0.4
+    end: Share = 1.0
+    rate: NonNegative = 5e-4
+    momentum: Fraction = 0.99
+    t: Tensor = field(init=False)
+    decrease: Tensor = field(init=False)
+    previous: Tensor = field(init=False)
 
-    def __init__(
-        self,
-        start: Fraction = 0.4,
-        end: Share = 1.0,
-        rate: NonNegative = 5e-4,
-        momentum: Fraction = 0.99,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-    ) -> None:
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
-        if start > end:
-            raise ConfigError(f"loss.start = {start:g}: above loss.end = {end:g}; t never falls")
-        self.start, self.end = float(start), float(end)
-        self.rate, self.momentum = float(rate), float(momentum)
-        self.register_buffer("t", torch.tensor(self.start))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start > self.end:
+            raise ConfigError(
+                f"loss.start = {self.start:g}: above loss.end = {self.end:g}; t never falls"
+            )
+        self.register_buffer("t", torch.tensor(float(self.start)))
         self.register_buffer("decrease", torch.tensor(0.0))
         self.register_buffer("previous", torch.tensor(float("nan")))  # the loss of the last step
 

@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ Projection = Literal["none", "shared", "each"]
 PROJECTION_STD = 0.02
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LayeredLoss(Loss):
     """Compares layers of the student with layers of the teacher, text by text.
 
@@ -46,10 +48,13 @@ class LayeredLoss(Loss):
     term = "layers"
     first_token = False  # of each text is all that is looked at
     lowest = 1  # layer that can be compared; 0 is the embeddings
+    usual_layers: ClassVar[LayerMap] = "uniform"
 
-    def __init__(self, layers: LayerMap) -> None:
+    layers: LayerMap | None = None  # `usual_layers`
+
+    def __post_init__(self) -> None:
         super().__init__({self.term: Constant(1.0)})
-        self.layers = layers
+        self.layer_map = self.layers or self.usual_layers
         self.pairs: list[tuple[int, int]] = []
         self._drawing = ""
 
@@ -60,7 +65,7 @@ class LayeredLoss(Loss):
 
     def pairs_of(self, student: Dimensions, teacher: Dimensions) -> list[tuple[int, int]]:
         """(student's layer, teacher's layer), of each pair that is compared."""
-        return layer_pairs(self.layers, student, teacher, key="loss.layers", lowest=self.lowest)
+        return layer_pairs(self.layer_map, student, teacher, key="loss.layers", lowest=self.lowest)
 
     @property
     def states(self) -> States:
@@ -87,7 +92,7 @@ class LayeredLoss(Loss):
             return "more"
         if self.first_token:
             return "first"
-        if isinstance(self.layers, str):
+        if isinstance(self.layer_map, str):
             return "more"
         theirs = {theirs for _, theirs in self.pairs_of(ANY_DEPTH, ANY_DEPTH)}
         return "last" if theirs == {ANY_DEPTH.layers} else "more"
@@ -119,15 +124,17 @@ class LayeredLoss(Loss):
         return LossTerms({self.term: values[insides.owners]}, self.weights)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class HiddenLoss(LayeredLoss):
     """Compares hidden states, projected to the teacher's width where it asks for that."""
 
     term = "hidden"
     lowest = 0
 
-    def __init__(self, layers: LayerMap, projection: Projection) -> None:
-        super().__init__(layers)
-        self.projection = projection
+    projection: Projection = "shared"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.projections = nn.ModuleList()
 
     def bind(self, student: Dimensions, teacher: Dimensions) -> None:

@@ -6,11 +6,15 @@ Loss                    the student's outputs, soft targets, hard labels -> term
     SoftTargetLoss      a loss to the teacher, mixed with the task's own
       SoftmaxLoss       … between softmaxes at a temperature
   Mixture               named losses with weights (mixture.py)
+
+A loss with settings is a dataclass: its fields are what the config sets, their types what is
+checked. One with more to prepare does so in `__post_init__`, after that of its base.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
 
 from torch import Tensor, nn
 
@@ -36,6 +40,7 @@ from distillkit.records import (
 # logits alone; the first token's hidden states too; all tokens' of the last layer; anything else
 Extent = Literal["logits", "first", "last", "more"]
 EXTENTS: tuple[Extent, ...] = get_args(Extent)
+SOFTMAX: tuple[Distribution, ...] = ("softmax",)
 
 
 class Loss(nn.Module, ABC):
@@ -55,8 +60,20 @@ class Loss(nn.Module, ABC):
     passes_over = False  # parameters of the student, the head's for one, which then get no gradient
     takes: tuple[Distribution, ...] = DISTRIBUTIONS
 
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """A module already, so that a dataclass can set its fields, whatever they are."""
+        loss = super().__new__(cls)
+        nn.Module.__init__(loss)
+        return loss
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # a module would be kept elsewhere, and the field's default read in its place
+        if isinstance(value, nn.Module) and hasattr(type(self), name):
+            what = type(value).__name__
+            raise ConfigError(f"loss.{name} = {what}: must be a number, or a schedule")
+        super().__setattr__(name, value)
+
     def __init__(self, weights: Mapping[str, Schedule]) -> None:
-        super().__init__()
         self.progress = 0.0
         self._schedules = dict(weights)
 
@@ -166,6 +183,7 @@ class HardLabelLoss(LogitLoss):
         return {"hard": hard(logits, labels)}
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SoftTargetLoss(LogitLoss):
     """What is learnt from the teacher, mixed with the task's loss on the hard labels.
 
@@ -173,12 +191,15 @@ class SoftTargetLoss(LogitLoss):
     where it has a label. What else than a softmax its outputs may be, a loss declares in `takes`.
     """
 
-    takes: tuple[Distribution, ...] = ("softmax",)
+    takes = SOFTMAX
 
-    def __init__(self, soft_weight: Weight, hard_weight: Weight) -> None:
+    soft_weight: Weight = 1.0
+    hard_weight: Weight = 0.0
+
+    def __post_init__(self) -> None:
         weights = {
-            "soft": scheduled("soft_weight", soft_weight),
-            "hard": scheduled("hard_weight", hard_weight),
+            "soft": scheduled("soft_weight", self.soft_weight),
+            "hard": scheduled("hard_weight", self.hard_weight),
         }
         if weights["soft"].span == (0, 0):
             raise ConfigError(
@@ -207,23 +228,20 @@ class SoftTargetLoss(LogitLoss):
         return targets.logits
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SoftmaxLoss(SoftTargetLoss):
     """A loss between the student's softmax and the teacher's, both softened by a temperature."""
 
     takes = ("softmax", "choice")
     least_outputs = 2
 
-    def __init__(
-        self,
-        temperature: Temperature,
-        soft_weight: Weight,
-        hard_weight: Weight,
-        scale_by_t2: bool,
-        reduction: Reduction,
-    ) -> None:
-        super().__init__(soft_weight, hard_weight)
-        self._temperature = scheduled("temperature", temperature, positive=True)
-        self.scale_by_t2, self.reduction = scale_by_t2, reduction
+    temperature: Temperature = 1.0
+    scale_by_t2: bool = True
+    reduction: Reduction = "batchmean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._temperature = scheduled("temperature", self.temperature, positive=True)
 
     @property
     def temperatures(self) -> dict[str, Schedule]:
@@ -231,7 +249,7 @@ class SoftmaxLoss(SoftTargetLoss):
         return {"temperature": self._temperature}
 
     @property
-    def temperature(self) -> float:
+    def current_temperature(self) -> float:
         """The temperature, as far as training is."""
         return self._temperature(self.progress)
 
@@ -239,13 +257,13 @@ class SoftmaxLoss(SoftTargetLoss):
     def moving(self) -> dict[str, float]:
         """The temperature too, where it has a schedule."""
         constant = self._temperature.is_constant
-        return super().moving | ({} if constant else {"temperature": self.temperature})
+        return super().moving | ({} if constant else {"temperature": self.current_temperature})
 
     @property
     def softening(self) -> dict[str, Any]:
         """The settings that all functions of two softmaxes take."""
         return {
-            "temperature": self.temperature,
+            "temperature": self.current_temperature,
             "scale_by_t2": self.scale_by_t2,
             "reduction": self.reduction,
         }

@@ -3,6 +3,8 @@
 Both losses look at the `top` likeliest classes, which a store of the top k holds too.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +16,6 @@ from distillkit.losses.divergences import Logits, Values
 from distillkit.losses.elementwise import NOTHING, kl_terms, log_sum
 from distillkit.losses.loss import SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.reduction import Reduction, at_least_float32, per_position
-from distillkit.losses.schedules import Temperature, Weight
 from distillkit.records import HardLabels, SparseTargets
 
 Ranked = tuple[Tensor, Tensor]  # classes [*batch, top], likeliest first, and their scores
@@ -97,43 +98,33 @@ def _named(student: Tensor, ids: Tensor, placed: Tensor) -> Tensor:
     return marks.scatter_reduce(-1, ids, placed.to(marks.dtype), reduce="amax") > 0
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class RankNet(SoftmaxLoss):
     """`rank_net` to the teacher, mixed with the task's loss on the hard labels."""
 
-    def __init__(
-        self,
-        top: PositiveInt = 10,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-    ) -> None:
-        if top < 2:
-            raise ConfigError(f"loss.top = {top}: there is no pair of classes; set it to 2 or more")
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
-        self.top = top
+    top: PositiveInt = 10
+
+    def __post_init__(self) -> None:
+        if self.top < 2:
+            raise ConfigError(
+                f"loss.top = {self.top}: there is no pair of classes; set it to 2 or more"
+            )
+        super().__post_init__()
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
         return _of_pairs(logits, _places(self, targets, self.top), **self.softening)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ListMLE(SoftTargetLoss):
     """`list_mle` of the teacher's order, mixed with the task's loss on the hard labels."""
 
     takes = SoftmaxLoss.takes
     least_outputs = 2
 
-    def __init__(
-        self,
-        top: PositiveInt = 10,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        reduction: Reduction = "batchmean",
-    ) -> None:
-        super().__init__(soft_weight, hard_weight)
-        self.top, self.reduction = top, reduction
+    top: PositiveInt = 10
+    reduction: Reduction = "batchmean"
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""

@@ -1,7 +1,8 @@
 """The losses on attention and other relations of tokens that a run can choose."""
 
 from abc import abstractmethod
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ Vectors = Literal["queries", "keys", "values"]
 OF: tuple[Vectors, ...] = ("queries", "keys", "values")
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AttentionLoss(LayeredLoss):
     """Compares the attention scores of layers, head by head.
 
@@ -65,28 +67,27 @@ class AttentionLoss(LayeredLoss):
         return torch.stack(values).sum(dim=0)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AttentionMSE(AttentionLoss):
     """`relation_mse` of the attention scores before the softmax: TinyBERT's attention loss."""
-
-    def __init__(self, layers: LayerMap = "uniform") -> None:
-        super().__init__(layers)
 
     def compare(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         """Squared scores a text."""
         return relation_mse(student, teacher, mask)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AttentionKL(AttentionLoss):
     """`relation_kl` of the attention maps, of the last layers unless told otherwise: MiniLM's."""
 
-    def __init__(self, layers: LayerMap | None = None) -> None:
-        super().__init__(layers or [[-1, -1]])
+    usual_layers: ClassVar[LayerMap] = [[-1, -1]]
 
     def compare(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         """Nats a query."""
         return relation_kl(student, teacher, mask)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Relations(LayeredLoss):
     """`relation_kl` of queries with queries, keys with keys and values with values, summed.
 
@@ -96,15 +97,10 @@ class Relations(LayeredLoss):
     """
 
     term = "relations"
+    usual_layers: ClassVar[LayerMap] = [[-1, -1]]
 
-    def __init__(
-        self,
-        layers: LayerMap | None = None,
-        relation_heads: PositiveInt = 12,
-        of: list[Vectors] | None = None,
-    ) -> None:
-        super().__init__(layers or [[-1, -1]])
-        self.relation_heads, self.of = relation_heads, tuple(of or OF)
+    relation_heads: PositiveInt = 12
+    of: list[Vectors] | None = None  # all three
 
     def bind(self, student: Dimensions, teacher: Dimensions) -> None:
         """Settle the pairs of layers; the relation heads must divide all widths."""
@@ -121,12 +117,12 @@ class Relations(LayeredLoss):
 
     def looked_at(self, layers: frozenset[int]) -> Needs:
         """The vectors that are compared."""
-        return Needs(**dict.fromkeys(self.of, layers))
+        return Needs(**dict.fromkeys(self.of or OF, layers))
 
     def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
         """Nats a token, summed over vectors and pairs of layers."""
         values = []
-        for name in self.of:
+        for name in self.of or OF:
             for mine, theirs in self.pairs:
                 ours, its = getattr(student, name)[mine], getattr(teacher, name)[theirs]
                 values.append(

@@ -1,5 +1,6 @@
 """Logits as z-scores: their order and shape are learnt, not how far apart they are."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from distillkit.losses.divergences import Logits, Values, forward_kl
 from distillkit.losses.elementwise import NOTHING
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import SQUARED, Reduction, at_least_float32
-from distillkit.losses.schedules import Temperature, Weight
 from distillkit.records import HardLabels
 
 
@@ -103,6 +103,7 @@ def _with_care(logits: Logits, largest: Tensor) -> tuple[Logits, Tensor, Tensor,
     return below.div_(deviation), ruled_out, n, by_unit
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class StandardisedKL(SoftmaxLoss):
     """`standardised_kl` to the soft targets, mixed with the task's loss on the hard labels.
 
@@ -110,16 +111,6 @@ class StandardisedKL(SoftmaxLoss):
     """
 
     least_outputs = 3
-
-    def __init__(
-        self,
-        temperature: Temperature = 1.0,
-        soft_weight: Weight = 1.0,
-        hard_weight: Weight = 0.0,
-        scale_by_t2: bool = True,
-        reduction: Reduction = "batchmean",
-    ) -> None:
-        super().__init__(temperature, soft_weight, hard_weight, scale_by_t2, reduction)
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""

@@ -128,7 +128,7 @@ from distillkit.losses import ForwardKL
 
 class MyLoss(ForwardKL):
     def __init__(self, temperature: float = 5.0, strength: float = 1.0) -> None:
-        super().__init__(temperature)
+        super().__init__(temperature=temperature)
         self.strength = strength
 """
 TRUST = ["loss._target_=my_package.MyLoss", "trusted=[my_package.]"]

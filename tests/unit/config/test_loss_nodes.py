@@ -24,7 +24,7 @@ def test_a_schedule_may_stand_where_a_number_may() -> None:
         f"loss.temperature={{{LINEAR},start:4,end:1}}",
         f"loss.hard_weight={{{LINEAR},start:1,end:0}}",
     )
-    assert loss.temperature == 2.5
+    assert loss.current_temperature == 2.5
     assert loss.weights == {"soft": 1.0, "hard": 0.5}
 
 

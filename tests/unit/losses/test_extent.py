@@ -28,19 +28,19 @@ def mixture(*losses: Loss) -> Mixture:
     ("loss", "extent"),
     [
         (ForwardKL(), "logits"),
-        (Patience("skip"), "first"),
-        (Patience(LAST), "first"),
-        (HiddenCosine(LAST), "last"),
-        (HiddenMSE(LAST, embeddings=False), "last"),
-        (HiddenMSE(LAST, embeddings=True), "more"),
-        (HiddenMSE([[1, 3]], embeddings=False), "more"),
-        (GramMSE("uniform"), "more"),
-        (GramMSE(LAST), "last"),
-        (Contrast(LAST), "last"),
-        (Relations(LAST), "more"),
-        (mixture(ForwardKL(), Patience("last")), "first"),
-        (mixture(Patience("last"), HiddenCosine(LAST)), "last"),
-        (mixture(HiddenCosine(LAST), Relations(LAST)), "more"),
+        (Patience(layers="skip"), "first"),
+        (Patience(layers=LAST), "first"),
+        (HiddenCosine(layers=LAST), "last"),
+        (HiddenMSE(layers=LAST, embeddings=False), "last"),
+        (HiddenMSE(layers=LAST, embeddings=True), "more"),
+        (HiddenMSE(layers=[[1, 3]], embeddings=False), "more"),
+        (GramMSE(layers="uniform"), "more"),
+        (GramMSE(layers=LAST), "last"),
+        (Contrast(layers=LAST), "last"),
+        (Relations(layers=LAST), "more"),
+        (mixture(ForwardKL(), Patience(layers="last")), "first"),
+        (mixture(Patience(layers="last"), HiddenCosine(layers=LAST)), "last"),
+        (mixture(HiddenCosine(layers=LAST), Relations(layers=LAST)), "more"),
     ],
     ids=str,
 )
@@ -49,10 +49,10 @@ def test_it_is_told_before_there_is_a_model(loss: Loss, extent: str) -> None:
 
 
 def test_the_states_are_those_of_all_terms() -> None:
-    loss = mixture(ForwardKL(), Patience([[1, 1], [2, 4]]), HiddenCosine(LAST))
+    loss = mixture(ForwardKL(), Patience(layers=[[1, 1], [2, 4]]), HiddenCosine(layers=LAST))
     loss.bind(BOTH, BOTH)
     assert loss.states == States(first=frozenset({1}), whole=frozenset({4}))
-    alone = Patience([[1, 1], [2, 4]])
+    alone = Patience(layers=[[1, 1], [2, 4]])
     alone.bind(BOTH, BOTH)
     assert alone.states == States(first=frozenset({1, 4}))
     assert not ForwardKL().states

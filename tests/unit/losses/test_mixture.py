@@ -134,7 +134,7 @@ def test_every_term_hears_of_training_what_is_its_own() -> None:
     warm = ForwardKL(temperature=Linear(4.0, 2.0))
     loss = Mixture({"warm": warm, "other": inner}, {"warm": Linear(0.0, 1.0), "other": 1.0})
     loss.at(0.5)
-    assert (warm.temperature, inner.progress) == (3.0, 0.5)
+    assert (warm.current_temperature, inner.progress) == (3.0, 0.5)
     assert loss.weights == {"warm": 0.5, "other": 2.0}
     loss.after({"loss": 9.0, "warm": 4.0, "other": 5.0})
     assert inner.heard == [{"state": 5.0}]

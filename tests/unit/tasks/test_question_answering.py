@@ -119,7 +119,7 @@ def test_a_model_says_minus_infinity_wherever_no_answer_may_stand(
     torch.testing.assert_close(logits[:, 1][allowed], theirs.end_logits[batch.allowed])
 
 
-@pytest.mark.parametrize("loss", [ForwardKL(2.0), ReverseKL(), JSD()])
+@pytest.mark.parametrize("loss", [ForwardKL(temperature=2.0), ReverseKL(), JSD()])
 def test_what_is_ruled_out_stays_out_of_the_loss_and_its_gradient(
     loss: Any, tokenizer: Any, body: Path
 ) -> None:
