@@ -1,7 +1,6 @@
 """Losses: pure functions of logits, and the thin modules that a run chooses among."""
 
-from distillkit.losses.adaptive import AKL, akl
-from distillkit.losses.decoupled import DKD, dkd
+from distillkit.losses.akl import AKL, akl
 from distillkit.losses.distillation import (
     JSD,
     AlphaBeta,
@@ -26,6 +25,7 @@ from distillkit.losses.divergences import (
     soft_cross_entropy,
     total_variation,
 )
+from distillkit.losses.dkd import DKD, dkd
 from distillkit.losses.hidden_losses import (
     Contrast,
     FlowMSE,
@@ -34,13 +34,13 @@ from distillkit.losses.hidden_losses import (
     HiddenMSE,
     Patience,
 )
-from distillkit.losses.interpolated import TAID, taid
 from distillkit.losses.loss import HardLabelLoss, LogitLoss, Loss, SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.mixture import Mixture
 from distillkit.losses.ranking import ListMLE, RankNet, list_mle, rank_net
 from distillkit.losses.reduction import reduce_terms
 from distillkit.losses.relation_losses import AttentionKL, AttentionMSE, Relations
-from distillkit.losses.standardised import StandardisedKL, standardised_kl
+from distillkit.losses.standardised_kl import StandardisedKL, standardised_kl
+from distillkit.losses.taid import TAID, taid
 
 __all__ = [
     "AKL",
