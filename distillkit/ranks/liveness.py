@@ -31,19 +31,31 @@ class Watch(threading.Thread):
     def __init__(self, store: Any, rank: int, people: list[Holder]) -> None:
         super().__init__(name="liveness", daemon=True)
         self.call: int | None = None  # the number of the leader's newest call
-        self.ends = False  # this process is about to end by itself
         self.has_told = False  # of another one that is gone: it ends this process next
         self.before_end: list[Callable[[], None]] = []
         self._store, self._rank, self._people = store, rank, people
         self._watched = [r for r in range(len(people)) if r] if not rank else [0]
         self._heard = {r: (0, time.monotonic()) for r in self._watched}
         self._since: dict[str, float] = {}  # when something was first seen
+        self._ends = False  # this process is about to end by itself
+        self._deciding = threading.Lock()  # of `_ends` and `has_told` only one comes true
         self._over = threading.Event()
 
     @property
     def host(self) -> str:
         """This machine's name."""
         return self._people[self._rank].host
+
+    def dismiss(self) -> bool:
+        """Let this process end by itself; False where it ends because another one is gone."""
+        with self._deciding:
+            self._ends = not self.has_told
+        return self._ends
+
+    def has_ended(self, other: int) -> bool:
+        """Whether another process has ended, with a word or without."""
+        ended: bool = self._store.check([f"ended/{other}"])
+        return ended or self._is_gone(other)
 
     def stop(self) -> None:
         """Look no more."""
@@ -56,13 +68,13 @@ class Watch(threading.Thread):
             try:
                 self._look()
             except Exception as error:
-                if self._over.is_set() or self.ends:
+                if self._over.is_set() or self._ends:
                     return
                 self._store_is_gone(error)
 
     def _look(self) -> None:
         self._store.add(f"beat/{self._rank}", 1)
-        if self.ends:
+        if self._ends:
             return
         for other in self._watched:
             is_gone = self._is_gone(other)
@@ -86,7 +98,8 @@ class Watch(threading.Thread):
 
     def _fallen(self, other: int) -> None:
         """Tell of a process that ended without a word, and end."""
-        self.has_told = True
+        if not self._decided():
+            return
         line = self.line_of(other)
         told = f"{self._rank}".encode()
         if not self._rank or self._store.compare_set("told", "", f"{self._rank}") == told:
@@ -95,6 +108,12 @@ class Watch(threading.Thread):
             self._store.set("fallen", line)
             time.sleep(2 * LOOK_EVERY)  # the store may be this process's own
         self._end(FALLEN)
+
+    def _decided(self) -> bool:
+        """Whether this process ends because another one is gone, rather than by itself."""
+        with self._deciding:
+            self.has_told = not self._ends
+        return self.has_told
 
     def line_of(self, other: int) -> str:
         """What can be known of a process that is gone."""
@@ -128,7 +147,8 @@ class Watch(threading.Thread):
     def _store_is_gone(self, error: Exception) -> None:
         """The store is with the leader, or with what started all: either is gone."""
         time.sleep(2 * LOOK_EVERY)  # a process that is killed is there for a moment yet
-        self.has_told = True
+        if not self._decided():
+            return
         if self._is_first_of_host():
             _tell(
                 f"rank 0 ({self._people[0]}), or what started it, is gone: killed, out of memory, "
@@ -142,7 +162,7 @@ class Watch(threading.Thread):
 
     def _end(self, code: int) -> None:
         """End this process, whatever its main thread waits for."""
-        if self.ends or self._over.is_set():
+        if self._ends or self._over.is_set():
             return
         for action in self.before_end:
             with suppress(Exception):

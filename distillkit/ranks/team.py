@@ -29,7 +29,7 @@ from distillkit.errors import ConfigError, DistillkitError
 from distillkit.locks import Holder, myself
 from distillkit.progress import heartbeat, rank, several, working
 from distillkit.quiet import quiet_others
-from distillkit.ranks.liveness import LOOK_EVERY, Watch
+from distillkit.ranks.liveness import FALLEN, LOOK_EVERY, Watch
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # of one exchange inside a training, and of meeting
 FAREWELL = 20.0  # seconds that the leader waits for the others to end
@@ -55,7 +55,7 @@ def together(run: Callable[[], int], prepare: Callable[[], TakePart]) -> int:
         code = run() if not team.rank else team.follow(prepare())
     except BaseException as error:
         code = team.failed(error)
-    team.leave(code)
+    code = team.leave(code)
     _team = None
     return code
 
@@ -189,22 +189,27 @@ class Team:
         time.sleep(max(0.0, late - time.monotonic()))
         return 0
 
-    def leave(self, code: int) -> None:
-        """Say how this process ends; the leader waits until all others have ended, too."""
+    def leave(self, code: int) -> int:
+        """Say how this process ends; the leader waits until all others have ended, too.
+
+        Returns its exit code: where it has told of one that is gone, not that all went well.
+        """
         from accelerate import PartialState
 
+        if not self.watch.dismiss():
+            code = code or FALLEN
         with suppress(Exception):
             self._store.set(f"ended/{self.rank}", json.dumps({"code": code}))
-        self.watch.ends = True
         if not self.rank:
             late = time.monotonic() + FAREWELL
             with suppress(Exception):
-                names = [f"ended/{other}" for other in range(self.world)]
-                while not self._store.check(names) and time.monotonic() < late:
+                others = range(1, self.world)
+                while not all(map(self.watch.has_ended, others)) and time.monotonic() < late:
                     time.sleep(0.02)
         self.watch.stop()
         with suppress(Exception):
             PartialState().destroy_process_group()
+        return code
 
     def _has(self, name: str) -> bool:
         found: bool = self._store.check([name])

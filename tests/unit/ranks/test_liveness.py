@@ -12,6 +12,7 @@ import pytest
 from distillkit.locks import Holder, myself
 from distillkit.ranks import liveness
 from distillkit.ranks.liveness import FALLEN, Watch
+from distillkit.ranks.team import Team
 
 
 class Store(dict[str, str]):
@@ -132,8 +133,22 @@ def test_one_that_cannot_take_part_ends_the_first_which_says_why(
 
 def test_a_process_that_ends_by_itself_is_left_to_it(gone: Holder) -> None:
     watched, _ = watch(0, gone)
-    watched.ends = True
+    assert watched.dismiss()
     watched._look()
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, FALLEN), (2, 2)])
+def test_a_process_that_has_told_of_another_does_not_end_well(
+    code: int, expected: int, gone: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last work is done while the watch, which told of it, still waits for a moment."""
+    watched, store = watch(0, gone)
+    assert ended_with(watched) == FALLEN
+    team = Team.__new__(Team)
+    team.rank, team.world, team.watch, team._store = 0, 2, watched, store
+    monkeypatch.setattr(watched, "stop", lambda: None)  # no thread was started
+    assert team.leave(code) == expected
+    assert json.loads(store["ended/0"]) == {"code": expected}
 
 
 def test_before_the_end_what_is_to_be_done_is_done(gone: Holder) -> None:
