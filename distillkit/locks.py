@@ -107,9 +107,9 @@ def held(
 ) -> Iterator[None]:
     """Hold the lock of a file, which is made with `mode` and `group` and stays.
 
-    `waiting` is called once if another process has it, with who that is as far as it is known;
-    `tell` once a folder where the disk has no locks. Raises `OSError` where the file cannot be
-    opened.
+    `waiting` is called once if another process has it, with who that is as far as it is known, and
+    may raise to wait no longer; `tell` once a folder where the disk has no locks. Raises `OSError`
+    where the file cannot be opened.
     """
     release = _acquired(path, mode, group, _Once(waiting), tell)
     try:
@@ -173,7 +173,11 @@ def _kernel_lock(path: Path, mode: int, group: int, waits: _Once) -> int:
                 if error.errno == errno.EBADF:  # NFS: a file that is open for reading only
                     raise PermissionError(errno.EACCES, "Permission denied", str(path)) from error
                 raise
-            waits(_who(os.pread(handle, 4096, 0)))
+            try:
+                waits(_who(os.pread(handle, 4096, 0)))
+            except BaseException:  # who would not wait says so
+                os.close(handle)
+                raise
         except BaseException:
             os.close(handle)
             raise

@@ -108,7 +108,8 @@ def guard(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None or _is_elsewhere(error.filename, folder):
+        # of a copy the second name is that of what was written
+        if error.errno is None or _is_elsewhere(error.filename2 or error.filename, folder):
             raise
         key = "hydra.sweep.dir" if is_job() else "hydra.run.dir"
         why = error.strerror or str(error)

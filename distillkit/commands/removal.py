@@ -13,8 +13,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from distillkit import locks, permissions
 from distillkit.commands.holdings import TRASH, Held, Holdings, locks_of
 from distillkit.errors import WorkspaceError
+from distillkit.progress import warn
 from distillkit.wording import listed, nearest
 
 
@@ -115,9 +117,9 @@ def remove(root: Path, it: Held) -> bool:
     Raises `WorkspaceError` if it may not be removed, and then it is there as before.
     """
     try:
-        with _lock(root, it):
+        with permissions.shared_like(root) as sharing, _lock(root, it):
             trash = root / TRASH
-            trash.mkdir(exist_ok=True)
+            permissions.make_folder(trash, sharing, top=True)
             place = it.path if it.path.parent == trash else _free(trash, it.path.name)
             if place != it.path:
                 it.path.rename(place)
@@ -176,17 +178,16 @@ def _lock(root: Path, it: Held) -> Iterator[None]:
     if it.group not in ("artifact", "partial"):
         yield
         return
-    folder = root / ".locks"
-    try:
-        folder.mkdir(exist_ok=True)
-        lock = FileLock(folder / f"{it.path.name}.lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InUseError(f"{it.name}: another command makes or removes it just now") from error
-    try:
-        yield
-    finally:
-        lock.release()
+
+    def busy(who: str) -> None:
+        raise InUseError(f"{it.name}: another command makes or removes it just now")
+
+    with permissions.shared_like(root) as sharing:
+        folder = root / ".locks"
+        permissions.make_folder(folder, sharing, top=True)
+        path, mode = folder / f"{it.path.name}.lock", sharing.top & 0o666
+        with locks.held(path, mode=mode, group=sharing.group, waiting=busy, tell=warn):
+            yield
 
 
 def _is_locked(root: Path, it: Held) -> bool:

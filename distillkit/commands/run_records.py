@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distillkit import permissions
 from distillkit.progress import rank
 
 FOLDER = ".runs"
@@ -75,19 +76,23 @@ class RunRecord:
     def _write(self) -> None:
         draft = self._path.with_name(f".{self._path.name}.tmp")
         try:
-            if self._handle < 0:
-                self._begin()
-            draft.write_text(json.dumps(self._content, ensure_ascii=True), encoding="utf-8")
-            draft.replace(self._path)
+            with permissions.shared_like(self._path.parent.parent) as sharing:
+                if self._handle < 0:
+                    self._begin(sharing)
+                draft.write_text(json.dumps(self._content, ensure_ascii=True), encoding="utf-8")
+                permissions.share(draft)
+                draft.replace(self._path)
         except OSError:  # may not be written, or is full: the run itself will say
             self._writes = False
             with suppress(OSError):
                 draft.unlink()
 
-    def _begin(self) -> None:
-        self._path.parent.mkdir(exist_ok=True)
+    def _begin(self, sharing: permissions.Sharing) -> None:
+        """Make the folder that all users write to, and hold the lock that all may look at."""
+        permissions.make_folder(self._path.parent, sharing, top=True)
         lock = self._path.with_suffix(".lock")
         self._handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        permissions.share(lock)
         with suppress(OSError):  # a disk without locks: the record's age tells
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _open.append(self)

@@ -41,7 +41,7 @@ be used. Removing what is unused may leave others unused: run it again.
 
 def main(words: list[str]) -> None:
     """Print what a workspace holds, check it, remove things from it, or print its size."""
-    given = _parser().parse_args(words)
+    given = _given(words)
     root = _root(given)
     if given.action == "list":
         return show(look(root, days=given.days))
@@ -52,6 +52,17 @@ def main(words: list[str]) -> None:
     names = tuple(given.names)
     choice = Choice(names, unused=given.unused, partial=given.partial, damaged=given.damaged)
     return removed(root, choice, days=given.days, is_sure=given.yes)
+
+
+def _given(words: list[str]) -> argparse.Namespace:
+    """What the words say; names may stand before, between and after options."""
+    parser = _parser()
+    given, more = parser.parse_known_args(words)
+    options = [word for word in more if word.startswith("-")]
+    if options:
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    given.names += more
+    return given
 
 
 def _parser() -> Arguments:

@@ -171,7 +171,7 @@ def end(pid: int, folder: Path, number: int, moment: float | str, rng: random.Ra
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return None if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0 else status
+            return status or None
         passed = time.monotonic() - began
         if isinstance(moment, str):
             due = not there.issuperset(folder.glob(moment))
@@ -183,7 +183,9 @@ def end(pid: int, folder: Path, number: int, moment: float | str, rng: random.Ra
     if isinstance(moment, str):
         time.sleep(rng.choice((0, 0.001, 0.01)))
     os.killpg(pid, number)
-    return os.waitpid(pid, 0)[1]
+    status = os.waitpid(pid, 0)[1]
+    # what is killed cannot end well: it was over just before
+    return None if number == signal.SIGKILL and not status else status
 
 
 def disturb(

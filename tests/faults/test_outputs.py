@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import resource
@@ -80,6 +81,20 @@ def test_a_full_disk_leaves_no_part_of_a_report(
     assert again.code == 0, again.err
     (folder,) = tmp_path.glob("outputs/run/*")
     assert {path.name for path in folder.iterdir()} == WHOLE
+
+
+def test_a_copy_that_fills_the_disk_names_the_folder_it_was_for(
+    complete: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel copies a file from one to the other, and says of neither that it was full."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "sendfile", full)
+    done = run(tmp_path, "train", *complete)
+    refused(done, "hydra.run.dir = outputs/run/", "device (the disk or quota is full); free some")
+    assert left(tmp_path) == []
 
 
 def test_a_full_disk_leaves_no_part_of_an_evaluation(complete: list[str], tmp_path: Path) -> None:
