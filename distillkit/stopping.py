@@ -107,6 +107,18 @@ def interruptible() -> Iterator[None]:
         _holding = before
 
 
+@contextmanager
+def deferred() -> Iterator[None]:
+    """The end of a process, which a first signal does not break off; `requested` tells of it."""
+    global _holding
+    before = _holding
+    _holding = True
+    try:
+        yield
+    finally:
+        _holding = before
+
+
 def is_cause(error: BaseException) -> bool:
     """Whether an error came of a signal: of `Stopped`, or of what it broke off."""
     found: BaseException | None = error

@@ -54,8 +54,10 @@ def together(run: Callable[[], int], prepare: Callable[[], TakePart]) -> int:
     try:
         code = run() if not team.rank else team.follow(prepare())
     except BaseException as error:
-        code = team.failed(error)
-    code = team.leave(code)
+        with stopping.deferred():  # torchrun signals the rest when one is gone
+            code = team.failed(error)
+    with stopping.deferred():
+        code = team.leave(code)
     _team = None
     return code
 
@@ -164,15 +166,17 @@ class Team:
         """
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else int(error.code is not None)
-        if not isinstance(error, Exception) or stopping.requested():  # all processes get a signal
-            code = self._code_of_leader(SIGNALLED)
-            if not code:
-                sys.stderr.write(f"distillkit: {self.name}: {stopping.line()}\n")
-            return code or stopping.status()
         lost = _is_lost(error)
-        code = self._code_of_leader(LOST_PEER if lost else OWN_FAULT, own_fault=not lost)
+        is_signalled = not isinstance(error, Exception) or stopping.requested()
+        if is_signalled:  # all processes get a signal
+            code = self._code_of_leader(SIGNALLED)
+        else:
+            code = self._code_of_leader(LOST_PEER if lost else OWN_FAULT, own_fault=not lost)
         if code:
             return code
+        if is_signalled or (lost and stopping.requested()):
+            sys.stderr.write(f"distillkit: {self.name}: {stopping.line()}\n")
+            return stopping.status()
         with suppress(ValueError):  # stderr is closed
             whose = f"distillkit: {self.name} failed:\n" if self.rank else ""
             sys.stderr.write(whose + "".join(traceback.format_exception(error)))
@@ -181,12 +185,17 @@ class Team:
     def _code_of_leader(self, seconds: float, *, own_fault: bool = True) -> int:
         """How the leader ends in the next seconds; 0: it does not, or is this process."""
         late = time.monotonic() + (0 if own_fault and not self.rank else seconds)
-        with suppress(Exception):  # the store is gone: the watch ends this process
-            while time.monotonic() < late:
-                if self.rank and self._has("ended/0"):
-                    return int(json.loads(self._store.get("ended/0"))["code"])
-                time.sleep(0.05)
-        time.sleep(max(0.0, late - time.monotonic()))
+        is_there = True  # the store; where it is gone the watch ends this process
+        while time.monotonic() < late:
+            with suppress(Exception):
+                if self.rank and is_there:
+                    is_there = False
+                    if self._has("ended/0"):
+                        return int(json.loads(self._store.get("ended/0"))["code"])
+                    is_there = True
+            time.sleep(0.05)
+            if stopping.requested():
+                late = min(late, time.monotonic() + SIGNALLED)
         return 0
 
     def leave(self, code: int) -> int:
@@ -216,7 +225,7 @@ class Team:
         return found
 
 
-def _is_lost(error: Exception) -> bool:
+def _is_lost(error: BaseException) -> bool:
     """Whether an exchange with another process failed, rather than what this one computes."""
     return any(word in str(error) for word in LOST)
 
