@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from functools import cache
@@ -91,16 +91,28 @@ def trust(folder: Path, files: Files) -> None:
             _VERIFIED[str(folder / name)] = seen
 
 
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
 class Verifier:
     """Holds files against their record.
 
     `always` reads every file once a process, `once` once in a machine's session (it remembers
     what it has read in the first of the `caches` folders that can be written), and `never` looks
-    at names and sizes only.
+    at names and sizes only. `write` writes such a file, and makes its folder.
     """
 
-    def __init__(self, mode: Mode = "once", caches: Sequence[Path] = ()) -> None:
-        self.mode, self.caches = mode, tuple(caches)
+    def __init__(
+        self,
+        mode: Mode = "once",
+        caches: Sequence[Path] = (),
+        write: Callable[[Path, str], None] = _write,
+    ) -> None:
+        self.mode, self.caches, self._write = mode, tuple(caches), write
 
     def damage(self, folder: Path, files: Files) -> list[str]:
         """One line for each file that is missing, cut short, altered or unreadable."""
@@ -132,22 +144,20 @@ class Verifier:
         return wrong
 
     def _remembered(self, folder: Path) -> dict[str, Signature]:
+        known: dict[str, Signature] = {}
         for path in self._paths(folder):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RecursionError):
                 found = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(found, dict):
-                    return found
-        return {}
+                known |= found if isinstance(found, dict) else {}
+        return known
 
     def _remember(self, folder: Path, verified: dict[str, Signature]) -> None:
         for path in self._paths(folder):
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            with contextlib.suppress(OSError):
-                if not path.parent.is_dir():
-                    path.parent.mkdir(parents=True)
+            with contextlib.suppress(OSError):  # to be read only, or another user's
+                is_new = not path.parent.is_dir()
+                self._write(path, json.dumps(verified))
+                if is_new:
                     _remove_old(path.parent)
-                temporary.write_text(json.dumps(verified), encoding="utf-8")
-                temporary.replace(path)
                 return
 
     def _paths(self, folder: Path) -> list[Path]:
@@ -262,7 +272,14 @@ def _names(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
     names = (
         path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)
     )
-    return sorted(n for n in names if not any(fnmatchcase(n, pattern) for pattern in leave_out))
+    return sorted(name for name in names if not _fits(name, leave_out))
+
+
+def _fits(name: str, patterns: Collection[str]) -> bool:
+    """Whether a pattern fits the file, or a folder that it is in."""
+    path = PurePosixPath(name)
+    places = [it.as_posix() for it in (path, *path.parents)]
+    return any(fnmatchcase(place, pattern) for place in places for pattern in patterns)
 
 
 def _difference(path: Path, record: Mapping[str, Any]) -> str:
