@@ -89,6 +89,9 @@ class Artifact:
             ) from error
 
     def _damage(self, verifier: Verifier, scratch: Collection[str]) -> list[str]:
+        path = self.path / MANIFEST
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            return [f"{MANIFEST}: is no file"]
         try:
             manifest = self.manifest()
         except PermissionError:
@@ -138,7 +141,8 @@ class Workspace:
     ) -> None:
         self.root = Path(root).expanduser().absolute()
         self.repair, self.others = repair, frozenset(others)
-        self.verifier = Verifier(verify, [self.root / ".verified", users_cache()])
+        caches = [self.root / ".verified", users_cache()]
+        self.verifier = Verifier(verify, caches, permissions.write_shared)
         self._closed: WorkspaceError | None = None  # why nothing can be written
         self._verified: dict[str, bool] = {}  # artifact's name -> whether it is whole
 
@@ -178,6 +182,10 @@ class Workspace:
             if not (artifact.path / MANIFEST).is_file():
                 return None
         return artifact if self._is_whole(artifact) else None
+
+    def is_damaged(self, kind: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether the artifact was looked for, was damaged, and is not made again yet."""
+        return self._verified.get(f"{kind}-{fingerprint(inputs)}") is False
 
     def _is_whole(self, artifact: Artifact) -> bool:
         known = self._verified.get(artifact.name)

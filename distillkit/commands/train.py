@@ -34,6 +34,7 @@ def train(cfg: DictConfig) -> float:
         check_teacher(phase, road)
 
     for phase in line:
+        _mend_store(phase)
         student = phase.trained(phase.student_role)
     control = road.trained(road.control_role) if road.control_role else None
     evaluation = road.evaluated(road.rows())
@@ -52,6 +53,13 @@ def train(cfg: DictConfig) -> float:
             output.copy_predictions(evaluation.path, draft)
         _show(results, title)
     return float(results["rows"]["student"][results["headline"]])
+
+
+def _mend_store(road: Road) -> None:
+    """Make a damaged target store again, though the student that it was for may be there."""
+    is_own = road.keeps_targets and not road.given_store
+    if is_own and road.workspace.is_damaged("targets", road.store_inputs()):
+        _ = road.store
 
 
 def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, Any]:
