@@ -118,6 +118,57 @@ def held(
         release()
 
 
+class HeldError(Exception):
+    """Another process has the lock; who that is, as far as it is known."""
+
+
+@contextmanager
+def held_at_once(
+    path: Path, *, mode: int, group: int, tell: Callable[[str], None]
+) -> Iterator[None]:
+    """The same as `held`, but raises `HeldError` where it would wait."""
+
+    def refuse(who: str) -> None:
+        raise HeldError(who)
+
+    with held(path, mode=mode, group=group, waiting=refuse, tell=tell):
+        yield
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether a process has the lock of a file; None where that cannot be told. Makes nothing."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return _is_held_softly(path)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        has_none = error.errno in _NO_LOCKS
+        return (_is_held_softly(path) or None) if has_none else None
+    finally:
+        os.close(handle)
+    return _is_held_softly(path)
+
+
+def soft(path: Path) -> Path:
+    """The file that stands in for a lock where the disk has none."""
+    return path.with_name(f"{path.name}.soft")
+
+
+def _is_held_softly(path: Path) -> bool:
+    """Whether there is a soft lock whose process may live."""
+    with suppress(OSError):
+        if soft(path).is_file():
+            holder = _read(soft(path).read_bytes())
+            return holder is None or not holder.is_gone()
+    return False
+
+
 def _acquired(
     path: Path, mode: int, group: int, waits: "_Once", tell: Callable[[str], None]
 ) -> Callable[[], None]:
@@ -135,9 +186,8 @@ def _acquired(
             )
     else:
         return partial(_release, handle)
-    soft = path.with_name(f"{path.name}.soft")
-    _soft_lock(soft, mode, group, waits)
-    return partial(_release_soft, soft)
+    _soft_lock(soft(path), mode, group, waits)
+    return partial(_release_soft, soft(path))
 
 
 def _release(handle: int) -> None:
@@ -173,16 +223,16 @@ def _kernel_lock(path: Path, mode: int, group: int, waits: _Once) -> int:
                 if error.errno == errno.EBADF:  # NFS: a file that is open for reading only
                     raise PermissionError(errno.EACCES, "Permission denied", str(path)) from error
                 raise
-            try:
-                waits(_who(os.pread(handle, 4096, 0)))
-            except BaseException:  # who would not wait says so
-                os.close(handle)
-                raise
+            holder = _who(os.pread(handle, 4096, 0))
         except BaseException:
             os.close(handle)
             raise
+        else:
+            holder = ""  # its file was removed meanwhile
         os.close(handle)
-        time.sleep(_POLL)
+        if holder:
+            waits(holder)
+            time.sleep(_POLL)
 
 
 def _opened(path: Path, mode: int, group: int) -> int:

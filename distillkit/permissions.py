@@ -98,6 +98,39 @@ def make_folder(path: Path, sharing: Sharing, *, top: bool = False) -> None:
     apply(path, sharing, top=top)
 
 
+def make_folders(path: Path) -> Sharing:
+    """Make a folder that all users make theirs in, and those above it that are not there.
+
+    Each has the group and mode of the first on the way up that is there; they are returned.
+    """
+    missing = []
+    for folder in (path, *path.parents):
+        if folder.is_dir():
+            break
+        missing.append(folder)
+    sharing = sharing_of(folder)
+    for each in reversed(missing):
+        make_folder(each, sharing, top=True)
+    return sharing
+
+
+def write_shared(path: Path, text: str) -> None:
+    """Write a file whole or not at all, with the group and mode of its folder, which is made.
+
+    Raises `OSError` where that is not possible; it leaves nothing then.
+    """
+    sharing = make_folders(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        apply(temporary, sharing)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 def take_over(folder: Path) -> Path | None:
     """Make what another user left in a folder usable; return a folder in it that is closed.
 

@@ -99,6 +99,7 @@ def look(root: Path, *, days: float, verifier: Verifier | None = None) -> Holdin
     held += [
         _plain(path, "asset", f"assets/{path.name}", "downloaded, and unpacked")
         for path in _listed(root / "assets")
+        if path.name != ".verified"
     ]
     held += [
         _plain(path, "rest", f"{TRASH}/{path.name}", "of a removal that was broken off")

@@ -7,11 +7,9 @@ a removal that is broken off leaves no half of an artifact under its name.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from distillkit import locks, permissions
 from distillkit.commands.holdings import TRASH, Held, Holdings, locks_of
@@ -117,9 +115,9 @@ def remove(root: Path, it: Held) -> bool:
     Raises `WorkspaceError` if it may not be removed, and then it is there as before.
     """
     try:
-        with permissions.shared_like(root) as sharing, _lock(root, it):
+        with _lock(root, it):
             trash = root / TRASH
-            permissions.make_folder(trash, sharing, top=True)
+            permissions.make_folders(trash)
             place = it.path if it.path.parent == trash else _free(trash, it.path.name)
             if place != it.path:
                 it.path.rename(place)
@@ -136,21 +134,29 @@ def remove(root: Path, it: Held) -> bool:
     return True
 
 
+def free_locks(root: Path) -> list[Path]:
+    """The files of locks that nobody holds."""
+    every = [path for path in locks_of(root) if not path.is_symlink() and path.is_file()]
+    return [path for path in every if locks.is_held(path) is False]
+
+
 def remove_locks(root: Path) -> int:
     """Remove the files of locks that nobody holds; their number."""
     count = 0
     for path in locks_of(root):
         if not path.is_symlink() and path.is_file():
-            lock = FileLock(path)
-            with suppress(OSError, Timeout, NotImplementedError):
-                lock.acquire(timeout=0)
-                try:
-                    # who waits for it finds that the file is gone, and makes another
-                    path.unlink()
-                    count += 1
-                finally:
-                    lock.release()
+            with suppress(OSError, locks.HeldError), _held(root, path):
+                # who waits for it finds that the file is gone, and makes another
+                path.unlink()
+                count += 1
     return count
+
+
+def _held(root: Path, path: Path) -> AbstractContextManager[None]:
+    """The lock of an artifact's maker, with the workspace's group and mode."""
+    sharing = permissions.sharing_of(root)
+    mode = sharing.top & 0o666
+    return locks.held_at_once(path, mode=mode, group=sharing.group, tell=warn)
 
 
 def _free(trash: Path, name: str) -> Path:
@@ -178,16 +184,16 @@ def _lock(root: Path, it: Held) -> Iterator[None]:
     if it.group not in ("artifact", "partial"):
         yield
         return
-
-    def busy(who: str) -> None:
-        raise InUseError(f"{it.name}: another command makes or removes it just now")
-
-    with permissions.shared_like(root) as sharing:
-        folder = root / ".locks"
-        permissions.make_folder(folder, sharing, top=True)
-        path, mode = folder / f"{it.path.name}.lock", sharing.top & 0o666
-        with locks.held(path, mode=mode, group=sharing.group, waiting=busy, tell=warn):
-            yield
+    folder = root / ".locks"
+    permissions.make_folders(folder)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_held(root, folder / f"{it.path.name}.lock"))
+        except locks.HeldError as error:
+            raise InUseError(
+                f"{it.name}: another command makes or removes it just now ({error})"
+            ) from error
+        yield
 
 
 def _is_locked(root: Path, it: Held) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit import permissions
+from distillkit import locks, permissions
 from distillkit.progress import rank
 
 FOLDER = ".runs"
@@ -74,25 +74,18 @@ class RunRecord:
             self._handle = -1
 
     def _write(self) -> None:
-        draft = self._path.with_name(f".{self._path.name}.tmp")
         try:
-            with permissions.shared_like(self._path.parent.parent) as sharing:
-                if self._handle < 0:
-                    self._begin(sharing)
-                draft.write_text(json.dumps(self._content, ensure_ascii=True), encoding="utf-8")
-                permissions.share(draft)
-                draft.replace(self._path)
+            if self._handle < 0:
+                self._begin()
+            permissions.write_shared(self._path, json.dumps(self._content, ensure_ascii=True))
         except OSError:  # may not be written, or is full: the run itself will say
             self._writes = False
-            with suppress(OSError):
-                draft.unlink()
 
-    def _begin(self, sharing: permissions.Sharing) -> None:
-        """Make the folder that all users write to, and hold the lock that all may look at."""
-        permissions.make_folder(self._path.parent, sharing, top=True)
+    def _begin(self) -> None:
+        sharing = permissions.make_folders(self._path.parent)
         lock = self._path.with_suffix(".lock")
-        self._handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        permissions.share(lock)
+        self._handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, sharing.file)
+        permissions.apply(lock, sharing)
         with suppress(OSError):  # a disk without locks: the record's age tells
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _open.append(self)
@@ -177,18 +170,5 @@ _NO: frozenset[str] = frozenset()
 
 def _is_held(lock: Path, age: float) -> bool:
     """Whether a run holds its lock; where a disk has none, whether it wrote not long ago."""
-    try:
-        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return age < SAME_AS_HELD
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return age < SAME_AS_HELD
-    finally:
-        os.close(handle)
-    return False
+    found = locks.is_held(lock)
+    return age < SAME_AS_HELD if found is None else found

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from distillkit.commands.arguments import Arguments
 from distillkit.commands.holdings import Held, Holdings, look
-from distillkit.commands.removal import Choice, chosen, named, remove, remove_locks
+from distillkit.commands.removal import Choice, chosen, free_locks, named, remove, remove_locks
 from distillkit.digests import Verifier
 from distillkit.errors import ConfigError, WorkspaceError
 from distillkit.progress import say, stdout, working
@@ -181,6 +181,7 @@ def _summary(holdings: Holdings) -> str:
         ),
         (len(holdings.of("partial")), "begun (remove --partial)"),
         (sum(record.is_under_way for record in holdings.records), "runs under way"),
+        (len(free_locks(holdings.root)), "files of locks that nobody holds (remove --unused)"),
     ):
         if count:
             parts.append(f"{count:,} {what}")

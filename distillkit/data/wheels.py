@@ -94,7 +94,9 @@ def _damage(home: Path, path: str) -> str:
         return f"{RECORD}: {type(error).__name__}: {brief(error)}"
     files = home / "files"
     wanted = {name: it for name, it in every.items() if name == path or name.startswith(f"{path}/")}
-    lines = Verifier("once", [home.parent / ".verified", users_cache()]).damage(files, wanted)
+    caches = [home.parent / ".verified", users_cache()]
+    verifier = Verifier("once", caches, permissions.write_shared)
+    lines = verifier.damage(files, wanted)
     lines += [
         f"{path}/{it}: is not in its wheel"
         for it in strays(files / path, ())

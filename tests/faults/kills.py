@@ -6,9 +6,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from distillkit import locks
 from tests import tiny
 
 
@@ -20,6 +22,15 @@ def weights(workspace: Path) -> dict[str, str]:
         if "weights_sha256" in facts:
             found[path.parent.name] = facts["weights_sha256"]
     return found
+
+
+def made_elsewhere(lock: Path) -> AbstractContextManager[None]:
+    """Within, somebody makes the artifact of a lock."""
+
+    def never(text: str) -> None:
+        raise AssertionError(text)
+
+    return locks.held(lock, mode=0o666, group=-1, waiting=never, tell=never)
 
 
 Start = Callable[[list[str]], "subprocess.Popen[Any]"]

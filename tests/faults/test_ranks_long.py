@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from tests import tiny, tiny_language
 from tests.cli.runs import QUICK, but, kinds
 from tests.conftest import Result
-from tests.faults.kills import weights
+from tests.faults.kills import made_elsewhere, weights
 from tests.faults.test_ranks import MINUTE, OFTEN
 from tests.processes import Ranks, distillkit, torchrun
 
@@ -184,7 +183,7 @@ def test_a_death_while_the_first_waits_for_a_lock(
 ) -> None:
     name = next(name for name in undisturbed if name.startswith("teacher"))
     (tmp_path / "w" / ".locks").mkdir(parents=True)
-    with FileLock(tmp_path / "w" / ".locks" / f"{name}.lock"):
+    with made_elsewhere(tmp_path / "w" / ".locks" / f"{name}.lock"):
         run = distillkit("train", *encoder(body, texts, tmp_path, *OFTEN), cwd=tmp_path)
         assert run.kill_when(rank, tmp_path, "w/tokens-*")
         assert_taken_along(run, rank)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from distillkit.artifacts import Artifact, Workspace
 from distillkit.commands import removal, run_records
 from distillkit.commands.holdings import look
 from tests.cli.runs import refused
 from tests.conftest import Distillkit
+from tests.faults.kills import made_elsewhere
 
 TEXT = {"version": 7, "kind": "TextData", "sources": {"train": "file:" + 64 * "a"}}
 
@@ -255,7 +255,7 @@ def test_what_a_running_command_makes_or_uses_stays(
     distillkit: Distillkit, made: dict[str, Artifact], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluation, student = made["evaluation"], made["student"]
-    with FileLock(root / ".locks" / f"{evaluation.name}.lock"):
+    with made_elsewhere(root / ".locks" / f"{evaluation.name}.lock"):
         refused(distillkit("workspace", "remove", evaluation.name, "--yes"), "makes or removes it")
         done = distillkit("workspace", "remove", "--unused", "--yes")
         assert "nothing to remove" in done.out
