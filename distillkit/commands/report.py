@@ -5,6 +5,7 @@ from pathlib import Path
 from distillkit.commands.arguments import Arguments
 from distillkit.progress import stdout
 from distillkit.stages.leaderboard import collect, terminal_table, write_leaderboard
+from distillkit.stages.titles import title
 
 
 def main(words: list[str]) -> None:
@@ -19,6 +20,6 @@ def report(folder: Path) -> None:
     runs = collect(folder)
     console = stdout()
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    console.print(terminal_table(runs, f"{count}, by student {runs[0].results['headline']}"))
+    console.print(terminal_table(runs, f"{count}, by student {title(runs[0].results['headline'])}"))
     write_leaderboard(runs, folder)
     console.print(f"written: {folder / 'leaderboard.csv'} and leaderboard.png", soft_wrap=True)

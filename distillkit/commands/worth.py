@@ -16,6 +16,7 @@ from distillkit.progress import rank, say
 from distillkit.records import LabelSpace
 from distillkit.stages import worth
 from distillkit.stages.learning import MODEL
+from distillkit.stages.titles import title
 from distillkit.stages.worth import Answers, Worth
 from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask
 from distillkit.wording import listed
@@ -111,7 +112,7 @@ def against_control(road: "Road", control: Artifact) -> str | None:
 def _figures(found: Worth, what: str) -> str:
     sign = -1 if found.metric == "squared error" else 1
     own, other = (_short(sign * value) for value in (found.teacher, found.other))
-    name = found.metric.replace("_", " ")
+    name = title(found.metric)
     return f"on {found.examples:,} validation examples its {name} is {own}, that of {what} {other}"
 
 

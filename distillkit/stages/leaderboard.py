@@ -15,6 +15,7 @@ from distillkit.artifacts import atomic, read_json
 from distillkit.errors import DataError, OutputError
 from distillkit.escaping import csv_cell
 from distillkit.progress import warn
+from distillkit.stages.titles import title as title_of
 from distillkit.wording import brief
 
 COLUMNS = ("agreement", "kl_to_teacher", "nll", "ece", "parameters", "latency_p50_ms")
@@ -143,7 +144,7 @@ def terminal_table(runs: list[Run], title: str) -> Table:
     titles, rows = table_of(runs)
     table = Table(title=title, title_justify="left")
     for name in titles:
-        table.add_column(name, justify="right", no_wrap=name != "run")
+        table.add_column(title_of(name), justify="right", no_wrap=name != "run")
     for row in rows:
         table.add_row(*row, style="bold" if row[0] == "1" else None)
     return table

@@ -42,6 +42,7 @@ from distillkit.records import (
 )
 from distillkit.stages.language import mean_loss
 from distillkit.stages.online import OnlineEnsemble, OnlineTeacher, watch
+from distillkit.stages.titles import title
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.states import StoredStates
 from distillkit.tasks import HeldOut, SequenceTask, Task
@@ -127,7 +128,7 @@ def learn(
     kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
     say(
         f"{label}: {_steps(report.steps, steps)} in {clock(report.seconds)}, "
-        f"validation {task.headline} {kept[f'validation_{task.headline}']:.4f} "
+        f"validation {title(task.headline)} {kept[f'validation_{task.headline}']:.4f} "
         f"(kept step {report.best_step:,})"
     )
     if report.steps < steps and recipe.batch_key.startswith("trainer."):

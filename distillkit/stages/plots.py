@@ -9,6 +9,7 @@ import numpy as np
 
 from distillkit.metrics.calibration import Reliability
 from distillkit.progress import visible
+from distillkit.stages.titles import title
 
 matplotlib.use("Agg")
 
@@ -19,12 +20,6 @@ COLOURS = {
     "student": "#0b7285",
     "control": "#e67700",
     "untrained": "#868e96",
-}
-NAMES = {
-    "f1": "F1",
-    "micro_f1": "micro-averaged F1",
-    "pearson": "Pearson correlation",
-    "token_accuracy": "token accuracy",
 }
 FEW = 10  # points that are marked
 LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
@@ -152,7 +147,7 @@ def _text(label: str) -> str:
 
 
 def _named(headline: str) -> str:
-    return NAMES.get(headline, _text(headline))
+    return _text(title(headline))
 
 
 def _save(figure: Any, panels: Sequence[Any], path: Path) -> None:

@@ -10,38 +10,10 @@ from distillkit.artifacts import write_json
 from distillkit.escaping import markdown, markdown_code
 from distillkit.progress import visible
 from distillkit.stages.harness import STDERR
+from distillkit.stages.titles import COLUMNS
 from distillkit.tasks.legacy import OLDEST_READER
 from distillkit.tasks.unknown_tokens import MUCH
 
-# column -> (title, format, how it reads); a column stands in the table where a row has it
-COLUMNS: dict[str, tuple[str, str]] = {
-    "perplexity": ("perplexity", ",.2f"),
-    "masked_accuracy": ("masked accuracy", ".4f"),
-    "rouge_l": ("ROUGE-L", ".2f"),
-    "accuracy": ("accuracy", ".4f"),
-    "micro_f1": ("micro-F1", ".4f"),
-    "subset_accuracy": ("subset accuracy", ".4f"),
-    "f1": ("F1", ".4f"),
-    "exact_match": ("exact match", ".4f"),
-    "precision": ("precision", ".4f"),
-    "recall": ("recall", ".4f"),
-    "token_accuracy": ("token accuracy", ".4f"),
-    "pearson": ("Pearson", ".4f"),
-    "spearman": ("Spearman", ".4f"),
-    "rmse": ("RMSE", ".4f"),
-    "macro_f1": ("macro-F1", ".4f"),
-    "agreement": ("agreement", ".4f"),
-    "kl_to_teacher": ("KL to teacher", ".4f"),
-    "rmse_to_teacher": ("RMSE to teacher", ".4f"),
-    "ece": ("ECE", ".4f"),
-    "nll": ("NLL", ".4f"),
-    "parameters": ("parameters", ",d"),
-    "megabytes": ("MB", ".1f"),
-    "latency_p50_ms": ("p50 ms", ".2f"),
-    "latency_p95_ms": ("p95 ms", ".2f"),
-    "sentences_per_second": ("sent./s", ",.0f"),
-    "tokens_per_second": ("tokens/s", ",.0f"),
-}
 FALLING = ("rmse", "ece", "nll")  # of which less is better
 QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teacher, nor of costs
 
@@ -198,13 +170,33 @@ def _quality(results: Mapping[str, Any]) -> str:
     figures = f"({title} {student:{style}}, the teacher {teacher:{style}})"
     rises = results.get("higher_is_better", True)
     if f"{student:{style}}" == f"{teacher:{style}}":
-        return f"does as well as its teacher {figures}"
+        return f"does as well as its teacher {figures}{_error(results, 0)}"
     if (student > teacher) == rises:
-        return f"does better than its teacher {figures}"
+        return f"does better than its teacher {figures}{_error(results, 1)}"
     if kept is not None:
-        return f"keeps {kept:.1%} of the teacher's {title}"
+        return f"keeps {kept:.1%} of the teacher's {title}{_error(results, -1)}"
     # what is better low has no share, nor has what is nothing or less
-    return f"has {title} {student:{style}} to the teacher's {teacher:{style}}"
+    return f"has {title} {student:{style}} to the teacher's {teacher:{style}}{_error(results, -1)}"
+
+
+def _error(results: Mapping[str, Any], better: int) -> str:
+    """The error of values, where it does not say what their correlation says.
+
+    A correlation does not see that all are off, or too close together. `better` is 1 where the
+    student's is the better one, 0 where they are alike, -1 where it is the worse one.
+    """
+    title, style = COLUMNS["rmse"]
+    student, teacher = (results["rows"][row].get("rmse") for row in ("student", "teacher"))
+    if results["headline"] != "pearson" or student is None or teacher is None:
+        return ""
+    same = f"{student:{style}}" == f"{teacher:{style}}"
+    less = 0 if same else 1 if student < teacher else -1
+    if less == better:
+        return ""
+    word = {1: "better in", 0: "no better in" if better > 0 else "no worse in", -1: "worse in"}[
+        less
+    ]
+    return f", but is {word} {title} ({student:{style}}, the teacher {teacher:{style}})"
 
 
 def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> str:

@@ -22,6 +22,7 @@ from distillkit.records import LabelSpace
 from distillkit.stages.learning import Recipe, learn
 from distillkit.stages.parts import NOWHERE, Parts
 from distillkit.stages.probe import start_head, takes_probe
+from distillkit.stages.titles import title
 from distillkit.tasks import Loaded, SavedModel, SequenceTask, Task
 from distillkit.teachers import LocalTeacher
 from distillkit.teachers.local import ModelTeacher
@@ -176,8 +177,8 @@ def _probe(
     probe["seconds"] = round(time.monotonic() - began, 1)
     say(
         f"teacher: a linear probe on {probe['examples']:,} examples has validation "
-        f"{task.headline} {probe['score']:.4f}, in {clock(probe['seconds'])}; fine-tuning goes on "
-        "from there"
+        f"{title(task.headline)} {probe['score']:.4f}, in {clock(probe['seconds'])}; fine-tuning "
+        "goes on from there"
     )
     if not rank():
         out.mkdir(parents=True, exist_ok=True)

@@ -236,6 +236,31 @@ def test_quality_beside_the_teacher_is_said_as_a_person_would(
     assert compared(student, teacher, headline=headline, kept=kept).startswith(f"{said}, is ")
 
 
+@pytest.mark.parametrize(
+    ("pearson", "rmse", "said"),
+    [
+        ((0.9, 0.8), (0.3, 0.2), "but is worse in RMSE (0.3000, the teacher 0.2000)"),
+        ((0.9, 0.8), (0.2, 0.2), "but is no better in RMSE (0.2000, the teacher 0.2000)"),
+        ((0.9, 0.8), (0.1, 0.2), "does better than its teacher (Pearson 0.9000, the teacher 0.8)"),
+        ((0.8, 0.8), (0.3, 0.2), "but is worse in RMSE (0.3000, the teacher 0.2000)"),
+        ((0.4, 0.8), (0.1, 0.2), "keeps 50.0% of the teacher's Pearson, but is better in RMSE ("),
+        ((-0.4, 0.8), (0.1, 0.2), "to the teacher's 0.8000, but is better in RMSE (0.1000, "),
+    ],
+)
+def test_where_correlation_and_error_differ_both_are_said(
+    pearson: tuple[float, float], rmse: tuple[float, float], said: str
+) -> None:
+    found = results(kept=None, smaller=5.2, faster=7.0, faster_batched=17.2)
+    found |= {"headline": "pearson", "higher_is_better": True}
+    found["comparison"]["kept"] = pearson[0] / pearson[1] if pearson[0] > 0 else None
+    for name, *values in (("student", pearson[0], rmse[0]), ("teacher", pearson[1], rmse[1])):
+        found["rows"][name] |= {"pearson": values[0], "rmse": values[1]}
+    (sentence,) = sentences(found)
+    said = said.replace("teacher 0.8)", "teacher 0.8000), is 5.2x smaller")
+    assert said in sentence
+    assert ("but" in sentence) == ("but" in said)
+
+
 def test_a_card_names_what_the_student_was_made_of_and_the_command() -> None:
     run = {"teacher": "x", "loss": "ForwardKL (temperature 2.0)", "command": "distillkit train a=1"}
     card = model_card(results() | {"run": run, "higher_is_better": True}, name="s", recipe="")
