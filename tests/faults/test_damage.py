@@ -20,8 +20,17 @@ from tests.faults.damages import DAMAGES, damaged, kinds_of_files
 
 @pytest.fixture(scope="module")
 def copy(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:  # noqa: F811
-    """A complete workspace to be written to."""
-    folder = tmp_path_factory.mktemp("copy")
+    """A complete workspace to be written to; what an earlier test made stays in it."""
+    return copied(finished, tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture
+def fresh(finished: Finished, tmp_path: Path) -> Finished:  # noqa: F811
+    """A complete workspace of one run."""
+    return copied(finished, tmp_path)
+
+
+def copied(finished: Finished, folder: Path) -> Finished:  # noqa: F811
     shutil.copytree(finished.workspace, folder / "workspace")
     words = but(finished.words, f"workspace={folder / 'workspace'}")
     return Finished(words, folder / "workspace", folder, finished.result)
@@ -190,12 +199,14 @@ def test_an_artifact_without_its_manifest_is_made_again(copy: Finished) -> None:
     ],
 )
 def test_what_a_message_advises_mends_it(
-    command: str, kind: str, way_out: str, copy: Finished
+    command: str, kind: str, way_out: str, fresh: Finished
 ) -> None:
-    before = contents(copy.workspace)
-    name = next(k for k in kinds_of_files(copy.workspace) if k.startswith(f"{kind}/"))
-    path, other = kinds_of_files(copy.workspace)[name]
-    DAMAGES["half"](path, other)
+    copy, before = fresh, contents(fresh.workspace)
+    path = next(path for path in copy.workspace.glob(f"{kind}-*/manifest.json"))
+    if kind == "student":  # not its control
+        said = run(copy.folder, "train-student", *copy.words).out
+        path = copy.workspace / Path(said.split()[-1]).parent.name / "manifest.json"
+    DAMAGES["half"](path, path)
     result = run(copy.folder, command, *copy.words)
     assert judged(result, path, copy.workspace) == "named"
     assert way_out in result.err
