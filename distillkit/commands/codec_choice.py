@@ -127,7 +127,10 @@ def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
 
 
 def try_loss(road: "Road", codec: Any) -> None:
-    """Have the loss of one position of what a sparse codec keeps, so that it says what it lacks."""
+    """Have the loss of one position of what a sparse codec keeps, so that it says what it lacks.
+
+    What looks inside the teacher takes nothing from the codec.
+    """
     if not isinstance(codec, (Nucleus, Sampled)):
         return
     loss = deepcopy(road.loss)
@@ -137,7 +140,10 @@ def try_loss(road: "Road", codec: Any) -> None:
     picked = codec.pick(said, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), one))
     decode = codec.decoder(Path(), width, torch.device("cpu"))
     labels = HardLabels(torch.zeros(1).long(), torch.zeros(1).bool(), road.task.per_example)
-    loss(said, decode(payload(codec.encode(picked, one), one)), labels)
+    targets = decode(payload(codec.encode(picked, one), one))
+    for part in loss.summands:
+        if not part.looks_inside:
+            part(said, targets, labels)
 
 
 def _listed(temperatures: Any) -> str:

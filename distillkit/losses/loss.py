@@ -12,7 +12,7 @@ checked. One with more to prepare does so in `__post_init__`, after that of its 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -130,6 +130,11 @@ class Loss(nn.Module, ABC):
     def temperatures(self) -> dict[str, Schedule]:
         """The temperatures of the teacher's softmax that it looks at, by their setting."""
         return {}
+
+    @property
+    def summands(self) -> Sequence["Loss"]:
+        """The losses that it adds up, or itself."""
+        return (self,)
 
     @property
     def drawings(self) -> dict[str, str]:

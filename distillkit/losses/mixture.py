@@ -1,6 +1,6 @@
 """Several losses at once, each with a name and a weight."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 import torch
@@ -104,6 +104,11 @@ class Mixture(Loss):
             for term, loss in self._losses().items()
             for name, schedule in loss.temperatures.items()
         }
+
+    @property
+    def summands(self) -> Sequence[Loss]:
+        """Its terms."""
+        return tuple(self._losses().values())
 
     @property
     def drawings(self) -> dict[str, str]:

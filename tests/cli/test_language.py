@@ -108,6 +108,7 @@ def test_one_store_serves_other_batches_packings_seeds_and_losses(
             "sampled_logits",
             ["loss=soft_cross_entropy", "loss.rest=renormalise", "loss.temperature=1"],
         ),
+        ("sampled", ["loss=distilbert", "loss.terms.kl.temperature=1"]),  # and hidden states
         ("last_hidden", ["loss=skew_kl", "loss.temperature=3"]),
     ],
 )
