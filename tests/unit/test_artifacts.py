@@ -550,6 +550,13 @@ def test_no_bit_of_a_manifest_changes_unseen(tmp_path: Path) -> None:
             assert same or made.damage(Workspace(tmp_path).verifier), (place, bit)
 
 
+def test_a_pipe_in_place_of_a_manifest_is_damage_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+    (made.path / "manifest.json").unlink()
+    os.mkfifo(made.path / "manifest.json")
+    assert made.damage(Verifier("always")) == ["manifest.json: is no file"]
+
+
 def test_the_manifest_of_another_artifact_is_refused(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     made = workspace.obtain("data", INPUTS, maker([]))
