@@ -347,7 +347,7 @@ from datasets import Dataset, disable_progress_bars
 from safetensors.torch import save_file
 from distillkit.artifacts import Workspace, write_json
 from distillkit.examples import TokenTable
-from distillkit.digests import Verifier, file_sha256, sealed
+from distillkit.digests import file_sha256, sealed
 from distillkit.errors import WorkspaceError
 from distillkit.records import Outputs
 from distillkit.targets import Dense, TargetWriter
