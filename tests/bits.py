@@ -76,6 +76,8 @@ def every_run() -> Iterator[tuple[str, list[str], Path]]:
         documents = tiny_language.write_documents(reviews)
         for more in ENCODER:
             words = tiny.small(body, train, transfer, folder / "encoder" / more)
+            if more.startswith("student="):  # has other sizes
+                words = [word for word in words if not word.startswith("student.")]
             yield f"encoder {more}", [*words, *more.split()], folder
         for more in LANGUAGE:
             workspace = folder / "language" / more
@@ -103,6 +105,8 @@ def everything(parts: list[str]) -> dict[str, str | list[str]]:
         return not parts or any(name.startswith(part) for part in parts)
 
     found: dict[str, str | list[str]] = {k: v for k, v in every_loss() if is_wanted(k)}
+    if parts and all(part.startswith("loss ") for part in parts):
+        return found
     for name, words, folder in every_run():
         if not is_wanted(name):
             continue
