@@ -188,7 +188,7 @@ def outline(student: FromTeacher, teacher_model: Any) -> Any:
     import torch
 
     from distillkit.students.anatomy import layer_stack, layout_of
-    from distillkit.students.pruning import cut_config
+    from distillkit.students.pruning import check_cut, cut_config
     from distillkit.students.scores import WidthScores
     from distillkit.students.widths import check_widths, kept_widths
 
@@ -210,4 +210,7 @@ def outline(student: FromTeacher, teacher_model: Any) -> Any:
         widths = kept_widths(student, teacher_model, same)
     config = cut_config(teacher_model, layers, widths)
     with torch.device("meta"):
-        return type(teacher_model)(config)
+        outlined = type(teacher_model)(config)
+    if widths is None and len(layers) < count and not student.measures_layers:
+        check_cut(outlined, teacher_model, layers)
+    return outlined

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distillkit.errors import ConfigError, ModelError
 from distillkit.students.anatomy import Axis, layer_stack, layout_of, skipped
 from distillkit.students.projection import Projection
+from distillkit.students.trial import cannot_run, check_runs
 from distillkit.students.widths import Widths, head_width
 
 TOKENS = 8  # of the check
@@ -35,7 +36,7 @@ def prune(model: Any, *, layers: Sequence[int] | None = None, widths: Widths | N
     otherwise its layers hang on their place, and `ModelError` is raised. Random numbers and the
     old model are left as they are.
     """
-    stack, modules = layer_stack(model)
+    _, modules = layer_stack(model)
     kept = list(range(len(modules)) if layers is None else layers)
     if any(not p.is_floating_point() or p.is_meta for p in model.parameters()):
         raise ModelError(
@@ -44,9 +45,30 @@ def prune(model: Any, *, layers: Sequence[int] | None = None, widths: Widths | N
         )
     config = cut_config(model, kept, widths)
     with torch.random.fork_rng(devices=[]):
-        new = type(model)(config).float()
+        try:
+            new = type(model)(config).float()
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise cannot_run(model, len(kept), error) from error
     if getattr(model, "generation_config", None) is not None:
         new.generation_config = copy.deepcopy(model.generation_config)
+    _fill(new, model, kept, widths)
+    if widths is None:
+        _check_same(new, model, kept)
+    return new.eval()
+
+
+def check_cut(outlined: Any, model: Any, kept: list[int]) -> None:
+    """Raise `ModelError` where an outline of some of a model's layers could not be made for real.
+
+    Both are on the meta device; what only weights show is left open.
+    """
+    layer_stack(outlined)
+    _fill(outlined, model, kept, None)
+    check_runs(outlined, model)
+
+
+def _fill(new: Any, model: Any, kept: list[int], widths: Widths | None) -> None:
+    stack, _ = layer_stack(model)
     try:
         new.load_state_dict(_cut_weights(model, stack, kept, widths))
     except RuntimeError as error:
@@ -54,9 +76,6 @@ def prune(model: Any, *, layers: Sequence[int] | None = None, widths: Widths | N
             f"student: {type(model).__name__} cannot be cut: what is left does not fit its config "
             f"({str(error).splitlines()[-1].strip()})"
         ) from error
-    if widths is None:
-        _check_same(new, model, kept)
-    return new.eval()
 
 
 def cut_config(model: Any, kept: list[int], widths: Widths | None) -> Any:
@@ -64,8 +83,9 @@ def cut_config(model: Any, kept: list[int], widths: Widths | None) -> Any:
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
+    count = config.num_hidden_layers  # some count what such a list has
     for name, value in list(vars(config).items()):
-        per_layer = isinstance(value, (list, tuple)) and len(value) == config.num_hidden_layers
+        per_layer = isinstance(value, (list, tuple)) and len(value) == count
         if per_layer and name not in NOT_PER_LAYER and not name.startswith("_"):
             setattr(config, name, [value[i] for i in kept])
     config.num_hidden_layers = len(kept)
@@ -193,7 +213,10 @@ def _check_same(new: Any, old: Any, kept: list[int]) -> None:
     _, layers = layer_stack(old)
     gone = set(range(len(layers))) - set(kept)
     expected = _last_hidden(old, layers, gone)
-    found = _last_hidden(new, layer_stack(new)[1], set())
+    try:
+        found = _last_hidden(new, layer_stack(new)[1], set())
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise cannot_run(old, len(kept), error) from error
     gap = float(torch.linalg.vector_norm(found - expected))
     eps = float(torch.finfo(next(old.parameters()).dtype).eps)
     if not gap <= max(TOLERANCE, 10 * eps) * float(torch.linalg.vector_norm(expected)):
