@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from distillkit.config import paths
+from distillkit.config import paths, store
 from distillkit.config.references import bounded_references
 from distillkit.config.yaml_files import not_yaml, read_text
 from distillkit.errors import ConfigError
@@ -68,8 +68,8 @@ class Composer:
         """The run config that these overrides make, and Hydra's own settings as plain data.
 
         Composing takes nearly all of a check's time, and the phases of a run, as the choices of a
-        sweep, begin with the same groups: what was composed is kept as long as no file changed, and
-        overrides that only give a key a value are written over it, as Hydra does it.
+        sweep, begin with the same groups: what was composed is kept for the same words and entries,
+        and overrides that only give a key a value are written over it, as Hydra does it.
         """
         values = self._values(overrides)
         self._count_anew()
@@ -100,12 +100,18 @@ class Composer:
         return {str(o.input_line): o for o in rest} if plain else {}
 
     def _kept(self, overrides: list[str]) -> tuple[DictConfig, Any]:
-        key = (tuple(overrides), self._user_folder, _written(self._user_folder))
+        key = (tuple(overrides), store.contents())
         if key not in _COMPOSED:
             if len(_COMPOSED) >= MOST_COMPOSED:
                 _COMPOSED.clear()
-            _COMPOSED[key] = self._composed(overrides)
-        cfg, hydra = _COMPOSED[key]
+            try:
+                _COMPOSED[key] = self._composed(overrides)
+            except Exception as error:  # hydra's errors, omegaconf's and yaml's have no common base
+                _COMPOSED[key] = _without_frames(error)
+        composed = _COMPOSED[key]
+        if isinstance(composed, Exception):
+            raise composed.with_traceback(None)
+        cfg, hydra = composed
         return deepcopy(cfg), hydra
 
     def _composed(self, overrides: list[str]) -> tuple[DictConfig, Any]:
@@ -117,10 +123,14 @@ class Composer:
 
 
 MOST_COMPOSED = 64
-_COMPOSED: dict[tuple[Any, ...], tuple[DictConfig, Any]] = {}
+_COMPOSED: dict[tuple[Any, ...], tuple[DictConfig, Any] | Exception] = {}
 
 
-def _written(user_folder: Path | None) -> tuple[tuple[str, int], ...]:
-    """When each file of a user's own folder was last written."""
-    files = sorted(user_folder.rglob("*.yaml")) if user_folder is not None else []
-    return tuple((str(file), file.stat().st_mtime_ns) for file in files)
+def _without_frames(error: Exception) -> Exception:
+    """An error that holds none of the objects of the calls that it went through."""
+    chain: list[BaseException] = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
+        chain.append(inner)
+    for each in chain:
+        each.with_traceback(None)
+    return error

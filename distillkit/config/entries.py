@@ -9,18 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-
-from distillkit.config import file_checks, paths
+from distillkit.config import file_checks, paths, store
 from distillkit.config.compose import load_yaml
+from distillkit.config.store import RECIPE
 from distillkit.errors import ConfigError
 
-RECIPE = "recipe"
 EVERY_RECIPE = "recipe=glob(*)"
 SEARCH_PATH = re.compile(r"[+~]*hydra\.searchpath\b")
 NOT_READ = ("run.yaml", "hydra")
 
-_registered: set[tuple[str, str]] = set()
 _folder: Path | None = None
 
 
@@ -47,7 +44,7 @@ def register(folder: Path | None = None, words: Iterable[str] = (EVERY_RECIPE,))
             "hydra.searchpath: entries are read where --config-dir DIR says, and nowhere else"
         )
     if folder != _folder:
-        _forget()
+        store.clear()
         use_folder(folder)
     _check_folder(folder)
     found = {RECIPE: paths.recipe_files(folder), **paths.entries(folder)}
@@ -66,7 +63,7 @@ def register(folder: Path | None = None, words: Iterable[str] = (EVERY_RECIPE,))
             continue
         todo += file_checks.chosen(content, "" if group == RECIPE else group)
         todo += mentioned(file_checks.words_of_phases(content), found)
-        _store(group, name, content, path)
+        store.put(group, name, content, path)
     if faults:
         raise ConfigError(faults)
 
@@ -123,20 +120,3 @@ def _check_folder(folder: Path | None) -> None:
             )
     if faults:
         raise ConfigError(faults)
-
-
-def _store(group: str, name: str, content: dict[str, Any], path: Path) -> None:
-    package = "_global_" if group == RECIPE else None
-    ConfigStore.instance().store(
-        group=group, name=name, node=content, package=package, provider=str(path)
-    )
-    _registered.add((group, name))
-
-
-def _forget() -> None:
-    """Take the entries of another folder out of Hydra's store."""
-    repo = ConfigStore.instance().repo
-    for group, name in _registered:
-        if isinstance(repo.get(group), dict):
-            repo[group].pop(f"{name}.yaml", None)
-    _registered.clear()

@@ -351,11 +351,13 @@ class _Check:
         rest = [o for o in overrides if not o.startswith("+recipe=")]
         name = next((o.partition("=")[2] for o in overrides if o not in rest), "")
         path = recipe_files(self.user_folder).get(name)
+        if path is None:
+            return ""
         try:
             OmegaConf.to_container(self.composer.compose(rest)[0], resolve=True)
         except Exception:  # whatever it is, it is not the recipe's doing
             return ""
-        return f" (in {path.parent.name}/{path.name})" if path else ""
+        return f" (in {path.parent.name}/{path.name})"
 
     def _file_of(self, key: str, overrides: list[str]) -> str:
         """ " (in FILE)" for a key that a recipe or a group file of the user's wrote."""
