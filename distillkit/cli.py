@@ -10,16 +10,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from distillkit import completion, stopping, usage
+from distillkit import completion, masking, stopping, usage
 from distillkit.config.paths import recipe_files
 from distillkit.errors import ConfigError, DistillkitError, OutputError
-from distillkit.wording import brief, nearest
+from distillkit.wording import brief, listed, nearest
 
 RUNS = {  # commands that are Hydra applications over the same run config
     "train": "distillkit.commands.train:train",
@@ -59,6 +59,7 @@ SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fau
 }
 REFUSED = 2  # exit code
 LONGEST_LINE = 900  # characters of a message
+MOST_PROBLEMS = 10  # that are shown of one command: whoever has more mends these first
 
 
 def main() -> None:
@@ -205,7 +206,7 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         from distillkit.progress import visible
 
         sys.stderr.write(
-            f"distillkit: the recipe's {visible(', '.join(checked.left_out))} left out; what you "
+            f"distillkit: the recipe's {visible(listed(checked.left_out))} left out; what you "
             "chose instead does not take it\n"
         )
     # the defaults of a run in phases are each phase's own
@@ -215,6 +216,8 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     if sweeps:
         sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))
     failed = _hydra(command, [*options, *settled], checked.swept)
+    if sweep_folder is not None:
+        masking.mask_file(sweep_folder / "multirun.yaml", masking.names_of(settled))
     if sweep_folder is not None and command == "train" and _has_results(sweep_folder):
         _load("distillkit.commands.report:report")(sweep_folder)
     if failed:
@@ -227,15 +230,21 @@ def _view(command: str, options: list[str], given: list[str], folder: Path | Non
     from omegaconf.errors import OmegaConfBaseException
 
     from distillkit.config import entries
-    from distillkit.config.references import bounded_references
+    from distillkit.config.references import bounded_references, fault
 
     entries.register(folder, given)
     words = _shown(given, folder, sweeps="--multirun" in options)
+    err = io.StringIO()
     try:
-        with bounded_references():
+        with bounded_references(), redirect_stderr(err):
             failed = _hydra(command, [*options, *words])
+        sys.stderr.write(err.getvalue())
+    except SystemExit as end:  # Hydra has said why
+        if not end.code:
+            raise
+        failed = [f"{' '.join(options).replace('=', ' ')}: {brief(err.getvalue())}"]
     except (HydraException, OmegaConfBaseException, RecursionError) as error:
-        failed = [f"config: {brief(error.__cause__ or error, LONGEST_LINE)}"]
+        failed = [": ".join(fault(error.__cause__ or error))]
     if failed:
         raise ConfigError(failed)
 
@@ -415,11 +424,15 @@ def _tell(error: DistillkitError) -> int:
     from distillkit.progress import visible
 
     # whatever others put into a message, its beginning and its way out are read
-    lines = [visible(line).replace("\n", " ") for line in _lines(error)]
+    names = masking.names_of(sys.argv)
+    problems = [masking.masked(line, names) for line in _lines(error)]
+    lines = [visible(line).replace("\n", " ") for line in problems[:MOST_PROBLEMS]]
     lines = [brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in lines]
     if len(lines) == 1:
         sys.stderr.write(f"distillkit: {lines[0]}\n")
     else:
         listed = "".join(f"  - {line}\n" for line in lines)
-        sys.stderr.write(f"distillkit: {len(lines)} problems:\n{listed}")
+        if len(problems) > MOST_PROBLEMS:
+            listed += f"  - and {len(problems) - MOST_PROBLEMS:,} more\n"
+        sys.stderr.write(f"distillkit: {len(problems):,} problems:\n{listed}")
     return REFUSED

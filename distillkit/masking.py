@@ -7,6 +7,8 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 SHORTEST = 6  # characters of a secret; shorter ones stand in any text
 HIDDEN = "***"
@@ -43,6 +45,15 @@ def masked(text: str, names: Iterable[str] = ()) -> str:
             }:
                 text = text.replace(form, f"${{oc.env:{name}}}")
     return _OF_HUB.sub(HIDDEN, _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text))
+
+
+def mask_file(path: Path, names: Iterable[str]) -> None:
+    """Write a file anew with its secrets named, as `masked` does, if it is there and has some."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        text = path.read_text(encoding="utf-8")
+        named = masked(text, names)
+        if named != text:
+            path.write_text(named, encoding="utf-8")
 
 
 def for_downloads(environment: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from distillkit.masking import masked, names_of
+
 LINE_EVERY = 10.0  # seconds between two plain lines of one job
 SILENCE = 9.5  # seconds without a line, after which a heartbeat says what is going on
 
@@ -49,10 +51,14 @@ def visible(text: object) -> str:
 
 
 class _PlainConsole(Console):
-    """Shows strings as they are: nothing in them is markup, and nothing controls the terminal."""
+    """Shows strings as they are: nothing in them is markup, and nothing controls the terminal.
+
+    What came from the environment is named instead.
+    """
 
     def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(visible(text), **how)
+        named = masked(text, names_of(sys.argv))
+        return super().render_str(visible(named), **how)
 
 
 def stderr() -> Console:

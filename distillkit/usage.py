@@ -171,13 +171,16 @@ def split_options(words: list[str]) -> tuple[list[str], list[str], Path | None]:
         if written in WITH_VALUE and not equals:
             value = rest.pop(0) if rest and not rest[0].startswith("-") else ""
         if name == "--info" and not value:
-            value = rest.pop(0) if rest and rest[0] in VALUES[name] else "all"
+            is_value = rest and "=" not in rest[0] and not rest[0].startswith(("-", "~"))
+            value = rest.pop(0) if is_value else "all"
         _check_value(written, name, value)
         if name == "--config-dir":
             folder = _folder(value)
         elif name != "--config-name":
             options.append(f"{name}={value}" if value else name)
     _check_together({option.partition("=")[0] for option in options})
+    if {"--cfg=hydra", "--resolve"} <= {*options}:
+        raise ConfigError("--resolve: Hydra's settings refer to the run's; add --cfg all")
     return options, overrides, folder
 
 

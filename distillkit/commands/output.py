@@ -74,10 +74,7 @@ def _mask(draft: Path) -> None:
     for path in sorted(p for p in draft.rglob("*") if p.is_file() and p.suffix in TEXTS):
         if path.suffix == ".json" and path.parent != draft:
             continue  # of the student: its vocabulary
-        text = path.read_text(encoding="utf-8")
-        named = masking.masked(text, names)
-        if named != text:
-            path.write_text(named, encoding="utf-8")
+        masking.mask_file(path, names)
 
 
 def run_folder() -> Path:

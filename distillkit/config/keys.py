@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 LISTED_BY = {
     "recipe": "`distillkit recipes` lists them",
@@ -47,7 +47,7 @@ def exists(cfg: DictConfig, key: str) -> bool:
 def every_key(cfg: DictConfig, prefix: str = "") -> list[str]:
     """All dotted keys of a config, without what names classes."""
     found = []
-    for name in map(str, cfg):
+    for name in cfg:  # a number or a truth, too
         node = cfg._get_node(name)
         found.append(f"{prefix}{name}")
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
@@ -62,3 +62,16 @@ def holds(record: Any, path: list[str]) -> bool:
             return False
         record = record[part]
     return True
+
+
+def as_written(cfg: DictConfig, key: str) -> Any:
+    """The value at a dotted key of a config, its references not resolved."""
+    record: Any = OmegaConf.to_container(cfg, resolve=False)
+    for part in key.split("."):
+        if isinstance(record, dict):
+            record = {str(name): value for name, value in record.items()}.get(part)
+        elif isinstance(record, list) and part.isdigit() and int(part) < len(record):
+            record = record[int(part)]
+        else:
+            break  # a reference stands for all that is below it
+    return record

@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from distillkit.config import entries, task_defaults
 from distillkit.config.build import granted
 from distillkit.config.compose import Composer, composing, load_yaml
-from distillkit.config.file_checks import NO_RUN_NAME, RUN_NAME
-from distillkit.config.keys import LISTED_BY, deepest, every_key, exists, holds, sibling
+from distillkit.config.keys import LISTED_BY, as_written, deepest, every_key, exists, holds, sibling
+from distillkit.config.output_names import output_problems
 from distillkit.config.paths import CONF, recipe_files
+from distillkit.config.references import fault
 from distillkit.config.schema import (
     MISSING,
     RUNTIME,
@@ -26,7 +27,8 @@ from distillkit.config.schema import (
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.config.words import as_text, parse_word, respelled
 from distillkit.errors import ConfigError
-from distillkit.wording import brief, nearest
+from distillkit.masking import names_of
+from distillkit.wording import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class _Check:
         self, composer: Composer, words: list[str], user_folder: Path | None, sweeps: bool
     ) -> None:
         self.composer, self.user_folder, self.sweeps = composer, user_folder, sweeps
+        self.secret = names_of(words)  # what is not shown
         self.commas: set[str] = set()  # keys whose value has some
         self.groups = composer.groups()
         self.parser = composer.parser
@@ -165,7 +168,7 @@ class _Check:
         return self.parser.parse_overrides([f"~{key}" for key in words])
 
     def _lines(self) -> list[str]:
-        return [f"{key}: {fault}" for key, fault in self.faults.items()]
+        return [f"{key}: {text}" for key, text in self.faults.items()]
 
     def _fault(self, key: str, text: str) -> None:
         if key.partition(" = ")[0] in self.commas and not self.sweeps:
@@ -185,8 +188,8 @@ class _Check:
         elif override.is_sweep_override() and not self.sweeps:
             self._fault(key.lstrip("+"), f"{value} is a sweep; add -m for a run of each")
             return None
-        elif override.is_sweep_override() and (fault := _not_swept(override)):
-            self._fault(f"{key.lstrip('+')} = {value}", fault)
+        elif override.is_sweep_override() and (why := _not_swept(override)):
+            self._fault(f"{key.lstrip('+')} = {value}", why)
             return None
         elif "," in value and isinstance(override.value(), str):
             self.commas.add(override.key_or_group)
@@ -312,10 +315,10 @@ class _Check:
         try:
             cfg, hydra = self.composer.compose(overrides)
         except Exception as error:  # hydra's errors, omegaconf's and yaml's have no common base
-            self._fault("config", f"{brief(error, 400)}{self._blamed_recipe(overrides)}")
+            self._not_composed(error, overrides)
             return None
-        for key, fault in setup_problems(hydra, trusted=granted(cfg)):
-            self._fault(key, fault)
+        for key, text in setup_problems(hydra, trusted=granted(cfg)):
+            self._fault(key, text)
         return cfg
 
     def _checked(
@@ -326,25 +329,23 @@ class _Check:
             return None
         try:
             found = list(problems(plain(cfg), trusted=granted(cfg)))
-            found += self._outputs(cfg)
+            by_hand = any(o.key_or_group == "run_name" for o in self.parsed)
+            found += output_problems(cfg, by_hand=by_hand, secret=self.secret)
         except Exception as error:  # an interpolation that leads nowhere
-            self._fault("config", f"{brief(error, 400)}{self._blamed_recipe(overrides)}")
+            self._not_composed(error, overrides)
             return None
         given = {o.key_or_group for o in self.parsed}
-        for key, fault in found:
+        for key, text in found:
             name = key.split(" = ")[0]
             where = "" if name in given else self._file_of(name, overrides)
-            self._fault(key, f"{fault}{where}")
+            if self.secret and key != name:
+                key = f"{name} = {shown(as_written(cfg, name))}"
+            self._fault(key, f"{text}{where}")
         return cfg
 
-    def _outputs(self, cfg: DictConfig) -> Iterator[tuple[str, str]]:
-        """A run's name out of a file is that of a folder; and an empty name is no folder's."""
-        path = OmegaConf.select(cfg, "workspace.path", throw_on_missing=False)
-        if isinstance(path, str) and not path.strip():
-            yield f"workspace.path = {path!r}", "needs a folder after it, as workspace=FOLDER"
-        by_hand = any(o.key_or_group == "run_name" for o in self.parsed)
-        if not by_hand and not RUN_NAME.fullmatch(str(cfg.run_name)):
-            yield f"run_name = {shown(cfg.run_name)}", NO_RUN_NAME
+    def _not_composed(self, error: Exception, overrides: list[str]) -> None:
+        key, text = fault(error)
+        self._fault(key, f"{text}{self._blamed_recipe(overrides)}")
 
     def _blamed_recipe(self, overrides: list[str]) -> str:
         """ " (in FILE)" if the config is sound without the recipe that was chosen."""

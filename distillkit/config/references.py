@@ -1,11 +1,28 @@
 """How much the references (${…}) of a config may come to: each may stand for several others."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import Container, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
+
+from distillkit.wording import brief, nearest
+
+_UNSET = re.compile(r"Environment variable '([^']*)' not found")
+_PLACE = re.compile(r"\s*(?:full_key: (\S*))?\s*(?:object_type=\w+)?\s*$")
+_NO_ENTRY = re.compile(
+    r"Could not find '(hydra/\w+)/([^']*)'"
+    r"(?:\s+Available options in '[^']*':(.*?))?Config search path",
+    re.DOTALL,
+)
+PLUGINS = {  # an entry of Hydra's that a package brings -> our extra with that package
+    "joblib": "sweep",
+    "optuna": "sweep",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+}
 
 MOST = 20_000  # of what all references of a config stand for: nodes, and thousands of characters
 EACH = 20  # that a reference counts itself: resolving one takes as long
@@ -65,3 +82,24 @@ def _weight(value: Any, most: int) -> int:
             elif isinstance(raw := inner._value(), str):
                 total += len(raw) // CHARACTERS
     return total
+
+
+def fault(error: BaseException) -> tuple[str, str]:
+    """(key, what is wrong) of an error of Hydra's or OmegaConf's; "config" if it names no key."""
+    text = " ".join(str(error).split())
+    entry = _NO_ENTRY.search(str(error))
+    if entry:
+        group, name, others = entry[1], entry[2], (entry[3] or "").split()
+        extra = PLUGINS.get(name)
+        how = f"pip install 'distillkit[{extra}]' brings it" if extra else nearest(name, others)
+        return f"{group} = {name}", f"no such entry; {how}"
+    place = _PLACE.search(text)
+    key = (place and place[1]) or getattr(error, "full_key", None) or "config"
+    unset = _UNSET.search(text)
+    if unset:
+        name, at = unset[1], "" if key == "config" else f"{key} = "
+        return f"{at}${{oc.env:{name}}}", (
+            f"the environment has no {name}; set it, or say what stands in its place, as "
+            f"'${{oc.env:{name},VALUE}}'"
+        )
+    return str(key), brief(_PLACE.sub("", text) or type(error).__name__, 400)

@@ -195,6 +195,8 @@ def mismatch(value: Any, kind: Any) -> str | None:
         text = text.replace("a dictionary", "a mapping").replace("a integer", "an integer")
         if isinstance(value, Mapping) and "mapping" not in text and not is_mapping:
             return f"{text}, or a mapping with the _target_ that it sets up"
+        if text == "must be a list" and isinstance(value, str):
+            return f"{text}, as [{value}]"
         if text == "must be a string" and isinstance(value, list):
             first = next((v for v in value if not isinstance(v, str)), None)
             return f"{text}; write each in quotes, as ['{first}']"

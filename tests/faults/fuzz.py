@@ -7,7 +7,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 
 from distillkit import usage
 from distillkit.config import overrides, phases
-from distillkit.config.paths import groups, recipe_files
+from distillkit.config.paths import CONF, groups, recipe_files
 from distillkit.errors import DistillkitError
 
 SECONDS = 2.0  # of the process's own time, for one input
@@ -62,7 +65,27 @@ values = st.one_of(
     st.floats().map(str),
     st.text("[]{}(),:'\"\\$ab1.=@/ ", max_size=20),
 )
-words = st.lists(
+FILES = {  # every recipe and entry of ours, as plain data: (group, name) -> content
+    **{("recipe", name): path for name, path in recipe_files().items()},
+    **{(g, name): CONF / g / f"{name}.yaml" for g, names in groups().items() for name in names},
+}
+CONTENTS: dict[tuple[str, str], dict[str, Any]] = {
+    which: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for which, path in FILES.items()
+}
+SETTINGS = sorted(  # keys that there are
+    {f"{g}.{key}" for (g, _), content in CONTENTS.items() if g != "recipe" for key in content}
+    - {f"{g}.{key}" for g in groups() for key in ("defaults", "_target_")}
+)
+sound_words = st.one_of(  # each may well be right
+    st.sampled_from([f"{group}={name}" for group, name in FILES]),
+    st.sampled_from([f"+recipe={name}" for name in recipe_files()]),
+    st.builds(
+        "{}={}".format,
+        st.sampled_from(SETTINGS),
+        st.one_of(st.integers(0, 8).map(str), st.sampled_from(["0.5", "null", "true", "a", "[1]"])),
+    ),
+)
+odd_words = st.lists(
     st.one_of(
         st.builds("{}{}={}".format, st.sampled_from(["", "", "+", "++", "~"]), keys, values),
         st.builds("~{}".format, keys),
@@ -70,6 +93,12 @@ words = st.lists(
         st.text(max_size=30),
     ),
     max_size=4,
+)
+words = st.one_of(
+    odd_words,
+    odd_words,
+    st.lists(sound_words, min_size=1, max_size=3),
+    st.builds(lambda sound, odd: [*sound, *odd[:1]], st.lists(sound_words, max_size=2), odd_words),
 )
 scalars = st.one_of(
     st.none(),
@@ -121,8 +150,30 @@ texts = st.one_of(
 places = st.sampled_from(
     ["recipes/mine.yaml", "recipe/mine.yaml", *(f"{g}/mine.yaml" for g in groups())]
 )
+
+
+@st.composite
+def altered(draw: st.DrawFn) -> dict[str, str]:
+    """A file of ours under another name, with up to two of its settings changed, added or gone."""
+    group, name = draw(st.sampled_from([*CONTENTS]))
+    content = deepcopy(CONTENTS[group, name])
+    for _ in range(draw(st.integers(0, 2))):
+        inner = content
+        key = draw(st.sampled_from([*inner, "new"]))
+        while isinstance(inner.get(key), dict) and inner[key] and draw(st.booleans()):
+            inner = inner[key]
+            key = draw(st.sampled_from([*inner, "new"]))
+        if draw(st.integers(0, 3)):
+            inner[key] = draw(st.one_of(nodes, st.integers(0, 8), st.sampled_from(VALUES)))
+        else:
+            inner.pop(key, None)
+    folder = "recipes" if group == "recipe" else group
+    return {f"{folder}/mine.yaml": yaml.safe_dump(content, allow_unicode=True)}
+
+
 Input = tuple[list[str], dict[str, str], bool]
-inputs = st.tuples(words, st.dictionaries(places, texts, max_size=2), st.booleans())
+files = st.one_of(st.just({}), st.dictionaries(places, texts, max_size=2), altered())
+inputs = st.tuples(words, files, st.booleans())
 
 
 def check(given_words: list[str], files: dict[str, str], sweeps: bool) -> str:
@@ -195,11 +246,13 @@ def campaign(
         if sum(found.values()) % 500 == 0:
             tell(f"{found}\n")
 
-    every()
+    with ThreadPoolExecutor(1) as fresh_stack:  # Python asks for memory anew at some depths of one
+        fresh_stack.submit(every).result()
     return found, failures
 
 
 if __name__ == "__main__":
+    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # as tests.conftest has it
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     counts, faults = campaign(*map(int, sys.argv[1:]), tell=sys.stdout.write)
     sys.stdout.write(f"{counts}, {len(faults)} faults\n")

@@ -1,5 +1,7 @@
 """What is composed for a check is what Hydra composes for the run."""
 
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -40,3 +42,28 @@ def test_what_hydra_refuses_is_refused(key: str) -> None:
         with pytest.raises(type(expected.value)) as found:
             composer.compose([key])
         assert str(found.value) == str(expected.value)
+
+
+def test_a_file_that_says_something_else_is_composed_anew(tmp_path: Path) -> None:
+    for seed in (3, 4):
+        for name in "ab":  # two folders at a time, each with a file of that name
+            folder = tmp_path / name
+            (folder / "recipes").mkdir(parents=True, exist_ok=True)
+            (folder / "recipes" / "mine.yaml").write_text(f"seed: {seed}\nabout: {{what: {name}}}")
+            entries.register(folder, ["+recipe=mine"])
+            with composing(folder) as composer:
+                cfg, _ = composer.compose(["+recipe=mine"])
+            assert (cfg.seed, cfg.about.what) == (seed, name)
+    entries.register(None, [])
+    with composing(None) as composer, pytest.raises(Exception, match="mine"):
+        composer.compose(["+recipe=mine"])
+
+
+def test_what_was_refused_once_is_refused_in_the_same_words() -> None:
+    with composing(None) as composer:
+        errors = []
+        for _ in range(3):
+            with pytest.raises(Exception, match="nothing") as refused:
+                composer.compose(["~nothing.at.all"])
+            errors.append(str(refused.value))
+    assert len(set(errors)) == 1

@@ -110,3 +110,12 @@ def test_an_entry_of_our_own_name_is_not_passed_over_in_silence(faults: Faults, 
     )
     refused = faults("loss=forward_kl", folder=mine)
     assert refused or overrides.check([], user_folder=mine).cfg.loss.temperature == 9
+
+
+@pytest.mark.parametrize("name", ["true", "1", "0.5"])
+def test_names_that_are_no_text_hinder_no_hint(faults: Faults, mine: Path, name: str) -> None:
+    text = f"_target_: distillkit.tasks.CausalLM\nstride: {{{name}: {{{name}: 2}}}}"
+    write(mine / "task" / "odd.yaml", text)
+    hinted, stride = faults("task=odd", "loss.temprature=1", folder=mine)
+    assert hinted == "loss.temprature: no such key; did you mean loss.temperature?"
+    assert stride.startswith("task.stride = {")

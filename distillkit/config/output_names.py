@@ -1,0 +1,33 @@
+"""Where a run's outputs go: a name that is a folder's, and none that came from the environment."""
+
+from collections.abc import Collection, Iterator
+
+from omegaconf import DictConfig, OmegaConf
+
+from distillkit.config.file_checks import NO_RUN_NAME, RUN_NAME
+from distillkit.config.keys import as_written
+from distillkit.config.schema import shown
+from distillkit.masking import masked
+
+OF_ENVIRONMENT = (
+    "a run's name stands in folders and reports, and what comes from the environment is written "
+    "nowhere; write the name out"
+)
+
+
+def output_problems(
+    cfg: DictConfig, *, by_hand: bool, secret: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with the names of a run and its workspace.
+
+    `by_hand`: the command line names the run, and not a file, whose name is to be a plain one.
+    `secret` are the variables of the environment that the command line refers to.
+    """
+    path = OmegaConf.select(cfg, "workspace.path", throw_on_missing=False)
+    if isinstance(path, str) and not path.strip():
+        yield f"workspace.path = {path!r}", "needs a folder after it, as workspace=FOLDER"
+    name, written = str(cfg.run_name), as_written(cfg, "run_name")
+    if masked(name, secret) != name or "{oc.env:" in str(written):
+        yield f"run_name = {written}", OF_ENVIRONMENT
+    elif not by_hand and not RUN_NAME.fullmatch(name):
+        yield f"run_name = {shown(name)}", NO_RUN_NAME
