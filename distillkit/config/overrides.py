@@ -1,7 +1,6 @@
 """The overrides of a command line, read one by one so that every fault is found at once."""
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
