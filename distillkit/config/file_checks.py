@@ -188,7 +188,8 @@ def words_of_phases(content: Mapping[Any, Any]) -> Iterator[str]:
     """The words of all phases of a recipe."""
     phases = content.get("phases")
     for words in phases.values() if isinstance(phases, Mapping) else ():
-        yield from (word for word in words or () if isinstance(word, str))
+        every = words if isinstance(words, list) else ()  # of an entry that has no business with it
+        yield from (word for word in every if isinstance(word, str))
 
 
 def _phases(value: Any) -> Iterator[Fault]:

@@ -47,8 +47,8 @@ def exists(cfg: DictConfig, key: str) -> bool:
 def every_key(cfg: DictConfig, prefix: str = "") -> list[str]:
     """All dotted keys of a config, without what names classes."""
     found = []
-    for name in cfg:  # a number or a truth, too
-        node = cfg._get_node(name)
+    for key in cfg:  # a number or a truth, too
+        name, node = str(key), cfg._get_node(key)
         found.append(f"{prefix}{name}")
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
             found += every_key(node, f"{prefix}{name}.")

@@ -119,3 +119,10 @@ def test_names_that_are_no_text_hinder_no_hint(faults: Faults, mine: Path, name:
     hinted, stride = faults("task=odd", "loss.temprature=1", folder=mine)
     assert hinted == "loss.temprature: no such key; did you mean loss.temperature?"
     assert stride.startswith("task.stride = {")
+
+
+@pytest.mark.parametrize("phases", ["{a: 1}", "{a: {b: 1}}", "[a]", "3", "{a: x}"])
+def test_an_entry_of_a_group_has_no_phases(faults: Faults, mine: Path, phases: str) -> None:
+    write(mine / "data" / "odd.yaml", f"_target_: distillkit.data.TextData\nphases: {phases}")
+    lines = faults("data=odd", folder=mine)
+    assert any(line.startswith("data.phases: no such setting") for line in lines)
