@@ -291,7 +291,7 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
 
     from distillkit.config import entries
     from distillkit.config.paths import CONF
-    from distillkit.progress import heartbeat, say, working
+    from distillkit.progress import heartbeat, mask_with, say, working
     from distillkit.quiet import quiet_others
 
     # our own errors pass through Hydra as they are, and are printed in one line by main()
@@ -301,6 +301,7 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
     quiet_others()
 
     folder = entries.user_folder()
+    names = masking.names_of(words)
     failed: list[str] = []
     has_folder = False  # a job of which the folder was made is under way
 
@@ -309,6 +310,7 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
         has_folder = True
         if "RANK" in os.environ:
             _load("distillkit.ranks:before_end")(_remove_empty_output)
+        mask_with(lambda text: masking.masked(text, names))
         entries.use_folder(folder)  # a launcher may have started this process anew
         metric = float("nan")
         title = _load("distillkit.commands.sweep:job_title")(swept or {})

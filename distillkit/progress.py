@@ -25,8 +25,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from distillkit.masking import masked, names_of
-
 LINE_EVERY = 10.0  # seconds between two plain lines of one job
 SILENCE = 9.5  # seconds without a line, after which a heartbeat says what is going on
 
@@ -37,6 +35,7 @@ _UNSEEN = re.compile(
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
 )
 
+_masked: Callable[[str], str] = str  # text without secrets
 _spoken = 0.0  # when the last line was printed
 _under_way: list[Callable[[], str]] = []  # what is going on, the innermost last
 _bars = 0  # that are drawn now
@@ -50,15 +49,20 @@ def visible(text: object) -> str:
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
+def mask_with(masked: Callable[[str], str]) -> None:
+    """Show no text from now on but as this function returns it."""
+    global _masked
+    _masked = masked
+
+
 class _PlainConsole(Console):
     """Shows strings as they are: nothing in them is markup, and nothing controls the terminal.
 
-    What came from the environment is named instead.
+    Secrets are named in their place where a run has said how (`mask_with`).
     """
 
     def render_str(self, text: str, **how: Any) -> Text:
-        named = masked(text, names_of(sys.argv))
-        return super().render_str(visible(named), **how)
+        return super().render_str(visible(_masked(text)), **how)
 
 
 def stderr() -> Console:
