@@ -4,7 +4,6 @@ It is made of what the run makes anyway (text, tokens, the models' configs) and 
 machine.
 """
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from distillkit.commands import inventory, summary
 from distillkit.commands.forecast import Forecast
 from distillkit.errors import DistillkitError
-from distillkit.progress import rank, say, warn, working
+from distillkit.progress import rank, say, several, warn, working
 from distillkit.stages.outlook import Outlook
 from distillkit.stages.planning import Job, time_of
 from distillkit.stages.report import how_much_smaller
@@ -58,7 +57,7 @@ def _outlook(road: "Road") -> Outlook | None:
     Of several processes none is told: the estimate is of one, and asking for its device would wait
     for the others.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if several():
         return None
     try:
         return Forecast(road, hardware=None, probe_seconds=PROBE_SECONDS, tells=False).look()
@@ -137,6 +136,8 @@ def _steps(outlook: Outlook | None) -> str:
 
 def _expected(found: Sequence[Outlook | None]) -> str:
     """The time of what is to be made, and of each part of it."""
+    if several():
+        return "cannot be told of several processes; `distillkit plan` tells it of one"
     spent: dict[str, float] = {}
     for outlook in found:
         for job in outlook.jobs if outlook else ():

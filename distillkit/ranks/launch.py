@@ -12,11 +12,17 @@ NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 def check_environment() -> None:
     """Raise `ConfigError` where the variables that a launcher sets are not all there, or wrong."""
     given = {name: os.environ.get(name, "") for name in NEEDED}
+    world = given["WORLD_SIZE"]
+    if world and not (world.isdecimal() and int(world)):
+        raise ConfigError(
+            f"WORLD_SIZE = {world}: must be the number of processes, 1 or more; unset it to run one"
+        )
     if not several():
         if given["RANK"] not in ("", "0"):
+            other = f"WORLD_SIZE is {world}" if world else "WORLD_SIZE is not"
             raise ConfigError(
-                f"RANK = {given['RANK']}: set, but WORLD_SIZE is not; of several processes each "
-                f"needs {', '.join(NEEDED)}, which torchrun sets"
+                f"RANK = {given['RANK']}: set, but {other}; of several processes each needs "
+                f"{', '.join(NEEDED)}, which torchrun sets; unset RANK to run one"
             )
         return
     missing = [name for name in NEEDED if not given[name]]
@@ -28,6 +34,8 @@ def check_environment() -> None:
     for name in ("RANK", "LOCAL_RANK", "MASTER_PORT"):
         if not given[name].isdecimal():
             raise ConfigError(f"{name} = {given[name]}: must be a number, 0 or more")
+    if not 0 < int(given["MASTER_PORT"]) < 65536:
+        raise ConfigError(f"MASTER_PORT = {given['MASTER_PORT']}: must be from 1 to 65535")
     if int(given["RANK"]) >= int(given["WORLD_SIZE"]):
         raise ConfigError(
             f"RANK = {given['RANK']}: must be less than WORLD_SIZE = {given['WORLD_SIZE']}"

@@ -41,6 +41,10 @@ def test_none_one_and_several_are_taken(
         ({"MASTER_ADDR": "", "MASTER_PORT": ""}, ["MASTER_ADDR, MASTER_PORT not set"]),
         ({"RANK": "2"}, ["RANK = 2: must be less than WORLD_SIZE = 2"]),
         ({"RANK": "-1"}, ["RANK = -1: must be a number"]),
+        ({"WORLD_SIZE": "two"}, ["WORLD_SIZE = two: must be the number of processes", "unset"]),
+        ({"WORLD_SIZE": "0"}, ["WORLD_SIZE = 0: must be the number of processes", "unset"]),
+        ({"WORLD_SIZE": "1"}, ["RANK = 1: set, but WORLD_SIZE is 1", "unset RANK"]),
+        ({"MASTER_PORT": "99999"}, ["MASTER_PORT = 99999: must be from 1 to 65535"]),
         ({"MASTER_PORT": "http"}, ["MASTER_PORT = http: must be a number"]),
     ],
 )
