@@ -16,6 +16,7 @@ PER_WEIGHT = 4  # bytes of a float32, in which a student is trained
 _LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers")
 _WIDTHS = ("size", "dim", "embd", "d_model", "embeddings", "heads", "positions", "inner", "d_ff")
 _HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
+_AT_LEAST_ONE = ("hidden_size", "n_embd", "d_model", "num_attention_heads", "n_head", "n_heads")
 _NEURONS = ("intermediate_size", "ffn_dim", "n_inner", "d_ff", "hidden_dim")
 
 
@@ -32,6 +33,8 @@ def check_numbers(settings: Mapping[str, Any], *, key: str, sign: str = ".") -> 
                 f"{key}{sign}{name} = {value:,}: no model has more than {most:,}; set a size that "
                 "is meant"
             )
+        elif name in _AT_LEAST_ONE and isinstance(value, (int, float)) and value < 1:
+            raise ModelError(f"{key}{sign}{name} = {value}: must be 1 or more")
     parameters = least_parameters(settings)
     if parameters > MOST_PARAMETERS:
         raise ModelError(

@@ -21,6 +21,8 @@ CASES = {
     "labels": ({"num_labels": 10**9}, "num_labels = 1,000,000,000: no model has more"),
     "experts": ({"num_local_experts": 10**6}, "num_local_experts = 1,000,000: no model has more"),
     "positions": ({"max_position_embeddings": 10**15}, "max_position_embeddings = 1,000,000,000,0"),
+    "no width": ({"hidden_size": 0}, "hidden_size = 0: must be 1 or more"),
+    "no heads": ({"num_attention_heads": -2}, "num_attention_heads = -2: must be 1 or more"),
     "a part": ({"text_config": {"num_hidden_layers": 2000}}, "text_config.num_hidden_layers = 2,0"),
     "a product": (
         {"hidden_size": 10**7, "num_hidden_layers": 100, "vocab_size": 100},
