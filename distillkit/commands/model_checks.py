@@ -13,9 +13,11 @@ from distillkit.stages.hardware import Machine, main_memory
 from distillkit.stages.instruction import check_room
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.targets import StoredTargets
+from distillkit.tasks import SequenceTask
 from distillkit.tasks.configs import check_config, check_positions, config_of
 from distillkit.tasks.folders import check_tokenizer_files
 from distillkit.tasks.model_sizes import check_memory
+from distillkit.tasks.models import output_order
 
 if TYPE_CHECKING:
     from distillkit.commands.road import Road
@@ -59,6 +61,7 @@ def check_shapes(road: "Road", *, student: bool = True, memory: float | None = N
     changes with the texts beside it shows in no config.
     """
     outlines, longest = Outlines(road), road.task.max_length
+    _check_labels(road)
     is_described = False
     with suppress(
         ModelError, DataError
@@ -82,6 +85,23 @@ def check_shapes(road: "Road", *, student: bool = True, memory: float | None = N
         _check_room(road, outlines.student, whose="the student")
     if road.task.family == "sequence":
         _try_student(road, outlines)
+
+
+def _check_labels(road: "Road") -> None:
+    """Raise `ModelError` where the outputs of a ready teacher are not the labels of the data."""
+    task = road.task
+    if not (isinstance(task, SequenceTask) and road.loss.needs_teacher) or (
+        task.distribution == "choice"
+    ):
+        return
+    for member in road.teachers:
+        if member.teacher.is_ready:
+            folder = model_folder(
+                member.source, key=member.key, cache=road.workspace.assets, weights=False
+            )
+            config = config_of(folder, key=member.key, trust_remote_code=road.trust)
+            at, given = f"{member.key} = {member.source}", member.teacher.labels
+            output_order(config, road.corpus.labels, key=at, given=given, silent=True)
 
 
 def _memory() -> float:

@@ -32,10 +32,10 @@ def plan(cfg: DictConfig) -> float:
 
 def _show(road: Road, cfg: DictConfig) -> float:
     """Print what one training would find, make, compute and need; its expected seconds or NaN."""
-    outlook = Forecast(road, hardware=cfg.hardware).look()
     check_shapes(road, memory=math.inf)  # what does not fit is told below
     check_tokenizers(road)
     check_inside(road)
+    outlook = Forecast(road, hardware=cfg.hardware).look()
 
     console = stdout()
     for line in outlook.problems():

@@ -208,16 +208,31 @@ def label_order(
 ) -> np.ndarray:
     """Where each label of the data stands among the model's outputs, [classes].
 
+    See `output_order`.
+    """
+    return output_order(model.config, labels, key=key, given=given)
+
+
+def output_order(
+    config: Any,
+    labels: LabelSpace,
+    *,
+    key: str,
+    given: list[str] | None = None,
+    silent: bool = False,
+) -> np.ndarray:
+    """Where each label of the data stands among the outputs of a model's config, [classes].
+
     Matched by name (`given` names the model's outputs where its config does not), never by
     position; by name without regard to case only where that leaves no doubt. LABEL_i is the number
-    i. Raises `ModelError` that names both sets.
+    i, and unless `silent` that it is taken so is said. Raises `ModelError` that names both sets.
     """
-    outputs = int(model.config.num_labels)
+    outputs = int(config.num_labels)
     if not labels.names:
         if outputs != 1:
             raise ModelError(f"{key}: it has {outputs} outputs, but the label is one real value")
         return np.zeros(1, np.int64)
-    theirs = given or [str(model.config.id2label.get(i, f"LABEL_{i}")) for i in range(outputs)]
+    theirs = given or [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(outputs)]
     twice = next((name for place, name in enumerate(theirs) if name in theirs[:place]), None)
     if twice is not None:
         raise ModelError(
@@ -230,7 +245,7 @@ def label_order(
             if len(places) == outputs and places.keys() == set(ours):
                 return np.array([places[name] for name in ours], np.int64)
         if labels.numeric and set(theirs) == {f"LABEL_{i}" for i in range(outputs)}:
-            return _numbered(list(labels.names), theirs, key=key)
+            return _numbered(list(labels.names), theirs, key=None if silent else key)
     raise ModelError(
         f"{key}: its labels are [{listed(theirs)}], but the data's are [{listed(labels.names)}]; "
         "name its outputs in their order with teacher.labels=[…], or the data's with "
@@ -249,9 +264,9 @@ def _readings(
     yield [f"LABEL_{numbers.get(name)}" for name in ours], theirs
 
 
-def _numbered(ours: list[str], theirs: list[str], *, key: str) -> np.ndarray:
+def _numbered(ours: list[str], theirs: list[str], *, key: str | None) -> np.ndarray:
     """Labels that are numbers, or names of 0, 1, …, in their order: LABEL_0 is the first."""
-    if whole_numbers(ours):
+    if key is not None and whole_numbers(ours):
         say(
             f"{key}: its labels have no names but LABEL_0, …, and are taken for the data's in "
             f"their order: {listed(ours)}; teacher.labels=[…] names them otherwise"

@@ -110,6 +110,19 @@ def test_what_configs_show_is_refused_before_the_teacher_is_fitted(
     assert said in refused(tmp_path, *but(fresh, *change))
 
 
+@pytest.mark.parametrize("command", ["plan", "train"])
+@pytest.mark.parametrize(
+    "change", ["data.label_names=[x,y]", "teacher.labels=[bad,x]", "teacher.labels=[bad]"]
+)
+def test_other_labels_of_a_ready_teacher_are_refused_by_a_plan_too(
+    fresh: list[str], tmp_path: Path, command: str, change: str
+) -> None:
+    teacher = tiny.write_model(tmp_path / "ready", labels=("good", "bad"))
+    words = [*but(fresh, without="teacher."), f"teacher.path={teacher}", "teacher.check=off"]
+    line = refused(tmp_path, *but(words, change), command=command)
+    assert line.startswith(f"distillkit: teacher.path = {teacher}: its labels are [")
+
+
 def test_a_student_that_cannot_be_cut_is_refused_before_the_teacher_is_fitted(
     fresh: list[str], tmp_path: Path
 ) -> None:
