@@ -32,12 +32,14 @@ class Dialect:
     quote: str  # "": quotation marks are letters
     names: list[str]
     has_header: bool
+    skips_blanks: bool = False  # between a separator and the mark that a field stands in
 
     def rows(self) -> Iterator[Row]:
         """All rows, the header's too; raises `Malformed`."""
         # among blanks the last column is the rest of the line: "LABEL a text of words"
         most = len(self.names) - 1 if self.separator == " " else -1
-        return split_rows(self.text, self.separator, self.quote, most=most)
+        skips = self.skips_blanks and bool(self.quote)
+        return split_rows(self.text, self.separator, self.quote, most=most, skips_blanks=skips)
 
 
 def settle(
@@ -68,9 +70,9 @@ def settle(
         check_columns(names, wanted, spec="data.columns")
         separator = _by_count(text, choices, form, at)
         has_header = _has_header(_sample(text, separator, form, 2), form, at)
-    return Dialect(
-        text, separator, _quote(text, separator, form, suffix, names, at), names, has_header
-    )
+    quote = _quote(text, separator, form, suffix, names, at)
+    skips = bool(quote) and form.columns is None and _skips_blanks(text, separator, quote)
+    return Dialect(text, separator, quote, names, has_header, skips)
 
 
 def _ends_as_old_macs(text: str, form: TextFormat) -> bool:
@@ -91,11 +93,19 @@ def first_row(text: str, separator: str, form: TextFormat) -> list[str]:
     marks = [MARKS[form.quoting]] if form.quoting else ['"', ""]
     for quote in marks:
         try:
-            row = next(split_rows(text, separator, quote), None)
+            skips = bool(quote) and _skips_blanks(text, separator, quote)
+            row = next(split_rows(text, separator, quote, skips_blanks=skips), None)
         except Malformed:
             continue
         return [name.strip() for name in row.fields] if row else []
     return []
+
+
+def _skips_blanks(text: str, separator: str, quote: str) -> bool:
+    """Whether names in the first row stand in marks behind a blank, as in "text", "label"."""
+    row = next(split_rows(text, separator, quote), None)
+    pattern = rf"\s+{quote}[^{quote}]+{quote}\s*"
+    return row is not None and any(re.fullmatch(pattern, name) for name in row.fields)
 
 
 def _by_header(text: str, choices: list[str], wanted: Collection[str], form: TextFormat) -> str:
@@ -205,7 +215,9 @@ def _hint(text: str, separator: str, wanted: Mapping[str, str], form: TextFormat
     first, rest = rows[0].fields, rows[1:]
     if len(first) == 1 and form.separator is None and len(wanted) > 1:
         return "; if a character stands between its fields, set data.separator to it"
-    marked = next((name[0] for name in first if re.fullmatch(r"([\"']).*\1", name.strip())), "")
+    marked = next(
+        (name.strip()[0] for name in first if re.fullmatch(r"([\"']).*\1", name.strip())), ""
+    )
     if marked:
         return "; if its fields stand in quotation marks, set data.quoting=" + (
             "double" if marked == '"' else "single"

@@ -21,10 +21,13 @@ class Row(NamedTuple):
     end: int
 
 
-def split_rows(text: str, separator: str, quote: str, *, most: int = -1) -> Iterator[Row]:
+def split_rows(
+    text: str, separator: str, quote: str, *, most: int = -1, skips_blanks: bool = False
+) -> Iterator[Row]:
     """The rows that are not blank; no `quote` ("") leaves quotation marks as they stand.
 
-    Without it, lines are split at the `most` first separators, -1: at all of them.
+    Without it, lines are split at the `most` first separators, -1: at all of them. With it,
+    `skips_blanks` passes over those behind a separator, where a mark may follow.
 
     Raises `Malformed` at a quotation mark that opens and is not closed, or is closed within a
     field.
@@ -36,7 +39,11 @@ def split_rows(text: str, separator: str, quote: str, *, most: int = -1) -> Iter
                 yield Row(fields, number, number)
         return
     reader = csv.reader(
-        io.StringIO(text, newline="\n"), delimiter=separator, quotechar=quote, strict=True
+        io.StringIO(text, newline="\n"),
+        delimiter=separator,
+        quotechar=quote,
+        strict=True,
+        skipinitialspace=skips_blanks,
     )
     begin = 1
     try:

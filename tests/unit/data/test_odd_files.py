@@ -454,6 +454,17 @@ def test_old_macs_end_lines_with_r_and_keep_n_inside_fields(read: Read) -> None:
     assert read("text\tlabel\na\rb\rc\rd\t1\ne\t0\n", "a.tsv") == [("a\rb\rc\rd", "1"), ("e", "0")]
 
 
+@pytest.mark.parametrize("mark", ['"', "'"])
+def test_blanks_before_marks_are_passed_over_where_the_header_has_them(
+    read: Read, mark: str
+) -> None:
+    content = '"text", "label"\n"good, and so on", "1"\n"a ""b""", "0"\n'
+    settings = {"quoting": "single"} if mark == "'" else {}
+    found = read(content.replace('"', mark), **settings)
+    assert found == [("good, and so on", "1"), (f"a {mark}b{mark}", "0")]
+    assert read("text, label\n  good, 1\n") == [("  good", " 1")]  # no marks: as they stand
+
+
 def test_an_integer_of_thousands_of_digits_is_one_line(read: Read) -> None:
     with pytest.raises(DataError, match=r"cannot be read \(line 1, Exceeds the limit"):
         read(f'{{"text": "a", "label": {"1" * 5000}}}', "a.jsonl")
