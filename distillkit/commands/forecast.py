@@ -1,6 +1,7 @@
 """What a run would compute, hold and keep: gathered without its teacher, and without training."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -81,9 +82,12 @@ class Forecast:
         self.unknown: list[str] = []
         self._rates: dict[tuple[Any, ...], float] = {}
 
-    def look(self) -> Outlook:
-        """All of it."""
+    def look(self, check: Callable[[], None] | None = None) -> Outlook:
+        """All of it; `check` may refuse the road before text becomes tokens."""
         made = inventory.texts(self.road, tells=self._tells)
+        if check:
+            check()
+        made.append(inventory.tokens(self.road, tells=self._tells))
         made += inventory.models(self.road)
         trainings = self._trainings()
         states = {it.name: it.state for it in made}

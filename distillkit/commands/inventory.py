@@ -22,12 +22,17 @@ def is_made(road: Road, *, evaluated: bool) -> bool:
 
 
 def texts(road: Road, *, tells: bool = True) -> list[Made]:
-    """Text and tokens; those that are not there are made, and that is said if it `tells`."""
+    """Text; what is not there is made, and that is said if it `tells`."""
     found = [_text(road, "data", corpora.labelled_inputs(road.data, road.task), tells)]
     if road.augmentation.copies:
         found.append(_text(road, "augmented", road.augmented_inputs(), tells))
     if road.has_transfer:
         found.append(_text(road, "transfer", road.transfer_inputs(), tells))
+    return found
+
+
+def tokens(road: Road, *, tells: bool = True) -> Made:
+    """Tokens; those that are not there are made, and that is said if it `tells`."""
     splits = ["train", "validation", *(["transfer"] if road.transfer else [])]
     tables = [(key, spec, name) for key, spec in _tokenizers(road) for name in splits]
     missing = [it for it in tables if _state(road, "tokens", road.token_inputs(*it)) != THERE]
@@ -36,7 +41,7 @@ def texts(road: Road, *, tells: bool = True) -> list[Made]:
     for table in missing:
         road.tokens(*table)
     state = MADE_NOW if missing else THERE
-    return [*found, Made("tokens", state, f"{len(tables)} tables: {', '.join(splits)}")]
+    return Made("tokens", state, f"{len(tables)} tables: {', '.join(splits)}")
 
 
 def models(road: Road) -> list[Made]:

@@ -32,10 +32,7 @@ def plan(cfg: DictConfig) -> float:
 
 def _show(road: Road, cfg: DictConfig) -> float:
     """Print what one training would find, make, compute and need; its expected seconds or NaN."""
-    check_shapes(road, memory=math.inf)  # what does not fit is told below
-    check_tokenizers(road)
-    check_inside(road)
-    outlook = Forecast(road, hardware=cfg.hardware).look()
+    outlook = Forecast(road, hardware=cfg.hardware).look(lambda: _check(road))
 
     console = stdout()
     for line in outlook.problems():
@@ -46,3 +43,10 @@ def _show(road: Road, cfg: DictConfig) -> float:
     for line in outlook.sentences():
         console.print(line)
     return float("nan") if outlook.seconds is None else outlook.seconds
+
+
+def _check(road: Road) -> None:
+    """Raise for what training would refuse, in the same order."""
+    check_shapes(road, memory=math.inf)  # what does not fit is told beside the rest
+    check_tokenizers(road)
+    check_inside(road)
