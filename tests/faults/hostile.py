@@ -132,6 +132,32 @@ OUTPUTS = {
     "a name with a control character": 'run_name: "a\\x1b[31m"',
     "a long name": f"run_name: {'x' * 300}",
 }
+SPELLINGS = {  # of YAML and Unicode
+    "a name of Python's": "about: {x: !!python/name:os.system }",
+    "a new object": "about: {x: !!python/object/new:os.system [touch PWN]}",
+    "a tag by a short name": "%TAG !p! tag:yaml.org,2002:python/\n--- \n"
+    "about: {x: !p!object/apply:os.system [touch PWN]}",
+    "a tag of our own": "about: {x: !ours 1}",
+    "a second document": f"seed: 1\n---\nloss: {SAVE}",
+    "an anchor of another document": f"about: {{x: &x {SAVE}}}\n---\nloss: *x",
+    "a merge at the root": f"about: &x {{loss: {SAVE}}}\n<<: *x",
+    "a merge of several": "about: {a: &a {obj: x}, b: &b {_target_: torch.save, f: PWN}}\n"
+    "loss: {hard_weight: {<<: [*a, *b]}}",
+    "another alphabet's letter": "loss: {hard_weight: {_tаrget_: torch.save, obj: x, f: PWN}}",  # noqa: RUF001
+    "a letter of full width": "ｈydra: {run: {dir: PWN}}",  # noqa: RUF001
+    "a letter without width": 'loss: {hard_weight: {"_target_\\u200b": torch.save, obj: x}}',
+    "a key that refers": "about: {x: loss}\n'${about.x}': {_target_: torch.save, obj: x, f: PWN}",
+    "a key below that reads": "data: {'${oc.env:HOME}': 1}",
+    "a key with an equals sign": "loss: {'hard_weight=1,_target_': torch.save}",
+    "a default's package here": "defaults: [{override /loss@_here_: jsd}]",
+    "a default's package above": "defaults: [{/loss@_group_: jsd}]",
+    "a default that is set": "defaults: [{/loss: jsd}]",
+    "a default of ours by a path": "defaults: [{override /loss: ./jsd}]",
+    "a default of a copy": "defaults: [/run]",
+    "a header": f"# @package hydra.callbacks\nx: {SAVE}",
+    "a partial in a list": "teacher: {labels: [{_partial_: true, _target_: torch.save}]}",
+    "arguments in a list": "optimizer: {betas: [{_args_: [PWN], _target_: builtins.open}]}",
+}
 SECRETS = {
     "the environment": "about: {what: '${oc.env:HOME}'}",
     "the environment in a group": "data: {train: '${oc.env:HOME}/x.csv'}",
@@ -206,6 +232,7 @@ def recipes() -> Iterator[tuple[str, Case]]:
         text = f"about: {{what: torch.save}}\nloss: {{hard_weight: {node}}}"
         yield f"call {number} {target}", ({"recipes/evil.yaml": text}, ["+recipe=evil"])
     kinds = {"place": PLACES, "hydra": HYDRA, "output": OUTPUTS, "value": SECRETS, "trust": TRUST}
+    kinds["spelling"] = SPELLINGS
     for kind, texts in kinds.items():
         for name, text in texts.items():
             yield f"{kind}: {name}", ({"recipes/evil.yaml": text}, ["+recipe=evil"])
@@ -259,7 +286,13 @@ NO_YAML = (  # the ends of names of those that cannot be read at all
     "a key that is a list",
     "a key that is none",
     "a module",
+    "a name of Python's",
+    "a new object",
+    "a second document",
     "a set",
+    "a tag by a short name",
+    "a tag of our own",
+    "an anchor of another document",
     "an object",
     "value: itself",
 )

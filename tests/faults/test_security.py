@@ -3,12 +3,16 @@
 import ast
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
+import torch
 
 from distillkit import limits
-from distillkit.config import yaml_files
+from distillkit.config import classes, yaml_files
+from distillkit.config.paths import CONF
+from distillkit.config.settings import GROUPS
 from distillkit.data import literals
 from distillkit.tasks import bounded_templates, chat_templates, model_sizes, template_growth
 from tests import tiny
@@ -24,6 +28,7 @@ MODELS, TEMPLATES = (
 )
 HERE = "tests/faults/test_security.py"
 CHATS, ESCAPING = "tests/unit/tasks/test_chat_templates.py", "tests/unit/test_escaping.py"
+NOTHING, LINES = "tests/faults/test_recipes_run_nothing.py", "tests/cli/test_refused_lines.py"
 SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     "The command line is": [
         f"{TRUST}::test_a_users_own_class_is_taken_where_the_command_line_trusts_it",
@@ -34,6 +39,7 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{SIZES}::test_the_limit_is_raised_by_the_environment",
         f"{HERE}::test_no_setting_raises_a_limit",
     ],
+    "Several processes of a run": [f"{HERE}::test_a_run_without_a_launcher_listens_nowhere"],
     "Whoever may write to the workspace is": [
         "tests/unit/test_artifacts.py::test_a_damaged_artifact_is_refused_by_name"
     ],
@@ -42,7 +48,14 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{TRUST}::test_no_target_of_a_recipe_runs_untrusted_however_deep_it_lies",
         f"{TRUST}::test_a_recipe_does_not_set_up_hydra_itself",
         f"{TRUST}::test_nor_can_a_group",
+        f"{NOTHING}::test_nothing_of_a_strangers_files_runs",
     ],
+    "The list of classes": [f"{HERE}::test_the_list_of_classes_is_that_of_our_files"],
+    "A class stands where": [
+        f"{HERE}::test_a_class_stands_where_it_belongs",
+        f"{NOTHING}::test_nothing_of_a_strangers_files_runs",
+    ],
+    "A look at a stranger's files": [f"{NOTHING}::test_nothing_runs_where_it_is_only_looked_at"],
     "Wheels are files": [
         f"{WHEELS}::test_another_checksum_is_refused_and_the_wheel_not_kept",
         f"{WHEELS}::test_a_path_that_leads_out_is_refused",
@@ -88,6 +101,11 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     "Labels and messages": [f"{HERE}::test_a_literal_that_is_too_long_is_none"],
     "Whatever words and files": [f"{HERE}::test_whatever_is_given_is_taken_or_refused"],
     "What a config takes": [f"{HERE}::test_a_report_names_what_came_from_the_environment"],
+    "The terminal and": [
+        f"{LINES}::test_a_sweep_writes_and_says_none",
+        f"{LINES}::test_a_run_that_fails_names_it",
+        f"{LINES}::test_a_runs_name_is_not_of_the_environment",
+    ],
     "Tokens, passwords and keys": [
         f"{HERE}::test_a_report_names_what_came_from_the_environment",
         "tests/unit/test_masking.py::test_credentials_are_hidden_and_addresses_stay",
@@ -138,6 +156,58 @@ def test_the_figures_are_those_of_the_code() -> None:
 def test_no_setting_raises_a_limit() -> None:
     written = [path.read_text(encoding="utf-8") for path in (ROOT / "conf").rglob("*.yaml")]
     assert not any("max_unpacked" in text or "max_model" in text for text in written)
+
+
+def test_the_readme_names_every_variable() -> None:
+    sources = [*(ROOT / "distillkit").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
+    texts = [path.read_text(encoding="utf-8") for path in sources]
+    names = {name for text in texts for name in re.findall(r"DISTILLKIT_[A-Z_]+", text)}
+    rows = re.findall(r"^\| `(DISTILLKIT_\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(names) == sorted(rows)
+    assert {limits.UNPACKED, limits.MODEL} < names
+
+
+def test_the_list_of_classes_is_that_of_our_files() -> None:
+    for group in GROUPS:
+        own, inside = classes.classes_of(group)
+        texts = [path.read_text(encoding="utf-8") for path in (CONF / group).glob("*.yaml")]
+        assert own
+        for target in own | (inside - set(classes.SCHEDULES)):
+            assert any(target in text for text in texts), target
+        for target in own | inside:
+            assert target.startswith(("distillkit.", "torch.optim.")), target
+    assert classes.refusal("torch.optim.NAdam", "optimizer", inside=False) is None
+    assert classes.refusal("torch.optim.Optimizer.step", "optimizer", inside=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "group"),
+    [
+        ("distillkit.losses.ForwardKL", "data"),
+        ("distillkit.losses.ForwardKL", "targets"),
+        ("torch.optim.AdamW", "loss"),
+        ("torch.nn.Linear", "loss"),
+        ("transformers.AutoModel", "student"),
+        ("hydra.utils.call", "task"),
+    ],
+)
+def test_a_class_stands_where_it_belongs(target: str, group: str) -> None:
+    for inside in (False, True):
+        assert "outside the classes" in str(classes.refusal(target, group, inside=inside))
+
+
+def test_a_run_without_a_launcher_listens_nowhere(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a port is opened")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    monkeypatch.setattr(socket.socket, "listen", refuse)
+    monkeypatch.setattr(torch.distributed, "init_process_group", refuse)
+    monkeypatch.setattr(torch.distributed, "TCPStore", refuse)
+    done = run(tmp_path, "train", *words, "control=false")
+    assert done.code == 0, done.err
 
 
 def test_the_current_folder_is_no_place_of_modules(tmp_path: Path) -> None:
