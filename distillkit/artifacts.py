@@ -276,6 +276,8 @@ class Workspace:
             if artifact.path.exists() and not (artifact.path / MANIFEST).exists():
                 say(f"{artifact.path}: damaged: {MANIFEST}: missing; it is made again")
             folder = self.partial(kind, inputs)
+            if folder.is_symlink():  # what it leads to is not ours to work in
+                folder.unlink()
             if not self._is_complete(Artifact(kind, artifact.fingerprint, folder), scratch):
                 folder = self._begun(folder, sharing, resumable=resumable)
                 facts = make(folder)
@@ -321,9 +323,9 @@ class Workspace:
         """Give a complete artifact its name; what a killed run would have gone on from goes."""
         for pattern in scratch:
             for path in folder.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if artifact.path.exists():  # damaged, or somebody began to remove it
-            shutil.rmtree(artifact.path)
+                _remove(path)
+        if os.path.lexists(artifact.path):  # damaged, or somebody began to remove it
+            _remove(artifact.path)
         commit(folder, artifact.path)
         trust(artifact.path, artifact.manifest()["files"])
         self._verified[artifact.name] = True
@@ -433,6 +435,11 @@ def sync_files(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             _sync(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, and of a link the link alone."""
+    path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
 
 
 def _sync(path: Path) -> None:

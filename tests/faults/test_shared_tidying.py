@@ -1,4 +1,4 @@
-"""Tidying a workspace up where several users share it, and where the disk has no locks."""
+"""Tidying up where several users share a workspace, where links are in it, and without locks."""
 
 import errno
 import fcntl
@@ -88,3 +88,46 @@ def test_without_locks_of_the_disk_soft_ones_keep_what_is_being_made(
     assert distillkit(*words).code == 0
     assert not found.path.exists()
     assert not soft.exists()
+
+
+def content(folder: Path) -> dict[str, Any]:
+    (folder / "x").write_text("1")
+    return {}
+
+
+def test_a_damaged_artifact_behind_a_link_is_made_again_and_what_it_led_to_stays(
+    tmp_path: Path,
+) -> None:
+    root, elsewhere = tmp_path / "workspace", tmp_path / "elsewhere"
+    root.mkdir()
+    found = Workspace(root).obtain("data", {"a": 1}, content)
+    found.path.rename(elsewhere)
+    found.path.symlink_to(elsewhere)
+    assert Workspace(root).find("data", {"a": 1}) == found
+    (elsewhere / "x").write_text("2")
+    again = Workspace(root, repair=True).obtain("data", {"a": 1}, content)
+    assert (again.path / "x").read_text() == "1"
+    assert not again.path.is_symlink()
+    assert (elsewhere / "x").read_text() == "2"
+    again.path.rename(tmp_path / "gone")
+    again.path.symlink_to(tmp_path / "nowhere")
+    assert (Workspace(root).obtain("data", {"a": 1}, content).path / "x").read_text() == "1"
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_link_in_place_of_what_was_begun_is_not_worked_behind(
+    resumable: bool, tmp_path: Path
+) -> None:
+    root, elsewhere = tmp_path / "workspace", tmp_path / "elsewhere"
+    (root / ".partial").mkdir(parents=True)
+    (elsewhere / "checkpoint-1").mkdir(parents=True)
+    (elsewhere / ".notes.tmp").write_text("mine")
+    before = sorted(elsewhere.rglob("*"))
+    workspace = Workspace(root)
+    workspace.partial("data", {"a": 1}).symlink_to(elsewhere)
+    made = workspace.obtain(
+        "data", {"a": 1}, content, resumable=resumable, scratch=["checkpoint-*"]
+    )
+    assert not made.path.is_symlink()
+    assert not made.damage(workspace.verifier)
+    assert sorted(elsewhere.rglob("*")) == before
