@@ -21,6 +21,7 @@ LOOK_EVERY = 0.5  # seconds
 SILENT = 40.0  # seconds without a sign of life, after which a process counts as gone
 GRACE = 10.0  # seconds that an exception has to reach this process, after another one has ended
 LONG_GRACE = 60.0  # the same where the other one ended well
+FAREWELL = 20.0  # seconds that the leader waits for the others to end
 FALLEN = stopping.STATUS  # exit code: the same command goes on
 REFUSED = 2
 
@@ -56,6 +57,12 @@ class Watch(threading.Thread):
         """Whether another process has ended, with a word or without."""
         ended: bool = self._store.check([f"ended/{other}"])
         return ended or self._is_gone(other)
+
+    def await_others(self) -> None:
+        """Wait until all others have ended, too, for so long."""
+        late = time.monotonic() + FAREWELL
+        while not all(map(self.has_ended, self._watched)) and time.monotonic() < late:
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Look no more."""
@@ -135,9 +142,13 @@ class Watch(threading.Thread):
         for other in self._watched:
             name = f"refused/{number}/{other}"
             if self._store.check([name]) and self._lasts(name, GRACE) and self.call == number:
+                if not self._decided():
+                    return
                 _tell(
                     f"rank {other} on {self._people[other].host}: {self._store.get(name).decode()}"
                 )
+                self._store.set("ended/0", json.dumps({"code": REFUSED}))
+                self.await_others()  # the store is with this process, and none is to miss it
                 self._end(REFUSED)
 
     def _lasts(self, what: str, seconds: float) -> bool:

@@ -32,7 +32,6 @@ from distillkit.quiet import quiet_others
 from distillkit.ranks.liveness import FALLEN, LOOK_EVERY, Watch
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # of one exchange inside a training, and of meeting
-FAREWELL = 20.0  # seconds that the leader waits for the others to end
 OWN_FAULT = 5.0  # seconds after which an error is one's own, not that of a process that ended
 LOST_PEER = 60.0  # the same of a broken connection: a host that is gone is noticed after 40
 SIGNALLED = 25.0  # the same after a signal: torchrun kills after 30
@@ -210,11 +209,8 @@ class Team:
         with suppress(Exception):
             self._store.set(f"ended/{self.rank}", json.dumps({"code": code}))
         if not self.rank:
-            late = time.monotonic() + FAREWELL
             with suppress(Exception):
-                others = range(1, self.world)
-                while not all(map(self.watch.has_ended, others)) and time.monotonic() < late:
-                    time.sleep(0.02)
+                self.watch.await_others()
         self.watch.stop()
         with suppress(Exception):
             PartialState().destroy_process_group()

@@ -121,12 +121,14 @@ def test_one_that_cannot_take_part_ends_the_first_which_says_why(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(liveness, "GRACE", -1.0)
+    monkeypatch.setattr(liveness, "FAREWELL", 0.1)
     watched, store = watch(0, myself())
     store.set("refused/0/1", "workspace = /elsewhere: no data-1234")
     watched._look()  # it is at no work of several
     watched.call = 0
     assert ended_with(watched) == 2
     said = capsys.readouterr().err
+    assert json.loads(store["ended/0"]) == {"code": 2}  # the others end with it, and say nothing
     assert said.startswith("distillkit: rank 1 on ")
     assert said.endswith(": workspace = /elsewhere: no data-1234\n")
 
@@ -147,6 +149,7 @@ def test_a_process_that_has_told_of_another_does_not_end_well(
     team = Team.__new__(Team)
     team.rank, team.world, team.watch, team._store = 0, 2, watched, store
     monkeypatch.setattr(watched, "stop", lambda: None)  # no thread was started
+    monkeypatch.setattr(liveness, "FAREWELL", 0.1)
     assert team.leave(code) == expected
     assert json.loads(store["ended/0"]) == {"code": expected}
 
