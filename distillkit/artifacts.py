@@ -15,7 +15,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -33,6 +32,7 @@ from distillkit.digests import (
     is_unrecorded,
     known_before,
     manifest_of,
+    not_a_file,
     strays,
     trust,
 )
@@ -89,9 +89,9 @@ class Artifact:
             ) from error
 
     def _damage(self, verifier: Verifier, scratch: Collection[str]) -> list[str]:
-        path = self.path / MANIFEST
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            return [f"{MANIFEST}: is no file"]
+        other = not_a_file(self.path / MANIFEST)  # opening a pipe would wait for ever
+        if other:
+            return [f"{MANIFEST}: {other}"]
         try:
             manifest = self.manifest()
         except PermissionError:
@@ -179,7 +179,7 @@ class Workspace:
         """
         artifact = self._named(kind, fingerprint(inputs))
         with self.guard():
-            if not (artifact.path / MANIFEST).is_file():
+            if not_a_file(artifact.path / MANIFEST) == "missing":
                 return None
         return artifact if self._is_whole(artifact) else None
 
@@ -273,7 +273,7 @@ class Workspace:
             found = self.find(kind, inputs)
             if found:
                 return found
-            if artifact.path.exists() and not (artifact.path / MANIFEST).exists():
+            if os.path.lexists(artifact.path) and not os.path.lexists(artifact.path / MANIFEST):
                 say(f"{artifact.path}: damaged: {MANIFEST}: missing; it is made again")
             folder = self.partial(kind, inputs)
             if folder.is_symlink():  # what it leads to is not ours to work in
@@ -301,7 +301,7 @@ class Workspace:
                 "another one"
             )
         if folder.exists() and not resumable:
-            shutil.rmtree(folder)
+            permissions.delete(folder)
         permissions.make_folder(folder, sharing)
         for pattern in (".*.tmp", ".tmp*"):  # our own, and those of safetensors
             for half in folder.rglob(pattern):  # of a killed run; the lock says nobody writes it
@@ -311,21 +311,21 @@ class Workspace:
     def _is_complete(self, partial: Artifact, scratch: Collection[str]) -> bool:
         """Whether a run was killed just before it gave a complete artifact its name."""
         manifest = partial.path / MANIFEST
-        if not manifest.is_file():
+        if not os.path.lexists(manifest):
             return False
         damaged = partial.damage(Verifier("always"), scratch=scratch)
         if damaged:
             say(f"{partial.path}: damaged: {damaged[0]}; it is made again")
-            manifest.unlink()
+            permissions.delete(manifest)
         return not damaged
 
     def _publish(self, folder: Path, artifact: Artifact, scratch: Collection[str]) -> None:
         """Give a complete artifact its name; what a killed run would have gone on from goes."""
         for pattern in scratch:
             for path in folder.glob(pattern):
-                _remove(path)
+                permissions.delete(path)
         if os.path.lexists(artifact.path):  # damaged, or somebody began to remove it
-            _remove(artifact.path)
+            permissions.delete(artifact.path)
         commit(folder, artifact.path)
         trust(artifact.path, artifact.manifest()["files"])
         self._verified[artifact.name] = True
@@ -435,11 +435,6 @@ def sync_files(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             _sync(path)
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or a folder, and of a link the link alone."""
-    path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
 
 
 def _sync(path: Path) -> None:

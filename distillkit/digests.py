@@ -5,11 +5,13 @@ digest of the rest of itself, so that no part of it can change unseen.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import platform
 import shutil
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -284,10 +286,38 @@ def _fits(name: str, patterns: Collection[str]) -> bool:
 
 def _difference(path: Path, record: Mapping[str, Any]) -> str:
     """What a look at the file's name and size shows to be wrong."""
-    if not path.is_file():
-        return "missing"
+    found = not_a_file(path)
+    if found:
+        return found
     size = path.stat().st_size
     return "" if size == record["size"] else f"{size:,} bytes, not {record['size']:,}"
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def not_a_file(path: Path) -> str:
+    """What stands in a file's place, which must not be opened; "" where it is a file.
+
+    A link is what it leads to. Raises `PermissionError` where that may not be seen.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except PermissionError:
+        raise
+    except OSError as error:
+        if not path.is_symlink():
+            return "missing"
+        if error.errno == errno.ELOOP:
+            return "is a link that leads back to itself, not a file"
+        return f"is a link to {str(path.readlink())[:80]}, where nothing is"
+    return "" if kind == stat.S_IFREG else f"is {_KINDS.get(kind, 'something else')}, not a file"
 
 
 def _hashed(paths: Sequence[Path]) -> Iterable[str]:

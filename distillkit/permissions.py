@@ -6,6 +6,7 @@ a folder with the sticky bit (as /tmp) each user's files are his own to write.
 
 import os
 import pwd
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -129,6 +130,14 @@ def write_shared(path: Path, text: str) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def delete(path: Path) -> None:
+    """Delete a folder with all in it, or a file, pipe or link; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def take_over(folder: Path) -> Path | None:

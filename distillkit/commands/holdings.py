@@ -18,7 +18,7 @@ from typing import Any, Literal
 from distillkit.artifacts import MANIFEST, Artifact, fingerprint
 from distillkit.commands.run_records import FOLDER as RUNS
 from distillkit.commands.run_records import Record, read_all
-from distillkit.digests import Verifier
+from distillkit.digests import Verifier, not_a_file
 from distillkit.errors import WorkspaceError
 from distillkit.wording import brief
 
@@ -214,10 +214,9 @@ def _reason(path: Path, error: Exception) -> str:
 def _unfit(path: Path) -> list[str]:
     """Why an artifact's manifest is not even opened."""
     manifest = path / MANIFEST
-    if not os.path.lexists(manifest):
-        return [f"{MANIFEST}: missing"]
-    if not manifest.is_file():  # opening a pipe would wait for ever
-        return [f"{MANIFEST}: is no file"]
+    wrong = not_a_file(manifest)  # opening a pipe would wait for ever
+    if wrong:
+        return [f"{MANIFEST}: {wrong}"]
     size = manifest.stat().st_size
     return [f"{MANIFEST}: {size / 1e6:,.0f} MB, and none is so large"] if size > LARGEST else []
 

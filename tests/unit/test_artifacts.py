@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -465,7 +466,31 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "extra": (lambda p: (p / "more.bin").write_text("x"), "more.bin: is not in its manifest.json"),
     "folder": (
         lambda p: ((p / "content").unlink(), (p / "content").mkdir()),
-        "content: missing",
+        "content: is a folder, not a file",
+    ),
+    "pipe": (
+        lambda p: ((p / "content").unlink(), os.mkfifo(p / "content")),
+        "content: is a pipe, not a file",
+    ),
+    "link to itself": (
+        lambda p: ((p / "content").unlink(), (p / "content").symlink_to("content")),
+        "content: is a link that leads back to itself, not a file",
+    ),
+    "link to nothing": (
+        lambda p: ((p / "content").unlink(), (p / "content").symlink_to("gone")),
+        "content: is a link to gone, where nothing is",
+    ),
+    "manifest folder": (
+        lambda p: ((p / "manifest.json").unlink(), (p / "manifest.json").mkdir()),
+        "manifest.json: is a folder, not a file",
+    ),
+    "manifest pipe": (
+        lambda p: ((p / "manifest.json").unlink(), os.mkfifo(p / "manifest.json")),
+        "manifest.json: is a pipe, not a file",
+    ),
+    "manifest link": (
+        lambda p: ((p / "manifest.json").unlink(), (p / "manifest.json").symlink_to("gone")),
+        "manifest.json: is a link to gone, where nothing is",
     ),
     "manifest cut": (lambda p: cut(p / "manifest.json"), "manifest.json: JSONDecodeError"),
     "manifest emptied": (
@@ -554,7 +579,22 @@ def test_a_pipe_in_place_of_a_manifest_is_damage_and_nobody_waits_for_it(tmp_pat
     made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
     (made.path / "manifest.json").unlink()
     os.mkfifo(made.path / "manifest.json")
-    assert made.damage(Verifier("always")) == ["manifest.json: is no file"]
+    assert made.damage(Verifier("always")) == ["manifest.json: is a pipe, not a file"]
+
+
+def test_what_is_no_folder_in_place_of_an_artifact_is_named_and_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").write_text("mine")
+    for put in (Path.touch, os.mkfifo, lambda path: path.symlink_to(tmp_path / "elsewhere")):
+        shutil.rmtree(made.path)
+        put(made.path)
+        again = Workspace(tmp_path).obtain("data", INPUTS, maker([]))
+        assert f"{made.path}: damaged: manifest.json: missing" in capsys.readouterr().err
+        assert not again.path.is_symlink() and not again.damage(Verifier("always"))
+    assert (tmp_path / "elsewhere" / "mine").read_text() == "mine"
 
 
 def test_the_manifest_of_another_artifact_is_refused(tmp_path: Path) -> None:
