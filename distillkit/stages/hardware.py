@@ -14,6 +14,7 @@ UTILISATION = 0.35  # of the published peak that a transformer's training reache
 SHARE = 0.6
 PROBE_SECONDS = 2.0
 MOST_ROWS = 4096
+MOST_SIDE = 16_384  # a larger product is no faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Machine:
         """FLOP/s that real work will reach: a share of the probe's, or of the published peak."""
         if self.name is None:
             dtype = getattr(torch, precision)
-            shape = (min(rows, MOST_ROWS), width, neurons)
+            shape = (min(rows, MOST_ROWS), min(width, MOST_SIDE), min(neurons, MOST_SIDE))
             return SHARE * probe(*shape, dtype=dtype, device=self.device, seconds=seconds)
         peak = HARDWARE[self.name]
         return UTILISATION * (peak.float32 if precision == "float32" else peak.bfloat16 or 0.0)

@@ -11,6 +11,7 @@ from distillkit.errors import ModelError
 
 MOST_LAYERS, MOST_EXPERTS, MOST_LABELS = 1_000, 1_000, 1_000_000
 MOST_WIDTH = 10**9  # of a vocabulary, or of anything else that a weight has as a side
+MOST_HIDDEN = 1_000_000  # channels of a token; the widest models have some 20,000
 MOST_PARAMETERS = 10**13  # no model has as many
 PER_WEIGHT = 4  # bytes of a float32, in which a student is trained
 _LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers")
@@ -51,6 +52,8 @@ def _most(name: str) -> float:
         return MOST_EXPERTS
     if name == "num_labels":
         return MOST_LABELS
+    if name in _HIDDEN:
+        return MOST_HIDDEN
     return MOST_WIDTH if name.endswith(_WIDTHS) else float("inf")
 
 

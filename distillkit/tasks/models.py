@@ -239,7 +239,13 @@ def output_order(
             f"{key}: two of its {outputs} outputs are named {brief(twice, 60)!r}; name them in "
             "their order with teacher.labels=[…]"
         )
-    if len(theirs) == outputs == labels.outputs:
+    if outputs != labels.outputs:
+        raise ModelError(
+            f"{key}: it has {outputs} outputs ([{listed(theirs)}]), but the data has "
+            f"{labels.outputs} labels ([{listed(labels.names)}]); take a model of as many, or have "
+            "one fitted on the data, as with teacher=minilm"
+        )
+    if len(theirs) == outputs:
         for ours, other in _readings(list(labels.names), theirs, numeric=labels.numeric):
             places = {name: place for place, name in enumerate(other)}
             if len(places) == outputs and places.keys() == set(ours):

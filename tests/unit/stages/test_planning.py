@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from typing import Any, get_args, get_type_hints
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -292,3 +293,11 @@ def test_a_probe_counts_what_it_multiplies() -> None:
 def test_this_machine_has_memory() -> None:
     assert not Machine(CPU).is_device
     assert Machine(CPU).memory == main_memory() > 2**28
+
+
+def test_the_rate_of_a_model_of_any_width_is_measured_on_what_fits() -> None:
+    machine = Machine(torch.device("cpu"))
+    sizes = {"width": 10**9, "neurons": 10**9, "rows": 10**9}
+    with mock.patch("distillkit.stages.hardware.probe", return_value=1e9) as probe:
+        machine.rate("float32", **sizes, seconds=0.01)
+    assert max(probe.call_args.args) <= 16_384

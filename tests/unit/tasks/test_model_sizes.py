@@ -14,6 +14,7 @@ from distillkit.tasks.model_sizes import check_memory, check_numbers, least_para
 from distillkit.tasks.models import load_tokenizer, new_model
 
 CASES = {
+    "channels": ({"hidden_size": 10**9}, "hidden_size = 1,000,000,000: no model has more"),
     "layers": ({"num_hidden_layers": 10**6}, "num_hidden_layers = 1,000,000: no model has more"),
     "layers of gpt2": ({"n_layer": 10**9}, "n_layer = 1,000,000,000: no model has more than 1,000"),
     "layers as a float": ({"num_hidden_layers": 1e30}, "num_hidden_layers = 1"),
@@ -25,8 +26,8 @@ CASES = {
     "no heads": ({"num_attention_heads": -2}, "num_attention_heads = -2: must be 1 or more"),
     "a part": ({"text_config": {"num_hidden_layers": 2000}}, "text_config.num_hidden_layers = 2,0"),
     "a product": (
-        {"hidden_size": 10**7, "num_hidden_layers": 100, "vocab_size": 100},
-        "its sizes make 2e\\+16 parameters or more, and no model has 1e\\+13",
+        {"hidden_size": 10**6, "num_hidden_layers": 100, "vocab_size": 100},
+        "its sizes make 2e\\+14 parameters or more, and no model has 1e\\+13",
     ),
 }
 

@@ -189,6 +189,12 @@ def test_other_labels_are_refused_and_both_sets_named(
     assert "[bad, good]" in str(caught.value)
 
 
+def test_another_number_of_labels_is_refused_with_both_numbers() -> None:
+    fault = r"k: it has 3 outputs .*a, b, c.*, but the data has 2 labels .*a, b.* teacher=minilm"
+    with pytest.raises(ModelError, match=fault):
+        label_order(Outputs("a", "b", "c"), LabelSpace(("a", "b")), key="k")
+
+
 def test_a_real_label_needs_one_output() -> None:
     assert label_order(Outputs("LABEL_0"), LabelSpace(()), key="k").tolist() == [0]
     with pytest.raises(ModelError, match="2 outputs, but the label is one real value"):
