@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 SHORTEST = 6  # characters of a secret; shorter ones stand in any text
@@ -49,11 +48,13 @@ def masked(text: str, names: Iterable[str] = ()) -> str:
 
 def mask_file(path: Path, names: Iterable[str]) -> None:
     """Write a file anew with its secrets named, as `masked` does, if it is there and has some."""
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         text = path.read_text(encoding="utf-8")
-        named = masked(text, names)
-        if named != text:
-            path.write_text(named, encoding="utf-8")
+    except OSError:  # not there, or of a name too long to be
+        return
+    named = masked(text, names)
+    if named != text:
+        path.write_text(named, encoding="utf-8")
 
 
 def for_downloads(environment: Mapping[str, str]) -> dict[str, str]:

@@ -164,7 +164,7 @@ def test_a_bar_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with heartbeat(0.1), track("targets", 20):
+    with track("targets", 20), heartbeat(0.1):
         silent_for(0.4)
     assert "so far" not in screen.getvalue()
 
