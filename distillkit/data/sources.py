@@ -7,8 +7,11 @@ owner/name[:config][@revision][#split=name]                    the Hugging Face 
 """
 
 import hashlib
+import json
 import os
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path, PurePosixPath
@@ -184,14 +187,30 @@ def identity(spec: Spec, *, key: str, repo_type: hub.RepoType = "model") -> str:
         return hub.identity(source, key=key, spec=spec, repo_type=repo_type)
     if source.path.is_file():
         return f"file:{file_sha256(source.path)}"
+    if repo_type == "model":
+        return f"folder:{files_sha256(source.path, model_files(source.path))}"
     part = f"#split={source.split}" if source.split else ""
-    return f"folder:{folder_sha256(source.path)}{part}"
+    return f"folder:{files_sha256(source.path, source.path.rglob('*'))}{part}"
 
 
-def folder_sha256(folder: Path) -> str:
-    """One sha256 of all the files under a folder, with their names."""
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model: those at the top of its folder, chat templates, shards that it names.
+
+    What else lies below is no part of it: checkpoints of its training, a workspace, outputs.
+    """
+    found = {*folder.iterdir(), *folder.glob("additional_chat_templates/*")}
+    for index in folder.glob("*.index.json"):
+        with suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            inside = [s for s in map(PurePosixPath, shards) if not {"/", ".."} & {*s.parts}]
+            found |= {folder / shard for shard in inside}
+    return list(found)
+
+
+def files_sha256(folder: Path, files: Iterable[Path]) -> str:
+    """One sha256 of the files among these, with their names from the folder on."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in files if p.is_file()):
         name = path.relative_to(folder).as_posix()
         if not any(part.startswith(".") for part in Path(name).parts):
             digest.update(f"{name}\0{file_sha256(path)}\n".encode())

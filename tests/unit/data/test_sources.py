@@ -12,7 +12,7 @@ from distillkit.data.sources import (
     LocalSource,
     Source,
     WheelSource,
-    folder_sha256,
+    files_sha256,
     identity,
     parse,
     tokenizer_identity,
@@ -108,25 +108,28 @@ def test_a_half_spelt_wheel_is_refused_with_the_way_out(spec: str, way_out: str)
 def test_a_file_is_known_by_its_content_alone(file: Path) -> None:
     copy = file.with_name("copy.csv")
     copy.write_bytes(file.read_bytes())
-    before = identity(str(file), key="k")
-    assert identity(str(copy), key="k") == before
+    before = identity(str(file), key="k", repo_type="dataset")
+    assert identity(str(copy), key="k", repo_type="dataset") == before
     file.write_text("text,label\ngood,0\n")
-    assert identity(str(file), key="k") != before
+    assert identity(str(file), key="k", repo_type="dataset") != before
 
 
 def test_a_folder_is_known_by_its_files_and_their_names(folder: Path) -> None:
-    before = identity(str(folder), key="k")
-    assert identity(str(folder.rename(folder.with_name("moved"))), key="k") == before
+    before = identity(str(folder), key="k", repo_type="dataset")
+    assert (
+        identity(str(folder.rename(folder.with_name("moved"))), key="k", repo_type="dataset")
+        == before
+    )
     moved = folder.with_name("moved")
     (moved / "sub" / "weights").rename(moved / "sub" / "others")
-    assert identity(str(moved), key="k") != before
+    assert identity(str(moved), key="k", repo_type="dataset") != before
 
 
 def test_hidden_files_do_not_count(folder: Path) -> None:
-    before = folder_sha256(folder)
+    before = files_sha256(folder, folder.rglob("*"))
     (folder / ".cache").mkdir()
     (folder / ".cache" / "lock").write_text("1")
-    assert folder_sha256(folder) == before
+    assert files_sha256(folder, folder.rglob("*")) == before
 
 
 def test_a_wheel_is_known_by_checksum_and_path_not_by_name() -> None:
@@ -226,3 +229,24 @@ def test_a_tokenizer_of_the_hub_is_known_by_its_files_as_a_local_one_is(
     (folder / "vocab.txt").write_text("a")
     monkeypatch.setattr(hub, "model_files", lambda *_, **__: str(folder))
     assert tokenizer_identity("o/n", key="k") == tokenizer_identity(str(folder), key="k")
+
+
+def test_what_lies_below_a_model_is_no_part_of_it(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    index = {"weight_map": {"a": "parts/1.safetensors", "b": "../outside", "c": "/etc/hosts"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in ("parts", "additional_chat_templates", "checkpoint-5", "outputs/run"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    shard, template = folder / "parts/1.safetensors", folder / "additional_chat_templates/a.jinja"
+    shard.write_text("weights")
+    template.write_text("template")
+    before = identity(str(folder), key="teacher.path")
+    (folder / "checkpoint-5/config.json").write_text("{}")
+    (folder / "outputs/run/report.md").write_text("a report")
+    assert identity(str(folder), key="teacher.path") == before
+    assert identity(str(folder), key="data.train", repo_type="dataset") != before
+    for path in (shard, template, folder / "config.json"):
+        path.write_text(path.read_text() + " ")
+        now = identity(str(folder), key="teacher.path")
+        assert now != before
+        before = now
