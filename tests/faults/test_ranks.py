@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny
+from tests import tiny, tiny_language
 from tests.cli.runs import QUICK, but, kinds
 from tests.conftest import Result
 from tests.faults.kills import weights
@@ -43,6 +43,7 @@ def test_two_processes_make_all_on_an_empty_workspace(
     assert kinds(folder / "workspace") == sorted([*WHOLE, "transfer"])
     assert (second.out, second.err) == ("", "")
     assert "The student keeps" in first.out
+    assert "expected  cannot be told of several processes; `distillkit plan`" in first.err
     assert "Writing model shards" not in first.err
     assert not [line for line, count in Counter(first.err.splitlines()).items() if count > 1]
     assert not list((folder / "temporary").iterdir())
@@ -84,15 +85,17 @@ def test_a_refusal_is_told_once(tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
-def test_the_words_of_the_readme_start_two(
+def test_each_stage_is_a_command_of_two_as_well(
     undisturbed: tuple[Path, list[Result]], body: Path, texts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """What two train together has other bits than what one trains."""
+    """From an empty workspace on; the student's by the README's words.
+
+    What two train together has other bits than what one trains.
+    """
     folder, _ = undisturbed
-    shutil.copytree(
-        folder / "workspace", tmp_path / "workspace", ignore=shutil.ignore_patterns("student-*")
-    )
     words = but(tiny.small(body, *texts, tmp_path / "workspace"), *QUICK, *OFTEN)
+    assert [it.code for it in distillkit("generate-targets", *words, cwd=tmp_path).end()] == [0, 0]
+    assert {"teacher", "targets"} < set(kinds(tmp_path / "workspace"))
     run = torchrun("train-student", *words, cwd=tmp_path)
     try:
         out, err = run.communicate(timeout=300)
@@ -101,5 +104,18 @@ def test_the_words_of_the_readme_start_two(
         run.communicate()
     assert run.returncode == 0, err
     assert out.count("student: ") == 1
-    assert weights(tmp_path / "workspace").items() <= weights(folder / "workspace").items()
+    first, second = distillkit("evaluate", *words, cwd=tmp_path).end()
+    assert (first.code, second.code) == (0, 0), first.err
+    assert "student" in first.out and (second.out, second.err) == ("", "")
     assert len(weights(tmp_path / "workspace")) == 2  # the teacher and the student
+    assert weights(tmp_path / "workspace").items() <= weights(folder / "workspace").items()
+
+
+def test_a_language_model_of_two_is_made_on_an_empty_workspace(tmp_path: Path) -> None:
+    model = tiny_language.write_model(tmp_path / "model")
+    documents = tiny_language.write_documents(tmp_path, 60)
+    words = tiny_language.small(model, documents, tmp_path / "workspace")
+    first, second = distillkit("train", *words, cwd=tmp_path).end()
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert {"targets", "student", "evaluation"} <= set(kinds(tmp_path / "workspace"))
+    assert (second.out, second.err) == ("", "")
