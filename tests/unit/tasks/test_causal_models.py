@@ -277,4 +277,4 @@ def test_generation_settings_never_stop_a_save(tmp_path: Path, setting: dict[str
     for name, value in setting.items():
         setattr(model.generation_config, name, value)
     save_causal_lm(model, byte_tokenizer(), tmp_path, max_length=64)
-    load_causal_lm(str(tmp_path), key=KEY)
+    same(load_causal_lm(str(tmp_path), key=KEY).eval(), model.eval())
