@@ -189,8 +189,21 @@ def identity(spec: Spec, *, key: str, repo_type: hub.RepoType = "model") -> str:
         return f"file:{file_sha256(source.path)}"
     if repo_type == "model":
         return f"folder:{files_sha256(source.path, model_files(source.path))}"
+    _check_links(source.path, f"{key} = {spec}")
     part = f"#split={source.split}" if source.split else ""
+    # of a folder with a card earlier versions read what it was, once it had changed
+    part += "#card" if (source.path / "README.md").is_file() else ""
     return f"folder:{files_sha256(source.path, source.path.rglob('*'))}{part}"
+
+
+def _check_links(folder: Path, at: str) -> None:
+    """Raise `DataError` for a folder of data with a link to a folder in it: none is followed."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and path.is_dir() and not is_hidden(path, folder):
+            raise DataError(
+                f"{at}: {path.relative_to(folder)} in it is a link to a folder, and would be left "
+                f"out; name its files, as [{path}/*], or put that folder itself there"
+            )
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -212,9 +225,14 @@ def files_sha256(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in files if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        if not any(part.startswith(".") for part in Path(name).parts):
+        if not is_hidden(path, folder):
             digest.update(f"{name}\0{file_sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether the name of a file, or of a folder on the way to it, begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def tokenizer_identity(spec: str, *, key: str) -> str:

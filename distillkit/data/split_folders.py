@@ -3,8 +3,17 @@
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from yaml import YAMLError, safe_load
+from yaml import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    SafeLoader,
+    YAMLError,
+    parse,
+    safe_load,
+)
 
 from distillkit.data.sources import COLUMN_FILES, KINDS, PROSE, suffix
 from distillkit.errors import DataError
@@ -18,6 +27,7 @@ WORDS = {  # as `datasets` reads a folder
 NO_DATA = re.compile(
     r"(readme|licen[cs]e|notice|requirements|asset|state|dataset_infos?|dataset_dict)\b.*", re.I
 )
+MOST_OF_CARD = 200_000  # values; that of a data set in a hundred languages has some 20,000
 SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk writes
 
 
@@ -46,13 +56,43 @@ def _card(folder: Path) -> str:
     return head[1] if head else ""
 
 
+def card(folder: Path) -> Any:
+    """What a folder's card says, as plain data; None where that cannot be read.
+
+    Raises `DataError` for one that stands for more than a card has.
+    """
+    text = _card(folder)
+    try:
+        _check_size(text, f"{folder / 'README.md'}")
+        return safe_load(text)
+    except (YAMLError, ValueError, RecursionError):
+        return None
+
+
+def _check_size(text: str, at: str) -> None:
+    """Count the values of a YAML text, an alias as all that it stands for: a few lines can do."""
+    total, sizes = 0, dict[str, int]()
+    opened: list[tuple[str | None, int]] = []  # (anchor, values before it)
+    for event in parse(text, SafeLoader):
+        if isinstance(event, AliasEvent):
+            total += sizes.get(str(event.anchor), 1)
+        elif isinstance(event, CollectionStartEvent):
+            opened.append((event.anchor, total))
+        elif isinstance(event, CollectionEndEvent):
+            anchor, before = opened.pop()
+            sizes |= {anchor: total - before} if anchor else {}
+        total += 1
+        if total > MOST_OF_CARD:
+            raise DataError(
+                f"{at}: its head stands for more than {MOST_OF_CARD:,} values once its aliases are "
+                "written out, and no card has as many; write less"
+            )
+
+
 def card_splits(folder: Path) -> set[str]:
     """The splits that a folder's card names files for, in its default configuration."""
-    try:
-        card = safe_load(_card(folder))
-    except YAMLError:
-        return set()
-    configs = card.get("configs") if isinstance(card, dict) else None
+    content = card(folder)
+    configs = content.get("configs") if isinstance(content, dict) else None
     every = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
     main = [c for c in every if c.get("default") or c.get("config_name") == "default"]
     files = (main or every)[0].get("data_files") if len(every) == 1 or main else None

@@ -30,6 +30,7 @@ from distillkit.data.sources import (
     written,
 )
 from distillkit.data.text_format import TextFormat
+from distillkit.data.whole_folders import first_line, saved, with_card
 from distillkit.data.workbooks import read_workbook
 from distillkit.data.written import as_text, is_missing, json_text, shortest
 from distillkit.errors import DataError
@@ -207,8 +208,10 @@ def _table(item: str, path: Path | None, request: _Request) -> Table:
     split = (source.split if isinstance(source, LocalSource) else None) or request.split
     if not split_folders.is_whole(path):
         return _of_class_folders(path, split, request, spec=item)
-    read = _with_card if split_folders.has_card(path) else _saved
-    return _of_dataset(read(path, split, f"{key} = {item}", request.cache), request, item)
+    at = f"{key} = {item}"
+    if split_folders.has_card(path):
+        return _of_dataset(with_card(path, split, at, request.cache), request, item)
+    return _of_dataset(saved(path, split, at), request, item)
 
 
 def _of_class_folders(folder: Path, split: str, request: _Request, *, spec: str) -> Table:
@@ -352,7 +355,7 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise DataError(f"{request.key} = {spec}: cannot be read ({_first_line(error)})") from error
+        raise DataError(f"{request.key} = {spec}: cannot be read ({first_line(error)})") from error
     table = _of_dataset(Dataset(chosen), request, spec)
     return Table(tuple(names), table.values, len(table), table.classes)
 
@@ -411,37 +414,3 @@ def _real(value: float | None) -> str | None:
     if value is None or is_missing(value):
         return None
     return str(int(value)) if value.is_integer() else str(as_text(value))
-
-
-def _saved(folder: Path, split: str, at: str, _: Path) -> "Dataset":
-    """What `save_to_disk` wrote: a data set, or several splits by name."""
-    from datasets import DatasetDict, load_from_disk
-
-    try:
-        found = load_from_disk(str(folder))
-    except Exception as error:  # arrow's errors, json's and those of files have no common base
-        raise DataError(f"{at}: cannot be read ({_first_line(error)})") from error
-    if not isinstance(found, DatasetDict):
-        return found
-    if split not in found:
-        raise DataError(
-            f"{at}: it has no split {split}; it holds {listed(found)} (FOLDER#split=NAME takes one)"
-        )
-    return found[split]
-
-
-def _with_card(folder: Path, split: str, at: str, cache: Path) -> "Dataset":
-    """A folder as the hub has it, whose README says which files are which split's."""
-    from datasets import load_dataset
-
-    try:
-        return load_dataset(str(folder), split=split, cache_dir=str(cache / "tables"))
-    except Exception as error:  # builders' errors have no common base
-        raise DataError(
-            f"{at}: not a data set that can be read (split {split}: {_first_line(error)})"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().split("\n")[0]
-    return brief(text, 200) if text else type(error).__name__

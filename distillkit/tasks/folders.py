@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distillkit.errors import ModelError
@@ -129,8 +129,14 @@ def _check_weights(path: Path, at: str) -> None:
         _refuse_weights(path, at)
     files = ["model.safetensors"]
     if index.is_file():
-        shards = _json(index).get("weight_map", {})
-        files = sorted(set(map(str, shards.values())))
+        shards = _json(index).get("weight_map")
+        files = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else [""]
+        strange = [name for name in files if not _is_shard(name)]
+        if strange:
+            raise ModelError(
+                f"{at}: its {INDEX} names {strange[0]!r} as weights, which is no *.safetensors "
+                "file inside the folder; download it anew"
+            )
         missing = [name for name in files if not (path / name).is_file()]
         if missing:
             raise ModelError(
@@ -139,6 +145,13 @@ def _check_weights(path: Path, at: str) -> None:
             )
     for name in files:
         _check_whole(path / name, at)
+
+
+def _is_shard(name: str) -> bool:
+    """Whether a name in the index of weights is that of a file of them, below the same folder."""
+    parts = PurePosixPath(name).parts
+    leaves = name.startswith("/") or any(part.startswith(".") for part in parts)
+    return name.endswith(".safetensors") and not leaves and "\\" not in name
 
 
 def _refuse_weights(path: Path, at: str) -> None:

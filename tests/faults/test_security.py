@@ -29,12 +29,16 @@ MODELS, TEMPLATES = (
 HERE = "tests/faults/test_security.py"
 CHATS, ESCAPING = "tests/unit/tasks/test_chat_templates.py", "tests/unit/test_escaping.py"
 NOTHING, LINES = "tests/faults/test_recipes_run_nothing.py", "tests/cli/test_refused_lines.py"
+FILES = "tests/unit/data/test_several_files.py"
 SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     "The command line is": [
         f"{TRUST}::test_a_users_own_class_is_taken_where_the_command_line_trusts_it",
         f"{TRUST}::test_a_recipe_cannot_widen_its_own_trust",
     ],
-    "The installed packages are": [f"{HERE}::test_the_current_folder_is_no_place_of_modules"],
+    "The installed packages are": [
+        f"{HERE}::test_the_current_folder_is_no_place_of_modules",
+        f"{HERE}::test_nor_is_it_where_python_itself_would_look_there",
+    ],
     "The environment is": [
         f"{SIZES}::test_the_limit_is_raised_by_the_environment",
         f"{HERE}::test_no_setting_raises_a_limit",
@@ -66,8 +70,14 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{WHEELS}::test_a_downloader_is_told_no_option_by_a_name",
         "tests/unit/test_masking.py::test_a_downloader_gets_no_secret_of_another_program",
     ],
+    "A folder of data is": [
+        f"{FILES}::test_a_card_leads_to_no_other_place",
+        f"{FILES}::test_records_of_saved_sets_lead_to_no_other_place",
+        f"{FILES}::test_a_folder_that_a_link_leads_to_is_not_left_out_in_silence",
+    ],
     "Model folders are": [
-        "tests/unit/tasks/test_models.py::test_pickled_weights_alone_are_refused"
+        "tests/unit/tasks/test_models.py::test_pickled_weights_alone_are_refused",
+        "tests/unit/tasks/test_folders.py::test_an_index_names_weights_inside_its_folder",
     ],
     "Chat templates are programs": [
         f"{TEMPLATES}::test_a_template_that_makes_or_takes_too_much_is_given_up",
@@ -216,6 +226,19 @@ def test_the_current_folder_is_no_place_of_modules(tmp_path: Path) -> None:
     done = run(tmp_path, "train", "loss._target_=hubconf.Loss")
     assert done.code == 2
     assert not (tmp_path / "ran").exists()
+
+
+def test_nor_is_it_where_python_itself_would_look_there(tmp_path: Path) -> None:
+    plugin = tmp_path / "hydra_plugins" / "mine"
+    plugin.mkdir(parents=True)
+    for path in (plugin / "__init__.py", *(tmp_path / f"{n}.py" for n in ("hydra", "mine"))):
+        path.write_text("open('ran', 'a').write(__name__)\nLoss = print\n")
+    done = tiny.run("train", "loss._target_=mine.Loss", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("distillkit: loss._target_: mine.Loss is outside the classes")
+    assert not (tmp_path / "ran").exists()
+    done = tiny.run("train", "loss._target_=mine.Loss", "trusted=[mine]", cwd=tmp_path)
+    assert "mine.Loss is outside" not in done.stderr
 
 
 @pytest.mark.parametrize(

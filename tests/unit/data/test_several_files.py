@@ -1,6 +1,8 @@
 """A path is that file; lists, patterns and folders are read on purpose, and said."""
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from distillkit.data import Conversations, Corpus, Documents, Questions, TaggedT
 from distillkit.data.conversations import prepare_conversations
 from distillkit.data.corpus import prepare_labelled, prepare_transfer
 from distillkit.data.documents import prepare_documents
-from distillkit.data.sources import identity
+from distillkit.data.sources import expand, identity
 from distillkit.data.tables import Table, read_table
 from distillkit.errors import DataError
 from distillkit.stages import corpus as stages
@@ -155,6 +157,97 @@ def test_what_save_to_disk_wrote_is_read(tmp_path: Path, read: Read) -> None:
     assert TextData(train="all", text="text", label="label").test == "all"
     with pytest.raises(DataError, match=r"no split validation; it holds train, test, other"):
         read("all", "validation")
+
+
+def test_what_a_folder_with_a_card_holds_now_is_read(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "h").mkdir()
+    (tmp_path / "h" / "README.md").write_text("---\nconfigs:\n- config_name: default\n---\n")
+    identities = set()
+    for text in ("a", "b", "c"):
+        one_row(tmp_path / "h" / "train.csv", text)
+        os.utime(tmp_path / "h" / "train.csv", (1, 1))
+        assert read("h")["text"] == [text]
+        identities.add(identity("h", key="data.train", repo_type="dataset"))
+    assert len(identities) == 3
+
+
+ELSEWHERE = {  # what a card names -> what is said
+    "an absolute path": ("data_files: OUT/x.csv", "outside of the folder; put the file into it"),
+    "a path above": ("data_files: ../out/x.csv", "outside of the folder; put the file into it"),
+    "a folder above": ("data_dir: ../out", "outside of the folder; put the file into it"),
+    "a hidden file": ("data_files: .h/x.csv", "h/.h/x.csv as data, which is hidden"),
+    "an address": ("data_files: http://127.0.0.1:9/x.csv", "names http://127.0.0.1:9/x.csv as dat"),
+    "a chain": ("data_files: 'zip://x.csv::h/x.zip'", "README.md names zip://x.csv::h/x.zip as d"),
+    "a deep address": (
+        "data_files: [{split: train, path: ['hf://datasets/o/n/x.csv']}]",
+        "which lies elsewhere; download it, and name a file in the folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_card_leads_to_no_other_place(tmp_path: Path, read: Read, name: str) -> None:
+    for path in ("h/train.csv", "h/.h/x.csv", "out/x.csv"):
+        one_row(tmp_path / path, path)
+    files, words = ELSEWHERE[name]
+    head = f"configs:\n- config_name: default\n  {files.replace('OUT', str(tmp_path / 'out'))}\n"
+    (tmp_path / "h" / "README.md").write_text(f"---\n{head}---\n")
+    with pytest.raises(DataError, match=re.escape(words)):
+        read("h")
+
+
+def test_a_card_that_stands_for_too_much_is_refused_at_once(tmp_path: Path, read: Read) -> None:
+    one_row(tmp_path / "h" / "train.csv", "a")
+    rows = (f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 15))
+    bomb = "a0: &a0 {x: 1}\n" + "".join(rows) + "configs: [{config_name: default}]\n"
+    (tmp_path / "h" / "README.md").write_text(f"---\n{bomb}---\n")
+    for look in (lambda: TextData(train="h", text="text", label="label"), lambda: read("h")):
+        with pytest.raises(DataError, match=r"stands for more than 200,000 values once its alias"):
+            look()
+
+
+def test_a_file_that_counts_before_the_card_is_named(tmp_path: Path, read: Read) -> None:
+    one_row(tmp_path / "h" / "train.csv", "a")
+    (tmp_path / "h" / "README.md").write_text("---\nconfigs: [{config_name: default}]\n---\n")
+    (tmp_path / "h" / ".huggingface.yaml").write_text("configs: []")
+    with pytest.raises(
+        DataError, match=r"its \.huggingface\.yaml counts before its README\.md; wr"
+    ):
+        read("h")
+
+
+def test_records_of_saved_sets_lead_to_no_other_place(tmp_path: Path, read: Read) -> None:
+    from datasets import Dataset, DatasetDict
+
+    kept = Dataset.from_dict({"text": ["a"]})
+    for name in ("one", "two"):
+        kept.save_to_disk(str(tmp_path / name))
+    DatasetDict({"train": kept}).save_to_disk(tmp_path / "all")
+    record = tmp_path / "one" / "state.json"
+    (file,) = json.loads(record.read_text())["_data_files"]
+    other = {"_data_files": [{"filename": f"../two/{file['filename']}"}]}
+    record.write_text(json.dumps(json.loads(record.read_text()) | other))
+    (tmp_path / "all" / "dataset_dict.json").write_text('{"splits": ["train", "../two"]}')
+    for spec in ("one", "all", "all#split=../two"):
+        with pytest.raises(
+            DataError, match=r"its record \(state\.json\) names .* outside of the fo"
+        ):
+            read(spec)
+
+
+def test_a_folder_that_a_link_leads_to_is_not_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("f/train.csv", "more/train-2.csv"):
+        one_row(tmp_path / name, name)
+    (tmp_path / "f" / ".cache").symlink_to(tmp_path / "more")
+    assert identity("f", key="data.train", repo_type="dataset").startswith("folder:")
+    (tmp_path / "f" / "more").symlink_to(tmp_path / "more")
+    with pytest.raises(DataError, match=r"^data.train = f: more in it is a link to a folder") as it:
+        identity("f", key="data.train", repo_type="dataset")
+    (advice,) = re.findall(r"\[(.*)\]", str(it.value))
+    assert [Path(p).name for p in expand(advice, key="data.train")] == ["train-2.csv"]
 
 
 # plain text

@@ -67,6 +67,31 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
     assert "model.safetensors.index.json is missing" in fault(folder)
 
 
+@pytest.mark.parametrize(
+    "weight_map",
+    [
+        {"a": "../model.safetensors"},
+        {"a": "ABSOLUTE"},
+        {"a": "model.safetensors", "b": "model.bin"},
+        {"a": ".hidden.safetensors"},
+        {"a": "parts/../../model.safetensors"},
+        ["model.safetensors"],
+        None,
+    ],
+)
+def test_an_index_names_weights_inside_its_folder(folder: Path, weight_map: Any) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    for place in (folder.parent / "model.safetensors", *map(folder.joinpath, ("model.bin", "x"))):
+        place.write_bytes(whole)
+    (folder / ".hidden.safetensors").write_bytes(whole)
+    text = json.dumps({"weight_map": weight_map})
+    text = text.replace("ABSOLUTE", str(folder.parent / "model.safetensors"))
+    (folder / "model.safetensors.index.json").write_text(text)
+    said = fault(folder)
+    assert "its model.safetensors.index.json names " in said
+    assert said.endswith("which is no *.safetensors file inside the folder; download it anew")
+
+
 def test_weights_that_were_cut_short_are_counted(folder: Path) -> None:
     file = folder / "model.safetensors"
     whole = file.read_bytes()
