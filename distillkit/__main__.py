@@ -10,6 +10,6 @@ if __name__ == "__main__":
     if not sys.flags.safe_path and here == Path.cwd() and here != Path(__file__).parents[1]:
         del sys.path[0]
 
-    from distillkit.cli import main
+    from distillkit.cli.main import main
 
     main()

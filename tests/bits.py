@@ -42,7 +42,7 @@ LANGUAGE = [
     "targets=sampled",
     "targets=sampled_logits",
     "targets=top_k targets.codec.k=8",
-    "targets=top_p",
+    "targets=top_p targets.codec.k=8",
     "targets=online",
 ]
 RESULTS = (".safetensors", ".arrow")

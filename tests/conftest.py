@@ -68,7 +68,7 @@ def distillkit(
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    from distillkit import cli
+    from distillkit.cli import main as cli
 
     # Hydra composes once more to see whether a file sets hydra.mode: none does, and it takes long
     monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distillkit.examples import TokenTable
+from distillkit.token_table import TokenTable
 
 
 def one_position_each(labels: Sequence[float] | np.ndarray) -> TokenTable:

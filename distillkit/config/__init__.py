@@ -1,1 +1,4 @@
-"""Config: from YAML and overrides to checked settings and objects. Only here hydra is imported."""
+"""Config: from YAML and overrides to checked settings and objects; nothing heavy is imported.
+
+What settings mean for each other's sake, once they are built, is checked in `pipeline`.
+"""

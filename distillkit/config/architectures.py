@@ -19,8 +19,8 @@ from distillkit.config.signatures import (
 )
 
 OWN = {
-    "distillkit_bilstm": "distillkit.students.bilstm.BiLSTMConfig",
-    "distillkit_textcnn": "distillkit.students.textcnn.TextCNNConfig",
+    "distillkit_bilstm": "distillkit.students.architectures.bilstm.BiLSTMConfig",
+    "distillkit_textcnn": "distillkit.students.architectures.textcnn.TextCNNConfig",
 }
 NAMES = "transformers.models.auto.auto_mappings"
 BASE = ("transformers.configuration_utils", "PreTrainedConfig")

@@ -9,8 +9,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from distillkit.config.classes import is_trusted
 from distillkit.config.schema import class_refusal
+from distillkit.console.wording import brief
 from distillkit.errors import ConfigError, DistillkitError
-from distillkit.wording import brief
 
 
 def build(node: DictConfig, *, key: str, partial: bool = False) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from distillkit.config.paths import CONF
 from distillkit.config.signatures import NotFound, definition, located
-from distillkit.wording import nearest
+from distillkit.console.wording import nearest
 
 SCHEDULES = tuple(
     f"distillkit.losses.schedules.{name}" for name in ("Constant", "Linear", "Cosine", "WSD")

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from distillkit.config.settings import COMMAND_LINE_ONLY, GROUPS
 from distillkit.config.words import parse_word
-from distillkit.wording import brief, listed
+from distillkit.console.wording import brief, listed
 
 REFERENCE = re.compile(r"\$\{\s*\.*[\w-]+(?:\.[\w-]+|\[[\w-]+\])*\s*\}")
 _START = re.compile(r"(\\*)\$\{")

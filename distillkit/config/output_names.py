@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from distillkit.config.file_checks import NO_RUN_NAME, RUN_NAME
 from distillkit.config.keys import as_written
 from distillkit.config.schema import shown
-from distillkit.masking import masked
+from distillkit.console.masking import masked
 
 OF_ENVIRONMENT = (
     "a run's name stands in folders and reports, and what comes from the environment is written "

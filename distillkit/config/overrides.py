@@ -25,9 +25,9 @@ from distillkit.config.schema import (
 )
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.config.words import as_text, parse_word, respelled
+from distillkit.console.masking import names_of
+from distillkit.console.wording import nearest
 from distillkit.errors import ConfigError
-from distillkit.masking import names_of
-from distillkit.wording import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 
 from distillkit.config import overrides
 from distillkit.config.paths import groups
+from distillkit.console.wording import nearest
 from distillkit.errors import ConfigError
-from distillkit.wording import nearest
 
 NEW = "new"  # start: from no phase
 OF_PHASE = re.compile(r"\+*phases\.([\w-]+)\.([^=]+=.*)", re.DOTALL)

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import Container, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from distillkit.wording import brief, nearest
+from distillkit.console.wording import brief, nearest
 
 _UNSET = re.compile(r"Environment variable '([^']*)' not found")
 _PLACE = re.compile(r"\s*(?:full_key: (\S*))?\s*(?:object_type=\w+)?\s*$")

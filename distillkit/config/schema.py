@@ -9,7 +9,7 @@ from distillkit.config import classes
 from distillkit.config.architectures import architectures, fields_of
 from distillkit.config.settings import GROUPS
 from distillkit.config.signatures import NotFound, Signature, signature
-from distillkit.wording import nearest
+from distillkit.console.wording import nearest
 
 # what Hydra itself may set up: launchers, sweepers and callbacks, its own and its plugins'
 HYDRA = ("hydra._internal.core_plugins.", "hydra.experimental.callbacks.", "hydra_plugins.")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from distillkit.constraints import NonNegativeInt
-from distillkit.digests import Mode
+from distillkit.artifacts.digests import Mode
+from distillkit.setting_types import NonNegativeInt
 
 
 @dataclass(frozen=True)

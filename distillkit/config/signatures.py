@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from distillkit import constraints
+from distillkit import setting_types as constraints
 
 _SIMPLE: dict[str, Any] = {
     "Any": Any,

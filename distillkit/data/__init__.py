@@ -1,4 +1,7 @@
-"""Data: sources, splits, the transfer set; documents, conversations, tagged words, questions."""
+"""Data: sources and formats, splits, the transfer set; conversations, tagged words, questions.
+
+Rows of text and labels come out; what becomes of them as token ids is a task's.
+"""
 
 from distillkit.data.augmentation import (
     Augmentation,

@@ -13,13 +13,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from distillkit.constraints import NonNegativeInt, PositiveInt, Share
+from distillkit.console.progress import say
 from distillkit.data.corpus import AUGMENTED, LABELLED, Corpus, Split
 from distillkit.data.rows import say_dropped, write_split
 from distillkit.data.splits import normalise
 from distillkit.data.transfer import BOTH
 from distillkit.errors import ConfigError, DataError
-from distillkit.progress import say
+from distillkit.setting_types import NonNegativeInt, PositiveInt, Share
 
 Rewrite = Callable[[random.Random], str]  # another text like the one that it belongs to
 

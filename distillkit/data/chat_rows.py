@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from distillkit.conversations import ASSISTANT, LEARNT, BadConversation, Message
+from distillkit.chat.conversation import ASSISTANT, LEARNT, BadConversation, Message
 from distillkit.data.literals import literal
 
 ROLES = {  # what others call them, in whatever case

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import write_json
-from distillkit.conversations import (
+from distillkit.artifacts.workspace import write_json
+from distillkit.chat.conversation import (
     ASSISTANT,
     FIXED_DATE,
     BadConversation,
@@ -18,6 +18,7 @@ from distillkit.conversations import (
     ChatFormat,
     Message,
 )
+from distillkit.console.progress import say
 from distillkit.data.chat_rows import (
     as_messages,
     as_tools,
@@ -33,7 +34,6 @@ from distillkit.data.sources import expand, identity, suffix, tokenizer_identity
 from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
-from distillkit.progress import say
 
 JSON = (".jsonl", ".ndjson", ".json")  # whose rows have what they have, and no more
 AS_TEXT = ("data.prompt", "data.response", "data.system")  # numbers in them are text, too

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.artifacts import read_json, write_json
-from distillkit.conversations import PLAIN, ChatFormat, Conversation, Message
-from distillkit.damage import reading
+from distillkit.artifacts.damage import reading
+from distillkit.artifacts.workspace import read_json, write_json
+from distillkit.chat.conversation import PLAIN, ChatFormat, Conversation, Message
+from distillkit.console.progress import Track, say, track
 from distillkit.data.agreement import Agreement
 from distillkit.data.duplicates import as_number, comparable
 from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
@@ -26,8 +27,7 @@ from distillkit.data.text_rows import read_rows
 from distillkit.data.texts import ReadLabels
 from distillkit.data.transfer import TransferSet, choose, smallest, spans
 from distillkit.errors import DataError
-from distillkit.progress import Track, say, track
-from distillkit.records import KEY_BYTES, Distribution, LabelSpace
+from distillkit.types import KEY_BYTES, Distribution, LabelSpace
 
 LABELLED = ("train", "validation", "test")
 AUGMENTED = "augmented"

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from distillkit.console.progress import say
+from distillkit.console.wording import brief
 from distillkit.data.agreement import Agreement
 from distillkit.errors import DataError
-from distillkit.progress import say
-from distillkit.wording import brief
 
 Decimal = Literal[".", ","]
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"

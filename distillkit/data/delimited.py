@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from distillkit.console.wording import brief, listed
 from distillkit.data import quotation
 from distillkit.data.dialects import SAMPLE, Dialect, settle
 from distillkit.data.separated import Malformed, Row
 from distillkit.data.text_format import TextFormat
 from distillkit.errors import DataError
-from distillkit.wording import brief, listed
 
 NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons"}
 FEWEST = 5  # rows that show what a header is not

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from distillkit.artifacts import write_json
+from distillkit.artifacts.workspace import write_json
 from distillkit.data.filters import matching_rows
 from distillkit.data.rows import Rows, say_dropped, write_split
 from distillkit.data.shares import share_out

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from distillkit.console.progress import warn
+from distillkit.console.wording import brief
 from distillkit.data.rows import Rows
-from distillkit.progress import warn
-from distillkit.wording import brief
 
 Duplicates = Literal["first", "majority", "drop"]
 EXAMPLES, SIDES = 3, 3  # texts in a message, and different labels of each

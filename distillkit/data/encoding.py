@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.console.progress import warn
+from distillkit.console.wording import listed
 from distillkit.data.rows import Rows
 from distillkit.data.shares import Strata
 from distillkit.data.texts import ReadLabels
 from distillkit.errors import DataError
-from distillkit.progress import warn
-from distillkit.records import Distribution, LabelSpace
-from distillkit.wording import listed
+from distillkit.types import Distribution, LabelSpace
 
 
 def strata_of(distribution: Distribution) -> Strata:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.console.wording import brief, listed
 from distillkit.data.messages import check_columns
 from distillkit.data.sources import Spec, written
 from distillkit.data.tables import Table
 from distillkit.data.written import as_text, is_missing, json_text
 from distillkit.errors import DataError
-from distillkit.wording import brief, listed
 
 _PADDED = re.compile(r"\s*[+-]?0[0-9]")
 Matches = Callable[[Any], bool]

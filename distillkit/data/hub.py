@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from distillkit.console.progress import say
+from distillkit.console.wording import brief, listed, nearest
 from distillkit.errors import DataError
-from distillkit.progress import say
-from distillkit.wording import brief, listed, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset

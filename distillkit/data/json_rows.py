@@ -5,9 +5,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from distillkit.console.wording import brief
 from distillkit.data.written import HALF, WrittenFloat, parse_json, whole_characters
 from distillkit.errors import DataError
-from distillkit.wording import brief
 
 LISTS = ("data.tokens", "data.tags", "data.messages")  # a row's own value is a list
 _SPACE = re.compile(r"\s*")

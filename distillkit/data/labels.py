@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from distillkit.console.progress import say
+from distillkit.console.wording import brief, listed
 from distillkit.data.agreement import Agreement
 from distillkit.data.literals import literal
 from distillkit.errors import ConfigError, DataError
-from distillkit.progress import say
-from distillkit.wording import brief, listed
 
 _BESIDE = re.compile(r"""['"]\s+['"]""")
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+from distillkit.console.wording import brief, listed, nearest
 from distillkit.errors import DataError
-from distillkit.wording import brief, listed, nearest
 
 SHOWN = 8  # names and values that a message lists
 

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import write_json
+from distillkit.artifacts.workspace import write_json
+from distillkit.console.wording import brief
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.filters import keep_rows
 from distillkit.data.literals import literal
@@ -17,7 +18,6 @@ from distillkit.data.sources import suffix, written
 from distillkit.data.tables import each_file, read_table, say_parts
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
-from distillkit.wording import brief
 
 Answer = tuple[str, int]  # its text, and the character of the context that it begins at
 

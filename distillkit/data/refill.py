@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from distillkit.constraints import NonNegativeInt, PositiveInt, Share
+from distillkit.console.progress import Track, track
 from distillkit.data.augmentation import Rewrite
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ModelError
-from distillkit.progress import Track, track
+from distillkit.setting_types import NonNegativeInt, PositiveInt, Share
 
 KEY = "augmentation.model"
 WORD = re.compile(r"[^\W\d_]+")  # letters alone: signs and numbers stay as they are

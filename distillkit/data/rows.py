@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.console.progress import say
 from distillkit.data.splits import example_key, normalise
-from distillkit.progress import say
 
 
 @dataclass(slots=True)

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from distillkit.console.progress import say
+from distillkit.console.wording import listed
 from distillkit.data.duplicates import Duplicates, comparable, unique
 from distillkit.data.rows import Rows
 from distillkit.data.sources import Spec, written
 from distillkit.data.splits import assign, normalise
 from distillkit.errors import DataError
-from distillkit.progress import say
-from distillkit.wording import listed
 
 Strata = Callable[[Any], Collection[Hashable]]  # a row's label -> the classes that it has
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path, PurePosixPath
 
+from distillkit.artifacts.digests import file_sha256
+from distillkit.console.wording import listed
 from distillkit.data import hub
 from distillkit.data.hub import HubSource
 from distillkit.data.tokenizer_files import tokenizer_sha256
 from distillkit.data.zips import only_member
-from distillkit.digests import file_sha256
 from distillkit.errors import DataError
-from distillkit.wording import listed
 
 KINDS = {
     ".csv": "text",

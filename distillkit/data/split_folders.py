@@ -15,9 +15,9 @@ from yaml import (
     safe_load,
 )
 
+from distillkit.console.wording import listed
 from distillkit.data.sources import COLUMN_FILES, KINDS, PROSE, suffix
 from distillkit.errors import DataError
-from distillkit.wording import listed
 
 WORDS = {  # as `datasets` reads a folder
     "train": ("train", "training"),

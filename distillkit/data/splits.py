@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
-from distillkit.records import KEY_BYTES
+from distillkit.types import KEY_BYTES
 
 SLACK = 0.25  # of its share, that a class may have more or fewer rows held out
 

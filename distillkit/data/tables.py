@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distillkit.console.progress import say
+from distillkit.console.wording import brief, listed
 from distillkit.data import hub, split_folders, wheels
 from distillkit.data.agreement import Agreement
 from distillkit.data.class_folders import classes_of, of_split
@@ -34,8 +36,6 @@ from distillkit.data.whole_folders import first_line, saved, with_card
 from distillkit.data.workbooks import read_workbook
 from distillkit.data.written import as_text, is_missing, json_text, shortest
 from distillkit.errors import DataError
-from distillkit.progress import say
-from distillkit.wording import brief, listed
 
 if TYPE_CHECKING:
     from datasets import Dataset

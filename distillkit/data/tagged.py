@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import write_json
+from distillkit.artifacts.workspace import write_json
+from distillkit.console.progress import say, warn
+from distillkit.console.wording import brief, listed
 from distillkit.data.agreement import Agreement
 from distillkit.data.column_lines import ColumnLines
 from distillkit.data.duplicates import Duplicates
@@ -21,8 +23,6 @@ from distillkit.data.tables import Table, each_file, read_table, say_parts
 from distillkit.data.tag_schemes import SCHEMES, scheme
 from distillkit.data.texts import ReadLabels, Texts
 from distillkit.errors import DataError
-from distillkit.progress import say, warn
-from distillkit.wording import brief, listed
 
 
 @dataclass(frozen=True, slots=True)

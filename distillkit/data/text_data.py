@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from distillkit.constraints import Fraction, NonNegativeInt, PositiveInt
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.labels import check_names
 from distillkit.data.sources import identity
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError
+from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)

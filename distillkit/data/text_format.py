@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from distillkit.console.wording import listed
 from distillkit.errors import ConfigError
-from distillkit.wording import listed
 
 Quoting = Literal["double", "single", "none"]
 WORDS = {"\\t": "\t", "tab": "\t", "blank": " ", "space": " "}

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+from distillkit.console.wording import brief, listed
 from distillkit.data.agreement import Agreement
 from distillkit.data.decimals import with_points
 from distillkit.data.filters import matching_rows
@@ -16,8 +17,7 @@ from distillkit.data.sources import Spec, written
 from distillkit.data.tables import Table, read_table
 from distillkit.data.text_data import TextData
 from distillkit.errors import DataError
-from distillkit.records import Distribution
-from distillkit.wording import brief, listed
+from distillkit.types import Distribution
 
 
 def read_rows(

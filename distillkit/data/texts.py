@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distillkit.constraints import Fraction, PositiveInt
+from distillkit.console.progress import say
 from distillkit.data.class_folders import classes_of
 from distillkit.data.rows import Rows
 from distillkit.data.sources import expanded, identity
@@ -14,8 +14,8 @@ from distillkit.data.split_folders import card_splits, has_card, is_saved, split
 from distillkit.data.splits import unit_hash
 from distillkit.data.text_format import TextFormat, text_format
 from distillkit.errors import ConfigError, DataError
-from distillkit.progress import say
-from distillkit.records import LabelSpace
+from distillkit.setting_types import Fraction, PositiveInt
+from distillkit.types import LabelSpace
 
 ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.ndarray]]
 

@@ -10,10 +10,9 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from distillkit import limits, permissions
-from distillkit.artifacts import read_json, users_cache, write_json
-from distillkit.data.sources import WheelSource
-from distillkit.digests import (
+from distillkit import limits
+from distillkit.artifacts import permissions
+from distillkit.artifacts.digests import (
     Verifier,
     are_files,
     file_sha256,
@@ -22,10 +21,12 @@ from distillkit.digests import (
     sealed,
     strays,
 )
+from distillkit.artifacts.workspace import read_json, users_cache, write_json
+from distillkit.console.masking import for_downloads
+from distillkit.console.progress import say, working
+from distillkit.console.wording import brief, listed
+from distillkit.data.sources import WheelSource
 from distillkit.errors import DataError
-from distillkit.masking import for_downloads
-from distillkit.progress import say, working
-from distillkit.wording import brief, listed
 
 RECORD = "files.json"  # the size and sha256 of what is in the wheel
 

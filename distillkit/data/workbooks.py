@@ -8,10 +8,10 @@ from datetime import datetime, time
 from typing import Any
 
 from distillkit import limits
+from distillkit.console.wording import brief, listed
 from distillkit.data.messages import check_columns
 from distillkit.data.text_format import TextFormat
 from distillkit.errors import DataError
-from distillkit.wording import brief, listed
 
 CELLS = 10  # times as much memory as its XML does a sheet take in Python
 

@@ -5,8 +5,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from distillkit import limits
+from distillkit.console.wording import brief, listed
 from distillkit.errors import DataError
-from distillkit.wording import brief, listed
 
 ENDING = ".zip"
 

@@ -1,6 +1,9 @@
-"""The engine: batches, the one training loop, checkpoints, precision."""
+"""Where schedules were before; configs name them here.
 
-from distillkit.engine.schedules import WSD, Constant, Cosine, Linear
-from distillkit.engine.settings import TrainSettings
+The training loop is in `training`.
+"""
+
+from distillkit.training.schedules import WSD, Constant, Cosine, Linear
+from distillkit.training.settings import TrainSettings
 
 __all__ = ["WSD", "Constant", "Cosine", "Linear", "TrainSettings"]

@@ -1,4 +1,7 @@
-"""Losses: pure functions of logits, and the thin modules that a run chooses among."""
+"""Losses: pure functions of logits, and the thin modules that a run chooses among.
+
+They know tensors and settings alone: masks and shifts are a task's, weights of texts a batch's.
+"""
 
 from distillkit.losses.akl import AKL, akl
 from distillkit.losses.distillation import (

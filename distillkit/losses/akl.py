@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.constraints import Share
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values, log_softmax
 from distillkit.losses.elementwise import kl_terms, reverse_kl_terms, weighted
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction, per_position
-from distillkit.records import HardLabels
+from distillkit.setting_types import Share
+from distillkit.types import HardLabels
 
 
 def akl(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distillkit.losses.heads import project
 from distillkit.losses.reduction import at_least_float32
-from distillkit.records import AveragedTargets, Distribution, HiddenTargets
+from distillkit.types import AveragedTargets, Distribution, HiddenTargets
 
 
 def averaged(

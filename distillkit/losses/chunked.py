@@ -23,7 +23,7 @@ from distillkit.losses.heads import (
     project,
     raw_logits,
 )
-from distillkit.records import (
+from distillkit.types import (
     AveragedTargets,
     HardLabels,
     Head,

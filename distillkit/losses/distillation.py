@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from distillkit.constraints import Fraction, NonNegative, Share
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import bernoulli_kl, divergence, logit_mse
@@ -25,7 +24,8 @@ from distillkit.losses.loss import SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.reduction import Reduction
 from distillkit.losses.schedules import Temperature, scheduled
 from distillkit.losses.sparse import Rest, sparse_divergence
-from distillkit.records import HardLabels, SparseTargets
+from distillkit.setting_types import Fraction, NonNegative, Share
+from distillkit.types import HardLabels, SparseTargets
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from distillkit.constraints import NonNegative
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values, log_softmax
 from distillkit.losses.elementwise import NOTHING, kl_terms, log_sum
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction
-from distillkit.records import HardLabels
+from distillkit.setting_types import NonNegative
+from distillkit.types import HardLabels
 
 
 def dkd(

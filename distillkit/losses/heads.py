@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from distillkit.records import Head
+from distillkit.types import Head
 
 # a product of bfloat16 matrices whose sums come out in float32; PyTorch has it for CUDA only
 FLOAT32_OUT = hasattr(torch.ops.aten.mm, "dtype")

@@ -7,14 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from distillkit.constraints import Positive, PositiveInt
 from distillkit.errors import ConfigError
 from distillkit.losses.hidden import hidden_cosine, hidden_mse, patience
 from distillkit.losses.layer_maps import LayerMap
 from distillkit.losses.layered import HiddenLoss, LayeredLoss, Projection
 from distillkit.losses.reduction import Reduction, at_least_float32
 from distillkit.losses.relations import contrast, flow_mse, gram_mse, text_mean
-from distillkit.records import Dimensions, Inside, Needs
+from distillkit.setting_types import Positive, PositiveInt
+from distillkit.types import Dimensions, Inside, Needs
 
 CLS = 0  # where the token stands that speaks for its text
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from distillkit.errors import ConfigError
-from distillkit.records import Dimensions
+from distillkit.types import Dimensions
 
 LayerMap = Literal["uniform", "skip", "last", "first"] | list[list[int]]
 

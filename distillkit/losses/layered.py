@@ -13,7 +13,7 @@ from distillkit.losses.layer_maps import LayerMap, drawing, layer_pairs
 from distillkit.losses.loss import Extent, Loss
 from distillkit.losses.reduction import at_least_float32
 from distillkit.losses.schedules import Constant
-from distillkit.records import (
+from distillkit.types import (
     Dimensions,
     HardLabels,
     HiddenOutputs,

@@ -22,7 +22,7 @@ from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
 from distillkit.losses.reduction import Reduction
 from distillkit.losses.schedules import Constant, Schedule, Temperature, Weight, scheduled
-from distillkit.records import (
+from distillkit.types import (
     DISTRIBUTIONS,
     Dimensions,
     Distribution,

@@ -10,7 +10,7 @@ from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
 from distillkit.losses.loss import EXTENTS, Extent, LogitLoss, Loss
 from distillkit.losses.schedules import Schedule, Weight, scheduled
-from distillkit.records import (
+from distillkit.types import (
     Dimensions,
     HardLabels,
     HiddenOutputs,

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit.constraints import PositiveInt
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values
 from distillkit.losses.elementwise import NOTHING, kl_terms, log_sum
 from distillkit.losses.loss import SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.reduction import Reduction, at_least_float32, per_position
-from distillkit.records import HardLabels, SparseTargets
+from distillkit.setting_types import PositiveInt
+from distillkit.types import HardLabels, SparseTargets
 
 Ranked = tuple[Tensor, Tensor]  # classes [*batch, top], likeliest first, and their scores
 

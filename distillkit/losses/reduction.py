@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from distillkit.records import LossTerms
+from distillkit.types import LossTerms
 
 Reduction = Literal["batchmean", "mean"]
 SQUARED = (1e-12, 1e12)  # sizes whose squares, and sums of them, float32 holds

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from distillkit.constraints import PositiveInt
 from distillkit.errors import ConfigError
 from distillkit.losses.layer_maps import LayerMap
 from distillkit.losses.layered import LayeredLoss
 from distillkit.losses.relations import relation, relation_kl, relation_mse
-from distillkit.records import Dimensions, Inside, Needs
+from distillkit.setting_types import PositiveInt
+from distillkit.types import Dimensions, Inside, Needs
 
 Vectors = Literal["queries", "keys", "values"]
 OF: tuple[Vectors, ...] = ("queries", "keys", "values")

@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from distillkit.constraints import NonNegative, Positive, Share
 from distillkit.errors import ConfigError
+from distillkit.setting_types import NonNegative, Positive, Share
 
 
 class Schedule(ABC):

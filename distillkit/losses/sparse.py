@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from distillkit.errors import TargetsError
 from distillkit.losses.elementwise import NOTHING, Elementwise, cross_entropy_terms
 from distillkit.losses.reduction import Reduction, at_least_float32
-from distillkit.records import SparseTargets
+from distillkit.types import SparseTargets
 
 Rest = Literal["tail", "renormalise", "ignore"]
 Kept = Float[Tensor, "positions kept"]

@@ -12,7 +12,7 @@ from distillkit.losses.divergences import Logits, Values, forward_kl
 from distillkit.losses.elementwise import NOTHING
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import SQUARED, Reduction, at_least_float32
-from distillkit.records import HardLabels
+from distillkit.types import HardLabels
 
 
 def standardised_kl(

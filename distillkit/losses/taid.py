@@ -7,14 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from distillkit.constraints import Fraction, NonNegative, Share
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known
 from distillkit.losses.divergences import Logits, Values, forward_kl
 from distillkit.losses.elementwise import NOTHING
 from distillkit.losses.loss import SoftmaxLoss
 from distillkit.losses.reduction import Reduction, at_least_float32
-from distillkit.records import HardLabels
+from distillkit.setting_types import Fraction, NonNegative, Share
+from distillkit.types import HardLabels
 
 
 def taid(

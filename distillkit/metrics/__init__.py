@@ -1,4 +1,7 @@
-"""Metrics: pure functions of numpy arrays."""
+"""Metrics: pure functions of numpy arrays, and what each is called.
+
+Models are run on held-out text in `evaluation`.
+"""
 
 from distillkit.metrics.settings import EvaluationSettings
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit, softmax
 
-from distillkit.records import Distribution
+from distillkit.types import Distribution
 
 
 @dataclass(frozen=True, slots=True)

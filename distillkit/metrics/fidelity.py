@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_expit, log_softmax
 
-from distillkit.records import Distribution
+from distillkit.types import Distribution
 
 
 def closeness(

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from distillkit.metrics.counts import precision_recall_f1
 from distillkit.metrics.interval import percentiles, resampled
-from distillkit.records import Distribution
+from distillkit.types import Distribution
 
 Column = Callable[[np.ndarray], float]  # row numbers of texts, some of them repeated -> a metric
 

@@ -3,9 +3,9 @@
 import importlib.util
 from dataclasses import dataclass, field
 
-from distillkit.constraints import Fraction, NonNegativeInt, PositiveInt
 from distillkit.errors import ConfigError
 from distillkit.metrics import rouge
+from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt
 
 HARNESS = "lm_eval"
 

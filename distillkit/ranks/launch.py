@@ -3,8 +3,8 @@
 import os
 from typing import Literal
 
+from distillkit.console.progress import rank, several
 from distillkit.errors import ConfigError
-from distillkit.progress import rank, several
 
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 from distillkit import stopping
-from distillkit.locks import Holder
-from distillkit.progress import under_way
+from distillkit.artifacts.locks import Holder
+from distillkit.console.progress import under_way
 
 LOOK_EVERY = 0.5  # seconds
 SILENT = 40.0  # seconds without a sign of life, after which a process counts as gone

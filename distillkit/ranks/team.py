@@ -25,10 +25,10 @@ from datetime import timedelta
 from typing import Any
 
 from distillkit import stopping
+from distillkit.artifacts.locks import Holder, myself
+from distillkit.console.progress import heartbeat, rank, several, working
+from distillkit.console.quiet import quiet_others
 from distillkit.errors import ConfigError, DistillkitError
-from distillkit.locks import Holder, myself
-from distillkit.progress import heartbeat, rank, several, working
-from distillkit.quiet import quiet_others
 from distillkit.ranks.liveness import FALLEN, LOOK_EVERY, Watch
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # of one exchange inside a training, and of meeting

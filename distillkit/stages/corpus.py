@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from distillkit.console.progress import say, warn
 from distillkit.data import Augmentation, Data, prepare_augmented
 from distillkit.data.conversations import (
     Conversations,
@@ -14,7 +15,6 @@ from distillkit.data.documents import Documents, prepare_documents
 from distillkit.data.folders import model_folder
 from distillkit.data.text_data import TextData
 from distillkit.errors import ConfigError, DataError
-from distillkit.progress import say, warn
 from distillkit.tasks import SequenceTask, Task
 from distillkit.tasks.unknown_tokens import MUCH, unknown_share
 

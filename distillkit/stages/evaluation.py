@@ -8,29 +8,31 @@ from typing import Any
 import numpy as np
 import torch
 
+from distillkit.artifacts.parts import NOWHERE, Parts
+from distillkit.console.progress import say, working
 from distillkit.data.corpus import Split
-from distillkit.engine.batching import length_buckets
-from distillkit.engine.forward import in_order, logits_of
-from distillkit.engine.precision import Precision
 from distillkit.errors import ModelError
-from distillkit.examples import TokenTable
+from distillkit.evaluation import language as language_evaluation
+from distillkit.evaluation import lm_eval as harness
+from distillkit.evaluation.efficiency import Measured, costs, ratios
+from distillkit.evaluation.predictions import write_predictions
 from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import calibrated
 from distillkit.metrics.fidelity import closeness
 from distillkit.metrics.interval import bootstrap_score
 from distillkit.metrics.resampled import Column, calibration_column, differences
-from distillkit.progress import say, working
-from distillkit.records import LabelSpace
-from distillkit.stages import harness, language_evaluation
-from distillkit.stages.costs import Measured, costs, ratios
-from distillkit.stages.learning import VALIDATION_TOKENS, collator, environment
-from distillkit.stages.parts import NOWHERE, Parts
-from distillkit.stages.predictions import write_predictions
-from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask, Task
-from distillkit.tasks.configs import check_positions
+from distillkit.models.configs import check_positions
+from distillkit.models.inference import in_order, logits_of
+from distillkit.models.precision import Precision
+from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.tasks.shared_words import shared
 from distillkit.tasks.unknown_tokens import unknown_share
+from distillkit.token_table import TokenTable
+from distillkit.training.batching import length_buckets
+from distillkit.training.learning import VALIDATION_TOKENS, collator, environment
+from distillkit.types import LabelSpace
 
 
 def inputs(

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from distillkit.digests import file_sha256
-from distillkit.engine.settings import TrainSettings
-from distillkit.examples import TokenTable
-from distillkit.progress import say
-from distillkit.records import LabelSpace
-from distillkit.stages.learning import MODEL, Recipe, collator, learn
+from distillkit.artifacts.digests import file_sha256
+from distillkit.console.progress import say
+from distillkit.models.configs import check_positions
+from distillkit.models.vocabularies import fit_to_tokenizer
 from distillkit.stages.teacher import TeacherModel
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent, Student
 from distillkit.students.embeddings import start_from_teacher
 from distillkit.students.from_teacher import make
 from distillkit.students.heads import order_outputs
 from distillkit.tasks import Task
-from distillkit.tasks.configs import check_positions
-from distillkit.tasks.vocabularies import fit_to_tokenizer
+from distillkit.token_table import TokenTable
+from distillkit.training.learning import MODEL, Recipe, collator, learn
+from distillkit.training.settings import TrainSettings
+from distillkit.types import LabelSpace
 
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
 

@@ -16,19 +16,15 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from distillkit import stopping
-from distillkit.artifacts import read_json, write_json
-from distillkit.engine.batching import length_buckets, padding_waste
-from distillkit.engine.beside import Beside
-from distillkit.engine.forward import Ask, answers
-from distillkit.engine.precision import resolve
-from distillkit.engine.watching import Watch
+from distillkit.artifacts.workspace import read_json, write_json
+from distillkit.console.progress import say, track
+from distillkit.console.wording import size
 from distillkit.errors import ModelError, WorkspaceError
-from distillkit.examples import TokenTable
-from distillkit.progress import say, track
-from distillkit.records import Batch, HiddenOutputs, Inside, LabelSpace, Needs, Outputs, States
-from distillkit.stages.learning import collator, environment
-from distillkit.stages.online import watch
-from distillkit.stages.planning import size
+from distillkit.models.activations import Watch
+from distillkit.models.inference import Ask, answers
+from distillkit.models.precision import resolve
+from distillkit.models.saved import ordered
+from distillkit.models.shapes import dimensions_of, meta_model, shape_of
 from distillkit.stages.teacher import TeacherModel
 from distillkit.targets import (
     Draws,
@@ -38,15 +34,19 @@ from distillkit.targets import (
     TargetWriter,
     unfinished,
 )
-from distillkit.targets import states as kept
+from distillkit.targets import hidden_states as kept
 from distillkit.targets.average import average
-from distillkit.targets.expected import store_bytes
+from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import FILE as STORE
 from distillkit.targets.quality import quality
 from distillkit.targets.unfinished import Picked, joined
 from distillkit.tasks import Task
-from distillkit.tasks.shapes import dimensions_of, outline, shape_of
-from distillkit.tasks.task import ordered
+from distillkit.token_table import TokenTable
+from distillkit.training.batching import length_buckets, padding_waste
+from distillkit.training.learning import collator, environment
+from distillkit.training.online_teacher import watch
+from distillkit.training.side_stream import Beside
+from distillkit.types import Batch, HiddenOutputs, Inside, LabelSpace, Needs, Outputs, States
 
 PLAN = "plan.json"
 MOST_OUTPUTS, MOST_HIDDEN = 2**19, 2**15  # of a teacher that is not yet known
@@ -262,7 +262,7 @@ def check_room(
     saved = teacher.saved
     known: dict[str, Any] = {"key": saved.key, "trust_remote_code": saved.trust_remote_code}
     try:
-        hidden = shape_of(outline(saved.folder, task, space, **known)).hidden
+        hidden = shape_of(meta_model(saved.folder, task.auto_class, **known)).hidden
         width = task.width(task.load_tokenizer(saved.folder, **known), space)
     except ModelError:
         return  # loading it will say what is wrong

@@ -9,23 +9,24 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from distillkit.artifacts import read_json, write_json
-from distillkit.digests import DIGEST, is_sealed, sealed
-from distillkit.engine.checkpoint import Checkpoints
-from distillkit.engine.precision import Precision
-from distillkit.engine.schedules import Linear
-from distillkit.engine.settings import TrainSettings
-from distillkit.examples import TokenTable
+from distillkit.artifacts.digests import DIGEST, is_sealed, sealed
+from distillkit.artifacts.parts import NOWHERE, Parts
+from distillkit.artifacts.workspace import read_json, write_json
+from distillkit.console.progress import clock, rank, say
 from distillkit.losses import HardLabelLoss
-from distillkit.progress import clock, rank, say
-from distillkit.records import LabelSpace
-from distillkit.stages.learning import Recipe, learn
-from distillkit.stages.parts import NOWHERE, Parts
-from distillkit.stages.probe import start_head, takes_probe
-from distillkit.stages.titles import title
-from distillkit.tasks import Loaded, SavedModel, SequenceTask, Task
+from distillkit.metrics.titles import title
+from distillkit.models.precision import Precision
+from distillkit.models.saved import Loaded, SavedModel
+from distillkit.tasks import SequenceTask, Task
 from distillkit.teachers import LocalTeacher
 from distillkit.teachers.local import ModelTeacher
+from distillkit.token_table import TokenTable
+from distillkit.training.checkpoint import Checkpoints
+from distillkit.training.learning import Recipe, learn
+from distillkit.training.probe import start_head, takes_probe
+from distillkit.training.schedules import Linear
+from distillkit.training.settings import TrainSettings
+from distillkit.types import LabelSpace
 
 PROBE = "probe.json"
 PRECISION: Precision = "auto"  # of a fit, and of what is told of the fitted teacher

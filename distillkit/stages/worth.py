@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from distillkit.data.corpus import Split
-from distillkit.engine.precision import Precision
 from distillkit.metrics.interval import bootstrap_difference
-from distillkit.records import LabelSpace
+from distillkit.models.precision import Precision
+from distillkit.models.saved import SavedEnsemble, SavedModel
 from distillkit.stages.evaluation import predict
-from distillkit.tasks import HeldOut, SavedEnsemble, SavedModel, SequenceTask
+from distillkit.tasks import HeldOut, SequenceTask
+from distillkit.types import LabelSpace
 
 ANSWERS = "answers.npz"
 RESAMPLES, LEVEL = 1000, 0.95

@@ -1,4 +1,7 @@
-"""Students: how a small model is made."""
+"""Students: how a small model is made, of new weights, of a folder's, or out of the teacher's.
+
+How it is trained is in `training`, and which artifact it becomes in `stages`.
+"""
 
 from distillkit.students.architectures import register_architectures
 from distillkit.students.from_teacher import FromTeacher

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
+from distillkit.types import LabelSpace
 
 TOKENS = 4  # of the check
 

@@ -1,16 +1,19 @@
-"""The target store: what the teacher said of every example, kept once and read in any order."""
+"""The target store: what the teacher said of every example, kept once and read in any order.
 
-from distillkit.targets.codecs import Codec
-from distillkit.targets.dense import Dense
-from distillkit.targets.draws import Draws
-from distillkit.targets.last_hidden import LastHidden
+How a position is kept is a codec's, in `codecs`; how a teacher is run is a stage's.
+"""
+
+from distillkit.targets.codecs.codec import Codec
+from distillkit.targets.codecs.dense import Dense
+from distillkit.targets.codecs.last_hidden import LastHidden
+from distillkit.targets.codecs.sampled import Sampled
+from distillkit.targets.codecs.sampled_logits import SampledLogits
+from distillkit.targets.codecs.sampling import Draws
+from distillkit.targets.codecs.top_k import TopK
+from distillkit.targets.codecs.top_p import TopP
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.reader import TargetStore
-from distillkit.targets.sampled import Sampled
-from distillkit.targets.sampled_logits import SampledLogits
 from distillkit.targets.settings import AutoTargets, OnlineTargets, StoredTargets
-from distillkit.targets.top_k import TopK
-from distillkit.targets.top_p import TopP
 from distillkit.targets.writer import TargetWriter
 
 __all__ = [

@@ -10,22 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillkit.artifacts import fingerprint, first_difference
+from distillkit.artifacts.workspace import fingerprint, first_difference
+from distillkit.console.progress import track
 from distillkit.errors import TargetsError, WorkspaceError
 from distillkit.losses.averages import averaged
 from distillkit.losses.heads import project
-from distillkit.progress import track
-from distillkit.records import Distribution, HiddenTargets, Outputs, SoftTargets
-from distillkit.targets.codecs import Codec
-from distillkit.targets.codecs import check_outputs as check_distribution
-from distillkit.targets.draws import Draws
-from distillkit.targets.expected import store_bytes
-from distillkit.targets.logits import CHUNK
+from distillkit.targets.codecs.bit_packing import before
+from distillkit.targets.codecs.codec import Codec
+from distillkit.targets.codecs.codec import check_outputs as check_distribution
+from distillkit.targets.codecs.logits import CHUNK
+from distillkit.targets.codecs.sampling import Draws
+from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import StoreManifest
-from distillkit.targets.packing import before
 from distillkit.targets.quality import quality
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.writer import TargetWriter
+from distillkit.types import Distribution, HiddenTargets, Outputs, SoftTargets
 
 SHARD_VALUES = 2**26  # logits of a shard: 256 MB where all are kept
 QUALITY_POSITIONS = 512  # that are averaged again, to measure what the codec keeps

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from distillkit.console.progress import track
 from distillkit.errors import TargetsError, WorkspaceError
-from distillkit.progress import track
-from distillkit.records import HiddenOutputs, HiddenTargets, Outputs, SoftTargets
 from distillkit.targets.average import WHOLE, pieces
-from distillkit.targets.codecs import check_outputs
-from distillkit.targets.draws import Draws
-from distillkit.targets.expected import store_bytes
-from distillkit.targets.logits import Said
+from distillkit.targets.codecs.codec import check_outputs
+from distillkit.targets.codecs.logits import Said
+from distillkit.targets.codecs.sampling import Draws
+from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.merge import appearing
 from distillkit.targets.quality import quality
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.settings import StoredTargets
 from distillkit.targets.writer import TargetWriter
+from distillkit.types import HiddenOutputs, HiddenTargets, Outputs, SoftTargets
 
 POSITIONS = 4096  # that are decoded and picked at a time
 QUALITY_POSITIONS = 512  # of which what is kept is held against what was there

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distillkit.artifacts import atomic
+from distillkit.artifacts.workspace import atomic
+from distillkit.console.progress import track
 from distillkit.errors import TargetsError
 from distillkit.losses.heads import project
-from distillkit.progress import track
-from distillkit.records import KEY_BYTES, HiddenTargets, SparseTargets
 from distillkit.targets.average import pieces
-from distillkit.targets.logits import CHUNK
+from distillkit.targets.codecs.logits import CHUNK
 from distillkit.targets.reader import TargetStore
+from distillkit.types import KEY_BYTES, HiddenTargets, SparseTargets
 
 ROWS = 2**15  # of a row group, of a store that keeps some ids of a position
 

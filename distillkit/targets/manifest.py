@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import fingerprint, first_difference, read_json, write_json
-from distillkit.digests import DIGEST, Verifier, is_sealed, sealed
+from distillkit.artifacts.digests import DIGEST, Verifier, is_sealed, sealed
+from distillkit.artifacts.workspace import fingerprint, first_difference, read_json, write_json
+from distillkit.console.progress import warn
+from distillkit.console.wording import brief
 from distillkit.errors import TargetsError
-from distillkit.progress import warn
-from distillkit.records import Distribution
 from distillkit.targets.validity import check_inside, wrong_in
-from distillkit.wording import brief
+from distillkit.types import Distribution
 
 SCHEMA = 3  # 2 had no digest of the manifest itself
 READS = (2, SCHEMA)

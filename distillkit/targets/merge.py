@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import commit
-from distillkit.digests import file_sha256
+from distillkit.artifacts.digests import file_sha256
+from distillkit.artifacts.workspace import commit
 from distillkit.errors import TargetsError
 from distillkit.targets.average import average, check_averaged, check_outputs, same, union
-from distillkit.targets.dense import Dense
+from distillkit.targets.codecs.dense import Dense
 from distillkit.targets.manifest import Shard, StoreManifest
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.writer import TargetWriter

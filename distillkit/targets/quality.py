@@ -8,7 +8,8 @@ from torch import Tensor
 from distillkit.losses.divergences import log_sides
 from distillkit.losses.elementwise import cross_entropy_terms, kl_terms
 from distillkit.losses.heads import project
-from distillkit.records import (
+from distillkit.targets.codecs.logits import Said, chunks, count
+from distillkit.types import (
     AveragedTargets,
     Distribution,
     HiddenTargets,
@@ -16,7 +17,6 @@ from distillkit.records import (
     SparseTargets,
     Targets,
 )
-from distillkit.targets.logits import Said, chunks, count
 
 Sums = dict[str, float]
 

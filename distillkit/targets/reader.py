@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from distillkit.digests import Verifier
+from distillkit.artifacts.digests import Verifier
+from distillkit.console.wording import brief
 from distillkit.errors import TargetsError
-from distillkit.records import Targets
-from distillkit.targets.codecs import from_settings
+from distillkit.targets.codecs.bit_packing import SLACK, Payload, before
+from distillkit.targets.codecs.registry import from_settings
 from distillkit.targets.manifest import StoreManifest
-from distillkit.targets.packing import SLACK, Payload, before
 from distillkit.targets.validity import check_batch
-from distillkit.wording import brief
+from distillkit.types import Targets
 
 
 class TargetStore:

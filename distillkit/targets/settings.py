@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from distillkit.constraints import NonNegativeInt, PositiveInt
 from distillkit.errors import ConfigError
-from distillkit.targets.dense import Dense
+from distillkit.setting_types import NonNegativeInt, PositiveInt
+from distillkit.targets.codecs.dense import Dense
 
 
 @dataclass(frozen=True)

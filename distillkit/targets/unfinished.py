@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distillkit.artifacts import atomic
-from distillkit.progress import warn
+from distillkit.artifacts.workspace import atomic
+from distillkit.console.progress import warn
 
 Picked = dict[str, np.ndarray]
 PATTERN = "shard-*.unfinished.npz"

@@ -16,10 +16,10 @@ import pyarrow as pa
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
-from distillkit.artifacts import fingerprint
+from distillkit.artifacts.workspace import fingerprint
+from distillkit.console.wording import brief
 from distillkit.errors import ConfigError, TargetsError
-from distillkit.records import DISTRIBUTIONS, KEY_BYTES, HiddenTargets, SoftTargets, SparseTargets
-from distillkit.wording import brief
+from distillkit.types import DISTRIBUTIONS, KEY_BYTES, HiddenTargets, SoftTargets, SparseTargets
 
 PARTS = ("teacher", "tokenizer", "data")
 POSITIONS = 4096  # that are decoded at a time

@@ -12,15 +12,15 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from distillkit.artifacts import atomic, read_json, write_json
-from distillkit.digests import Verifier, are_files, file_sha256, read_before
+from distillkit.artifacts.digests import Verifier, are_files, file_sha256, read_before
+from distillkit.artifacts.workspace import atomic, read_json, write_json
+from distillkit.console.progress import say
 from distillkit.errors import TargetsError
-from distillkit.progress import say
-from distillkit.records import KEY_BYTES, Distribution
-from distillkit.targets.codecs import Codec
-from distillkit.targets.logits import Said, width
+from distillkit.targets.codecs.bit_packing import before
+from distillkit.targets.codecs.codec import Codec
+from distillkit.targets.codecs.logits import Said, width
 from distillkit.targets.manifest import Shard, SharedFile, StoreManifest
-from distillkit.targets.packing import before
+from distillkit.types import KEY_BYTES, Distribution
 
 _WAITING = 2  # shards that may wait to be written: the capture must not outrun the disk's memory
 _PIECE = 4096  # positions that are encoded at a time: their arrays fit into a processor's caches

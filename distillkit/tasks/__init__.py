@@ -1,4 +1,7 @@
-"""Tasks: what is predicted, how text becomes features, what counts, how models are loaded."""
+"""Tasks: what is predicted, what counts as a loss and a score, and label order; one file a task.
+
+Text becomes token ids in `tokenize`; models are loaded, shaped and saved in `models`.
+"""
 
 from distillkit.tasks.causal_lm import CausalLM
 from distillkit.tasks.classification import Classification
@@ -7,20 +10,17 @@ from distillkit.tasks.multi_label import MultiLabel
 from distillkit.tasks.question_answering import QuestionAnswering
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
-from distillkit.tasks.task import HeldOut, Loaded, SavedEnsemble, SavedModel, Task
+from distillkit.tasks.task import HeldOut, Task
 from distillkit.tasks.token_classification import TokenClassification
 
 __all__ = [
     "CausalLM",
     "Classification",
     "HeldOut",
-    "Loaded",
     "MaskedLM",
     "MultiLabel",
     "QuestionAnswering",
     "Regression",
-    "SavedEnsemble",
-    "SavedModel",
     "SequenceTask",
     "Task",
     "TokenClassification",

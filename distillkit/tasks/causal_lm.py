@@ -7,15 +7,16 @@ from typing import Any, ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit.constraints import PositiveInt
 from distillkit.errors import ConfigError
-from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
-from distillkit.records import Batch, Distribution, HiddenOutputs, LabelSpace
-from distillkit.tasks import causal_models as models
-from distillkit.tasks.language_tokens import document_examples
-from distillkit.tasks.response_tokens import conversation_examples, instruction_examples
-from distillkit.tasks.task import Ask, Family, Loaded, SavedModel
+from distillkit.models import causal as models
+from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.setting_types import PositiveInt
+from distillkit.tasks.task import Family
+from distillkit.tasks.tokenize.documents import document_examples
+from distillkit.tasks.tokenize.responses import conversation_examples, instruction_examples
+from distillkit.token_table import TokenTable
+from distillkit.types import Batch, Distribution, HiddenOutputs, LabelSpace
 
 TOKENS = 2  # the version of how text becomes ids
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import resampled
 from distillkit.metrics import task as scores
-from distillkit.records import LabelSpace
-from distillkit.tasks.label_spaces import read_classes
+from distillkit.models.label_spaces import read_classes
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
+from distillkit.types import LabelSpace
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,24 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit.constraints import NonNegativeInt, PositiveInt, Share
 from distillkit.errors import ConfigError, ModelError
-from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
-from distillkit.records import Batch, Distribution, HiddenOutputs, LabelSpace
-from distillkit.tasks import models
-from distillkit.tasks.masked_models import (
+from distillkit.models import classifiers as models
+from distillkit.models.masked import (
     MASKED,
     hidden_and_head,
     load_masked_lm,
     new_masked_lm,
 )
-from distillkit.tasks.masked_tokens import masked_examples
-from distillkit.tasks.saving import save_folder
-from distillkit.tasks.task import Ask, Family, Loaded, SavedModel
-from distillkit.tasks.vocabularies import real_vocabulary
-from distillkit.tasks.word_tokens import check_offsets
+from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saving import save_folder
+from distillkit.models.vocabularies import real_vocabulary
+from distillkit.setting_types import NonNegativeInt, PositiveInt, Share
+from distillkit.tasks.task import Family
+from distillkit.tasks.tokenize.masked import masked_examples
+from distillkit.tasks.tokenize.words import check_offsets
+from distillkit.token_table import TokenTable
+from distillkit.types import Batch, Distribution, HiddenOutputs, LabelSpace
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit.constraints import Fraction
+from distillkit.console.wording import brief
 from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import resampled
 from distillkit.metrics import task as scores
 from distillkit.metrics.counts import precision_recall_f1
-from distillkit.records import Distribution, LabelSpace
-from distillkit.tasks.label_spaces import read_classes
+from distillkit.models.label_spaces import read_classes
+from distillkit.setting_types import Fraction
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
-from distillkit.wording import brief
+from distillkit.types import Distribution, LabelSpace
 
 
 @dataclass(frozen=True)

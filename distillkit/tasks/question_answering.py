@@ -12,19 +12,20 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import log_softmax
 from torch import Tensor
 
-from distillkit.constraints import NonNegativeInt, PositiveInt
 from distillkit.errors import ConfigError
-from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics.answers import answer_scores, overlap_f1
 from distillkit.metrics.resampled import Column, nats_of
 from distillkit.metrics.task import mean_nll
-from distillkit.records import Batch, Distribution, LabelSpace, Outputs
-from distillkit.tasks import models
-from distillkit.tasks.answer_tokens import answer_examples
-from distillkit.tasks.padding import said_of
+from distillkit.models import classifiers as models
+from distillkit.models.padding import said_of
+from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.setting_types import NonNegativeInt, PositiveInt
 from distillkit.tasks.sequence import SequenceTask
-from distillkit.tasks.task import Ask, HeldOut, Loaded, SavedModel
+from distillkit.tasks.task import HeldOut
+from distillkit.tasks.tokenize.questions import answer_examples
+from distillkit.token_table import TokenTable
+from distillkit.types import Batch, Distribution, LabelSpace, Outputs
 
 START_AND_END = LabelSpace(("start", "end"))
 NOWHERE = float("-inf")

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from distillkit.console.wording import brief
 from distillkit.errors import DataError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import resampled
 from distillkit.metrics import task as scores
-from distillkit.records import Distribution, LabelSpace
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
-from distillkit.wording import brief
+from distillkit.types import Distribution, LabelSpace
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 

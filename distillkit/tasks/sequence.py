@@ -9,16 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from distillkit.constraints import PositiveInt
-from distillkit.examples import TokenTable
 from distillkit.metrics.resampled import Column
-from distillkit.records import Batch, Distribution, LabelSpace, Outputs
-from distillkit.tasks import models
-from distillkit.tasks.first_token import first_token_only
-from distillkit.tasks.padding import agree_on_padding, said_of
-from distillkit.tasks.saving import save_folder
-from distillkit.tasks.sequence_tokens import tokenise
-from distillkit.tasks.task import Ask, Family, HeldOut, Loaded, SavedModel
+from distillkit.models import classifiers as models
+from distillkit.models.first_token import first_token_only
+from distillkit.models.padding import agree_on_padding, said_of
+from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saving import save_folder
+from distillkit.setting_types import PositiveInt
+from distillkit.tasks.task import Family, HeldOut
+from distillkit.tasks.tokenize.texts import tokenise
+from distillkit.token_table import TokenTable
+from distillkit.types import Batch, Distribution, LabelSpace, Outputs
 
 
 @dataclass(frozen=True)

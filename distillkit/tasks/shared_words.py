@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillkit.examples import TokenTable, spread
+from distillkit.token_table import TokenTable, spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillkit.errors import ConfigError, DataError
-from distillkit.examples import TokenTable
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import entities, resampled
 from distillkit.metrics import task as scores
 from distillkit.metrics.counts import precision_recall_f1
-from distillkit.records import LabelSpace
-from distillkit.tasks.label_spaces import read_classes
+from distillkit.models.label_spaces import read_classes
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
-from distillkit.tasks.word_tokens import word_examples
+from distillkit.tasks.tokenize.words import word_examples
+from distillkit.token_table import TokenTable
+from distillkit.types import LabelSpace
 
 ENTITY_TAG = re.compile(r"O|[BIES]-.+")
 

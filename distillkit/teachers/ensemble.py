@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from distillkit.constraints import NonNegativeInt
 from distillkit.errors import ConfigError
+from distillkit.setting_types import NonNegativeInt
 from distillkit.teachers.local import LocalTeacher, ModelTeacher
 
 

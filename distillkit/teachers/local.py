@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from distillkit.constraints import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
 from distillkit.errors import ConfigError
+from distillkit.setting_types import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillkit.losses import ForwardKL, chunked, reduce_terms
-from distillkit.records import (
+from distillkit.types import (
     HardLabels,
     Head,
     HiddenOutputs,

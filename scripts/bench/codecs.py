@@ -28,14 +28,6 @@ from rich.table import Table
 
 from distillkit.data.splits import example_key
 from distillkit.losses.heads import project
-from distillkit.records import (
-    Head,
-    HiddenOutputs,
-    HiddenTargets,
-    SoftTargets,
-    SparseTargets,
-    Targets,
-)
 from distillkit.targets import (
     Codec,
     Dense,
@@ -48,7 +40,15 @@ from distillkit.targets import (
     TopK,
     TopP,
 )
-from distillkit.targets.packing import payload
+from distillkit.targets.codecs.bit_packing import payload
+from distillkit.types import (
+    Head,
+    HiddenOutputs,
+    HiddenTargets,
+    SoftTargets,
+    SparseTargets,
+    Targets,
+)
 
 EXAMPLE, BATCH = 200, 16  # positions of an example, examples of a batch
 WIDTH, ENTROPY = 64, 2.9  # of the synthetic teacher

@@ -34,19 +34,20 @@ import torch.nn.functional as F
 from timing import device, machine, ratio, seconds, shown
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from distillkit.engine.batching import length_buckets
-from distillkit.engine.loop import fit
-from distillkit.engine.precision import Precision, autocast, resolve
-from distillkit.engine.schedules import Linear
-from distillkit.engine.settings import TrainSettings
-from distillkit.examples import TokenTable
 from distillkit.losses import ForwardKL, HardLabelLoss
-from distillkit.records import LabelSpace
+from distillkit.models.precision import Precision, autocast, resolve
+from distillkit.models.saved import Loaded
 from distillkit.stages import targets as stage
-from distillkit.stages.learning import Distillation, Recipe, batch_plan, collator
 from distillkit.targets import Sampled, StoredTargets, TargetStore
-from distillkit.targets.logits import chunks
-from distillkit.tasks import CausalLM, Loaded
+from distillkit.targets.codecs.logits import chunks
+from distillkit.tasks import CausalLM
+from distillkit.token_table import TokenTable
+from distillkit.training.batching import length_buckets
+from distillkit.training.learning import Distillation, Recipe, batch_plan, collator
+from distillkit.training.schedules import Linear
+from distillkit.training.settings import TrainSettings
+from distillkit.training.trainer import fit
+from distillkit.types import LabelSpace
 
 DEVICE = device()
 Clock = Callable[[], float]

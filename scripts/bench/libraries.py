@@ -31,7 +31,7 @@ from torch import Tensor
 
 from distillkit.losses import chunked
 from distillkit.losses.heads import FLOAT32_OUT
-from distillkit.records import HiddenTargets, SparseTargets, Targets
+from distillkit.types import HiddenTargets, SparseTargets, Targets
 
 DEVICE = device()
 CHECKED = 256  # positions whose gradient is compared with float64

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 from timing import device
 
-from distillkit.artifacts import Artifact, fingerprint
-from distillkit.commands.road import Road
+from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.config import overrides
+from distillkit.console.progress import say
+from distillkit.evaluation.language import SCORES
 from distillkit.metrics.interval import bootstrap_difference
-from distillkit.progress import say
-from distillkit.stages.language_evaluation import SCORES
-from distillkit.stages.learning import MODEL
+from distillkit.models.saved import SavedModel
+from distillkit.pipeline.road import Road
 from distillkit.targets import Sampled, StoredTargets, StoreManifest, TopK
 from distillkit.targets.convert import convert
-from distillkit.tasks import SavedModel
+from distillkit.training.learning import MODEL
 
 RUN = [
     "teacher=smollm2",

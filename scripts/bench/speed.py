@@ -41,20 +41,21 @@ from transformers import (
 )
 
 from distillkit.config.paths import CONF
-from distillkit.engine.batching import PaddedPlan, length_buckets, padding_waste
-from distillkit.engine.collation import Collator
-from distillkit.engine.loop import fit
-from distillkit.engine.precision import Precision, autocast, resolve
-from distillkit.engine.schedules import Linear
-from distillkit.engine.settings import TrainSettings
-from distillkit.examples import TokenTable
 from distillkit.losses import AttentionMSE, ForwardKL, HiddenMSE, Loss, Mixture, Relations
-from distillkit.records import Batch, LabelSpace, Outputs
-from distillkit.stages.learning import Distillation, Recipe, collator
-from distillkit.stages.online import OnlineTeacher
+from distillkit.models.precision import Precision, autocast, resolve
+from distillkit.models.saved import Loaded
 from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
-from distillkit.tasks import Classification, Loaded
+from distillkit.tasks import Classification
+from distillkit.token_table import TokenTable
+from distillkit.training.batching import PaddedPlan, length_buckets, padding_waste
+from distillkit.training.collation import Collator
+from distillkit.training.learning import Distillation, Recipe, collator
+from distillkit.training.online_teacher import OnlineTeacher
+from distillkit.training.schedules import Linear
+from distillkit.training.settings import TrainSettings
+from distillkit.training.trainer import fit
+from distillkit.types import Batch, LabelSpace, Outputs
 
 DEVICE = device()
 VOCABULARY = 30522

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts import Artifact
-from distillkit.commands.road import Road
+from distillkit.artifacts.workspace import Artifact
 from distillkit.config import overrides
+from distillkit.console.progress import say
 from distillkit.errors import ConfigError, ModelError
-from distillkit.progress import say
-from distillkit.stages.learning import MODEL
-from distillkit.tasks import SavedModel
+from distillkit.models.saved import SavedModel
+from distillkit.pipeline.road import Road
+from distillkit.training.learning import MODEL
 from scripts.reproduction import figures, local_data
 
 README = Path(__file__).resolve().parents[2] / "recipes" / "README.md"

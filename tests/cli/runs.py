@@ -40,7 +40,7 @@ def run(folder: Path, *words: object) -> Result:
     """Run a command line in this process, in `folder`; never raises."""
     from hydra.core.global_hydra import GlobalHydra
 
-    from distillkit import cli
+    from distillkit.cli import main as cli
 
     GlobalHydra.instance().clear()
     out, err = io.StringIO(), io.StringIO()

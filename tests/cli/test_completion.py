@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.cli import RUNS, TOOLS
-from distillkit.completion import SCRIPTS
+from distillkit.cli.completion import SCRIPTS
+from distillkit.cli.main import RUNS, TOOLS
 from distillkit.config.paths import groups, recipe_files
 from tests import tiny
 from tests.cli.runs import refused

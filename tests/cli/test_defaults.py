@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from distillkit.commands.road import Road
 from distillkit.config import overrides
 from distillkit.errors import ConfigError
+from distillkit.pipeline.road import Road
 from distillkit.targets import Dense, LastHidden, Sampled, TargetStore, TopK
 from tests import tiny, tiny_language
 from tests.cli.runs import but, refused
@@ -178,7 +178,7 @@ def test_a_recipes_settings_that_ones_own_class_takes_are_kept(own: Path) -> Non
 
 def test_a_module_beside_the_command_is_found_without_python_path(own: Path) -> None:
     """`python -m` puts the current folder on the path; the console script does not."""
-    code = "import sys; sys.path.pop(0); from distillkit.cli import main; main()"
+    code = "import sys; sys.path.pop(0); from distillkit.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "train", *TRUST, "--cfg", "job"],
         cwd=own,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from distillkit.evaluation import lm_eval as harness
 from distillkit.metrics import rouge, settings
-from distillkit.stages import harness
 from tests import tiny_language
 from tests.conftest import Distillkit
 

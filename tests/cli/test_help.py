@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.cli import RUNS, TOOLS
-from distillkit.commands.recipes import FIELDS
+from distillkit.cli.commands.recipes import FIELDS
+from distillkit.cli.help import EXAMPLES, split_options
+from distillkit.cli.main import RUNS, TOOLS
 from distillkit.config import overrides
 from distillkit.config.compose import load_yaml
 from distillkit.config.paths import groups, recipe_files
 from distillkit.errors import ConfigError
-from distillkit.usage import EXAMPLES, split_options
 from tests import tiny
 from tests.cli.runs import refused
 from tests.conftest import Distillkit
@@ -168,7 +168,7 @@ def test_the_longest_message_is_bounded(
     def fail(words: list[str]) -> None:
         raise ConfigError("begins " + "a name, " * 2000 + "the way out")
 
-    monkeypatch.setattr("distillkit.commands.report.main", fail)
+    monkeypatch.setattr("distillkit.cli.commands.report.main", fail)
     line = refused(distillkit("report", "x"), "distillkit: begins a name", "the way out")
     assert len(line) < 1000
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.cli import RUNS, TOOLS
+from distillkit.cli.main import RUNS, TOOLS
 from tests import tiny
 
 HEAVY = {"torch", "transformers", "datasets"}

@@ -235,7 +235,7 @@ def test_a_plan_loads_no_weights_of_a_pretrained_student(
     fresh: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether a text's answer changes with the texts beside it is tried with new weights."""
-    from distillkit.tasks import models
+    from distillkit.models import classifiers as models
 
     folder = tiny.write_model(tmp_path / "student")
     words = [w for w in fresh if "student.config" not in w]

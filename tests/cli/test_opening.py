@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distillkit.commands import summary
 from distillkit.data.corpus import Corpus
+from distillkit.pipeline import summary
 from tests import tiny
 from tests.cli.runs import Finished, but, kinds, report, results, run
 from tests.conftest import Distillkit

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from distillkit.stages import hardware
+from distillkit.models import hardware
 from tests import tiny, tiny_language
 from tests.cli.runs import Finished, but, kinds, refused
 from tests.conftest import Distillkit, Result
@@ -201,8 +201,8 @@ def test_other_students_of_a_language_model(
 def test_a_teacher_that_cannot_be_described_is_said_and_the_rest_is_told(
     distillkit: Distillkit, fresh: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distillkit.commands import outlines
     from distillkit.errors import ModelError
+    from distillkit.pipeline import meta_models as outlines
 
     def undescribed(*_: Any, **__: Any) -> None:
         raise ModelError("teacher.body = x: it has a secret")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.cli import RUNS
+from distillkit.cli.help import split_options
+from distillkit.cli.main import RUNS
 from distillkit.config import overrides
 from distillkit.config.paths import ROOT
 from distillkit.errors import ConfigError
-from distillkit.usage import split_options
 from tests import tiny, tiny_language
 from tests.cli.runs import but, run
 from tests.conftest import Result

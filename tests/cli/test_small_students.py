@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.stages import hardware
+from distillkit.models import hardware
 from tests import tiny
 from tests.cli.runs import QUICK, but, refused, report, results
 from tests.conftest import Distillkit

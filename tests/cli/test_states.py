@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.stages.learning import read_metrics
+from distillkit.training.learning import read_metrics
 from tests import tiny
 from tests.cli.runs import QUICK, Finished, but, run
 

@@ -126,8 +126,8 @@ def test_masked_lm(distillkit: Distillkit, documents: list[str], tmp_path: Path)
 def test_a_ready_teacher_is_cut_to_a_student_of_fewer_layers(
     distillkit: Distillkit, documents: list[str], body: Path, tmp_path: Path
 ) -> None:
-    from distillkit.records import LabelSpace
     from distillkit.tasks import MaskedLM
+    from distillkit.types import LabelSpace
 
     task = MaskedLM()
     model = task.load_body(str(body), LabelSpace(()), key="k")

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from distillkit.commands.holdings import look
+from distillkit.artifacts.holdings import look
 from tests.cli.runs import Finished
 from tests.conftest import Distillkit
 

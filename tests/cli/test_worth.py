@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.artifacts import read_json
-from distillkit.commands.worth import _always_named
+from distillkit.artifacts.workspace import read_json
 from distillkit.data import Corpus
-from distillkit.engine import precision
-from distillkit.examples import TokenTable
-from distillkit.records import KEY_BYTES, LabelSpace
+from distillkit.models import precision
+from distillkit.pipeline.worth import _always_named
 from distillkit.stages import worth
-from distillkit.stages.learning import read_metrics
 from distillkit.stages.worth import Answers
 from distillkit.tasks import Classification, HeldOut, MultiLabel
+from distillkit.token_table import TokenTable
+from distillkit.training.learning import read_metrics
+from distillkit.types import KEY_BYTES, LabelSpace
 from tests import tiny
 from tests.cli.runs import but, kinds, refused, run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distillkit.commands.recipes import FIELDS
+from distillkit.cli.commands.recipes import FIELDS
 from distillkit.config import overrides, phases
 from distillkit.config.build import build
 from distillkit.config.compose import load_yaml

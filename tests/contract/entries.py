@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from distillkit.records import HardLabels, SparseTargets
+from distillkit.types import HardLabels, SparseTargets
 
 TEMPERATURES = (1.0, 0.5, 4.0)
 

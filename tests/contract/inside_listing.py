@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distillkit import losses
 from distillkit.losses.layered import LayeredLoss
-from distillkit.records import Dimensions, Inside, Insides
+from distillkit.types import Dimensions, Inside, Insides
 
 Array = np.ndarray
 Text = Mapping[str, Mapping[int, Array]]  # name -> layer -> [tokens, width]

@@ -14,9 +14,10 @@ from accelerate import Accelerator
 
 from distillkit.losses import ForwardKL, Mixture
 from distillkit.losses.relation_losses import AttentionLoss
-from distillkit.stages.online import OnlineTeacher
-from distillkit.tasks import CausalLM, Loaded
-from distillkit.tasks.causal_models import load_causal_lm, load_causal_tokenizer
+from distillkit.models.causal import load_causal_lm, load_causal_tokenizer
+from distillkit.models.saved import Loaded
+from distillkit.tasks import CausalLM
+from distillkit.training.online_teacher import OnlineTeacher
 from tests.contract.inside_listing import LOSSES, InsideLoss
 from tests.contract.language_steps import BLOCK, CUTS, taught
 from tests.contract.steps import Step

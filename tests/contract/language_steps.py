@@ -13,17 +13,17 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from distillkit.engine.batching import PackedPlan, PaddedPlan, Plan
-from distillkit.engine.collation import Collator
-from distillkit.engine.learner import Learner
-from distillkit.engine.loop import _accumulate, accelerator_for
-from distillkit.engine.settings import TrainSettings
-from distillkit.examples import TokenTable
-from distillkit.records import SoftTargets
-from distillkit.stages.learning import Distillation, Recipe
-from distillkit.stages.online import OnlineTeacher
+from distillkit.models.causal import load_causal_lm, load_causal_tokenizer
 from distillkit.tasks import CausalLM
-from distillkit.tasks.causal_models import load_causal_lm, load_causal_tokenizer
+from distillkit.token_table import TokenTable
+from distillkit.training.batching import PackedPlan, PaddedPlan, Plan
+from distillkit.training.collation import Collator
+from distillkit.training.learning import Distillation, Recipe
+from distillkit.training.objective import Learner
+from distillkit.training.online_teacher import OnlineTeacher
+from distillkit.training.settings import TrainSettings
+from distillkit.training.trainer import _accumulate, accelerator_for
+from distillkit.types import SoftTargets
 from tests.contract.listing import LOSSES, Loss
 from tests.contract.steps import CPU, Step
 

@@ -16,15 +16,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from distillkit.engine.batching import PaddedPlan
-from distillkit.engine.collation import Collator
-from distillkit.engine.learner import Learner
-from distillkit.engine.loop import _accumulate, accelerator_for
-from distillkit.engine.settings import TrainSettings
-from distillkit.examples import TokenTable
-from distillkit.records import Batch, LabelSpace, SoftTargets
-from distillkit.stages.learning import Distillation, Recipe
-from distillkit.tasks.models import load_classifier
+from distillkit.models.classifiers import load_classifier
+from distillkit.token_table import TokenTable
+from distillkit.training.batching import PaddedPlan
+from distillkit.training.collation import Collator
+from distillkit.training.learning import Distillation, Recipe
+from distillkit.training.objective import Learner
+from distillkit.training.settings import TrainSettings
+from distillkit.training.trainer import _accumulate, accelerator_for
+from distillkit.types import Batch, LabelSpace, SoftTargets
 from tests.contract.listing import LOSSES, Loss
 
 EXAMPLES = 8

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from distillkit.losses import reduce_terms
-from distillkit.records import HardLabels, LossTerms, Outputs, SoftTargets
+from distillkit.types import HardLabels, LossTerms, Outputs, SoftTargets
 from tests.contract.listing import LOSSES, NAMES, Loss, every, soft
 from tests.contract.references import z_scores
 

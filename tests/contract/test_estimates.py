@@ -8,7 +8,7 @@ from torch import Tensor
 
 from distillkit import losses
 from distillkit.errors import ConfigError, TargetsError
-from distillkit.records import Outputs, SparseTargets
+from distillkit.types import Outputs, SparseTargets
 from tests.contract.entries import drawn, likeliest, unlabelled, with_unused
 from tests.contract.listing import Loss, every, soft
 

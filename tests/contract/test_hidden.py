@@ -11,7 +11,7 @@ from torch import Tensor
 from distillkit.errors import TargetsError
 from distillkit.losses import chunked, reduce_terms
 from distillkit.losses.heads import project
-from distillkit.records import (
+from distillkit.types import (
     HardLabels,
     Head,
     HiddenOutputs,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from distillkit.losses.layered import LayeredLoss
-from distillkit.records import HardLabels, Inside, Insides, Outputs
+from distillkit.types import HardLabels, Inside, Insides, Outputs
 from tests.contract.inside_listing import (
     LAYERS,
     InsideLoss,

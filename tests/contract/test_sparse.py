@@ -13,7 +13,7 @@ from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses.schedules import Linear
 from distillkit.losses.sparse import Rest
 from distillkit.losses.sparse import entries as softened
-from distillkit.records import Outputs, SoftTargets, SparseTargets
+from distillkit.types import Outputs, SoftTargets, SparseTargets
 from tests.contract.entries import TEMPERATURES, chosen, likeliest, unlabelled, with_unused
 from tests.contract.listing import Loss, divergence, each_setting, every, soft
 

@@ -7,7 +7,7 @@ import torch
 
 from distillkit.errors import ConfigError
 from distillkit.losses import ForwardKL, SoftCrossEntropy, reduce_terms
-from distillkit.records import HardLabels, LossTerms, Outputs, SoftTargets
+from distillkit.types import HardLabels, LossTerms, Outputs, SoftTargets
 from tests.contract.listing import Loss, every, soft
 
 LABELLED = torch.tensor([True, False, True, True, False, False])

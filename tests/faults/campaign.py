@@ -97,7 +97,7 @@ class Job:
             os.dup2(handle, 2)
             sys.stdout, sys.stderr = (os.fdopen(stream, "w") for stream in (1, 2))
             sys.argv = ["distillkit", *self.words]
-            from distillkit import cli
+            from distillkit.cli import main as cli
 
             cli.main()
         except SystemExit as end:
@@ -145,7 +145,7 @@ def content(workspace: Path) -> dict[str, str]:
 def load_all() -> None:
     """Import what runs import, once."""
     os.environ.update(tiny.env())
-    from distillkit.quiet import quiet_others
+    from distillkit.console.quiet import quiet_others
 
     quiet_others()
     import datasets  # noqa: F401
@@ -159,7 +159,7 @@ def load_all() -> None:
         PreTrainedTokenizerFast,
     )
 
-    import distillkit.commands.train  # noqa: F401
+    import distillkit.cli.commands.train  # noqa: F401
 
     torch.set_num_threads(1)
 

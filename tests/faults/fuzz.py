@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from distillkit import usage
+from distillkit.cli import help as usage
 from distillkit.config import overrides, phases
 from distillkit.config.paths import CONF, groups, recipe_files
 from distillkit.errors import DistillkitError

@@ -12,9 +12,9 @@ HUB = "repo_or_dir: DIR, model: evil, source: local"
 CALLS = {  # what is called -> with which arguments
     "builtins.eval": "source: __import__('pathlib').Path('PWN').touch()",
     "builtins.open": "file: PWN, mode: w",
-    "distillkit.artifacts.shutil.copy": "src: DIR/hubconf.py, dst: PWN",
-    "distillkit.artifacts.write_json": "path: PWN, content: {}",
-    "distillkit.cli.os.system": "command: touch PWN",
+    "distillkit.artifacts.workspace.shutil.copy": "src: DIR/hubconf.py, dst: PWN",
+    "distillkit.artifacts.workspace.write_json": "path: PWN, content: {}",
+    "distillkit.cli.main.os.system": "command: touch PWN",
     "distillkit.config.build.import_module": "name: hubconf",
     "distillkit.data.wheels.subprocess.run": "args: [touch, PWN]",
     "distillkit.targets.TargetWriter": "folder: PWN",

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from distillkit import locks
+from distillkit.artifacts import locks
 from tests import tiny
 
 

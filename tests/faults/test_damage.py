@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.artifacts import Artifact, Workspace
-from distillkit.digests import Verifier
+from distillkit.artifacts.digests import Verifier
+from distillkit.artifacts.workspace import Artifact, Workspace
 from tests.cli.conftest import finished  # noqa: F401
 from tests.cli.runs import Finished, but, run
 from tests.conftest import Result

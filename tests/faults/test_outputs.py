@@ -162,7 +162,7 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(
 def test_a_folder_that_vanishes_under_way_is_made_again(
     complete: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distillkit.commands import output
+    from distillkit.pipeline import run_folder as output
 
     whole = output.write_run
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from distillkit import limits
+from distillkit.chat import bounded_templates, template_growth
+from distillkit.chat import templates as chat_templates
 from distillkit.config import classes, yaml_files
 from distillkit.config.paths import CONF
 from distillkit.config.settings import GROUPS
 from distillkit.data import literals
-from distillkit.tasks import bounded_templates, chat_templates, model_sizes, template_growth
+from distillkit.models import sizes as model_sizes
 from tests import tiny
 from tests.cli.runs import run
 from tests.faults import fuzz

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from distillkit import locks
-from distillkit.artifacts import Workspace
+from distillkit.artifacts import locks
+from distillkit.artifacts.workspace import Workspace
 from tests.cli.runs import refused
 from tests.conftest import Distillkit
 from tests.faults.users import GROUP, commons, user, why_not
@@ -19,8 +19,8 @@ from tests.faults.users import GROUP, commons, user, why_not
 RUN = """
 import sys, time
 from pathlib import Path
-from distillkit.artifacts import Workspace
-from distillkit.commands.run_records import RunRecord
+from distillkit.artifacts.workspace import Workspace
+from distillkit.artifacts.run_records import RunRecord
 workspace = Workspace(Path(sys.argv[1]))
 def make(folder):
     (folder / "x").write_text("1")

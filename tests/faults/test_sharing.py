@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from distillkit.artifacts import Artifact, Workspace
-from distillkit.digests import session
-from distillkit.locks import myself
+from distillkit.artifacts.digests import session
+from distillkit.artifacts.locks import myself
+from distillkit.artifacts.workspace import Artifact, Workspace
 from tests.cli.runs import refused
 from tests.conftest import Distillkit
 from tests.faults.kills import made_elsewhere
@@ -25,9 +25,9 @@ from tests.faults.users import GROUP, User, commons, user, why_not
 USE = """
 import sys, time
 from pathlib import Path
-from distillkit.artifacts import Workspace
+from distillkit.artifacts.workspace import Workspace
 from distillkit.commands import removal, run_records
-from distillkit.commands.holdings import look
+from distillkit.artifacts.holdings import look
 root = Path(sys.argv[1])
 def make(folder):
     (folder / "weights").write_text("w")
@@ -160,7 +160,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from distillkit import artifacts
-from distillkit.commands.road import SCRATCH
+from distillkit.pipeline.road import SCRATCH
 def make(folder):
     for name in ("checkpoint-0000003", "new-checkpoint"):
         (folder / name).mkdir()

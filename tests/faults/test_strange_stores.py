@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.digests import file_sha256, sealed
-from distillkit.records import Outputs
+from distillkit.artifacts.digests import file_sha256, sealed
 from distillkit.targets import Dense, LastHidden, Sampled, SampledLogits, TopK, TopP
+from distillkit.types import Outputs
 from tests.cli.runs import refused
 from tests.conftest import Distillkit
 from tests.unit.targets.answers import keys, random_hidden, random_logits

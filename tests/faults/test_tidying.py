@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from distillkit.artifacts import Artifact, Workspace
-from distillkit.commands import removal, run_records
-from distillkit.commands.holdings import look
+from distillkit.artifacts import removal, run_records
+from distillkit.artifacts.holdings import look
+from distillkit.artifacts.workspace import Artifact, Workspace
 from tests.cli.runs import refused
 from tests.conftest import Distillkit
 from tests.faults.kills import made_elsewhere
@@ -273,7 +273,7 @@ def test_what_a_running_command_makes_or_uses_stays(
 HELD = """
 import sys, time
 from pathlib import Path
-from distillkit.commands.run_records import RunRecord
+from distillkit.artifacts.run_records import RunRecord
 record = RunRecord(Path(sys.argv[1]), "killed")
 record.note(sys.argv[2], made=False)
 print("ready", flush=True)

@@ -16,7 +16,7 @@ from tests.faults.users import GROUP, User, commons, user, why_not
 MAKE = """
 import os, sys
 from pathlib import Path
-from distillkit.artifacts import Workspace, atomic
+from distillkit.artifacts.workspace import Workspace, atomic
 from distillkit.errors import WorkspaceError
 root, die, resumable = Path(sys.argv[1]), sys.argv[2] == "die", sys.argv[3] == "resumable"
 def make(folder):

@@ -102,5 +102,5 @@ def why_not(folder: Path) -> str:
         return "only root can start processes of other users"
     if not interpreter():
         return f"other users cannot start {sys.executable}"
-    done = user(folder, 34567).call([sys.executable, "-c", "import distillkit.artifacts"])
+    done = user(folder, 34567).call([sys.executable, "-c", "import distillkit.artifacts.workspace"])
     return "" if done.returncode == 0 else f"other users cannot read {ROOT} or {PACKAGES}"

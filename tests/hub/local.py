@@ -6,7 +6,7 @@ from pathlib import Path
 
 from distillkit.config.paths import CONF
 from distillkit.data.sources import WheelSource, parse
-from distillkit.tasks.models import quiet
+from distillkit.models.classifiers import quiet
 from tests import tiny, tiny_language
 from tests.hub import tokenizers
 from tests.hub.repositories import read_folder

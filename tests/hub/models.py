@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.tasks.models import quiet
+from distillkit.models.classifiers import quiet
 from tests.hub import tokenizers
 from tests.hub.repositories import Repository, read_folder
 

@@ -158,8 +158,8 @@ def test_each_phase_trained_with_finite_losses(done: Run) -> None:
 def test_its_student_is_the_one_it_is_after_and_loads_by_itself(done: Run) -> None:
     import transformers
 
+    from distillkit.models.classifiers import quiet
     from distillkit.students.architectures import register_architectures
-    from distillkit.tasks.models import quiet
 
     kind, layers, _ = STUDENTS[done.name]
     register_architectures()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.records import LabelSpace
+from distillkit.models.legacy import OLDEST_READER
 from distillkit.students.architectures import register_architectures
 from distillkit.tasks import CausalLM, Classification, MaskedLM, Task
-from distillkit.tasks.legacy import OLDEST_READER
+from distillkit.types import LabelSpace
 from tests import tiny
 from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
 

@@ -16,9 +16,15 @@ from typing import Any
 
 import pytest
 
-from distillkit import artifacts
-from distillkit.artifacts import Workspace, atomic, fingerprint, first_difference, write_json
-from distillkit.digests import Verifier, file_sha256, sealed
+from distillkit.artifacts import workspace as artifacts
+from distillkit.artifacts.digests import Verifier, file_sha256, sealed
+from distillkit.artifacts.workspace import (
+    Workspace,
+    atomic,
+    fingerprint,
+    first_difference,
+    write_json,
+)
 from distillkit.errors import WorkspaceError
 from tests import tiny
 
@@ -147,7 +153,7 @@ def test_a_failed_make_leaves_no_artifact_and_is_made_after(
 KILLED = """
 import sys, time
 from pathlib import Path
-from distillkit.artifacts import Workspace, atomic, write_json
+from distillkit.artifacts.workspace import Workspace, atomic, write_json
 def make(folder):
     write_json(folder / "shard", {"whole": True})
     with atomic(folder / "next") as temporary:
@@ -214,7 +220,7 @@ def test_a_folder_without_manifest_is_no_artifact_and_is_made_again(tmp_path: Pa
 BOTH = """
 import sys, time
 from pathlib import Path
-from distillkit.artifacts import Workspace
+from distillkit.artifacts.workspace import Workspace
 log, go = Path(sys.argv[2]), Path(sys.argv[3])
 def make(folder):
     with log.open("a") as file:
@@ -346,11 +352,11 @@ from pathlib import Path
 import numpy as np, pyarrow, torch
 from datasets import Dataset, disable_progress_bars
 from safetensors.torch import save_file
-from distillkit.artifacts import Workspace, write_json
-from distillkit.examples import TokenTable
-from distillkit.digests import file_sha256, sealed
+from distillkit.artifacts.workspace import Workspace, write_json
+from distillkit.token_table import TokenTable
+from distillkit.artifacts.digests import file_sha256, sealed
 from distillkit.errors import WorkspaceError
-from distillkit.records import Outputs
+from distillkit.types import Outputs
 from distillkit.targets import Dense, TargetWriter
 disable_progress_bars()
 MANY = 50_000

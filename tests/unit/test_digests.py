@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from distillkit import digests
-from distillkit.digests import Verifier, are_files, is_sealed, recorded, sealed, strays
+from distillkit.artifacts import digests
+from distillkit.artifacts.digests import Verifier, are_files, is_sealed, recorded, sealed, strays
 
 
 @pytest.fixture

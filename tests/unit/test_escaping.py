@@ -7,8 +7,8 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from distillkit.escaping import csv_cell, markdown, markdown_code, one_line
-from distillkit.progress import stdout, visible
+from distillkit.console.escaping import csv_cell, markdown, markdown_code, one_line
+from distillkit.console.progress import stdout, visible
 
 FOREIGN = [
     "[/x]",

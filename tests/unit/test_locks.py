@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from distillkit import locks
-from distillkit.locks import Holder, held, myself
+from distillkit.artifacts import locks
+from distillkit.artifacts.locks import Holder, held, myself
 
 HOLD = """
 import sys, time

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from distillkit.masking import for_downloads, is_secret, masked, names_of
+from distillkit.console.masking import for_downloads, is_secret, masked, names_of
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from distillkit import progress
-from distillkit.progress import clock, heartbeat, rank, say, track, warn, working
+from distillkit.console import progress
+from distillkit.console.progress import clock, heartbeat, rank, say, track, warn, working
 
 
 class Terminal(io.StringIO):

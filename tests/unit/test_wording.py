@@ -1,6 +1,6 @@
 """Messages stay short, whatever they name, and name the nearest first."""
 
-from distillkit.wording import brief, listed, nearest
+from distillkit.console.wording import brief, listed, nearest
 
 NAMES = [f"name_{number}" for number in range(50)]
 

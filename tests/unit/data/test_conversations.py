@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from distillkit.conversations import BadConversation, Conversation
+from distillkit.chat.conversation import BadConversation, Conversation
 from distillkit.data import Conversations
 from distillkit.data.chat_rows import as_messages, as_tools, without_nulls
 from distillkit.data.conversations import prepare_conversations

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distillkit.data.splits import assign, example_key, normalise, unit_hash
-from distillkit.records import KEY_BYTES
+from distillkit.types import KEY_BYTES
 from tests.tiny import labelled
 
 TEXTS = [text for text, _ in labelled(3000)]

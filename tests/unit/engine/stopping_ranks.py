@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from distillkit import stopping
-from distillkit.records import Batch, LossTerms
+from distillkit.types import Batch, LossTerms
 from tests.unit.engine.toy import STEPS, net, objective, train, weights
 
 

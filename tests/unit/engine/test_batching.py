@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distillkit.engine.batching import (
+from distillkit.training.batching import (
     PackedPlan,
     PaddedPlan,
     first_fit,

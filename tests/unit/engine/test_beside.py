@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from distillkit.engine.beside import Beside
+from distillkit.training.side_stream import Beside
 
 
 class Told:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from distillkit.artifacts import read_json, write_json
-from distillkit.digests import recorded, sealed
-from distillkit.engine.checkpoint import Checkpoints, Progress
+from distillkit.artifacts.digests import recorded, sealed
+from distillkit.artifacts.workspace import read_json, write_json
+from distillkit.training.checkpoint import Checkpoints, Progress
 from tests.unit.engine.toy import OPTIMIZERS, X, Y, assert_bits, net, weights
 
 
@@ -101,7 +101,7 @@ def test_a_save_that_fails_leaves_the_one_before(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("distillkit.engine.checkpoint.write_json", full)
+    monkeypatch.setattr("distillkit.training.checkpoint.write_json", full)
     with pytest.raises(OSError, match="No space"):
         Checkpoints(tmp_path).save(Progress(step=3), model, optimizer)
     assert Checkpoints(tmp_path).load(model, optimizer).step == 2

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.engine.collation import Collator, packed
-from distillkit.examples import TokenTable
+from distillkit.token_table import TokenTable
+from distillkit.training.collation import Collator, packed
 
 PAD = 99
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from distillkit.engine.batching import length_buckets
-from distillkit.engine.forward import all_logits, answers
-from distillkit.records import Batch, Outputs
+from distillkit.models.inference import all_logits, answers
+from distillkit.training.batching import length_buckets
+from distillkit.types import Batch, Outputs
 
 LENGTHS = np.array([3, 9, 1, 4, 4, 7])
 FEATURES = torch.arange(12, dtype=torch.float32).reshape(6, 2)

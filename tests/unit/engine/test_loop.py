@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from distillkit.engine import Linear
-from distillkit.engine.checkpoint import Checkpoints
-from distillkit.engine.learner import Learner
-from distillkit.engine.loop import METRICS, check_batch_size, parameter_groups
 from distillkit.errors import DataError, TrainingError
-from distillkit.records import Batch, LossTerms
+from distillkit.training.checkpoint import Checkpoints
+from distillkit.training.objective import Learner
+from distillkit.training.trainer import METRICS, check_batch_size, parameter_groups
+from distillkit.types import Batch, LossTerms
 from tests.processes import run_two
 from tests.unit.engine import toy
 from tests.unit.engine.toy import (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from distillkit.engine.precision import autocast, resolve
+from distillkit.models.precision import autocast, resolve
 
 CPU = torch.device("cpu")
 

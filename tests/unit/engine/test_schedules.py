@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
-from distillkit.engine.schedules import WSD, Constant, Cosine, Linear, Schedule
 from distillkit.errors import ConfigError
+from distillkit.training.schedules import WSD, Constant, Cosine, Linear, Schedule
 
 STEPS = 200
 FALLING = [Linear, Cosine, WSD]

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from distillkit import stopping
-from distillkit.engine.checkpoint import Checkpoints
-from distillkit.engine.loop import METRICS
-from distillkit.records import Batch, LossTerms
+from distillkit.training.checkpoint import Checkpoints
+from distillkit.training.trainer import METRICS
+from distillkit.types import Batch, LossTerms
 from tests.processes import run_two
 from tests.unit.engine import stopping_ranks
 from tests.unit.engine.toy import STEPS, assert_bits, likelihood, net, objective, train, weights

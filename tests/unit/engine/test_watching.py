@@ -11,10 +11,10 @@ from transformers import (
     PretrainedConfig,
 )
 
-from distillkit.engine.watching import Watch, rows_of_texts
 from distillkit.errors import ModelError
-from distillkit.records import Inside, Needs
-from distillkit.students.anatomy import layer_stack
+from distillkit.models.activations import Watch, rows_of_texts
+from distillkit.models.layouts import layer_stack
+from distillkit.types import Inside, Needs
 
 SIZES = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 8}
 CONFIGS = {

@@ -21,11 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from distillkit.engine import Constant, TrainSettings
-from distillkit.engine.batching import PaddedPlan
-from distillkit.engine.checkpoint import Checkpoints
-from distillkit.engine.learner import Learner, Objective
-from distillkit.engine.loop import fit
-from distillkit.records import Batch, FitReport, LossTerms
+from distillkit.training.batching import PaddedPlan
+from distillkit.training.checkpoint import Checkpoints
+from distillkit.training.objective import Learner, Objective
+from distillkit.training.trainer import fit
+from distillkit.types import Batch, FitReport, LossTerms
 
 EXAMPLES = 20
 STEPS = 12

@@ -8,7 +8,7 @@ import torch
 
 from distillkit.losses import ForwardKL
 from distillkit.losses.averages import averaged, averaged_logits
-from distillkit.records import (
+from distillkit.types import (
     AveragedTargets,
     HardLabels,
     HiddenOutputs,

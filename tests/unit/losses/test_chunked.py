@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distillkit.losses import ForwardKL, chunked
-from distillkit.records import (
+from distillkit.types import (
     HardLabels,
     Head,
     HiddenOutputs,

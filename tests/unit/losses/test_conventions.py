@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from distillkit.losses import HiddenMSE
 from distillkit.losses.hidden import hidden_cosine, patience
 from distillkit.losses.relations import relation_kl, relation_mse
-from distillkit.records import Dimensions
+from distillkit.types import Dimensions
 
 HEADS, TOKENS, PADDED = 3, 5, 20
 

@@ -9,14 +9,13 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from distillkit import losses
-from distillkit.commands.checks import check_codec, check_outputs
 from distillkit.config.build import build
 from distillkit.config.paths import CONF
 from distillkit.errors import ConfigError
 from distillkit.losses.loss import Loss, SoftTargetLoss
 from distillkit.losses.reduction import reduce_terms
-from distillkit.records import DISTRIBUTIONS, HardLabels, Outputs, SoftTargets
-from distillkit.targets.codecs import CODECS, from_settings
+from distillkit.pipeline.checks import check_codec, check_outputs
+from distillkit.targets.codecs.registry import CODECS, from_settings
 from distillkit.tasks import (
     CausalLM,
     Classification,
@@ -25,6 +24,7 @@ from distillkit.tasks import (
     Regression,
     Task,
 )
+from distillkit.types import DISTRIBUTIONS, HardLabels, Outputs, SoftTargets
 
 TASKS: dict[str, Any] = {
     "softmax": Classification(),

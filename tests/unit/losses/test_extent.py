@@ -13,7 +13,7 @@ from distillkit.losses import (
     Patience,
     Relations,
 )
-from distillkit.records import Dimensions, States
+from distillkit.types import Dimensions, States
 
 LAST = [[-1, -1]]
 BOTH = Dimensions("Both", layers=4, hidden=8, heads=2, queries=8, keys=8)

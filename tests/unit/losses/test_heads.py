@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from distillkit.losses.heads import project, raw_logits
-from distillkit.records import Head
+from distillkit.types import Head
 
 HIDDEN, ROWS, SIZE = 16, 12, 10
 

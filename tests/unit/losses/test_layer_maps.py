@@ -6,7 +6,7 @@ import pytest
 
 from distillkit.errors import ConfigError
 from distillkit.losses.layer_maps import drawing, layer_pairs
-from distillkit.records import Dimensions
+from distillkit.types import Dimensions
 
 
 def model(layers: int) -> Dimensions:

@@ -21,7 +21,8 @@ from distillkit.losses import (
 )
 from distillkit.losses.heads import project
 from distillkit.losses.schedules import Constant, Linear
-from distillkit.records import (
+from distillkit.tasks import Classification
+from distillkit.types import (
     HardLabels,
     Head,
     HiddenOutputs,
@@ -29,7 +30,6 @@ from distillkit.records import (
     Outputs,
     SoftTargets,
 )
-from distillkit.tasks import Classification
 
 POSITIONS, CLASSES, HIDDEN = 6, 5, 4
 

@@ -11,8 +11,8 @@ from torch import nn
 from distillkit.errors import ConfigError
 from distillkit.losses import TAID, Mixture
 from distillkit.losses.loss import HardLabelLoss
-from distillkit.records import Batch, HardLabels, LossTerms, Outputs, SoftTargets
 from distillkit.tasks import Classification
+from distillkit.types import Batch, HardLabels, LossTerms, Outputs, SoftTargets
 from tests.unit.engine import toy
 from tests.unit.engine.toy import assert_bits, net, train, weights
 

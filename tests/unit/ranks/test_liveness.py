@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from distillkit.locks import Holder, myself
+from distillkit.artifacts.locks import Holder, myself
 from distillkit.ranks import liveness
 from distillkit.ranks.liveness import FALLEN, Watch
 from distillkit.ranks.team import Team

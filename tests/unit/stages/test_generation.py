@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from distillkit.stages.generation import context, continuations
-from distillkit.stages.prompts import Prompt
+from distillkit.generation.decode import context, continuations
+from distillkit.generation.prompts import Prompt
 from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model, tokens
 
 EXTRA = 6  # rows of the head that mean no token

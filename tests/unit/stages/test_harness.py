@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from distillkit.errors import ConfigError, DataError
-from distillkit.stages import harness
-from distillkit.stages.harness import check_tasks, harness_scores, inputs
+from distillkit.evaluation import lm_eval as harness
+from distillkit.evaluation.lm_eval import check_tasks, harness_scores, inputs
 from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model
 
 NAMES = ["arc_easy", "hellaswag", "hellaswag_vi", "films", "animals", "cats", "dogs", "unsafe"]

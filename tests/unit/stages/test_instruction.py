@@ -11,13 +11,13 @@ import pytest
 
 from distillkit.data.corpus import Split
 from distillkit.errors import ConfigError, DataError
+from distillkit.evaluation import responses as instruction
+from distillkit.evaluation.efficiency import Measured
+from distillkit.evaluation.responses import RESPONSES, Question, measure, questions
+from distillkit.generation.prompts import Prompt
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.rouge import rouge_l
-from distillkit.stages import instruction
-from distillkit.stages.costs import Measured
-from distillkit.stages.instruction import RESPONSES, Question, measure, questions
-from distillkit.stages.prompts import Prompt
-from distillkit.tasks import Loaded, SavedModel
+from distillkit.models.saved import Loaded, SavedModel
 from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model
 
 TOKENIZER = byte_tokenizer()

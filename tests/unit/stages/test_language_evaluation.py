@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from distillkit.data.corpus import Split
+from distillkit.evaluation import lm_eval as harness
+from distillkit.evaluation.responses import RESPONSES
 from distillkit.metrics import EvaluationSettings
-from distillkit.records import LabelSpace
-from distillkit.stages import harness
+from distillkit.models.saved import SavedModel
+from distillkit.reporting.report import cells, footnote, sentences
 from distillkit.stages.evaluation import evaluate, inputs
-from distillkit.stages.instruction import RESPONSES
-from distillkit.stages.report import cells, footnote, sentences
-from distillkit.tasks import CausalLM, SavedModel
+from distillkit.tasks import CausalLM
+from distillkit.types import LabelSpace
 from tests import tiny_language
 
 SMALL = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.errors import DataError
-from distillkit.stages.leaderboard import collect, table_of, write_leaderboard
+from distillkit.reporting.leaderboard import collect, table_of, write_leaderboard
 
 
 def write_run(folder: Path, score: float, headline: str = "accuracy", **overrides: str) -> None:

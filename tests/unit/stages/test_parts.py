@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distillkit.stages.parts import NOWHERE, Arrays, Parts
+from distillkit.artifacts.parts import NOWHERE, Arrays, Parts
 
 
 def batches(done: int, *, breaks_at: int = 99) -> Iterator[Arrays]:

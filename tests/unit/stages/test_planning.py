@@ -11,12 +11,12 @@ import torch
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, LlamaConfig, LlamaModel
 
 from distillkit.config.settings import RunSettings
-from distillkit.engine.batching import PackedPlan, PaddedPlan, length_buckets
 from distillkit.losses.chunked import CHUNK_BYTES
-from distillkit.stages import planning
-from distillkit.stages.hardware import HARDWARE, UTILISATION, Machine, main_memory, probe
-from distillkit.stages.planning import Job, Work, work
-from distillkit.tasks.shapes import Shape
+from distillkit.models.hardware import HARDWARE, UTILISATION, Machine, main_memory, probe
+from distillkit.models.shapes import Shape
+from distillkit.planning import cost_model as planning
+from distillkit.planning.cost_model import Job, Work, work
+from distillkit.training.batching import PackedPlan, PaddedPlan, length_buckets
 
 LENGTHS = np.array([3, 5, 2, 4])
 POSITIONS = np.array([2, 4, 1, 3])
@@ -298,6 +298,6 @@ def test_this_machine_has_memory() -> None:
 def test_the_rate_of_a_model_of_any_width_is_measured_on_what_fits() -> None:
     machine = Machine(torch.device("cpu"))
     sizes = {"width": 10**9, "neurons": 10**9, "rows": 10**9}
-    with mock.patch("distillkit.stages.hardware.probe", return_value=1e9) as probe:
+    with mock.patch("distillkit.models.hardware.probe", return_value=1e9) as probe:
         machine.rate("float32", **sizes, seconds=0.01)
     assert max(probe.call_args.args) <= 16_384

@@ -11,10 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from distillkit.examples import TokenTable
-from distillkit.records import KEY_BYTES, LabelSpace
-from distillkit.stages import probe
-from distillkit.stages.parts import NOWHERE, Parts
+from distillkit.artifacts.parts import NOWHERE, Parts
 from distillkit.tasks import (
     Classification,
     MultiLabel,
@@ -24,6 +21,9 @@ from distillkit.tasks import (
     TokenClassification,
 )
 from distillkit.tasks.task import HeldOut
+from distillkit.token_table import TokenTable
+from distillkit.training import probe
+from distillkit.types import KEY_BYTES, LabelSpace
 
 NAMES = LabelSpace(("a", "b", "c"))
 BERT = {
@@ -96,7 +96,7 @@ def score_of(model: Any, task: SequenceTask, held_out: TokenTable) -> float:
 @pytest.fixture(params=["float32"])
 def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features in float32, also where the processor has bfloat16."""
-    monkeypatch.setattr("distillkit.engine.precision.has_bfloat16", lambda _: False)
+    monkeypatch.setattr("distillkit.models.precision.has_bfloat16", lambda _: False)
 
 
 @pytest.mark.usefixtures("_exact")
@@ -190,7 +190,7 @@ def test_the_score_is_that_of_the_model_in_the_precision_that_it_is_looked_at_in
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """States that hardly differ beside their mean: bfloat16 rounds away what tells them apart."""
-    monkeypatch.setattr("distillkit.engine.precision.has_bfloat16", lambda _: True)
+    monkeypatch.setattr("distillkit.models.precision.has_bfloat16", lambda _: True)
     labels = RNG.integers(0, 3, 300)
     train, held_out = table(300, labels), table(90, np.arange(90) % 3, seed=1)
     model, task = model_of("bert"), Classification()

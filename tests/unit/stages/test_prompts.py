@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from distillkit.data.corpus import Split
-from distillkit.stages.prompts import DOCUMENT_TOKENS, Prompt, Prompts, exchange, has_responses
-from distillkit.tasks.response_tokens import chat, instructions
+from distillkit.generation.prompts import DOCUMENT_TOKENS, Prompt, Prompts, exchange, has_responses
+from distillkit.tasks.tokenize.responses import chat, instructions
 from tests import tiny_language
 from tests.unit.tasks import tiny_lms
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from distillkit.stages.report import (
+from distillkit.reporting.report import (
     cells,
     footnote,
     markdown_table,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from distillkit.stages.report import cells, footnote, markdown_table, sentences
+from distillkit.reporting.report import cells, footnote, markdown_table, sentences
 
 ROUGE = {"prompts": 500, "seeds": [10, 20, 30]}
 

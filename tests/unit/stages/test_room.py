@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from distillkit.errors import ModelError, WorkspaceError
-from distillkit.examples import TokenTable
-from distillkit.records import LabelSpace
+from distillkit.models.saved import SavedModel
 from distillkit.stages import targets as stage
 from distillkit.stages.teacher import TeacherModel
 from distillkit.targets import Dense, LastHidden, Sampled, StoredTargets
-from distillkit.tasks import CausalLM, Classification, SavedModel, Task
+from distillkit.tasks import CausalLM, Classification, Task
+from distillkit.token_table import TokenTable
+from distillkit.types import LabelSpace
 from tests import tiny, tiny_language
 from tests.unit.targets.answers import keys
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.engine.settings import TrainSettings
-from distillkit.records import LabelSpace
-from distillkit.stages.learning import warn_unlearnt
+from distillkit.models.saved import SavedModel
 from distillkit.stages.student import make_student
 from distillkit.stages.teacher import TeacherModel
 from distillkit.students import FromTeacher, ScratchStudent
 from distillkit.students.embeddings import principal_components
-from distillkit.tasks import Classification, SavedModel
+from distillkit.tasks import Classification
+from distillkit.training.learning import warn_unlearnt
+from distillkit.training.settings import TrainSettings
+from distillkit.types import LabelSpace
 from tests import tiny
 
 

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from distillkit.examples import TokenTable
-from distillkit.records import KEY_BYTES, LabelSpace
 from distillkit.stages import worth
 from distillkit.tasks import (
     Classification,
@@ -15,6 +13,8 @@ from distillkit.tasks import (
     TokenClassification,
 )
 from distillkit.tasks.task import HeldOut
+from distillkit.token_table import TokenTable
+from distillkit.types import KEY_BYTES, LabelSpace
 
 RNG = np.random.default_rng(0)
 SPACE = LabelSpace(("a", "b", "c"))

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from transformers import AutoModelForSequenceClassification
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
+from distillkit.models.classifiers import load_tokenizer
+from distillkit.models.saved import SavedModel
 from distillkit.students import register_architectures
 from distillkit.students.embeddings import principal_components, start_from_teacher
-from distillkit.tasks import Classification, Regression, SavedModel
-from distillkit.tasks.models import load_tokenizer
+from distillkit.tasks import Classification, Regression
+from distillkit.types import LabelSpace
 from tests import tiny
 
 SHAPES: dict[str, dict[str, Any]] = {

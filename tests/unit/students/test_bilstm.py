@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distillkit.students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
+from distillkit.students.architectures.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
 
 IDS = torch.tensor([[7, 3, 9, 4, 1, 2], [5, 5, 8, 6, 0, 0], [9, 1, 0, 0, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]])

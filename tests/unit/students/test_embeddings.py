@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
+from distillkit.models.classifiers import load_tokenizer, new_classifier
 from distillkit.students.embeddings import principal_components, start_from_teacher
-from distillkit.tasks.models import load_tokenizer, new_classifier
+from distillkit.types import LabelSpace
 
 
 @pytest.fixture

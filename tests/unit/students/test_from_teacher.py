@@ -8,7 +8,7 @@ from torch import Tensor
 
 from distillkit.errors import ConfigError, DataError
 from distillkit.students.from_teacher import FromTeacher, kept_layers, make
-from distillkit.students.pruning import prune
+from distillkit.students.pruning.cut import prune
 from tests.unit.tasks.tiny_lms import language_model, tokens
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
 from distillkit.students.heads import order_outputs
+from distillkit.types import LabelSpace
 from tests.unit.tasks.tiny_lms import tokens
 
 LABELS = LabelSpace(("no", "perhaps", "yes"))

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import ConfigError
-from distillkit.students.anatomy import LAYOUTS
+from distillkit.models.layouts import LAYOUTS
 from distillkit.students.from_teacher import FromTeacher, make
-from distillkit.students.projection import hidden_projection
-from distillkit.students.pruning import prune
-from distillkit.students.widths import Widths
+from distillkit.students.pruning.cut import prune
+from distillkit.students.pruning.projection import hidden_projection
+from distillkit.students.pruning.widths import Widths
 from tests.unit.students.test_pruning import ENCODERS, encoder, says, teacher
 from tests.unit.tasks.tiny_lms import tokens
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import ModelError
-from distillkit.students.anatomy import LAYOUTS, layer_stack, skipped
+from distillkit.models.layouts import LAYOUTS, layer_stack, skipped
 from distillkit.students.from_teacher import FromTeacher
-from distillkit.students.pruning import prune
-from distillkit.students.scores import WidthScores, width_scores
-from distillkit.students.widths import Widths, head_width, kept_widths
+from distillkit.students.pruning.cut import prune
+from distillkit.students.pruning.importance import WidthScores, width_scores
+from distillkit.students.pruning.widths import Widths, head_width, kept_widths
 from tests.unit.tasks.tiny_lms import WIDE, language_model, tokens
 
 TYPES = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from distillkit.students.scores import layer_scores, width_scores
+from distillkit.students.pruning.importance import layer_scores, width_scores
 from tests.unit.tasks.tiny_lms import language_model, tokens
 
 BOTH = pytest.mark.parametrize("how", ["block_influence", "importance"])

@@ -7,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit.students.textcnn import TextCNNConfig, TextCNNForSequenceClassification
+from distillkit.students.architectures.textcnn import (
+    TextCNNConfig,
+    TextCNNForSequenceClassification,
+)
 
 IDS = torch.tensor([[7, 3, 9, 4, 1, 2]])
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from distillkit.data.splits import example_key
-from distillkit.records import Head, HiddenOutputs, Outputs
 from distillkit.targets import Codec, Draws
-from distillkit.targets.logits import Said, count, width
-from distillkit.targets.packing import payload
+from distillkit.targets.codecs.bit_packing import payload
+from distillkit.targets.codecs.logits import Said, count, width
+from distillkit.types import Head, HiddenOutputs, Outputs
 
 CPU = torch.device("cpu")
 NOWHERE = Path("/nowhere")  # codecs without files look at no folder

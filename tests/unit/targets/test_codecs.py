@@ -8,20 +8,11 @@ import pytest
 import torch
 
 from distillkit.errors import TargetsError
-from distillkit.records import Outputs, SoftTargets
-from distillkit.targets import (
-    Codec,
-    Dense,
-    Draws,
-    LastHidden,
-    Sampled,
-    SampledLogits,
-    TopK,
-    TopP,
-    logits,
-)
-from distillkit.targets.codecs import CODECS, from_settings
-from distillkit.targets.packing import payload
+from distillkit.targets import Codec, Dense, Draws, LastHidden, Sampled, SampledLogits, TopK, TopP
+from distillkit.targets.codecs import logits
+from distillkit.targets.codecs.bit_packing import payload
+from distillkit.targets.codecs.registry import CODECS, from_settings
+from distillkit.types import Outputs, SoftTargets
 from tests.unit.targets.answers import keys, random_hidden, random_logits, there_and_back
 
 EVERY: list[Codec] = [

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from distillkit.errors import ConfigError, TargetsError, WorkspaceError
-from distillkit.records import HiddenOutputs, Outputs
 from distillkit.targets import (
     Dense,
     LastHidden,
@@ -22,8 +21,9 @@ from distillkit.targets import (
     TopK,
     TopP,
 )
+from distillkit.targets.codecs.last_hidden import HEAD
 from distillkit.targets.convert import convert
-from distillkit.targets.last_hidden import HEAD
+from distillkit.types import HiddenOutputs, Outputs
 from tests.unit.targets.answers import keys, random_hidden, random_logits
 from tests.unit.targets.test_manifest import ORIGIN
 from tests.unit.targets.test_store import write_said

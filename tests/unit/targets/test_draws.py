@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from distillkit.targets import Draws
-from distillkit.targets.draws import BLOCK, drawn
+from distillkit.targets.codecs.sampling import BLOCK, drawn
 from tests.unit.targets.answers import keys
 
 POSITIONS = np.array([3, 0, 7, 1, 0, 5])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.records import Head, HiddenOutputs, Outputs
 from distillkit.targets import (
     Dense,
     Draws,
@@ -18,13 +17,9 @@ from distillkit.targets import (
     TopK,
     TopP,
 )
-from distillkit.targets.expected import (
-    id_set_bytes,
-    nucleus_ids,
-    picked_bytes,
-    store_bytes,
-    unique_ids,
-)
+from distillkit.targets.codecs.estimates import id_set_bytes, nucleus_ids, unique_ids
+from distillkit.targets.expected_size import picked_bytes, store_bytes
+from distillkit.types import Head, HiddenOutputs, Outputs
 from tests.unit.targets.answers import keys
 from tests.unit.targets.test_manifest import ORIGIN
 

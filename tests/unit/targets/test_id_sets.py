@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from distillkit.targets import id_sets
-from distillkit.targets.packing import before, join, payload
+from distillkit.targets.codecs import id_sets
+from distillkit.targets.codecs.bit_packing import before, join, payload
 
 
 def random_sets(

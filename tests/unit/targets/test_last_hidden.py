@@ -8,9 +8,9 @@ import torch
 
 from distillkit.errors import ConfigError
 from distillkit.losses.heads import project
-from distillkit.records import Head, HiddenOutputs
 from distillkit.targets import LastHidden
-from distillkit.targets.last_hidden import HEAD
+from distillkit.targets.codecs.last_hidden import HEAD
+from distillkit.types import Head, HiddenOutputs
 from tests.unit.targets.answers import random_hidden, random_logits, there_and_back
 
 

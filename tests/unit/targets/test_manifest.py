@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from distillkit.artifacts import fingerprint
-from distillkit.digests import file_sha256
+from distillkit.artifacts.digests import file_sha256
+from distillkit.artifacts.workspace import fingerprint
 from distillkit.errors import TargetsError
 from distillkit.targets.manifest import FILE, SCHEMA, Shard, SharedFile, StoreManifest
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import TargetsError
-from distillkit.records import HiddenOutputs, Outputs
 from distillkit.targets import Dense, LastHidden, Sampled, StoreManifest, TargetStore, TopK
 from distillkit.targets import average as averaging
 from distillkit.targets import merge as module
+from distillkit.targets.codecs.bit_packing import before
 from distillkit.targets.merge import merge
-from distillkit.targets.packing import before
+from distillkit.types import HiddenOutputs, Outputs
 from tests.unit.targets.answers import keys, random_hidden, random_logits
 from tests.unit.targets.test_manifest import ORIGIN, part
 from tests.unit.targets.test_store import write_said

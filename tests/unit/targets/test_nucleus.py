@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import ConfigError
-from distillkit.records import Outputs, SparseTargets
 from distillkit.targets import Draws, TopK, TopP
-from distillkit.targets.levels import log_kept, stored_masses
+from distillkit.targets.codecs.quantization import log_kept, stored_masses
+from distillkit.types import Outputs, SparseTargets
 from tests.unit.targets.answers import keys, random_logits, there_and_back
 
 BITS: list[Any] = [6, 8, 16]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distillkit.targets.packing import (
+from distillkit.targets.codecs.bit_packing import (
     SLACK,
     WIDEST,
     Section,

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from distillkit.errors import TargetsError
 from distillkit.losses.heads import project
-from distillkit.records import HiddenOutputs
-from distillkit.targets import Draws, Sampled, logits, proposals
+from distillkit.targets import Draws, Sampled
+from distillkit.targets.codecs import logits
+from distillkit.targets.codecs import rejection_sampling as proposals
+from distillkit.types import HiddenOutputs
 from tests.unit.targets.answers import keys, random_hidden
 
 OUTPUTS, POSITIONS, DRAWS = 40, 10_000, 10

@@ -8,9 +8,9 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
-from distillkit.records import Outputs
 from distillkit.targets import Draws, Sampled
-from distillkit.targets.packing import payload
+from distillkit.targets.codecs.bit_packing import payload
+from distillkit.types import Outputs
 from tests.unit.targets.answers import CPU, NOWHERE, keys, random_logits, there_and_back
 
 SETTINGS = [(1.0, 1.0), (1.0, 0.5), (1.0, 1.5), (2.0, 1.0), (0.5, 0.7)]  # temperature, exponent

@@ -9,7 +9,6 @@ import torch
 
 from distillkit.data.splits import example_key
 from distillkit.errors import TargetsError
-from distillkit.records import HiddenTargets, Outputs, SoftTargets, SparseTargets
 from distillkit.targets import (
     Codec,
     Dense,
@@ -22,10 +21,11 @@ from distillkit.targets import (
     TopK,
     TopP,
 )
-from distillkit.targets.last_hidden import HEAD
-from distillkit.targets.logits import Said, count
+from distillkit.targets.codecs.bit_packing import before
+from distillkit.targets.codecs.last_hidden import HEAD
+from distillkit.targets.codecs.logits import Said, count
 from distillkit.targets.manifest import FILE
-from distillkit.targets.packing import before
+from distillkit.types import HiddenTargets, Outputs, SoftTargets, SparseTargets
 from tests.unit.targets.answers import keys, random_hidden
 from tests.unit.targets.test_manifest import ORIGIN
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from distillkit.digests import recorded
+from distillkit.artifacts.digests import recorded
 from distillkit.errors import ConfigError
-from distillkit.records import Outputs, SoftTargets
 from distillkit.targets import Dense, LastHidden, TargetStore, TargetWriter, TopK
-from distillkit.targets.last_hidden import HEAD
+from distillkit.targets.codecs.last_hidden import HEAD
 from distillkit.targets.writer import _WAITING
+from distillkit.types import Outputs, SoftTargets
 from tests.unit.targets.answers import keys, random_hidden, random_logits
 from tests.unit.targets.test_manifest import ORIGIN
 

@@ -6,9 +6,9 @@ import resource
 import pytest
 from transformers.utils import chat_template_utils
 
-from distillkit.tasks import bounded_templates
-from distillkit.tasks.bounded_templates import compiled
-from distillkit.tasks.template_growth import MOST_SIZE, TemplateLimit, size_of
+from distillkit.chat import bounded_templates
+from distillkit.chat.bounded_templates import compiled
+from distillkit.chat.template_growth import MOST_SIZE, TemplateLimit, size_of
 
 BIG = "{% set x = 'x' * 9000000 %}"
 BOMBS = {

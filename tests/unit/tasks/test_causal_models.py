@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distillkit.errors import ConfigError, ModelError
-from distillkit.tasks.causal_models import (
+from distillkit.models.causal import (
     load_causal_lm,
     load_causal_tokenizer,
     new_causal_lm,

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distillkit.conversations import BadConversation, ChatFormat, Conversation
+from distillkit.chat import templates as chat_templates
+from distillkit.chat.conversation import BadConversation, ChatFormat, Conversation
+from distillkit.chat.templates import ChatTemplate
 from distillkit.errors import DataError
-from distillkit.tasks import chat_templates
-from distillkit.tasks.chat_templates import ChatTemplate
-from distillkit.tasks.conversation_tokens import ConversationReader
+from distillkit.tasks.tokenize.conversations import ConversationReader
 from tests import chats
 from tests.unit.tasks.tiny_lms import byte_tokenizer
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from distillkit.errors import DataError
-from distillkit.records import LabelSpace
 from distillkit.tasks import Classification, HeldOut
+from distillkit.types import LabelSpace
 from tests.tables import one_position_each
 
 

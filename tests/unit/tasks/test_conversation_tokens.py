@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distillkit.conversations import ChatFormat, Conversation
+from distillkit.chat.conversation import ChatFormat, Conversation
 from distillkit.errors import DataError
-from distillkit.examples import TokenTable
-from distillkit.tasks.response_tokens import conversation_examples
+from distillkit.tasks.tokenize.responses import conversation_examples
+from distillkit.token_table import TokenTable
 from tests import chats
 
 SYSTEM = {"role": "system", "content": "Be brief."}

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import ConfigError, ModelError
-from distillkit.records import LabelSpace
+from distillkit.models.packing import keeps_packed_apart
 from distillkit.students.from_teacher import FromTeacher, make
 from distillkit.tasks import CausalLM, Classification
-from distillkit.tasks.packing import keeps_packed_apart
+from distillkit.types import LabelSpace
 from tests.unit.tasks.tiny_configs import is_of_text, tiny_config
 from tests.unit.tasks.tiny_lms import byte_tokenizer
 

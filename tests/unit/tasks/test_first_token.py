@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from distillkit.tasks.first_token import KNOWN, first_token_only
+from distillkit.models.first_token import KNOWN, first_token_only
 
 WIDTHS = {
     "vocab_size": 50,

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
-from distillkit.tasks import Classification, SavedModel
-from distillkit.tasks.folders import check_folder, check_tokenizer_files
-from distillkit.tasks.models import load_tokenizer
+from distillkit.models.classifiers import load_tokenizer
+from distillkit.models.folders import check_folder, check_tokenizer_files
+from distillkit.models.saved import SavedModel
+from distillkit.tasks import Classification
+from distillkit.types import LabelSpace
 from tests import tiny
 
 

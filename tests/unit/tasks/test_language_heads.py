@@ -9,8 +9,8 @@ import torch
 
 from distillkit.errors import ModelError
 from distillkit.losses.heads import project
-from distillkit.tasks import language_heads
-from distillkit.tasks.language_heads import body_and_head, check_head
+from distillkit.models import lm_head as language_heads
+from distillkit.models.lm_head import body_and_head, check_head
 from tests.unit.tasks.tiny_lms import SHAPES, VOCABULARY, language_model, tokens
 
 REAL = 111  # tokens of a vocabulary that is padded to 120 rows

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from distillkit.errors import ConfigError, DataError
-from distillkit.examples import TokenTable
-from distillkit.tasks.language_tokens import around, document_examples
-from distillkit.tasks.response_tokens import instruction_examples, instructions
+from distillkit.tasks.tokenize.documents import around, document_examples
+from distillkit.tasks.tokenize.responses import instruction_examples, instructions
+from distillkit.token_table import TokenTable
 from tests import chats
 from tests import tiny_language as tiny
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
+from distillkit.models.legacy import legacy_config, legacy_tokenizer
 from distillkit.tasks import CausalLM, Classification
-from distillkit.tasks.legacy import legacy_config, legacy_tokenizer
+from distillkit.types import LabelSpace
 from tests import tiny
 from tests.network.test_old_reader import CAUSAL, CLASSIFIERS, LABELS, LINEAR, LLAMA3, LONGROPE
 from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer

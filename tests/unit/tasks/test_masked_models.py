@@ -7,7 +7,7 @@ import torch
 
 from distillkit.errors import ModelError
 from distillkit.losses.heads import project
-from distillkit.tasks.masked_models import check_masked_head, hidden_and_head
+from distillkit.models.masked import check_masked_head, hidden_and_head
 
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 SHAPES: dict[str, dict[str, Any]] = {

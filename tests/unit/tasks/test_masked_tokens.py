@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from distillkit.data import Split
-from distillkit.examples import TokenTable
 from distillkit.tasks import MaskedLM
-from distillkit.tasks.masked_tokens import masked
+from distillkit.tasks.tokenize.masked import masked
+from distillkit.token_table import TokenTable
 from tests import tiny_language
 
 MASK = 4

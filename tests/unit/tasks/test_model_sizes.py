@@ -8,10 +8,10 @@ import pytest
 
 from distillkit import limits
 from distillkit.errors import ModelError
-from distillkit.tasks.configs import config_of
-from distillkit.tasks.folders import check_folder
-from distillkit.tasks.model_sizes import check_memory, check_numbers, least_parameters
-from distillkit.tasks.models import load_tokenizer, new_model
+from distillkit.models.classifiers import load_tokenizer, new_model
+from distillkit.models.configs import config_of
+from distillkit.models.folders import check_folder
+from distillkit.models.sizes import check_memory, check_numbers, least_parameters
 
 CASES = {
     "channels": ({"hidden_size": 10**9}, "hidden_size = 1,000,000,000: no model has more"),

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
-from distillkit.tasks.folders import check_folder
-from distillkit.tasks.models import (
+from distillkit.models.classifiers import (
     label_order,
     load_classifier,
     load_saved,
     load_tokenizer,
     new_classifier,
 )
-from distillkit.tasks.saving import save_folder
-from distillkit.tasks.task import SavedModel
+from distillkit.models.folders import check_folder
+from distillkit.models.saved import SavedModel
+from distillkit.models.saving import save_folder
+from distillkit.types import LabelSpace
 from tests import tiny
 from tests.unit.tasks.tiny_lms import SHAPES
 

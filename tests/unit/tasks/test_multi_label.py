@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from distillkit.errors import DataError
-from distillkit.examples import TokenTable
-from distillkit.records import LabelSpace
 from distillkit.tasks import Classification, HeldOut, MultiLabel
+from distillkit.token_table import TokenTable
+from distillkit.types import LabelSpace
 from tests.tables import one_position_each
 
 SPACE = LabelSpace(("a", "b", "c"))

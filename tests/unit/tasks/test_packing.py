@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from distillkit.tasks.packing import keeps_packed_apart
+from distillkit.models.packing import keeps_packed_apart
 from tests.unit.tasks.tiny_configs import tiny_config
 
 SMALL: dict[str, Any] = {

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.engine.batching import length_buckets
-from distillkit.engine.forward import all_logits
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
-from distillkit.stages.learning import collator
-from distillkit.tasks import Classification, SavedModel, TokenClassification
-from distillkit.tasks.padding import ensure_pad_token
+from distillkit.models.inference import all_logits
+from distillkit.models.padding import ensure_pad_token
+from distillkit.models.saved import SavedModel
+from distillkit.tasks import Classification, TokenClassification
+from distillkit.training.batching import length_buckets
+from distillkit.training.learning import collator
+from distillkit.types import LabelSpace
 from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
 
 LABELS = LabelSpace(("bad", "good", "fair"))

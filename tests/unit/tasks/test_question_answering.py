@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from distillkit.data import Split
-from distillkit.engine.collation import Collator
 from distillkit.errors import DataError, ModelError
-from distillkit.examples import TokenTable
+from distillkit.evaluation.predictions import write_predictions
 from distillkit.losses import JSD, ForwardKL, ReverseKL, reduce_terms
-from distillkit.records import HardLabels, Outputs, SoftTargets
-from distillkit.stages.predictions import write_predictions
-from distillkit.tasks import HeldOut, QuestionAnswering, SavedModel
+from distillkit.models.saved import SavedModel
+from distillkit.tasks import HeldOut, QuestionAnswering
 from distillkit.tasks.question_answering import START_AND_END, best_span
+from distillkit.token_table import TokenTable
+from distillkit.training.collation import Collator
+from distillkit.types import HardLabels, Outputs, SoftTargets
 
 CONTEXT = "the film was a good story and the music was lovely and the ending was cold ."
 QUESTIONS = ["good story", "the story was a scene", "silly camera"]

@@ -9,9 +9,9 @@ import pytest
 
 from distillkit.data.corpus import Split
 from distillkit.data.splits import example_key
-from distillkit.examples import TokenTable
-from distillkit.tasks import sequence_tokens
-from distillkit.tasks.sequence_tokens import tokenise
+from distillkit.tasks.tokenize import texts as sequence_tokens
+from distillkit.tasks.tokenize.texts import tokenise
+from distillkit.token_table import TokenTable
 from tests import tiny
 
 TEXTS = ["good film", "a very dull story", "warm", "the plot is great and the camera is great"]

@@ -10,13 +10,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForSequenceClassification
 
 from distillkit.errors import ModelError
-from distillkit.records import LabelSpace
-from distillkit.stages.planning import Work, forward_flops
+from distillkit.models.first_token import first_token_only
+from distillkit.models.shapes import meta_model, shape_of
+from distillkit.planning.cost_model import Work, forward_flops
 from distillkit.students.from_teacher import FromTeacher, make
 from distillkit.students.from_teacher import outline as cut_outline
 from distillkit.tasks import CausalLM, Classification
-from distillkit.tasks.first_token import first_token_only
-from distillkit.tasks.shapes import outline, shape_of
+from distillkit.types import LabelSpace
 from tests import tiny, tiny_language
 from tests.unit.tasks.tiny_lms import SHAPES, language_model, tokens
 
@@ -89,7 +89,7 @@ def test_a_folders_language_model_is_outlined_without_its_weights(tmp_path: Path
     weights = (folder / "model.safetensors").read_bytes()
     head = 8 + int.from_bytes(weights[:8], "little")
     (folder / "model.safetensors").write_bytes(weights[:head] + bytes(len(weights) - head))
-    model = outline(str(folder), CausalLM(), LABELS, key="teacher.path")
+    model = meta_model(str(folder), CausalLM.auto_class, key="teacher.path")
     assert {p.device.type for p in model.parameters()} == {"meta"}
     assert shape_of(model) == known
 
@@ -97,7 +97,9 @@ def test_a_folders_language_model_is_outlined_without_its_weights(tmp_path: Path
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_folders_classifier_has_its_own_head_or_a_new_one(tmp_path: Path, fresh: bool) -> None:
     folder = tiny.write_model(tmp_path / "model", labels=("a", "b", "c", "d"))
-    model = outline(str(folder), Classification(), LABELS, key="teacher.path", fresh_head=fresh)
+    model = meta_model(
+        str(folder), Classification.auto_class, key="teacher.path", outputs=3 if fresh else None
+    )
     assert shape_of(model).outputs == (3 if fresh else 4)
 
 
@@ -108,7 +110,7 @@ def test_what_cannot_be_outlined_is_one_line(tmp_path: Path, content: str | None
     if content is not None:
         (folder / "config.json").write_text(content)
     with pytest.raises(ModelError, match=r"^teacher\.path = ") as caught:
-        outline(str(folder), CausalLM(), LABELS, key="teacher.path")
+        meta_model(str(folder), CausalLM.auto_class, key="teacher.path")
     assert "\n" not in str(caught.value)
 
 

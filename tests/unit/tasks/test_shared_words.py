@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from distillkit.data import Split
-from distillkit.examples import TokenTable
 from distillkit.tasks import TokenClassification
 from distillkit.tasks.shared_words import align, shared
+from distillkit.token_table import TokenTable
 from tests import tiny_language
 
 NOTHING = "\u200b"  # which a word-piece tokenizer drops

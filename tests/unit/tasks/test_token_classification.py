@@ -9,8 +9,8 @@ import pytest
 from distillkit.data import Split
 from distillkit.errors import ConfigError, DataError
 from distillkit.metrics import entities
-from distillkit.records import LabelSpace
 from distillkit.tasks import HeldOut, TokenClassification
+from distillkit.types import LabelSpace
 from tests import tiny
 from tests.tables import of_words
 
@@ -60,7 +60,7 @@ def test_a_word_without_a_token_leaves_the_others_their_labels(tokenizer: Any) -
 
 
 def test_a_byte_level_token_that_carries_the_blank_belongs_to_the_word_after_it() -> None:
-    from distillkit.tasks.word_tokens import first_tokens
+    from distillkit.tasks.tokenize.words import first_tokens
 
     spans = np.array([[0, 0], [0, 2], [2, 5], [5, 6], [0, 0]])  # "ab" " cd" "e"
     first, of = first_tokens(["ab", "cde"], spans, np.array([1, 0, 0, 0, 1], bool))
@@ -132,7 +132,7 @@ def test_tags_are_matched_by_name(tmp_path: Path) -> None:
     import transformers
 
     from distillkit.errors import ModelError
-    from distillkit.tasks import SavedModel
+    from distillkit.models.saved import SavedModel
 
     folder = tiny.write_model(tmp_path / "body")
     task = TokenClassification()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distillkit.tasks.models import load_tokenizer
+from distillkit.models.classifiers import load_tokenizer
 from distillkit.tasks.unknown_tokens import unknown_share
 
 

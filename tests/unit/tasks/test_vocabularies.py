@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.tasks.vocabularies import (
+from distillkit.models.vocabularies import (
     check_same_tokenizer,
     fit_to_tokenizer,
     real_vocabulary,

@@ -1,0 +1,98 @@
+"""What a stage has worked out so far, kept beside its artifact: the next run does not do it again.
+
+A signal, which ends a run, loses the batch under way; a kill loses the part under way.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distillkit.artifacts.digests import is_sealed, sealed
+from distillkit.artifacts.workspace import atomic, read_json, write_json
+from distillkit.console.progress import say, warn
+
+Arrays = Mapping[str, np.ndarray]
+_DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError)
+
+
+class Parts:
+    """Named parts of a stage's work, below a folder; without a folder nothing is kept.
+
+    A name must say all that decides its part and is not in the artifact's own name. Damaged files
+    are passed over with a word; zip has a checksum of each array, JSON a digest.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder / "parts" if folder else None
+
+    def batches(self, name: str, make: Callable[[int], Iterator[Arrays]]) -> list[Arrays]:
+        """What `make(n)` gives, batch after batch from the n-th on; n are there already."""
+        done = self._load(name)
+        begun = len(done)
+        try:
+            for arrays in make(begun):
+                done.append(arrays)
+        except KeyboardInterrupt:
+            self._save(name, done, begun)
+            raise
+        self._save(name, done, begun)
+        return done
+
+    def record(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives: a value that JSON can hold, as JSON gives it back."""
+        path = self._folder / f"{name}.json" if self._folder else None
+        if path is not None and path.is_file():
+            try:
+                found = read_json(path)
+                if is_sealed(found):
+                    return found["value"]
+            except _DAMAGED:
+                pass
+            self._pass_over(path)
+        value = json.loads(json.dumps(make()))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, sealed({"value": value}))
+        return value
+
+    def remove(self) -> None:
+        """Forget all: the artifact is whole."""
+        if self._folder and self._folder.is_dir():
+            shutil.rmtree(self._folder)
+
+    def _load(self, name: str) -> list[Arrays]:
+        path = self._folder / f"{name}.npz" if self._folder else None
+        if path is None or not path.is_file():
+            return []
+        done: dict[int, dict[str, np.ndarray]] = {}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                for key in file.files:
+                    number, field = key.split(".", 1)
+                    done.setdefault(int(number), {})[field] = file[key]
+            found: list[Arrays] = [done[number] for number in range(len(done))]
+        except _DAMAGED:
+            self._pass_over(path)
+            return []
+        say(f"{name}: going on after {len(found):,} batches")
+        return found
+
+    def _save(self, name: str, done: list[Arrays], begun: int) -> None:
+        if self._folder is None or len(done) == begun:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        arrays = {f"{i}.{field}": array for i, it in enumerate(done) for field, array in it.items()}
+        with atomic(self._folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    def _pass_over(self, path: Path) -> None:
+        warn(f"{path}: damaged; it is worked out again")
+        path.unlink()
+
+
+NOWHERE = Parts(None)

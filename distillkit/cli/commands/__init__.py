@@ -1,0 +1,1 @@
+"""One file a command, thin: it wires what `pipeline` and `planning` offer."""

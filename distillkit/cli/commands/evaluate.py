@@ -1,0 +1,51 @@
+"""`distillkit evaluate`: a student against its teacher on the held-out split."""
+
+from omegaconf import DictConfig
+
+from distillkit.console.progress import rank, say, stdout
+from distillkit.data.folders import model_folder
+from distillkit.data.sources import identity
+from distillkit.models.saved import SavedModel
+from distillkit.pipeline import run_folder as output
+from distillkit.pipeline import summary
+from distillkit.pipeline.phases import roads
+from distillkit.reporting.report import write_report
+from distillkit.students import PretrainedStudent
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Evaluate `student.path`, or the student of this config; return its headline metric."""
+    road = roads(cfg, makes=())[-1]
+    path = cfg.student.get("path")
+    # `path` of a pretrained student is where it starts from: its trained copy comes first
+    is_start = isinstance(road.student, PretrainedStudent) and road.find(road.student_role)
+
+    if path and not is_start:
+        folder = model_folder(path, key="student.path", cache=road.workspace.assets)
+        saved = SavedModel(folder, "student.path", None, road.trust)
+        rows = road.rows(student=saved, digest=identity(path, key="student.path"))
+    else:
+        rows = road.rows()
+    if "teacher" not in rows:
+        say("evaluate: no fitted teacher of this config in the workspace; its row is left out")
+    evaluation = road.evaluated(rows)
+
+    results = evaluation.facts() | {
+        "recipe": cfg.run_name,
+        "overrides": output.overrides(),
+        "run": {"command": summary.command("evaluate"), **summary.parts(road)},
+    }
+    if path and not is_start:  # made elsewhere, nobody here knows how
+        results["run"] = {name: results["run"][name] for name in ("command", "teacher", "data")} | {
+            "student": path
+        }
+    if rank() == 0:
+        title = f"{cfg.run_name}: evaluation"
+        with output.new_report() as draft:
+            output.write_run(cfg, draft)
+            write_report(results, title=title, metrics={}, teacher_validation=None, out=draft)
+            output.copy_predictions(evaluation.path, draft)
+        output.show(results, title)
+        where = output.relative(output.run_folder() / "report.md")
+        stdout().print(f"report: {where}", soft_wrap=True)
+    return float(results["rows"]["student"][results["headline"]])

@@ -1,0 +1,232 @@
+"""`distillkit targets inspect|verify|merge|convert|export`: look into stores, and make others."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from distillkit.cli.arguments import Arguments
+from distillkit.console.progress import stdout
+from distillkit.errors import ConfigError, TargetsError
+
+if TYPE_CHECKING:
+    from distillkit.targets.manifest import StoreManifest
+
+EXAMPLES = """\
+A store is a folder: <workspace>/targets-… or what merge wrote; targets.path=FOLDER takes one.
+
+examples
+  # what a store holds, and how far it is from what the teacher said
+  distillkit targets inspect .distillkit/targets-0123456789abcdef
+  # whether every shard is still as it was written
+  distillkit targets verify .distillkit/targets-0123456789abcdef
+  # the teacher was asked about more text: one store with all of it
+  distillkit targets merge ./both ./first ./second
+  # two teachers over the same text, both with all logits kept: the mean of their probabilities
+  distillkit targets merge ./average ./large ./small --weights 0.7,0.3
+  # asked once, all logits kept (targets=last_hidden); then any codec, without the teacher
+  distillkit targets convert ./top-12 .distillkit/targets-0123456789abcdef targets=top_k \\
+      targets.codec.k=12
+  # for other programs
+  distillkit targets export ./both both.parquet
+"""
+MERGE = """\
+Stores of one teacher, tokenizer and codec are joined: all their examples, shard by shard. Stores of
+several teachers over the same examples, of a codec that keeps all logits (dense, last_hidden), are
+averaged: the weighted mean of their probabilities (of real values: of these), kept as the logits of
+temperature 1. Anything else is refused. OUT appears when it is whole.
+"""
+CONVERT = """\
+A store of a codec that keeps all logits (dense, last_hidden) as one of another codec, which serves
+the same runs by targets.path=OUT. The settings are those of every command: targets=top_k
+targets.codec.k=12. Draws are those of a capture with the same targets.seed. OUT appears when it is
+whole.
+"""
+EXPORT = """\
+One row for each counted position: key (16 bytes, of the example), position (from 0), and logits, or
+the ids that are kept and their probabilities at temperature 1 (of drawn ids: estimates, at the
+temperature of the codec). A row group at a time is in memory.
+"""
+
+
+def main(words: list[str]) -> None:
+    """Print what a store holds, check all its shards, merge stores, convert or export one."""
+    chosen = _parser().parse_args(words)
+    if chosen.action == "merge":
+        return merge(chosen.out, chosen.paths, chosen.weights)
+    if chosen.action == "convert":
+        return convert(chosen.out, chosen.path, chosen.settings)
+    if chosen.action == "export":
+        return export(chosen.path, chosen.out)
+    from distillkit.targets.manifest import StoreManifest
+
+    manifest = StoreManifest.open(chosen.path)
+    return (inspect if chosen.action == "inspect" else verify)(chosen.path, manifest)
+
+
+def _parser() -> Arguments:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Arguments(
+        prog="distillkit targets", description=__doc__, epilog=EXAMPLES, formatter_class=raw
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    store = "a store's folder: <workspace>/targets-…"
+    for name, about in (
+        ("inspect", "print what a store holds, and how far it is from what the teacher said"),
+        ("verify", "check every shard, and that it holds what the manifest says"),
+    ):
+        action = actions.add_parser(name, help=about, description=about)
+        action.add_argument("path", type=Path, help=store)
+    action = actions.add_parser(
+        "merge", help="several stores as one", description=MERGE, formatter_class=raw
+    )
+    action.add_argument("out", metavar="OUT", type=Path, help="the new store's folder")
+    action.add_argument("paths", metavar="PATH", type=Path, nargs="+", help=store)
+    action.add_argument(
+        "--weights", type=_numbers, metavar="W,W", help="of the average, one a store; equal if none"
+    )
+    action = actions.add_parser(
+        "convert", help="a store under another codec", description=CONVERT, formatter_class=raw
+    )
+    action.add_argument("out", metavar="OUT", type=Path, help="the new store's folder")
+    action.add_argument("path", metavar="PATH", type=Path, help=store)
+    action.add_argument(
+        "settings", metavar="SETTING", nargs="+", help="targets=CODEC, targets.codec.…=VALUE"
+    )
+    action = actions.add_parser(
+        "export", help="a store as a Parquet file", description=EXPORT, formatter_class=raw
+    )
+    action.add_argument("path", type=Path, help=store)
+    action.add_argument("out", metavar="OUT.parquet", type=Path, help="the file to write")
+    return parser
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise TargetsError(
+            f"--weights {text}: must be numbers with commas between them, as 0.5,0.5"
+        ) from None
+
+
+def merge(out: Path, paths: list[Path], weights: list[float] | None) -> None:
+    """Write several stores as one to `out`."""
+    from distillkit.targets.merge import merge as merged
+
+    manifest = merged(paths, out, weights=weights)
+    how = "the average of" if "weights" in manifest.origin["teacher"] else "all of"
+    stdout().print(
+        f"{out}: {how} {len(paths)} stores, {manifest.examples:,} examples, "
+        f"{manifest.positions:,} positions in {len(manifest.shards)} shards",
+        soft_wrap=True,
+    )
+
+
+def convert(out: Path, path: Path, words: list[str]) -> None:
+    """Write a store to `out` under the codec that the words choose."""
+    from distillkit.config import overrides
+    from distillkit.config.build import build
+
+    for word in words:
+        key = word.partition("=")[0]
+        if key != "targets" and not key.startswith("targets."):
+            raise ConfigError(
+                f"{word}: converting takes settings of targets alone, as targets=top_k "
+                "targets.codec.k=12"
+            )
+    if not any(word.startswith("targets=") for word in words):
+        words = ["targets=stored", *words]  # of a store all logits can be kept, whatever the task
+    settings = build(overrides.check(words).cfg.targets, key="targets")
+    if settings.path:
+        raise ConfigError(f"targets.path = {settings.path}: the store to convert is PATH; unset it")
+
+    from accelerate import Accelerator
+
+    from distillkit.targets.convert import convert as converted
+
+    manifest = converted(path, out, settings, device=Accelerator().device)
+    size = sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
+    stdout().print(
+        f"{out}: {manifest.examples:,} examples, {manifest.positions:,} positions under "
+        f"{manifest.codec['name']}, {size / 1e6:,.1f} MB in {len(manifest.shards)} shards",
+        soft_wrap=True,
+    )
+
+
+def export(folder: Path, out: Path) -> None:
+    """Write a store to a Parquet file."""
+    from distillkit.targets.export import export as exported
+
+    rows = exported(folder, out)
+    stdout().print(f"{out}: {rows:,} positions", soft_wrap=True)
+
+
+def inspect(folder: Path, manifest: "StoreManifest") -> None:
+    """Print the manifest, and how far what is kept is from what the teacher said."""
+    from distillkit.targets.hidden_states import parts_of
+    from distillkit.targets.manifest import StoreManifest
+    from distillkit.targets.quality import described
+    from distillkit.targets.reader import TargetStore
+
+    store = TargetStore.open(folder)
+    size = sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
+    table = Table(show_header=False, title=str(folder), title_justify="left")
+    table.add_row("examples", f"{manifest.examples:,}")
+    table.add_row("tokens", f"{manifest.tokens:,}, {manifest.positions:,} of them with targets")
+    table.add_row("codec", ", ".join(f"{k} {v}" for k, v in manifest.codec.items()))
+    if "converted" in manifest.origin:
+        table.add_row("converted from", str(manifest.origin["converted"]["name"]))
+    names = ", ".join(manifest.labels)
+    table.add_row("outputs", f"{manifest.outputs:,}" + (f": {names}" if names else ""))
+    each = size / max(1, manifest.positions)
+    table.add_row(
+        "size",
+        f"{size / 1e6:.2f} MB in {len(manifest.shards)} shards, {each:.1f} bytes a position",
+    )
+    for states in parts_of(folder):
+        beside = StoreManifest.open(states)
+        layers = ", ".join(map(str, beside.origin["states"]["layers"]))
+        whose = "the first token" if states.name == "first" else "all tokens"
+        held = sum(shard.bytes for shard in beside.shards)
+        table.add_row(
+            "hidden states", f"of {whose}, layers {layers}: {held / 1e6:.2f} MB in {states.name}/"
+        )
+    captured = store.codec.captured
+    if manifest.outputs > 1:
+        at = ", ".join(f"{t:g}" for t in captured) if captured else "any"
+        table.add_row("temperatures", at)
+    if manifest.quality:
+        for name, value in described(manifest.quality):
+            table.add_row(name, value)
+    for part in ("teacher", "tokenizer", "data"):
+        table.add_row(part, str(manifest.origin[part]["fingerprint"]))
+    stdout().print(table)
+
+
+def verify(folder: Path, manifest: "StoreManifest") -> None:
+    """Check size and sha256 of every shard, and that what is in them is what the manifest says.
+
+    Raises `TargetsError` that names each damaged shard, or what does not fit.
+    """
+    from distillkit.targets.hidden_states import parts_of
+    from distillkit.targets.manifest import StoreManifest
+    from distillkit.targets.reader import TargetStore
+    from distillkit.targets.validity import problems
+
+    stores = [("", folder, manifest)]
+    stores += [(f"{part.name}/", part, StoreManifest.open(part)) for part in parts_of(folder)]
+    damaged = [f"{at}{line}" for at, path, it in stores for line in it.damaged(path)]
+    count = sum(len(it.shards) for _, _, it in stores)
+    if damaged:
+        raise TargetsError(
+            f"{folder}: {len(damaged)} of {count} shards are damaged: {'; '.join(damaged)}"
+        )
+    wrong = [f"{at}{line}" for at, path, it in stores for line in problems(TargetStore(path, it))]
+    if wrong:
+        raise TargetsError(
+            f"{folder}: every shard is as its manifest says, but it is no store that can be used: "
+            f"{'; '.join(wrong)}"
+        )
+    stdout().print(f"{folder}: all {count} shards are whole", soft_wrap=True)

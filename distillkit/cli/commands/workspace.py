@@ -1,0 +1,322 @@
+"""`distillkit workspace list|verify|remove|size`: what artifacts there are, and tidying them up."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from distillkit.artifacts.digests import Verifier
+from distillkit.artifacts.holdings import Held, Holdings, look
+from distillkit.artifacts.removal import Choice, chosen, free_locks, named, remove, remove_locks
+from distillkit.cli.arguments import Arguments
+from distillkit.console.progress import say, stdout, working
+from distillkit.console.wording import brief, listed
+from distillkit.errors import ConfigError, WorkspaceError
+
+ACTIONS = ("list", "verify", "remove", "size")
+DAYS = 30.0  # in which a run counts as recent
+EXAMPLES = """\
+The workspace is .distillkit, or DISTILLKIT_WORKSPACE, or workspace=FOLDER after the action.
+
+examples
+  # what is there, what made it, what is damaged, what nothing needs
+  distillkit workspace list
+  # read every file, and hold it against its artifact's manifest
+  distillkit workspace verify workspace=/shared/distillkit
+  # what no other artifact and no run of the last 30 days names; asks before
+  distillkit workspace remove --unused
+  # one by its name (its beginning is enough), without a question
+  distillkit workspace remove student-0123456789abcdef --yes
+"""
+REMOVE = """\
+What is removed is gone in one step, and the same command makes it again. What a running command
+makes or uses is left alone. Of an artifact that others need that is said before; they stay, and can
+be used. Removing what is unused may leave others unused: run it again.
+"""
+
+
+def main(words: list[str]) -> None:
+    """Print what a workspace holds, check it, remove things from it, or print its size."""
+    given = _given(words)
+    root = _root(given)
+    if given.action == "list":
+        return show(look(root, days=given.days))
+    if given.action == "size":
+        return show_sizes(look(root, days=DAYS))
+    if given.action == "verify":
+        return verify(root, given.names)
+    names = tuple(given.names)
+    choice = Choice(names, unused=given.unused, partial=given.partial, damaged=given.damaged)
+    return removed(root, choice, days=given.days, is_sure=given.yes)
+
+
+def _given(words: list[str]) -> argparse.Namespace:
+    """What the words say; names may stand before, between and after options."""
+    parser = _parser()
+    given, more = parser.parse_known_args(words)
+    options = [word for word in more if word.startswith("-")]
+    if options:
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    given.names += more
+    return given
+
+
+def _parser() -> Arguments:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Arguments(
+        prog="distillkit workspace", description=__doc__, epilog=EXAMPLES, formatter_class=raw
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    where = "workspace=FOLDER; .distillkit, or DISTILLKIT_WORKSPACE, if it is not given"
+    days = "a run counts as recent so long after it ended (30)"
+    names = "an artifact, or what `list` names; its beginning is enough"
+    for name, about in (
+        ("list", "what is there, what made it, what is damaged, what nothing needs"),
+        ("verify", "read every file, and hold it against its artifact's manifest"),
+        ("remove", "remove things, by name or all of a sort"),
+        ("size", "bytes in all, and of each kind"),
+    ):
+        action = actions.add_parser(
+            name,
+            help=about,
+            description=f"{about}\n\n{REMOVE}" if name == "remove" else about,
+            formatter_class=raw,
+        )
+        if name in ("verify", "remove"):
+            action.add_argument("names", metavar="NAME", nargs="*", help=f"{names}; {where}")
+        else:
+            action.add_argument("names", metavar="workspace=FOLDER", nargs="*", help=where)
+        if name in ("list", "remove"):
+            action.add_argument("--days", type=_days, default=DAYS, metavar="N", help=days)
+        if name == "remove":
+            for option, what in (
+                ("--unused", "what no complete artifact and no recent run names"),
+                ("--partial", "what killed runs began, and what broken-off removals left"),
+                ("--damaged", "what is not as it was made; every file is read"),
+                ("--yes", "ask nothing"),
+            ):
+                action.add_argument(option, action="store_true", help=what)
+    return parser
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < float("inf"):
+        raise ConfigError(f"--days {text}: must be a number of days, 0 or more")
+    return days
+
+
+def _root(given: argparse.Namespace) -> Path:
+    """The folder that the words choose; they are taken out of the names."""
+    root = os.environ.get("DISTILLKIT_WORKSPACE") or ".distillkit"
+    names = []
+    for word in given.names:
+        key, equals, value = word.partition("=")
+        if key in ("workspace", "workspace.path") and equals:
+            if not value:
+                raise ConfigError(f"{word}: needs a folder after it, as workspace=FOLDER")
+            root = value
+        elif equals or given.action in ("list", "size"):
+            raise ConfigError(
+                f"workspace {given.action}: {word}: takes workspace=FOLDER"
+                + (" and names" if given.action in ("verify", "remove") else "")
+            )
+        else:
+            names.append(word)
+    given.names = names
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        why = "is a file" if folder.exists() else "no such folder; no run has made one there"
+        raise WorkspaceError(
+            f"workspace = {folder}: {why}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE"
+        )
+    return folder
+
+
+# list and size
+
+
+def show(holdings: Holdings) -> None:
+    """Print all that is there, a line each."""
+    console, edge = stdout(), 60
+    table = Table(title=str(holdings.root), title_justify="left")
+    for name in ("artifact", "size", "made", "run", "what", "state"):
+        table.add_column(
+            name, justify="right" if name == "size" else "left", no_wrap=name == "artifact"
+        )
+    for it in holdings.of("artifact"):
+        table.add_row(
+            it.name, _size(it.size), _when(it.made), _maker(holdings, it), it.about, _state(it)
+        )
+    if holdings.of("artifact"):
+        console.print(table)
+    for it in holdings.held:
+        if it.group != "artifact":
+            held = f"; {_users(it)}" if it.used_by else ""
+            unused = "; nothing needs it" if it.is_unused else ""
+            console.print(
+                f"{brief(it.name, edge)}: {_size(it.size)}, {_age(it.made)} old, "
+                f"{it.about}{unused}{held}",
+                soft_wrap=True,
+            )
+    console.print(_summary(holdings), soft_wrap=True)
+
+
+def _summary(holdings: Holdings) -> str:
+    artifacts = holdings.of("artifact")
+    total = sum(it.size for it in holdings.held)
+    parts = [f"{len(artifacts):,} artifacts, {_size(total)} in all"]
+    for count, what in (
+        (sum(bool(it.damage) for it in artifacts), "damaged (remove --damaged)"),
+        (
+            sum(it.is_unused and not it.damage for it in holdings.held),
+            "that nothing needs (remove --unused)",
+        ),
+        (len(holdings.of("partial")), "begun (remove --partial)"),
+        (sum(record.is_under_way for record in holdings.records), "runs under way"),
+        (len(free_locks(holdings.root)), "files of locks that nobody holds (remove --unused)"),
+    ):
+        if count:
+            parts.append(f"{count:,} {what}")
+    return "; ".join(parts)
+
+
+def _maker(holdings: Holdings, it: Held) -> str:
+    """The run that made it, or the first one that used it; empty where no record says."""
+    for names in ("made", "used"):
+        for record in holdings.records:
+            if it.path.name in getattr(record, names):
+                return brief(record.name or record.command, 40)
+    return ""
+
+
+def _state(it: Held) -> str:
+    if it.damage:
+        more = f" (and {len(it.damage) - 1:,} more)" if len(it.damage) > 1 else ""
+        return f"damaged: {brief(it.damage[0], 80)}{more}"
+    if it.is_unused:
+        return "nothing needs it"
+    if it.is_under_way:
+        return _users(it)
+    kinds = sorted({name.rpartition("-")[0] for name in it.needed_by})
+    return f"needed by {', '.join(kinds)}" if kinds else _users(it)
+
+
+def _users(it: Held) -> str:
+    now = [record for record in it.used_by if record.is_under_way]
+    if now:
+        return f"in use by {brief(now[0].name or now[0].command, 40)}"
+    return "needed by a recent run"
+
+
+def show_sizes(holdings: Holdings) -> None:
+    """Print the bytes of each kind, the largest first, and of all."""
+    kinds: dict[str, list[Held]] = {}
+    names = {"partial": "begun", "asset": "assets", "rest": "left over", "foreign": "not ours"}
+    for it in holdings.held:
+        kinds.setdefault(names.get(it.kind, it.kind), []).append(it)
+    table = Table(title=str(holdings.root), title_justify="left")
+    for name in ("kind", "number", "size"):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    sizes = {kind: sum(it.size for it in held) for kind, held in kinds.items()}
+    for kind in sorted(kinds, key=lambda kind: (-sizes[kind], kind)):
+        table.add_row(kind, f"{len(kinds[kind]):,}", _size(sizes[kind]))
+    table.add_row("in all", f"{len(holdings.held):,}", _size(sum(sizes.values())))
+    stdout().print(table)
+
+
+def _size(count: int) -> str:
+    for unit, each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= each:
+            return f"{count / each:,.1f} {unit}"
+    return f"{count} B"
+
+
+def _when(seconds: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return "?"
+
+
+def _age(seconds: float) -> str:
+    age = max(0.0, time.time() - seconds)
+    for unit, each in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if age >= each:
+            return f"{age / each:,.0f} {unit}"
+    return f"{age:.0f} s"
+
+
+# verify and remove
+
+
+def verify(root: Path, names: Sequence[str]) -> None:
+    """Read all files; raises `WorkspaceError` that names each damaged artifact."""
+    with working("workspace: reading all files"):
+        holdings = look(root, days=DAYS, verifier=Verifier("always"))
+    artifacts = holdings.of("artifact")
+    if names:
+        artifacts = [named(holdings, name) for name in names]
+    damaged = [it for it in artifacts if it.damage]
+    if damaged:
+        lines = "; ".join(f"{it.name}: {brief('; '.join(it.damage))}" for it in damaged)
+        raise WorkspaceError(
+            f"{root}: {len(damaged)} of {len(artifacts)} artifacts are damaged: {lines}. A run "
+            "with --repair makes what it needs of them again; `distillkit workspace remove "
+            "--damaged` removes them"
+        )
+    count = "1 artifact is" if len(artifacts) == 1 else f"all {len(artifacts):,} artifacts are"
+    stdout().print(f"{root}: {count} whole", soft_wrap=True)
+
+
+def removed(root: Path, choice: Choice, *, days: float, is_sure: bool) -> None:
+    """Say what will be removed, ask, and remove it."""
+    if choice.is_empty:
+        raise ConfigError(
+            "workspace remove: needs a NAME, --unused, --partial or --damaged; `distillkit "
+            "workspace list` says what there is"
+        )
+    reader = Verifier("always") if choice.damaged else None
+    with working("workspace: looking at what is there"):
+        holdings = look(root, days=days, verifier=reader)
+    found = chosen(holdings, choice)
+    if not found:
+        stdout().print(f"{root}: nothing to remove{_cleared(root, choice)}", soft_wrap=True)
+        return
+    names = {it.name for it in found}
+    for it in found:
+        needing = [name for name in it.needed_by if name not in names]
+        why = f"; needed by {listed(needing, most=3)}, which stay" if needing else ""
+        why += f"; {_users(it)}" if it.used_by else ""
+        say(f"{it.name}: {_size(it.size)}, {it.about or it.group}{why}")
+    total = sum(it.size for it in found)
+    if not is_sure:
+        _ask(f"remove {len(found):,} of them, {_size(total)}?")
+    gone = [it for it in found if remove(root, it)]
+    line = f"{root}: {len(gone):,} removed, {_size(sum(it.size for it in gone))}"
+    if len(gone) < len(found):
+        line += f"; {len(found) - len(gone):,} left, which another command removed or began to use"
+    stdout().print(f"{line}{_cleared(root, choice)}", soft_wrap=True)
+
+
+def _cleared(root: Path, choice: Choice) -> str:
+    """Remove the files of locks that nobody holds, where what is unused goes; say how many."""
+    count = remove_locks(root) if choice.unused else 0
+    return f"; {count:,} files of locks that nobody held" if count else ""
+
+
+def _ask(question: str) -> None:
+    """Return if the user says yes; raises `ConfigError` if not, and where nobody can be asked."""
+    if not sys.stdin or not sys.stdin.isatty():
+        raise ConfigError("workspace remove: nobody can be asked here; --yes removes all of these")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ConfigError("workspace remove: nothing was removed")

@@ -1,0 +1,443 @@
+"""`distillkit COMMAND …`: from words to a command; errors in one line each, exit code 2.
+
+Nothing heavy is imported here: help and completion cost Python alone, a config error Hydra and no
+torch.
+"""
+
+import errno
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stderr, suppress
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distillkit import stopping
+from distillkit.cli import completion
+from distillkit.cli import help as usage
+from distillkit.config.paths import recipe_files
+from distillkit.console import masking
+from distillkit.console.wording import brief, listed, nearest
+from distillkit.errors import ConfigError, DistillkitError, OutputError
+
+RUNS = {  # commands that are Hydra applications over the same run config
+    "train": "distillkit.cli.commands.train:train",
+    "generate-targets": "distillkit.cli.commands.generate_targets:generate_targets",
+    "train-student": "distillkit.cli.commands.train_student:train_student",
+    "evaluate": "distillkit.cli.commands.evaluate:evaluate",
+    "plan": "distillkit.cli.commands.plan:plan",
+}
+REPORTS = ("train", "evaluate")  # write a folder of their own
+TOOLS = {  # commands with arguments of their own
+    "recipes": "distillkit.cli.commands.recipes:main",
+    "targets": "distillkit.cli.commands.targets:main",
+    "report": "distillkit.cli.commands.report:main",
+    "workspace": "distillkit.cli.commands.workspace:main",
+}
+ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for completion
+    "recipes": lambda: recipe_files(),
+    "targets": lambda: ("inspect", "verify", "merge", "convert", "export"),
+    "workspace": lambda: ("list", "verify", "remove", "size"),
+    "completion": lambda: completion.SCRIPTS,
+}
+VIEWS = ("--cfg", "--info", "--hydra-help")  # options that show something, and run nothing
+SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fault of the program
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ESTALE,
+}
+REFUSED = 2  # exit code
+LONGEST_LINE = 900  # characters of a message
+MOST_PROBLEMS = 10  # that are shown of one command: whoever has more mends these first
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal lacks is written out
+            stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:]
+    sys.exit(_exit_code(words, lambda: _run(words)))
+
+
+def _exit_code(
+    words: list[str], run: Callable[[], int], settle: Callable[[], None] = lambda: None
+) -> int:
+    """How a run ends; what ended it before its time is told in a line, unless it is a fault.
+
+    `settle` is called where a signal ended it, or seems to.
+    """
+    is_run = words[:1] and words[0] in RUNS
+    goes_on = "the same command " + ("goes on from here" if is_run else "can be run again")
+    try:
+        with stopping.handled():
+            code = run()
+            sys.stdout.flush()  # a full disk is told of here, not when Python ends
+            return code
+    except KeyboardInterrupt:
+        settle()
+        return stopping.leave(goes_on)
+    except DistillkitError as error:
+        if stopping.is_cause(error):
+            settle()
+            return stopping.leave(goes_on)
+        return _tell(error)
+    except BrokenPipeError:
+        _close_stdout()
+        return 1
+    except Exception as error:
+        if stopping.requested():  # it broke something off, or a terminal or process is gone
+            settle()
+            return stopping.leave(goes_on)
+        if not isinstance(error, OSError) or error.errno not in SYSTEM:
+            raise
+        if error.filename is None:
+            _close_stdout()
+        where = error.filename if error.filename is not None else "the output"
+        return _tell(OutputError(f"{where}: {error.strerror}"))
+
+
+def _close_stdout() -> None:
+    """Have Python find nothing wrong with stdout when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(words: list[str]) -> int:
+    if not os.environ.get("DISTILLKIT_WORKSPACE"):  # set to nothing it is as if it were not set
+        os.environ.pop("DISTILLKIT_WORKSPACE", None)
+    if words[:1] == ["-sc"]:
+        return _complete(words)
+    command = words[0] if words else "--help"
+    part = "alone"
+    if {"RANK", "WORLD_SIZE"} & {*os.environ}:
+        part = _load("distillkit.ranks.launch:part_of")(trains=_trains(words))
+    if part == "idle":
+        return 0
+    if command in ("--help", "-h", "help"):
+        sys.stdout.write(usage.overview())
+    elif command in ("--version", "-V"):
+        sys.stdout.write(f"distillkit {version('distillkit')}\n")
+    elif command == "completion":
+        sys.stdout.write(completion.script(words[1:]))
+    elif command in TOOLS:
+        _load(TOOLS[command])(words[1:])
+    elif command not in RUNS:
+        every = [*RUNS, *TOOLS, "completion"]
+        hint = nearest(command, every, how="`distillkit --help` says what each does")
+        raise ConfigError(f"{command}: no such command; {hint}")
+    elif "--help" in words or "-h" in words:
+        sys.stdout.write(usage.command(command))
+    elif part == "together":
+        return _run_together(command, words[1:])
+    else:
+        _run_with_hydra(command, words[1:])
+    return 0
+
+
+def _trains(words: list[str]) -> bool:
+    """Whether a command line trains models, which several processes can do together."""
+    if not words or words[0] not in RUNS or words[0] == "plan" or {"--help", "-h"} & {*words}:
+        return False
+    try:
+        options, _, _ = usage.split_options(words[1:])
+    except ConfigError:
+        return False  # the first process says what is wrong
+    return not any(option.partition("=")[0] in VIEWS for option in options)
+
+
+def _run_together(command: str, words: list[str]) -> int:
+    """Run a command as the first of several processes, or take part in what the first one does."""
+    from distillkit import ranks
+
+    def run() -> int:
+        _run_with_hydra(command, words)
+        return 0
+
+    _trust_folder(usage.split_options(words)[1])
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    return ranks.together(
+        lambda: _exit_code([command, *words], run, ranks.settle),
+        lambda: _load("distillkit.pipeline.joint:take_part"),
+    )
+
+
+def _trust_folder(given: list[str]) -> None:
+    """With `trusted`, find a module beside the run, after all that is installed."""
+    here = str(Path.cwd())
+    if here not in sys.path and any(
+        word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given
+    ):
+        sys.path.append(here)
+
+
+def _run_with_hydra(command: str, words: list[str]) -> None:
+    """Check the whole config, then hand the cleaned words to Hydra."""
+    from distillkit.config import overrides, phases
+
+    options, given, folder = usage.split_options(words)
+    if usage.REPAIR in options:
+        options = [option for option in options if option != usage.REPAIR]
+        given.append(usage.REPAIRS)
+    sweeps = "--multirun" in options
+    _trust_folder(given)
+    if any(option.partition("=")[0] in VIEWS for option in options):
+        _view(command, options, given, folder)
+        return
+    given, of_phases = phases.gathered(given)
+    checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
+    declared = phases.declared(checked.cfg, of_phases)
+    if declared:
+        phases.settled(given, declared, user_folder=folder, sweeps=sweeps)
+    if checked.brought:
+        sys.stderr.write(f"distillkit: {', '.join(checked.brought)}, which the task takes\n")
+    if checked.left_out:
+        from distillkit.console.progress import visible
+
+        sys.stderr.write(
+            f"distillkit: the recipe's {visible(listed(checked.left_out))} left out; what you "
+            "chose instead does not take it\n"
+        )
+    # the defaults of a run in phases are each phase's own
+    defaults = [] if declared else checked.defaults
+    settled = [*checked.overrides, *defaults, *phases.written(declared, of_phases)]
+    sweep_folder = None
+    if sweeps:
+        sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))
+    failed = _hydra(command, [*options, *settled], checked.swept)
+    if sweep_folder is not None:
+        masking.mask_file(sweep_folder / "multirun.yaml", masking.names_of(settled))
+    if sweep_folder is not None and command == "train" and _has_results(sweep_folder):
+        _load("distillkit.cli.commands.report:report")(sweep_folder)
+    if failed:
+        raise ConfigError(failed)
+
+
+def _view(command: str, options: list[str], given: list[str], folder: Path | None) -> None:
+    """Show a config, or what Hydra knows; what cannot be shown is one line, too."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from distillkit.config import entries
+    from distillkit.config.references import bounded_references, fault
+
+    entries.register(folder, given)
+    words = _shown(given, folder, sweeps="--multirun" in options)
+    err = io.StringIO()
+    try:
+        with bounded_references(), redirect_stderr(err):
+            failed = _hydra(command, [*options, *words])
+        sys.stderr.write(err.getvalue())
+    except SystemExit as end:  # Hydra has said why
+        if not end.code:
+            raise
+        failed = [f"{' '.join(options).replace('=', ' ')}: {brief(err.getvalue())}"]
+    except (HydraException, OmegaConfBaseException, RecursionError) as error:
+        failed = [": ".join(fault(error.__cause__ or error))]
+    if failed:
+        raise ConfigError(failed)
+
+
+def _has_results(folder: Path) -> bool:
+    try:
+        return any(folder.glob("*/results.json"))
+    except OSError:  # a name that no folder can have
+        return False
+
+
+def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
+    """The overrides of a config that is only looked at: one that is wrong is shown as it is."""
+    from distillkit.config import overrides
+    from distillkit.config.words import respelled
+
+    try:
+        checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
+    except DistillkitError:
+        given = respelled(given)
+        return [f"+{word}" if word.startswith("recipe=") else word for word in given]
+    return [*checked.overrides, *checked.defaults]
+
+
+def _sweep_folder(settled: list[str], run_name: str) -> Path:
+    """The sweep's folder, fixed before Hydra starts so that the leaderboard can be made after."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from distillkit.config.words import quoted
+
+    for word in settled:
+        if word.startswith("hydra.sweep.dir="):
+            return Path(str(OverridesParser.create().parse_override(word).value()))
+    stamp = time.strftime("%Y%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1_000_000:06d}"
+    folder = Path("outputs") / run_name / f"{stamp}-sweep"
+    settled.append(f"hydra.sweep.dir={quoted(str(folder))}")
+    return folder
+
+
+def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = None) -> list[str]:
+    """Run a command under Hydra; what was refused, a line each, once all jobs have ended."""
+    import hydra
+    from omegaconf import DictConfig
+
+    from distillkit.config import entries
+    from distillkit.config.paths import CONF
+    from distillkit.console.progress import heartbeat, mask_with, say, working
+    from distillkit.console.quiet import quiet_others
+
+    # our own errors pass through Hydra as they are, and are printed in one line by main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    sys.argv = [f"distillkit {command}", *words]
+    quiet_others()
+
+    folder = entries.user_folder()
+    names = masking.names_of(words)
+    failed: list[str] = []
+    has_folder = False  # a job of which the folder was made is under way
+
+    def run(cfg: DictConfig) -> float:
+        nonlocal has_folder
+        has_folder = True
+        if "RANK" in os.environ:
+            _load("distillkit.ranks:before_end")(_remove_empty_output)
+        mask_with(lambda text: masking.masked(text, names))
+        entries.use_folder(folder)  # a launcher may have started this process anew
+        metric = float("nan")
+        title = _load("distillkit.pipeline.sweep:job_title")(swept or {})
+        if title:
+            say(title)
+        try:
+            with heartbeat(), working(command):
+                if command in REPORTS:
+                    _load("distillkit.pipeline.run_folder:check_writable")()
+                with working(f"{command}: loading PyTorch and transformers"):
+                    function = _load(RUNS[command])
+                metric = function(cfg)
+            _remove_empty_output()  # a stage alone leaves an artifact, and no report
+        except KeyboardInterrupt:
+            _remove_empty_output()
+            raise
+        except DistillkitError as error:
+            _remove_empty_output()
+            if stopping.is_cause(error):
+                raise
+            if not _runs_in_this_process():
+                raise
+            # kept for the end: Hydra would print its own words, and the rest of a sweep goes on
+            for line in _lines(error):
+                failed.append(f"{title}: {line}" if title else line)
+                if title:
+                    say(f"{title}: not run, {brief(line, LONGEST_LINE)}")
+        finally:
+            _load("distillkit.artifacts.run_records:close_all")()
+        has_folder = False  # the next job of a sweep has none yet
+        return metric
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")(run)()
+    except OSError as error:
+        if has_folder or error.filename is None:
+            raise
+        shorter = "choose a shorter run_name, or " if error.errno == errno.ENAMETOOLONG else ""
+        failed.append(
+            f"hydra.run.dir: the run's folder {brief(error.filename)} cannot be made "
+            f"({error.strerror}); {shorter}set hydra.run.dir=FOLDER (of a sweep: "
+            "hydra.sweep.dir=FOLDER)"
+        )
+    except DistillkitError:
+        raise
+    except Exception as error:  # logging, launchers and Hydra itself raise whatever they like
+        words_of_hydra = [word for word in words if word.lstrip("+~").startswith("hydra")]
+        # jobs of other launchers run elsewhere: what they raise is no fault of these words
+        if has_folder or not words_of_hydra or "--multirun" in words:
+            raise
+        failed.append(
+            f"{brief(' '.join(words_of_hydra))}: Hydra cannot start a run with that "
+            f"({brief(error)}); leave it out"
+        )
+    return failed
+
+
+def _runs_in_this_process() -> bool:
+    """Whether this is a single run, or a job of Hydra's own launcher."""
+    from hydra.core.hydra_config import HydraConfig
+
+    launcher = HydraConfig.get().launcher["_target_"]
+    return not _load("distillkit.pipeline.sweep:is_job")() or "BasicLauncher" in launcher
+
+
+def _remove_empty_output() -> None:
+    """A run that wrote nothing leaves no empty folder behind."""
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    for path in (folder, folder.parent, folder.parent.parent):
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
+def _complete(words: list[str]) -> int:
+    """Hydra's shell completion, with the command taken out of the line that it sees."""
+    from distillkit.config import entries
+
+    if not (len(words) == 2 and words[1].startswith("query=")):
+        raise ConfigError(f"{' '.join(words)}: no such command; {completion.HOW}")
+    program, *typed = os.environ.get("COMP_LINE", "distillkit ").split(" ")
+    every = [*RUNS, *TOOLS, "completion", "--help", "--version"]
+    if len(typed) <= 1 and "query=bash" in words:
+        sys.stdout.write(" ".join(every) + "\n")
+        return 0
+    if typed[0] in ARGUMENTS:
+        if len(typed) == 2:
+            sys.stdout.write(" ".join(ARGUMENTS[typed[0]]()) + "\n")
+        return 0
+    if typed and typed[0] in RUNS:
+        line = " ".join([program, *typed[1:]])
+        os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
+        entries.register()
+        _hydra(typed[0], words)
+    return 0
+
+
+def _load(where: str) -> Callable[..., Any]:
+    module, name = where.split(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def _lines(error: DistillkitError) -> list[str]:
+    return error.problems if isinstance(error, ConfigError) else [str(error)]
+
+
+def _tell(error: DistillkitError) -> int:
+    """Print what a user can mend; its exit code."""
+    from distillkit.console.progress import visible
+
+    # whatever others put into a message, its beginning and its way out are read
+    names = masking.names_of(sys.argv)
+    problems = [masking.masked(line, names) for line in _lines(error)]
+    lines = [visible(line).replace("\n", " ") for line in problems[:MOST_PROBLEMS]]
+    lines = [brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in lines]
+    if len(lines) == 1:
+        sys.stderr.write(f"distillkit: {lines[0]}\n")
+    else:
+        listed = "".join(f"  - {line}\n" for line in lines)
+        if len(problems) > MOST_PROBLEMS:
+            listed += f"  - and {len(problems) - MOST_PROBLEMS:,} more\n"
+        sys.stderr.write(f"distillkit: {len(problems):,} problems:\n{listed}")
+    return REFUSED

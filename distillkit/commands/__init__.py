@@ -1,1 +1,0 @@
-"""Commands: config -> objects -> stages, one file each."""

@@ -1,0 +1,230 @@
+"""Language models on the held-out text: perplexity, fidelity, calibration, what they write."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distillkit.artifacts.parts import Parts
+from distillkit.console.progress import say, track
+from distillkit.data.corpus import Split
+from distillkit.evaluation import lm_eval as harness
+from distillkit.evaluation import responses as instruction
+from distillkit.evaluation.efficiency import Measured
+from distillkit.evaluation.predictions import write_texts
+from distillkit.evaluation.samples import samples
+from distillkit.losses.averages import averaged
+from distillkit.losses.heads import project
+from distillkit.metrics import EvaluationSettings
+from distillkit.metrics.calibration import binned
+from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
+from distillkit.models.vocabularies import check_same_tokenizer
+from distillkit.tasks import Task
+from distillkit.training.batching import length_buckets
+from distillkit.training.language_scores import CHUNK
+from distillkit.training.learning import VALIDATION_TOKENS
+from distillkit.types import HiddenOutputs
+
+SCORES = "scores.npz"
+NAMES = ("nll", "agreement", "kl", "confidence", "correct")
+
+
+def measure(
+    loaded: Mapping[str, Measured],
+    task: Task,
+    test: Split,
+    settings: EvaluationSettings,
+    out: Path,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """(rows, comparison, reliability); the scores of every position go under `out`.
+
+    All models read the same windows of the held-out text, each token predicted once. Intervals
+    are over windows, since the tokens of one are not independent.
+    """
+    first = next(iter(loaded.values()))
+    for it in (member for row in loaded.values() for member in row.every):
+        check_same_tokenizer(it.loaded.tokenizer, first.loaded.tokenizer, key=it.saved.key)
+    asked = None
+    if settings.rouge_examples:  # before the forward passes, since it may refuse the data
+        asked = instruction.questions(test, first.loaded.tokenizer, settings)
+    parts = Parts(out)
+    scores = _scores(loaded, first, parts)
+    owner = np.repeat(np.arange(len(first.table)), first.table.positions)
+    rows: dict[str, Any] = {}
+    bins: dict[str, Any] = {}
+    nats: dict[str, np.ndarray] = {}
+    for row, found in scores.items():
+        nats[row] = _by_window(found["nll"], owner)
+        mean = float(found["nll"].mean())
+        low, high = bootstrap_score(
+            _mean_nats, nats[row], nats[row], resamples=settings.resamples, level=settings.level
+        )
+        rows[row] = {
+            "perplexity": math.exp(mean),
+            "nll": mean,
+            "headline_interval": [math.exp(low), math.exp(high)],
+            "positions": len(owner),
+        }
+        if not task.generates:  # of masked tokens; perplexity alone ranks those that generate
+            rows[row]["masked_accuracy"] = float(found["correct"].mean())
+        if "teacher" in scores:
+            rows[row]["agreement"] = float(found["agreement"].mean())
+            rows[row]["kl_to_teacher"] = float(found["kl"].mean())
+        bin_of = binned(
+            found["confidence"].astype(np.float64), found["correct"] > 0, bins=settings.ece_bins
+        )
+        rows[row]["ece"] = bin_of.expected_calibration_error
+        bins[row] = bin_of.record()
+    arrays = {f"{row}.{name}": v for row, found in scores.items() for name, v in found.items()}
+    np.savez(out / SCORES, allow_pickle=False, **arrays)
+    write_texts({row: found["nll"] for row, found in scores.items()}, first.table, test, out=out)
+    comparison = _compare(nats, settings)
+    # several models have probabilities together, but none that writes
+    writers = {row: it for row, it in loaded.items() if not it.others}
+    if settings.samples and task.generates:
+        comparison["samples"] = parts.record("samples", lambda: samples(writers, test, settings))
+    if asked:
+        rouge, said = instruction.measure(writers, asked, settings, out, parts)
+        rows = {row: values | rouge.get(row, {}) for row, values in rows.items()}
+        comparison |= said
+    if settings.harness:
+        for row, it in writers.items():
+            name, of_row = f"the harness, {row}", partial(_on_harness, row, it, settings)
+            rows[row] |= parts.record(name, of_row)
+        comparison["harness"] = harness.conditions(settings.harness_limit)
+    return rows, comparison, bins
+
+
+def _on_harness(row: str, it: Measured, settings: EvaluationSettings) -> dict[str, Any]:
+    assert settings.harness
+    say(f"evaluation: {row} on {', '.join(settings.harness)}")
+    found = harness.harness_scores(
+        it.loaded.model,
+        it.loaded.tokenizer,
+        settings.harness,
+        settings.batch_size,
+        settings.harness_limit,
+        settings.harness_path,
+    )
+    return {"harness": found}
+
+
+@torch.inference_mode()
+def _scores(
+    loaded: Mapping[str, Measured], first: Measured, parts: Parts
+) -> dict[str, dict[str, np.ndarray]]:
+    """row -> what is known of each position, float32 [positions] each, in the table's order."""
+    table = first.table
+    places = table.position_offsets
+    total = int(places[-1])
+    has_teacher = "teacher" in loaded
+    names = [n for n in NAMES if has_teacher or n not in ("agreement", "kl")]
+    scores = {row: {n: np.empty(total, np.float32) for n in names} for row in loaded}
+    buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
+    device = next(first.loaded.model.parameters()).device.type
+    found = parts.batches(
+        f"scores on {device}", lambda done: _of_batches(loaded, first, buckets, done, names)
+    )
+    for bucket, values in zip(buckets, found, strict=True):
+        at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])
+        for row, of_row in scores.items():
+            for name in names:
+                of_row[name][at] = values[f"{row}.{name}"]
+    return scores
+
+
+def _of_batches(
+    loaded: Mapping[str, Measured],
+    first: Measured,
+    buckets: Sequence[np.ndarray],
+    done: int,
+    names: Sequence[str],
+) -> Iterator[dict[str, np.ndarray]]:
+    """`row.name` -> scores of the positions of each bucket in turn, from `done` on."""
+    lengths = first.table.lengths
+    order = sorted(loaded, key=lambda row: row != "teacher")  # which the others are held against
+    begun = sum(int(lengths[bucket].sum()) for bucket in buckets[:done])
+    with track("evaluation", len(first.table.ids), done=begun) as progress:
+        for bucket in buckets[done:]:
+            batch = first.collate(bucket)
+            said = {
+                row: [it.ask(it.loaded.model, batch) for it in loaded[row].every] for row in order
+            }
+            step = max(1, CHUNK // _width(said[order[0]][0]))
+            count = int(first.table.positions[bucket].sum())
+            values = {f"{row}.{n}": np.empty(count, np.float32) for row in order for n in names}
+            for begin in range(0, count, step):
+                part = slice(begin, begin + step)
+                log_p = None
+                for row in order:
+                    logits = _logits(said[row], loaded[row].shares, part)
+                    found, log_q = _of_chunk(logits, batch.labels[part], log_p)
+                    log_p = log_q if row == "teacher" else log_p
+                    for name in names:
+                        values[f"{row}.{name}"][part] = found[name].cpu().numpy()
+            tokens = int(lengths[bucket].sum())
+            progress.advance(tokens, tokens)
+            yield values
+
+
+def _width(said: Any) -> int:
+    return int(said.head.size)
+
+
+def _logits(said: Sequence[Any], shares: Sequence[float], part: slice) -> torch.Tensor:
+    """A row's logits [chunk, vocabulary]; where several models answer, of their average."""
+    members = []
+    for it in said:
+        assert isinstance(it, HiddenOutputs)
+        members.append(project(it.hidden[part], it.head))
+    return members[0] if len(members) == 1 else averaged(members, shares, "softmax")
+
+
+def _of_chunk(
+    logits: torch.Tensor, labels: torch.Tensor, log_p: torch.Tensor | None
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """(scores [chunk] by name, log q [chunk, vocabulary]) of a chunk; `log_p` is the teacher's."""
+    log_q = torch.log_softmax(logits, dim=-1)
+    confidence, predicted = log_q.max(dim=-1)
+    found = {
+        "nll": -log_q.gather(-1, labels[:, None])[:, 0],
+        "confidence": confidence.exp(),
+        "correct": (predicted == labels).float(),
+    }
+    teacher = log_q if log_p is None else log_p
+    found["agreement"] = (predicted == teacher.argmax(dim=-1)).float()
+    found["kl"] = (teacher.exp() * (teacher - log_q)).sum(dim=-1)
+    return found, log_q
+
+
+def _by_window(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """[windows, 2]: the sum of the values of each window, and their number."""
+    sums = np.bincount(owner, weights=values)
+    counts = np.bincount(owner)
+    kept = counts > 0
+    return np.stack([sums[kept], counts[kept]], axis=1)
+
+
+def _mean_nats(windows: np.ndarray, _: np.ndarray) -> float:
+    return float(windows[:, 0].sum() / windows[:, 1].sum())
+
+
+def _compare(nats: Mapping[str, np.ndarray], settings: EvaluationSettings) -> dict[str, Any]:
+    """The student against the control, and against its own start, in nats a token."""
+    found: dict[str, Any] = {}
+    for other in ("control", "untrained"):
+        if "student" in nats and other in nats:
+            difference, low, high = bootstrap_difference(
+                _mean_nats,
+                nats["student"],
+                nats[other],
+                nats["student"],
+                resamples=settings.resamples,
+                level=settings.level,
+            )
+            found[f"student_minus_{other}"] = {"difference": difference, "low": low, "high": high}
+    return found

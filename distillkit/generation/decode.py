@@ -1,0 +1,142 @@
+"""What models write: prompts continued in batches, greedily or by draws from the model itself."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from distillkit.console.progress import track
+from distillkit.generation.prompts import Prompt
+from distillkit.models.vocabularies import real_vocabulary
+
+GREEDY: dict[str, Any] = {"do_sample": False}
+# the model's own distribution; 0 and 1 cut nothing off
+DRAWN: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
+_PROBE_PADS = 8
+
+
+@torch.inference_mode()
+def continuations(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    tokens: int,
+    batch_size: int,
+    seed: int | None,
+    label: str,
+) -> list[str]:
+    """What the model writes after each prompt: up to `tokens` tokens, up to the prompt's end.
+
+    With a `seed`, tokens are drawn from the model's own distribution (temperature 1, nothing cut
+    off); without, the most likely one is taken. Of the model's own generation settings only the
+    end tokens count, no temperature and no penalty. The draws depend on seed, batch size and
+    machine.
+    """
+    ends = _ends(model, tokenizer, prompts)
+    how = {
+        "max_new_tokens": tokens,
+        "eos_token_id": sorted(ends) or None,
+        "pad_token_id": min(ends, default=0),
+        "suppress_tokens": _unreal(model, tokenizer),
+        "use_cache": True,
+        **(GREEDY if seed is None else DRAWN),
+    }
+    written = [""] * len(prompts)
+    with (
+        torch.random.fork_rng([model.device] if model.device.type == "cuda" else []),
+        _plain_settings(model),
+        track(label, len(prompts)) as progress,
+    ):
+        size = batch_size if _reads_past_pads(model, prompts) else 1
+        if seed is not None:
+            torch.manual_seed(seed)
+        for batch in _batches(prompts, size):
+            ids, mask = _left_padded([prompts[i].ids for i in batch], model.device)
+            found = model.generate(ids, attention_mask=mask, **how)
+            said = [_up_to(row, ends) for row in found[:, ids.shape[1] :].tolist()]
+            for i, row in zip(batch, said, strict=True):
+                written[i] = tokenizer.decode(row, skip_special_tokens=True)
+            progress.advance(len(batch), sum(map(len, said)))
+    return written
+
+
+def context(model: Any) -> int | None:
+    """The most tokens that a model reads; None where its config knows no bound."""
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return int(found) if found else None
+
+
+def _ends(model: Any, tokenizer: Any, prompts: Sequence[Prompt]) -> frozenset[int]:
+    """The tokens that end what is written: the model's, the tokenizer's, the template's."""
+    after = {p.end for p in prompts} - {None}
+    own = model.generation_config.eos_token_id
+    listed = own if isinstance(own, list) else [own]
+    found = after.difference(*(p.said for p in prompts)).union(listed, [tokenizer.eos_token_id])
+    return frozenset(token for token in found if token is not None)
+
+
+def _unreal(model: Any, tokenizer: Any) -> list[int] | None:
+    """Ids that mean no token: nothing ever taught a student to keep away from them."""
+    rows = len(model.get_output_embeddings().weight)
+    return list(range(real_vocabulary(tokenizer), rows)) or None
+
+
+@contextmanager
+def _plain_settings(model: Any) -> Iterator[None]:
+    """Put the model's generation settings aside: they would fill in all that is not given."""
+    own = model.generation_config
+    model.generation_config = type(own)()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
+    """Places in batches, the longest prompts first: what does not fit shows at once."""
+    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place].ids))
+    yield from (order[begin : begin + size] for begin in range(0, len(order), size))
+
+
+def _left_padded(
+    rows: Sequence[Sequence[int]], device: torch.device, *, pads: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, attention mask), int64 [batch, tokens], all rows ending at one place.
+
+    The mask hides the pads, so any id will do: no tokenizer needs a pad token for it.
+    """
+    longest = max(map(len, rows)) + pads
+    ids = [[0] * (longest - len(row)) + list(row) for row in rows]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _reads_past_pads(model: Any, prompts: Sequence[Prompt]) -> bool:
+    """Whether pads on the left change nothing.
+
+    The recurrent RWKV takes them for text, and mixes up the rows of a batch too.
+    """
+    shortest = min((prompt.ids for prompt in prompts), key=len)
+    said = []
+    for pads in (0, _PROBE_PADS):
+        ids, mask = _left_padded([shortest], model.device, pads=pads)
+        found = model.generate(
+            ids,
+            attention_mask=mask,
+            max_new_tokens=1,
+            pad_token_id=0,
+            output_logits=True,
+            return_dict_in_generate=True,
+            **GREEDY,
+        )
+        said.append(found.logits[0].float())
+    # rounding in bfloat16 moves logits by about 1% of their spread, text that is not there by all
+    return bool((said[0] - said[1]).abs().mean() < 0.05 * said[0].std())
+
+
+def _up_to(row: Sequence[int], ends: frozenset[int]) -> list[int]:
+    """The tokens before the first that ends the answer."""
+    stop = next((i for i, token in enumerate(row) if token in ends), len(row))
+    return list(row[:stop])

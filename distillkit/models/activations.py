@@ -1,0 +1,147 @@
+"""What is computed inside a model while it reads a batch, kept for a loss that asks for it.
+
+Hooks on a few modules do it, so the model runs as it always does: its attention may be any kernel,
+and layers that nobody asked for cost nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distillkit.errors import ModelError
+from distillkit.types import Inside, Needs
+
+# how architectures end the names of the modules that make queries, keys and values
+SEPARATE = (
+    ("query", "key", "value"),  # bert, roberta, electra
+    ("q_proj", "k_proj", "v_proj"),  # llama and its kin
+    ("q_lin", "k_lin", "v_lin"),  # distilbert
+    ("query_proj", "key_proj", "value_proj"),  # deberta v2
+)
+JOINT = ("c_attn",)  # gpt2: all three side by side
+VECTORS = ("queries", "keys", "values")
+
+
+class Watch:
+    """Keeps what `needs` names of a model's `layers`, for as long as it is entered.
+
+    Layer m of the hidden states is what the m-th layer gives, 0 what the first is given, and the
+    last what the model's body returns: after a final norm, as transformers counts them. Raises
+    `ModelError` where the queries, keys and values of a layer are not found.
+    """
+
+    def __init__(self, model: nn.Module, layers: nn.ModuleList, needs: Needs, *, heads: int):
+        self._heads, self._count = heads, len(layers)
+        self._kept: dict[str, dict[int, Tensor]] = {}
+        self._hooks: list[tuple[nn.Module, str, int]] = []
+        body: Any = getattr(model, "base_model", model)
+        for layer in sorted(needs.hidden):
+            if layer == self._count:
+                self._hooks.append((body, "hidden", layer))
+            elif layer:
+                self._hooks.append((layers[layer - 1], "hidden", layer))
+            else:
+                self._hooks.append((layers[0], "embeddings", 0))
+        asked = {name: getattr(needs, name) for name in VECTORS}
+        for layer in sorted(frozenset().union(*asked.values())):
+            for modules, names in _vectors(layers[layer - 1]).items():
+                wanted = [name if layer in asked[name] else "" for name in names]
+                if any(wanted):
+                    self._hooks.append((modules, "/".join(wanted), layer))
+
+    @contextmanager
+    def __call__(self) -> Iterator["Watch"]:
+        """Watch the forward passes inside, of which the last one counts."""
+        self._kept = {name: {} for name in ("hidden", *VECTORS)}
+        handles = []
+        for module, name, layer in self._hooks:
+            if name == "embeddings":
+                handles.append(
+                    module.register_forward_pre_hook(self._given(layer), with_kwargs=True)
+                )
+            else:
+                handles.append(module.register_forward_hook(self._made(name, layer)))
+        try:
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def seen(self) -> Inside:
+        """What was kept, each [rows, tokens, width]."""
+        kept, self._kept = self._kept, {}
+        return Inside(**kept, heads=self._heads)
+
+    def _given(self, layer: int) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._kept["hidden"][layer] = args[0] if args else kwargs["hidden_states"]
+
+        return hook
+
+    def _made(self, name: str, layer: int) -> Any:
+        names = name.split("/")
+
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            made: Tensor = output if isinstance(output, Tensor) else output[0]
+            parts = made.chunk(len(names), dim=-1) if len(names) > 1 else (made,)
+            for part, wanted in zip(parts, names, strict=True):
+                if wanted:
+                    self._kept[wanted][layer] = part
+
+        return hook
+
+
+def _vectors(layer: nn.Module) -> dict[nn.Module, tuple[str, ...]]:
+    """The modules that make a layer's queries, keys and values, and which of them each makes."""
+    ends: dict[str, list[nn.Module]] = {}
+    for name, module in layer.named_modules():
+        ends.setdefault(name.rpartition(".")[2], []).append(module)
+    for names in SEPARATE:
+        found = [ends.get(name, []) for name in names]
+        if all(len(modules) == 1 for modules in found):
+            return {modules[0]: (vector,) for modules, vector in zip(found, VECTORS, strict=True)}
+    for name in JOINT:
+        if len(ends.get(name, [])) == 1:
+            return {ends[name][0]: VECTORS}
+    raise ModelError(
+        f"loss: the queries, keys and values of {type(layer).__name__} are not found; choose a "
+        "loss on hidden states"
+    )
+
+
+def rows_of_texts(inside: Inside, places: Tensor | None) -> Inside:
+    """Each text in a row of its own: [rows, tokens, width] to [texts, tokens, width].
+
+    `places` [texts, tokens] are its tokens' places in the flattened rows; None where rows are texts
+    already.
+    """
+    if places is None:
+        return inside
+
+    def cut(tensors: Any) -> dict[int, Tensor]:
+        return {layer: t.flatten(0, 1)[places] for layer, t in tensors.items()}
+
+    return Inside(
+        hidden=cut(inside.hidden),
+        queries=cut(inside.queries),
+        keys=cut(inside.keys),
+        values=cut(inside.values),
+        heads=inside.heads,
+    )
+
+
+def joined(parts: list[Inside]) -> Inside:
+    """What was seen of several pieces of a batch, their rows one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def stacked(name: str) -> dict[int, Tensor]:
+        return {
+            layer: torch.cat([getattr(part, name)[layer] for part in parts])
+            for layer in getattr(parts[0], name)
+        }
+
+    return Inside(**{name: stacked(name) for name in ("hidden", *VECTORS)}, heads=parts[0].heads)

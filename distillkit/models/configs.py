@@ -1,0 +1,135 @@
+"""What a model's config shows of whether it can be distilled, before any text or weight is read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from distillkit.console.wording import nearest
+from distillkit.errors import ConfigError, ModelError
+from distillkit.models.folders import place
+from distillkit.models.loading import one_line, quiet
+from distillkit.models.sizes import check_numbers
+
+CAUSAL, MASKED = "AutoModelForCausalLM", "AutoModelForMaskedLM"
+USES = {  # what an auto class of transformers is for, in words
+    CAUSAL: "a causal language model",
+    MASKED: "a masked language model",
+    "AutoModelForQuestionAnswering": "a model that answers questions out of a passage",
+    "AutoModelForSequenceClassification": "a classifier of texts",
+    "AutoModelForTokenClassification": "a tagger of words",
+}
+BOTH_SIDES = ("xlnet",)  # which no table of transformers tells from a decoder
+OTHER_SENSES = ("vision_config", "audio_config", "image_size", "num_mel_bins", "conv_kernel")
+
+
+def config_of(folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
+    """The config of a folder, hub id or GGUF file; raises `ModelError`."""
+    from transformers import AutoConfig
+
+    where, gguf = place(folder)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if not gguf and not trust_remote_code:
+        _check_model_type(folder, key=key)
+    with quiet(), one_line(key, folder, "config"):
+        return AutoConfig.from_pretrained(where, **options, **({"gguf_file": gguf} if gguf else {}))
+
+
+def _check_model_type(folder: str, *, key: str) -> None:
+    """Raise `ModelError` for a local folder whose architecture transformers does not know."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        return
+    given = json.loads(file.read_text(encoding="utf-8"))
+    check_numbers(given, key=f"{key} = {folder}: its config.json has ", sign="")
+    kind = given.get("model_type")
+    if not kind:
+        raise ModelError(
+            f"{key} = {folder}: its config.json has no model_type, which names the architecture; "
+            "save the model anew (model.save_pretrained)"
+        )
+    if kind in CONFIG_MAPPING:
+        return
+    if given.get("auto_map"):
+        raise ModelError(
+            f"{key} = {folder}: its architecture (model_type {kind}) is code of its own; read it, "
+            "and set trust_remote_code=true on the command line if you trust it"
+        )
+    better = nearest(str(kind), CONFIG_MAPPING.keys(), always=False)
+    raise ModelError(
+        f"{key} = {folder}: the installed transformers does not know its architecture (model_type "
+        f"{kind}; {better}); a newer one may: `pip install -U transformers`"
+    )
+
+
+def check_config(config: Any, auto_class: str, *, key: str) -> None:
+    """Raise `ModelError` for an architecture that cannot be what `auto_class` makes.
+
+    Encoder-decoders are no student or teacher of any task here; `key` is "setting = value".
+    """
+    import transformers
+    from transformers.models.auto import modeling_auto as tables
+
+    kind, use = str(config.model_type or "unknown"), USES.get(auto_class, auto_class)
+    two_parts = kind in tables.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    if getattr(config, "is_encoder_decoder", False) or (two_parts and not _is_decoder(config)):
+        raise ModelError(
+            f"{key}: an encoder-decoder ({kind}), which reads in one part and writes in another; "
+            "distillkit distils encoders (as bert) and decoders (as llama), so choose one of these"
+        )
+    if auto_class in (getattr(config, "auto_map", None) or {}):
+        return  # code of its own, which was trusted on the command line
+    if type(config) not in getattr(transformers, auto_class)._model_mapping:
+        other = next((name for name in OTHER_SENSES if hasattr(config, name)), None)
+        what = " (it reads images or sound)" if other else ""
+        raise ModelError(
+            f"{key}: {kind}{what} cannot be {use}: transformers has no such head for it "
+            f"({auto_class}); choose another architecture, or another task"
+        )
+    is_encoder = kind in tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not _is_decoder(config)
+    if auto_class == CAUSAL and (is_encoder or kind in BOTH_SIDES):
+        raise ModelError(
+            f"{key}: {kind} sees the words on both sides, so it is no causal language model; take "
+            "task=masked_lm for it, or a decoder (as llama or gpt2)"
+        )
+
+
+def usable_positions(model: Any) -> int | None:
+    """The most tokens that a model has positions for; None where there is no such number.
+
+    RoBERTa's kind counts from the padding's id on, and has so many fewer: 512 of 514.
+    """
+    config = model.config.get_text_config(decoder=True)
+    if getattr(config, "relative_attention", False) and not getattr(
+        config, "position_biased_input", True
+    ):
+        return None  # DeBERTa's distances have no end
+    longest = getattr(config, "max_position_embeddings", None)
+    if not isinstance(longest, int) or longest <= 0:  # XLNet has -1
+        return None
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] == "position_embeddings":
+            first = getattr(module, "padding_idx", None)
+            rows = getattr(module, "num_embeddings", longest)
+            if first is not None:
+                return min(longest, rows) - first - 1
+            return min(longest, rows) if isinstance(module, nn.Embedding) else longest
+    return longest
+
+
+def check_positions(model: Any, max_length: int, *, whose: str) -> None:
+    """Raise `ConfigError` where a model has no positions for the longest text."""
+    most = usable_positions(model)
+    if most is not None and max_length > most:
+        raise ConfigError(
+            f"task.max_length = {max_length}: {whose} has positions for {most} tokens; set "
+            f"task.max_length={most} or less"
+        )
+
+
+def _is_decoder(config: Any) -> bool:
+    """Whether a config of a kind that could be an encoder says that it reads from left to right."""
+    return bool(getattr(config, "is_decoder", False) or getattr(config, "causal", False))

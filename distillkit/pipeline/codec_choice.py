@@ -1,0 +1,150 @@
+"""Which codec keeps soft targets, at which temperatures, and whether the loss can be had of it."""
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from distillkit.config.build import build
+from distillkit.config.schema import node_problems
+from distillkit.errors import ConfigError, TargetsError
+from distillkit.losses import Loss
+from distillkit.targets import (
+    AutoTargets,
+    Codec,
+    Draws,
+    OnlineTargets,
+    Sampled,
+    StoredTargets,
+    StoreManifest,
+)
+from distillkit.targets.codecs.bit_packing import payload
+from distillkit.targets.codecs.registry import from_settings
+from distillkit.targets.codecs.truncated import Nucleus
+from distillkit.types import KEY_BYTES, HardLabels, Outputs
+
+if TYPE_CHECKING:
+    from distillkit.pipeline.road import Road
+
+TRIED = 256  # classes of the trial
+
+
+def chosen(
+    road: "Road", targets: AutoTargets | StoredTargets | OnlineTargets
+) -> StoredTargets | OnlineTargets:
+    """The targets of the config, with a codec that fits the task, and the loss's temperatures.
+
+    Raises `ConfigError` for settings that the chosen codec does not take.
+    """
+    if isinstance(targets, AutoTargets):
+        targets = targets.kept_by(_first_that_does(road, targets))
+    if isinstance(targets, StoredTargets) and not targets.path:
+        targets = replace(targets, codec=at_temperatures(targets.codec, road.loss))
+    return targets
+
+
+def _first_that_does(road: "Road", targets: AutoTargets) -> Any:
+    """The first codec of the task's that the loss can be had from; the last one keeps all."""
+    settings = targets.codec
+    *sparse, last = road.task.codecs
+    if len(road.teacher.members) > 1:  # whose average has no hidden states
+        sparse = [name for name in sparse if name != "LastHidden"]
+    if not road.loss.needs_teacher or targets.path:
+        return _codec(sparse[0] if sparse else last, settings)
+    for name in sparse:
+        try:
+            try_loss(road, at_temperatures(_codec(name, {}), road.loss))
+        except (ConfigError, TargetsError):
+            continue
+        return _codec(name, settings)
+    return _codec(last, settings)
+
+
+def _codec(name: str, settings: dict[str, Any]) -> Any:
+    node = {"_target_": f"distillkit.targets.{name}", **settings}
+    faults = node_problems(node, "targets.codec")
+    if faults:
+        raise ConfigError(
+            [f"{line} (chosen by targets=auto; targets=NAME chooses another)" for line in faults]
+        )
+    from omegaconf import OmegaConf
+
+    return build(OmegaConf.create(node), key="targets.codec")
+
+
+def at_temperatures(codec: Any, loss: Loss) -> Any:
+    """The codec, to be captured at the temperatures that the loss looks at.
+
+    Raises `ConfigError` where draws, which hold at one temperature, are to serve several.
+    """
+    schedules = loss.temperatures.values()
+    wanted = {schedule(0.0) for schedule in schedules if schedule.is_constant}
+    if isinstance(codec, Nucleus) and wanted - set(codec.captured):
+        return replace(codec, temperatures=sorted({*codec.captured, *wanted}))
+    if isinstance(codec, Sampled) and codec.temperature is None and wanted:
+        if len(wanted) > 1:
+            raise ConfigError(
+                f"loss: looks at the teacher at temperatures {_listed(wanted)}, and draws hold at "
+                "one; choose targets=top_k or targets=last_hidden"
+            )
+        return replace(codec, temperature=wanted.pop())
+    return codec
+
+
+def check_loss(road: "Road") -> None:
+    """Raise for a loss that cannot be had from what the codec, or the given store, keeps."""
+    targets, loss = road.targets, road.loss
+    if not isinstance(targets, StoredTargets) or not loss.needs_teacher:
+        return
+    codec = targets.codec
+    if road.given_store:
+        codec = from_settings(StoreManifest.open(Path(road.given_store).expanduser()).codec)
+    _check_temperatures(codec, loss, road.given_store)
+    try_loss(road, codec)
+
+
+def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
+    """Raise `ConfigError` where the loss looks at the teacher at a temperature that is not kept."""
+    if codec.captured is None:
+        return
+    for setting, schedule in loss.temperatures.items():
+        if not schedule.is_constant or schedule(0.0) in codec.captured:
+            continue
+        wanted, kept = schedule(0.0), _listed(codec.captured)
+        if store:
+            way_out = "or unset targets.path to have the teacher asked at it"
+            what = f"targets.path = {store}: it was captured at temperature {kept}"
+        else:
+            way_out = f"or targets.codec.temperature={wanted:g}"
+            what = f"targets.codec.temperature = {kept}"
+        raise ConfigError(
+            f"{what}, and loss.{setting} is {wanted:g}; set loss.{setting}={codec.captured[0]:g}, "
+            f"{way_out}"
+        )
+
+
+def try_loss(road: "Road", codec: Any) -> None:
+    """Have the loss of one position of what a sparse codec keeps, so that it says what it lacks.
+
+    What looks inside the teacher takes nothing from the codec.
+    """
+    if not isinstance(codec, (Nucleus, Sampled)):
+        return
+    loss = deepcopy(road.loss)
+    width = max(TRIED, getattr(codec, "k", 0))
+    one = np.ones(1, np.int64)
+    said = Outputs(torch.zeros(1, width))
+    picked = codec.pick(said, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), one))
+    decode = codec.decoder(Path(), width, torch.device("cpu"))
+    labels = HardLabels(torch.zeros(1).long(), torch.zeros(1).bool(), road.task.per_example)
+    targets = decode(payload(codec.encode(picked, one), one))
+    for part in loss.summands:
+        if not part.looks_inside:
+            part(said, targets, labels)
+
+
+def _listed(temperatures: Any) -> str:
+    return " and ".join(f"{t:g}" for t in sorted(temperatures))

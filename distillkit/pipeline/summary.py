@@ -1,0 +1,132 @@
+"""What a run is made of, in a line each: for the screen before it, its report and model card."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from distillkit.config import entries
+from distillkit.console.wording import brief, listed
+from distillkit.data import hub
+from distillkit.data.hub import HubSource
+from distillkit.data.sources import parse
+from distillkit.errors import DataError
+from distillkit.pipeline import run_folder as output
+from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
+from distillkit.targets import StoredTargets
+from distillkit.targets.codecs.codec import described
+
+if TYPE_CHECKING:
+    from distillkit.pipeline.road import Road
+
+SPLITS = ("train", "validation", "test", "transfer")
+
+
+def parts(road: "Road") -> dict[str, str]:
+    """Teacher, student, data, loss, targets, optimizer and schedule of a run, in words."""
+    return {
+        "teacher": _teacher(road),
+        "student": _student(road),
+        "data": sources(road),
+        "loss": settings(road.cfg.loss),
+        "targets": _targets(road),
+        "optimizer": f"{settings(road.cfg.optimizer)}; schedule {settings(road.cfg.scheduler)}",
+    }
+
+
+def command(name: str) -> str:
+    """The command line that makes this run, or this job of a sweep, again."""
+    words = output.words()
+    words = [word for word in words if word != "workspace.repair=true"]  # --repair, done by then
+    if folder := entries.user_folder():
+        words = ["--config-dir", str(folder), *words]
+    return f"distillkit {name} {shlex.join(words)}".rstrip()
+
+
+def settings(node: Any) -> str:
+    """A node as its class and what it is set up with, on one line."""
+    plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
+    name = str(plain.get("_target_", "")).rpartition(".")[2]
+    shown = ", ".join(
+        _setting(k, v) for k, v in plain.items() if not k.startswith("_") and v is not None
+    )
+    return brief(f"{name} ({shown})" if shown else name, 300)
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return f"{name} {settings(value)}"
+    if isinstance(value, Mapping):
+        return f"{name} [{', '.join(_setting(str(k), v) for k, v in value.items())}]"
+    return f"{name} {str(value).lower() if isinstance(value, bool) else value}"
+
+
+def sources(road: "Road") -> str:
+    """Where the text comes from."""
+    found = []
+    for role in SPLITS:
+        given = getattr(road.data, role, None)
+        if given:
+            each = given if isinstance(given, list | tuple) else [given]
+            found.append(f"{role}: {listed((short(str(it), 'dataset') for it in each), most=4)}")
+    return "; ".join(found)
+
+
+def short(spec: str, repo_type: hub.RepoType = "model") -> str:
+    """A source without its digest; one of the hub with the commit that it stands for."""
+    with suppress(DataError):
+        source = parse(spec, key="")
+        if isinstance(source, HubSource):
+            return f"{spec} at {hub.commit(source, key='', spec=spec, repo_type=repo_type)[:7]}"
+    return spec.partition("#sha256=")[0]
+
+
+def _teacher(road: "Road") -> str:
+    if not road.loss.needs_teacher:
+        return "none: the loss looks at the labels alone"
+    members = road.teacher.members
+    how = "as it is" if road.teacher.is_ready else "fitted on the labelled text first"
+    named = listed((short(it.source) for it in members), most=4)
+    count = f"{len(members)} whose answers are averaged: " if len(members) > 1 else ""
+    return f"{count}{named}, {how}"
+
+
+def _student(road: "Road") -> str:
+    student: Any = road.student
+    if isinstance(student, PretrainedStudent):
+        return f"{short(student.path)}, from its weights on"
+    if isinstance(student, FromTeacher):
+        return f"cut out of the teacher: {settings(road.cfg.student)}"
+    if isinstance(student, ScratchStudent):
+        given = student.config
+        sizes = [f"{k} {v}" for k, v in given.items() if k != "model_type" and "size" in k]
+        layers = given.get("num_hidden_layers")
+        shape = [*([f"{layers} layer{'s' * (layers != 1)}"] if layers else []), *sizes]
+        return f"new {given.get('model_type', 'model')} ({', '.join(shape)})"
+    return settings(road.cfg.student)
+
+
+def _targets(road: "Road") -> str:
+    if not road.loss.needs_teacher:
+        return "none"
+    if not isinstance(road.targets, StoredTargets):
+        return "online: the teacher answers in the training loop"
+    if road.targets.path:
+        return f"the store {road.targets.path}"
+    return described(road.targets.codec.settings())
+
+
+def counts(names: Iterable[str], numbers: Iterable[int]) -> str:
+    """How often each class stands in the training text; of many, the most and the least frequent.
+
+    Shares are of all labels.
+    """
+    rows = sorted(zip(names, numbers, strict=True), key=lambda row: (-row[1], row[0]))
+    total = sum(count for _, count in rows) or 1
+    if len(rows) <= 8:
+        return ", ".join(f"{brief(n, 30)} {c:,} ({c / total:.0%})" for n, c in rows)
+    shown = ", ".join(f"{brief(n, 30)} {c:,}" for n, c in rows[:4])
+    name, least = rows[-1]
+    return f"{shown} … {brief(name, 30)} {least:,}"

@@ -1,0 +1,175 @@
+"""Whether the teacher is worth asking, before it is asked: against the commonest label, a control.
+
+The control is trained first for it: it needs no soft targets, and the run makes it anyway.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distillkit.artifacts.workspace import Artifact, fingerprint
+from distillkit.console.progress import rank, say
+from distillkit.console.wording import listed
+from distillkit.errors import TrainingError
+from distillkit.metrics.titles import title
+from distillkit.models.precision import Precision
+from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.stages import worth
+from distillkit.stages.worth import Answers, Worth
+from distillkit.tasks import HeldOut, SequenceTask
+from distillkit.training.learning import MODEL
+from distillkit.types import LabelSpace
+
+if TYPE_CHECKING:
+    from distillkit.pipeline.road import Road
+
+
+def check_teacher(road: "Road", last: "Road | None" = None) -> None:
+    """Say, or raise `TrainingError`, where the teacher is no better than who needs no teacher.
+
+    `last` is the run's last phase, which has the control; None: no control is made or looked for.
+    """
+    looks = road.teacher.check != "off" and bool(road.loss.needs_soft_targets)
+    if not looks or not isinstance(road.task, SequenceTask):
+        return
+    if not road.taught_by.is_there() and _has_answered(road):
+        return  # its answers are there, and it is not
+    found = against_commonest(road)
+    if found is not None:
+        _tell(road, found)
+        return
+    if last is None or last.control_role is None or not _same_labels(road, last):
+        return
+    control = last.trained(last.control_role) if "control" in last.makes else None
+    control = control or last.find(last.control_role)
+    if control is not None:
+        found = against_control(road, control)
+        if found is not None:
+            _tell(road, found)
+
+
+def _same_labels(road: "Road", last: "Road") -> bool:
+    """Whether a phase and the last one learn the same labels of the same texts."""
+    same_task = type(road.task) is type(last.task)
+    return same_task and road.labelled.fingerprint == last.labelled.fingerprint
+
+
+def _has_answered(road: "Road") -> bool:
+    """Whether the target store is there."""
+    if not road.keeps_targets:
+        return False
+    return bool(road.given_store or road.workspace.find("targets", road.store_inputs()))
+
+
+def against_commonest(road: "Road") -> str | None:
+    """What is wrong where the teacher tells no more than the labels' frequencies; None: nothing."""
+    task, teacher, held_out = _task(road), _teacher_answers(road), _held_out(road)
+    other = worth.commonest(task, held_out)
+    table = held_out.table
+    if other is None or not teacher.has_positions_of(table.keys, table.words):
+        return None
+    found = worth.compare(task, teacher.logits, other, held_out)
+    if not found.is_no_better or worth.informs(task, teacher.logits, other, held_out):
+        return None
+    if task.distribution == "real":
+        return f"{_figures(found, 'always saying the mean')}; its values are no nearer than that"
+    what = _always_named(task, other, road.corpus.labels)
+    return f"{_figures(found, what)}; it has learnt nothing that a student could learn from it"
+
+
+def _always_named(task: SequenceTask, constant: np.ndarray, labels: LabelSpace) -> str:
+    """What the best answer [positions, classes] that reads no text is, in words."""
+    if task.distribution != "bernoulli":
+        return "always naming the commonest label"
+    holds = [labels.names[i] for i in np.flatnonzero(task.predicted(constant[:1])[0])]
+    return (
+        f"always naming the same labels ({listed(holds, most=4)})" if holds else "naming no label"
+    )
+
+
+def against_control(road: "Road", control: Artifact) -> str | None:
+    """What is wrong where the teacher is behind the control beyond chance; None: nothing."""
+    teacher, held_out = _teacher_answers(road), _held_out(road)
+    saved = SavedModel(str(control.path / MODEL), "student", None, road.trust)
+    other = _answers(road, saved, control.fingerprint, road.trainer.precision)
+    if not teacher.has_positions_of(other.keys, other.words):
+        if not rank():
+            say(
+                "teacher: not held against the control, whose tokenizer keeps other words than "
+                "the teacher's"
+            )
+        return None
+    found = worth.compare(_task(road), teacher.logits, other.logits, held_out)
+    what = "the same student on hard labels alone (the control)"
+    if found.is_worse:
+        return f"{_figures(found, what)}; a student would learn worse from it than without"
+    if found.is_no_better and not rank():
+        say(f"teacher: {_figures(found, what)}, within chance; expect little of the distillation")
+    return None
+
+
+def _figures(found: Worth, what: str) -> str:
+    sign = -1 if found.metric == "squared error" else 1
+    own, other = (_short(sign * value) for value in (found.teacher, found.other))
+    name = title(found.metric)
+    return f"on {found.examples:,} validation examples its {name} is {own}, that of {what} {other}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1000 or not math.isfinite(value) else f"{value:.4g}"
+
+
+def _tell(road: "Road", what: str) -> None:
+    teacher = road.teacher
+    if teacher.is_ready:
+        out = "take another (teacher.path=…), or see what its outputs mean (teacher.labels=[…])"
+    else:
+        out = (
+            "fit it longer (teacher.epochs and teacher.min_epochs), at another rate "
+            "(teacher.lr), or take another body (teacher.body=…)"
+        )
+        if teacher.head == "random":
+            out = f"start its head from a probe of its body (teacher.head=probe), {out}"
+    if teacher.check == "warn":
+        if not rank():
+            say(f"teacher: {what}; {out}")
+        return
+    raise TrainingError(
+        f"teacher: {what}. {out[0].upper()}{out[1:]}; teacher.check=warn goes on all the same. "
+        "What was made so far is kept"
+    )
+
+
+def _task(road: "Road") -> SequenceTask:
+    assert isinstance(road.task, SequenceTask)
+    return road.task
+
+
+def _teacher_answers(road: "Road") -> Answers:
+    taught_by = road.taught_by
+    digest = fingerprint(road.teacher_inputs())
+    return _answers(road, taught_by.saved, digest, taught_by.precision)
+
+
+def _answers(
+    road: "Road", saved: SavedModel | SavedEnsemble, digest: str, precision: Precision
+) -> Answers:
+    """A model's answers on the validation split, from the workspace or made there."""
+
+    def make(out: Path) -> dict[str, Any]:
+        split = road.corpus.split("validation")
+        labels = road.corpus.labels
+        return worth.answer(saved, _task(road), labels, split, precision=precision, out=out)
+
+    decided = worth.inputs(
+        digest, _task(road), labelled=road.labelled.fingerprint, precision=precision
+    )
+    return Answers.open(road.obtain("answers", decided, make).path)
+
+
+def _held_out(road: "Road") -> HeldOut:
+    first, split = road.teachers[0], "validation"
+    table = road.tokens(first.key, first.source, split)
+    return HeldOut(table, road.corpus.labels, road.corpus.split(split))

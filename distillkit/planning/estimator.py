@@ -1,0 +1,438 @@
+"""What a run would compute, hold and keep: gathered without its teacher, and without training."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from accelerate import Accelerator
+
+from distillkit.errors import ModelError
+from distillkit.models.hardware import PROBE_SECONDS, Machine, main_memory
+from distillkit.models.shapes import Shape, shape_of
+from distillkit.pipeline import reading
+from distillkit.pipeline.meta_models import Outlines
+from distillkit.pipeline.road import Road
+from distillkit.pipeline.roles import Role
+from distillkit.pipeline.teachers import TeacherEnsemble
+from distillkit.planning import artifact_status as inventory
+from distillkit.planning import cost_model as planning
+from distillkit.planning.cost_model import Job, Work
+from distillkit.planning.tables import Outlook, Store, Text
+from distillkit.stages.targets import more_room
+from distillkit.stages.teacher import fit_settings
+from distillkit.students import FromTeacher
+from distillkit.targets import StoredTargets, StoreManifest
+from distillkit.targets.codecs.codec import Codec, described
+from distillkit.targets.codecs.logits import CHUNK, FEWER_LAUNCHES
+from distillkit.targets.expected_size import picked_bytes, store_bytes
+from distillkit.targets.hidden_states import parts_of, states_bytes
+from distillkit.token_table import TokenTable
+from distillkit.training import language_scores as language
+from distillkit.training.batching import PackedPlan, PaddedPlan, Plan, length_buckets
+from distillkit.training.learning import VALIDATION_TOKENS
+from distillkit.training.probe import share_read, takes_probe
+from distillkit.training.settings import TrainSettings
+from distillkit.training.trainer import check_batch_size
+
+WEIGHTS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0, "8bit": 1.0, "4bit": 0.5}
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """A training before it is priced."""
+
+    role: Role | None
+    settings: TrainSettings
+    plan: Plan
+    table: TokenTable
+    validation: TokenTable
+
+    @property
+    def steps(self) -> int:
+        return self.settings.length(self.plan.steps_per_epoch)
+
+    @property
+    def epoch(self) -> Work:
+        """An epoch's work, in the batches of the first one."""
+        batches = (self.plan.rows(step) for step in range(1, self.plan.steps_per_epoch + 1))
+        rows = self.settings.micro_batch_size
+        return planning.work(self.plan.lengths, self.table.positions, batches, rows=rows)
+
+
+class Forecast:
+    """Looks along the road of a config. Text and tokens are made where they are not there.
+
+    A rate is probed for half of `probe_seconds`; with `tells`, what is made is said.
+    """
+
+    def __init__(
+        self,
+        road: Road,
+        *,
+        hardware: str | None,
+        probe_seconds: float = PROBE_SECONDS,
+        tells: bool = True,
+    ) -> None:
+        self.road = road
+        self._probe_seconds, self._tells = probe_seconds, tells
+        self.machine = Machine(Accelerator().device, hardware)
+        self.asks = bool(road.loss.needs_teacher)
+        self.keeps = road.keeps_targets
+        self.outlines = Outlines(road)
+        self.unknown: list[str] = []
+        self._rates: dict[tuple[Any, ...], float] = {}
+
+    def look(self, check: Callable[[], None] | None = None) -> Outlook:
+        """All of it; `check` may refuse the road before text becomes tokens."""
+        made = inventory.texts(self.road, tells=self._tells)
+        if check:
+            check()
+        made.append(inventory.tokens(self.road, tells=self._tells))
+        made += inventory.models(self.road)
+        trainings = self._trainings()
+        states = {it.name: it.state for it in made}
+        jobs = self._jobs(trainings, states)
+        disk = self._disk(trainings, states)
+        free = shutil.disk_usage(self.road.workspace.root).free
+        return Outlook(
+            made=made,
+            texts=self._text_rows(trainings),
+            store=self._store(states["targets"]) if self.keeps else None,
+            jobs=jobs,
+            machine=self.machine,
+            host=main_memory(),
+            disk=disk,
+            free=free,
+            workspace=str(self.road.workspace.root),
+            more_room=more_room(self._codec.name if self.keeps else "", self.road.task.family),
+            unknown=self.unknown,
+        )
+
+    # shapes
+
+    @cached_property
+    def _teacher_outline(self) -> Any:
+        try:
+            return self.outlines.teacher
+        except ModelError as error:
+            self.unknown.append(f"teacher: not described without loading it ({error})")
+            return None
+
+    @cached_property
+    def _student_outline(self) -> Any:
+        if isinstance(self.road.student, FromTeacher) and self._teacher_outline is None:
+            return None
+        try:
+            return self.outlines.student
+        except ModelError as error:
+            self.unknown.append(f"student: not described without making it ({error})")
+            return None
+
+    def _shape(self, name: str) -> Shape | None:
+        made = self._teacher_outline if name == "teacher" else self._student_outline
+        return None if made is None else self._shaped(made)
+
+    def _shapes(self, row: str) -> list[Shape | None]:
+        """The shapes of all models that answer in a row: of an ensemble there are several."""
+        if row != "teacher" or self._teacher_outline is None:
+            return [self._shape(row)]
+        return [self._shaped(made) for made in self.outlines.teachers]
+
+    def _shaped(self, made: Any) -> Shape:
+        shape = shape_of(made)
+        # rows of a head that no token belongs to are never multiplied
+        head = shape.head * self._width // shape.outputs
+        once = 0 if self.road.loss.looks_inside else shape.once
+        return replace(shape, head=head, outputs=self._width, once=once)
+
+    @cached_property
+    def _width(self) -> int:
+        """The outputs of teacher and student: labels, or the tokenizer's real vocabulary."""
+        return self.road.task.width(self.outlines.tokenizer, self.road.corpus.labels)
+
+    # how much of it
+
+    def _trainings(self) -> dict[str, _Training]:
+        road = self.road
+        found: dict[str, _Training] = {}
+        if self.asks and not road.teacher.is_ready:
+            key, spec = road.teachers[0].reads
+            table = road.examples(key, spec, transfer=False)
+            settings = fit_settings(road.teacher, len(table))
+            found["teacher"] = self._training(None, settings, table, key, spec)
+        key, spec = reading.source(road)
+        for role in (road.student_role, road.control_role):
+            if role:
+                table = road.examples(key, spec, transfer=role.from_teacher)
+                found[role.name] = self._training(role, role.settings, table, key, spec)
+        return found
+
+    def _training(
+        self, role: Role | None, settings: TrainSettings, table: TokenTable, key: str, spec: str
+    ) -> _Training:
+        """Packed where the task packs: that a model keeps texts apart shows when it is there."""
+        size, seed, task = settings.batch_size, self.road.seed, self.road.task
+        batch_key = "trainer.batch_size" if role else "teacher.batch_size"
+        plan: Plan
+        if task.packs:
+            plan = PackedPlan(table.lengths, size=size, seed=seed, block=task.max_length)
+            check_batch_size(size, plan.rows_per_epoch, key=batch_key, what="packed rows")
+        else:
+            plan = PaddedPlan(table.lengths, size=size, seed=seed)
+            check_batch_size(size, len(table), key=batch_key)
+        return _Training(role, settings, plan, table, self.road.tokens(key, spec, "validation"))
+
+    @cached_property
+    def _asked(self) -> TokenTable:
+        return self.road.examples(self.road.teacher.key, self.road.teacher.source, transfer=True)
+
+    @cached_property
+    def _asking(self) -> Work:
+        table = self._asked
+        buckets = length_buckets(table.lengths, tokens=self.road.targets.batch_tokens)
+        return planning.work(table.lengths, table.positions, planning.alone(buckets))
+
+    def _text_rows(self, trainings: dict[str, _Training]) -> list[Text]:
+        rows = []
+        if self.asks:
+            rows.append(_row("asked of the teacher", self._asked, self._asking, None))
+        for name, it in trainings.items():
+            label = "fitting the teacher" if name == "teacher" else f"training the {name}"
+            rows.append(_row(label, it.table, it.epoch, it.steps))
+        return rows
+
+    # what it costs
+
+    def _jobs(self, trainings: dict[str, _Training], states: dict[str, str]) -> list[Job]:
+        jobs = []
+        if "teacher" in trainings:
+            jobs.append(self._learning("teacher", trainings["teacher"], states["teacher"]))
+        if self.keeps:
+            jobs.append(self._capture(states["targets"]))
+        if self.asks and not self.keeps:
+            jobs.append(self._in_the_loop(trainings["student"], states["student"]))
+        for name in ("student", "control"):
+            if name in trainings:
+                jobs.append(self._learning(name, trainings[name], states[name]))
+        return [*jobs, self._measuring(trainings["student"], states)]
+
+    def _learning(self, name: str, training: _Training, state: str) -> Job:
+        shape = self._shape(name)
+        settings, steps = training.settings, training.steps
+        times = len(self.road.teachers) if name == "teacher" else 1
+        job = Job(name, state, f"{times} x {steps:,} steps" if times > 1 else f"{steps:,} steps")
+        if shape is None:
+            return job
+        model = self._teacher_outline if name == "teacher" else self._student_outline
+        epoch, precision = training.epoch, self.machine.precision(settings.precision)
+        checked = self._validation(training).times(planning.evaluations(steps, settings.eval_every))
+        share = steps / training.plan.steps_per_epoch
+        flops = planning.TRAINING * planning.forward_flops(shape, epoch.times(share))
+        if name == "teacher" and self.road.teacher.head == "probe" and takes_probe(self.road.task):
+            read = share_read(training.table, self._width)
+            flops += planning.forward_flops(shape, epoch.times(read))
+        return replace(
+            job,
+            shape=shape,
+            precision=precision,
+            flops=times * (flops + planning.forward_flops(shape, checked)),
+            rate=self._rate(shape, precision, epoch.most_tokens) if state != "there" else None,
+            memory=planning.learning_memory(
+                shape,
+                epoch,
+                heads=int(getattr(model.config, "num_attention_heads", 0) or 0),
+                states=self._states(name),
+                narrow=precision == "bfloat16",
+                memory=self.machine.memory if self.machine.is_device else None,
+                keeps_scores=not self.machine.is_device and _drops_attention(model.config),
+            ),
+            way_out="lower teacher.batch_size"
+            if name == "teacher"
+            else "set trainer.micro_batch_size to part of trainer.batch_size",
+        )
+
+    def _states(self, name: str) -> int:
+        if name == "teacher":
+            return planning.optimizer_states("AdamW")
+        settings = self.road.cfg.optimizer
+        kind = str(settings["_target_"]).rpartition(".")[2]
+        return planning.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
+
+    def _asked_of_teacher(self, job: Job, done: Work) -> Job:
+        """What it costs to ask the teacher about texts, and what is in memory meanwhile.
+
+        Of several teachers one is in memory at a time where answers are stored, and all are in a
+        student's loop.
+        """
+        targets, teacher = self.road.targets, self.road.teacher
+        every = [shape for shape in self._shapes("teacher") if shape is not None]
+        if not every:
+            return job
+        shape = max(every, key=lambda it: it.parameters)
+        precision = self.machine.precision(targets.precision)
+        held = WEIGHTS["float32"]
+        if self.road.task.family == "language":
+            held = WEIGHTS[teacher.quantization or teacher.dtype]
+        memory = planning.asking_memory(
+            shape,
+            done,
+            weight_bytes=held,
+            narrow=precision == "bfloat16",
+            chunk=CHUNK * FEWER_LAUNCHES if self.machine.is_device else CHUNK,
+        )
+        if not self.keeps:
+            memory["weights"] += held * (sum(it.parameters for it in every) - shape.parameters)
+        return replace(
+            job,
+            shape=shape,
+            precision=precision,
+            flops=sum(planning.forward_flops(it, done) for it in every),
+            rate=self._rate(shape, precision, done.most_tokens) if job.state != "there" else None,
+            memory=memory,
+        )
+
+    def _capture(self, state: str) -> Job:
+        targets, asking = self.road.targets, self._asking
+        assert isinstance(targets, StoredTargets)
+        job = Job("targets", state, f"{int(asking.positions):,} positions")
+        job = self._asked_of_teacher(job, asking)
+        if job.shape is None:
+            return job
+        each = picked_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
+        shard = targets.shard_tokens / max(1, len(self._asked.ids)) * asking.positions
+        return replace(
+            job,
+            host=planning.SHARDS * each * min(shard, asking.positions),
+            way_out="lower targets.batch_tokens or targets.shard_tokens, or choose a smaller codec",
+        )
+
+    def _in_the_loop(self, training: _Training, state: str) -> Job:
+        """The teacher's share of the student's steps; what the student holds comes on top."""
+        share = training.steps / training.plan.steps_per_epoch
+        job = Job("teacher in the loop", state, f"{training.steps:,} steps")
+        job = self._asked_of_teacher(job, training.epoch.times(share))
+        return replace(job, way_out="lower targets.batch_tokens")
+
+    def _measuring(self, training: _Training, states: dict[str, str]) -> Job:
+        """Every model over the held-out text, whose tokens follow from the validation text's."""
+        counts = self.road.labelled.facts()["counts"]
+        share = counts["test"] / max(1, counts["validation"])
+        once = self._validation(training).times(share)
+        models = [row for row in ("teacher", "student", "control", "untrained") if row in states]
+        models = [row for row in models if states[row] != "not needed"]
+        job = Job("evaluation", states["evaluation"], f"{len(models)} models")
+        shapes = [shape for row in models for shape in self._shapes(row)]
+        known = [shape for shape in shapes if shape is not None]
+        if len(known) < len(shapes):
+            return job
+        largest = max(known, key=lambda shape: shape.parameters)
+        memory = planning.asking_memory(
+            largest, once, weight_bytes=planning.FLOAT, narrow=False, chunk=language.CHUNK
+        )
+        memory["weights"] = planning.FLOAT * sum(shape.parameters for shape in known)
+        return replace(
+            job,
+            precision="float32",
+            flops=sum(planning.forward_flops(shape, once) for shape in known),
+            rate=self._rate(largest, "float32", once.most_tokens) if not job.is_done else None,
+            memory=memory,
+            way_out="its models are in memory together; evaluate on a larger machine",
+        )
+
+    @staticmethod
+    def _validation(training: _Training) -> Work:
+        table = training.validation
+        buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
+        return planning.work(table.lengths, table.positions, planning.alone(buckets))
+
+    def _rate(self, shape: Shape, precision: str, rows: int) -> float:
+        key = (precision, shape.hidden, shape.neurons)
+        if key not in self._rates:
+            self._rates[key] = self.machine.rate(
+                precision,
+                rows=rows,
+                width=shape.hidden,
+                neurons=shape.neurons,
+                seconds=self._probe_seconds / 2,  # as a rule there are two: teacher and student
+            )
+        return self._rates[key]
+
+    # what it keeps
+
+    @property
+    def _codec(self) -> Any:
+        targets = self.road.targets
+        assert isinstance(targets, StoredTargets), "an online teacher's answers are not kept"
+        return targets.codec
+
+    def _store(self, state: str) -> Store | None:
+        if state == "there":
+            held = StoreManifest.open(self.road.store)
+            stores = [held, *(StoreManifest.open(it) for it in parts_of(self.road.store))]
+            size = sum(shard.bytes for store in stores for shard in store.shards)
+            size += sum(file.bytes for file in held.files)
+            each = size / max(1, held.positions)
+            return Store(described(held.codec), each, size, is_estimate=False)
+        expected = self._store_bytes(self._shape("teacher"), self._codec)
+        if expected is None:
+            return None
+        each = expected / self._asking.positions
+        return Store(described(self._codec.settings()), each, expected, is_estimate=True)
+
+    def _store_bytes(self, shape: Shape | None, codec: Codec) -> float | None:
+        if shape is None:
+            return None
+        beside = states_bytes(
+            self.road.states,
+            examples=len(self._asked),
+            tokens=len(self._asked.ids),
+            hidden=shape.hidden,
+        )
+        return beside + store_bytes(
+            codec,
+            examples=len(self._asked),
+            positions=int(self._asking.positions),
+            outputs=shape.outputs,
+            hidden=shape.hidden,
+        )
+
+    def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
+        """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
+        found: dict[str, float] = {}
+        if self.keeps and states["targets"] != "there":
+            found["targets"] = self._store_bytes(self._shape("teacher"), self._codec) or 0.0
+            found |= self._disk_of_members()
+        passing = [0.0]
+        for name in ("teacher", "student", "control", "untrained"):
+            shape = self._shape(name) if states.get(name) in ("to be made", "begun") else None
+            if shape is None:
+                continue
+            # the student once more in the run's own folder
+            copies = {"student": 2, "teacher": len(self.road.teachers)}.get(name, 1)
+            found[name] = planning.kept_disk(shape, copies=copies)
+            if name in trainings:
+                passing.append(planning.passing_disk(shape, states=self._states(name)))
+        return found | {"checkpoints": max(passing)}
+
+    def _disk_of_members(self) -> dict[str, float]:
+        """What the answers of an ensemble's members take that are not there: all logits of each."""
+        taught_by, targets = self.road.taught_by, self.road.targets
+        if not isinstance(taught_by, TeacherEnsemble) or not isinstance(targets, StoredTargets):
+            return {}
+        codec = taught_by.kept(targets).codec
+        inputs = zip(taught_by.member_inputs(targets), self._shapes("teacher"), strict=False)
+        missing = [s for i, s in inputs if not self.road.workspace.find("targets", i)]
+        sizes = [self._store_bytes(shape, codec) or 0.0 for shape in missing]
+        return {"targets of each teacher": sum(sizes)} if sizes else {}
+
+
+def _row(label: str, table: TokenTable, done: Work, steps: int | None) -> Text:
+    tokens = len(table.ids)
+    return Text(label, len(table), tokens, int(done.positions), 1 - tokens / done.tokens, steps)
+
+
+def _drops_attention(config: Any) -> bool:
+    names = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+    return any(getattr(config, name, 0) for name in names)

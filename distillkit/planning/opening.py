@@ -1,0 +1,155 @@
+"""One screen before the first step of `distillkit train`: what will be done, and how long it takes.
+
+It is made of what the run makes anyway (text, tokens, the models' configs) and a short probe of the
+machine.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distillkit.console.progress import rank, say, several, warn, working
+from distillkit.console.wording import brief
+from distillkit.errors import DistillkitError
+from distillkit.pipeline import summary
+from distillkit.planning import artifact_status as inventory
+from distillkit.planning.cost_model import Job, time_of
+from distillkit.planning.estimator import Forecast
+from distillkit.planning.tables import Outlook
+from distillkit.reporting.report import how_much_smaller
+
+if TYPE_CHECKING:
+    from distillkit.pipeline.road import Road
+
+PROBE_SECONDS = 0.1  # a rate; `plan` takes longer
+MOST_COUNTED = 2_000_000  # rows, above which classes are not counted
+
+
+def show(line: Sequence["Road"], name: str) -> None:
+    """Print what the run, or each of its phases, will do; the first process speaks."""
+    if rank():
+        return
+    road = line[-1]
+    if all(inventory.is_made(it, evaluated=it is road) for it in line):
+        say(f"{name}: all is there already, in {road.workspace.root}")
+        return
+    found = []
+    with working("looking at what is to be done"):
+        for it in line:
+            found.append(_outlook(it))
+        rows = [("data", _data(road)), *_classes(road)]
+    rows += [(part, _with_size(part, text, found[-1])) for part, text in _models(road)]
+    for it, outlook in zip(line, found, strict=True):
+        label = it.phase or "training"
+        rows.append((label, f"{_steps(outlook)}{summary.settings(it.cfg.loss)}"))
+        rows.append(("", f"{summary.parts(it)['optimizer']}"))
+    rows.append(("expected", _expected(found)))
+    width = max(len(label) for label, _ in rows)
+    say("\n".join([f"{name}:", *(f"  {label:<{width}}  {text}" for label, text in rows if text)]))
+    for outlook in found:
+        for problem in outlook.problems() if outlook else ():
+            warn(f"may not fit: {problem}")
+
+
+def _outlook(road: "Road") -> Outlook | None:
+    """The plan of a training; None where it cannot be told, which does not keep the run back.
+
+    Of several processes none is told: the estimate is of one, and asking for its device would wait
+    for the others.
+    """
+    if several():
+        return None
+    try:
+        return Forecast(road, hardware=None, probe_seconds=PROBE_SECONDS, tells=False).look()
+    except DistillkitError:
+        raise
+    except Exception as error:  # a model that another's code describes; the run itself will say
+        say(f"the time cannot be told before ({type(error).__name__}: {brief(error)})")
+        return None
+
+
+def _data(road: "Road") -> str:
+    found = dict(road.labelled.facts()["counts"])
+    if road.transfer:
+        found |= road.transfer.facts()["counts"]
+    what = ", ".join(f"{count:,} {split}" for split, count in found.items())
+    return f"{what} {road.data.rows}; {summary.sources(road)}"
+
+
+def _classes(road: "Road") -> list[tuple[str, str]]:
+    """The labels of the training text with how often each stands there."""
+    names = road.corpus.labels.names
+    if road.task.family != "sequence" or road.labelled.facts()["counts"]["train"] > MOST_COUNTED:
+        return []
+    labels = road.corpus.split("train").labels
+    if labels is None or not len(labels):
+        return []
+    values = np.asarray(labels)
+    if not names:
+        shown = f"{values.min():g} to {values.max():g}, mean {values.mean():.4g}"
+        return [("label", shown)] if np.issubdtype(values.dtype, np.floating) else []
+    if values.ndim == 2:
+        numbers = values.sum(axis=0)
+    else:
+        numbers = np.bincount(values[values >= 0].astype(np.int64), minlength=len(names))
+    if len(numbers) != len(names):
+        return []
+    counted = summary.counts(names, map(int, numbers))
+    return [("classes", f"{len(names):,} in training: {counted}")]
+
+
+def _models(road: "Road") -> list[tuple[str, str]]:
+    found = summary.parts(road)
+    names = ("teacher", "targets", "student")
+    rows = [(name, found[name]) for name in names if found[name] != "none"]
+    if road.control_role:
+        rows.append(
+            ("control", "the same student on the hard labels alone; control=false skips it")
+        )
+    return rows
+
+
+def _job(outlook: Outlook | None, name: str) -> Job | None:
+    jobs = outlook.jobs if outlook else ()
+    return next((job for job in jobs if job.name == name), None)
+
+
+def _with_size(part: str, text: str, outlook: Outlook | None) -> str:
+    if part == "targets" and outlook and outlook.store:
+        return f"{text}; {outlook.size_of_store}"
+    teacher, student = _job(outlook, "teacher"), _job(outlook, "student")
+    teacher = teacher or _job(outlook, "targets") or _job(outlook, "teacher in the loop")
+    if part == "teacher" and teacher and teacher.shape:
+        return f"{text}; {teacher.shape.parameters:,} parameters"
+    if part == "student" and student and student.shape:
+        size = f"{student.shape.parameters:,} parameters"
+        if teacher and teacher.shape:
+            size += f", {how_much_smaller(teacher.shape.parameters / student.shape.parameters)}"
+        return f"{text}; {size}"
+    return text
+
+
+def _steps(outlook: Outlook | None) -> str:
+    job = _job(outlook, "student")
+    return f"{job.what} of " if job else ""
+
+
+def _expected(found: Sequence[Outlook | None]) -> str:
+    """The time of what is to be made, and of each part of it."""
+    if several():
+        return "cannot be told of several processes; `distillkit plan` tells it of one"
+    spent: dict[str, float] = {}
+    for outlook in found:
+        for job in outlook.jobs if outlook else ():
+            if job.seconds is None:
+                return "cannot be told"
+            if not job.is_done:
+                spent[job.name] = spent.get(job.name, 0.0) + job.seconds
+    if not spent or None in found:
+        return "cannot be told"
+    each = ", ".join(f"{name} {time_of(n)}" for name, n in spent.items() if n >= 1)
+    where: Any = found[-1].place if found[-1] else ""
+    total = sum(spent.values())
+    said = f"{'about ' if total >= 1 else ''}{time_of(total)} of computing on {where}"
+    return f"{said} ({each})" if each else said

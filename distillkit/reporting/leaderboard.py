@@ -1,0 +1,186 @@
+"""Stage: the runs of a sweep -> a leaderboard in the terminal, as CSV and as a plot."""
+
+import csv
+import math
+import shlex
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from distillkit.artifacts.workspace import atomic, read_json
+from distillkit.console.escaping import csv_cell
+from distillkit.console.progress import warn
+from distillkit.console.wording import brief
+from distillkit.errors import DataError, OutputError
+from distillkit.metrics.titles import title as title_of
+
+COLUMNS = ("agreement", "kl_to_teacher", "nll", "ece", "parameters", "latency_p50_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a sweep: its folder, the keys that were overridden, and its results."""
+
+    folder: Path
+    overrides: dict[str, str]
+    results: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """The student's headline metric."""
+        return float(self.results["rows"]["student"][self.results["headline"]])
+
+
+def collect(folder: Path) -> list[Run]:
+    """The finished runs below a folder, best student first; raises `DataError` if there is none.
+
+    What cannot be read is named, and the others are ranked without it.
+    """
+    try:
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such folder; give the folder that a sweep or a run wrote"
+            )
+        paths = sorted(folder.rglob("results.json"))
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}") from error
+    runs, damaged = [], 0
+    for path in paths:
+        found = _read(path)
+        if isinstance(found, str):
+            damaged += 1
+            warn(f"{path}: left out, {found}")
+        elif found is not None:
+            runs.append(found)
+    if not runs:
+        more = f" ({damaged} damaged)" if damaged else ""
+        raise DataError(f"{folder}: no results.json of a finished run in it{more}")
+    headlines = {run.results["headline"] for run in runs}
+    if len(headlines) > 1:
+        raise DataError(
+            f"{folder}: its runs are of different tasks ({', '.join(sorted(headlines))})"
+        )
+    sign = -1 if runs[0].results.get("higher_is_better", True) else 1
+    return sorted(runs, key=lambda run: sign * run.score)
+
+
+def _read(path: Path) -> Run | str | None:
+    """The run of a results.json, or what is wrong with it; None where it has no student."""
+    try:
+        results = read_json(path)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    except (ValueError, RecursionError) as error:
+        return f"it is damaged ({type(error).__name__}: {brief(error, 80)})"
+    rows = results.get("rows") if isinstance(results, dict) else None
+    if not isinstance(rows, dict):
+        return "it is damaged (no rows in it)"
+    if "student" not in rows:
+        return None
+    wrong = _wrong(results)
+    return wrong or Run(path.parent, results.get("overrides", {}), results)
+
+
+def _wrong(results: Mapping[str, Any]) -> str:
+    """What of a record is not what a run writes; empty where all is."""
+    student, headline = results["rows"]["student"], results.get("headline")
+    gains = results.get("comparison")
+    gain = gains.get("student_minus_control") if isinstance(gains, dict) else None
+    parts = {
+        "rows.student": isinstance(student, dict)
+        and all(student.get(name) is None or _is_number(student[name]) for name in COLUMNS),
+        "headline": isinstance(headline, str),
+        f"rows.student.{headline}": isinstance(student, dict)
+        and isinstance(headline, str)
+        and _is_number(student.get(headline)),
+        "comparison": isinstance(gains, dict),
+        "comparison.student_minus_control": not gain
+        or (isinstance(gain, dict) and _is_number(gain.get("difference"))),
+        "overrides": _is_text(results.get("overrides", {})),
+        "higher_is_better": isinstance(results.get("higher_is_better", True), bool),
+    }
+    wrong = [name for name, is_right in parts.items() if not is_right]
+    return f"it is damaged ({brief(wrong[0], 60)} is not what a run writes)" if wrong else ""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and not math.isnan(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(it, str) for it in value.values())
+
+
+def table_of(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
+    """(titles, rows): what differs between the runs, then the student's figures."""
+    keys = sorted({key for run in runs for key in run.overrides})
+    varied = [k for k in keys if len({run.overrides.get(k) for run in runs}) > 1]
+    headline = runs[0].results["headline"]
+    columns = [c for c in COLUMNS if any(c in run.results["rows"]["student"] for run in runs)]
+    titles = ["rank", *varied, headline, "- control", *columns, "run"]
+    rows = []
+    for rank, run in enumerate(runs, start=1):
+        student = run.results["rows"]["student"]
+        gain = run.results["comparison"].get("student_minus_control")
+        rows.append(
+            [
+                str(rank),
+                *(run.overrides.get(key, "") for key in varied),
+                f"{run.score:.4f}",
+                f"{gain['difference']:+.4f}" if gain else "",
+                *(_shown(student.get(column)) for column in columns),
+                run.folder.name,
+            ]
+        )
+    return titles, rows
+
+
+def terminal_table(runs: list[Run], title: str) -> Table:
+    """The leaderboard for a terminal."""
+    titles, rows = table_of(runs)
+    table = Table(title=title, title_justify="left")
+    for name in titles:
+        table.add_column(title_of(name), justify="right", no_wrap=name != "run")
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == "1" else None)
+    return table
+
+
+def write_leaderboard(runs: list[Run], out: Path) -> None:
+    """Write leaderboard.csv and leaderboard.png under `out`; `OutputError` if they cannot be.
+
+    In the csv, text that a spreadsheet would compute has an apostrophe before it: see `csv_cell`.
+    """
+    from distillkit.reporting.plots import leaderboard_plot
+
+    titles, rows = table_of(runs)
+    varied = titles[1 : titles.index(runs[0].results["headline"])]
+    labels = [
+        textwrap.fill(", ".join(f"{k}={run.overrides.get(k, '')}" for k in varied), 50)
+        or run.folder.name
+        for run in runs
+    ]
+    headline = runs[0].results["headline"]
+    try:
+        with (
+            atomic(out / "leaderboard.csv") as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([*map(csv_cell, row)] for row in (titles, *rows))
+        with atomic(out / "leaderboard.png") as draft:
+            leaderboard_plot(labels, [run.score for run in runs], headline, draft)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: the leaderboard cannot be written there ({error.strerror or error}); make "
+            f"room or the folder writable, then `distillkit report {shlex.quote(str(out))}`"
+        ) from error
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

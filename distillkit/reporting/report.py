@@ -1,0 +1,388 @@
+"""Stage: an evaluation -> one table: terminal, results.json, report.md, model card."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from distillkit.artifacts.workspace import write_json
+from distillkit.console.escaping import markdown, markdown_code
+from distillkit.console.progress import visible
+from distillkit.evaluation.lm_eval import STDERR
+from distillkit.metrics.titles import COLUMNS
+from distillkit.models.legacy import OLDEST_READER
+from distillkit.tasks.unknown_tokens import MUCH
+
+FALLING = ("rmse", "ece", "nll")  # of which less is better
+QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teacher, nor of costs
+
+
+def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """(titles, rows) of the table, formatted; a value that a row lacks is a dash."""
+    rows = {name: _with_harness(row) for name, row in results["rows"].items()}
+    known = _columns(rows)
+    columns = [c for c in known if any(c in row for row in rows.values())]
+    titles = ["", *(known[c][0] for c in columns)]
+    body = []
+    for name, row in rows.items():
+        shown = []
+        for column in columns:
+            value = row.get(column)
+            is_itself = name == "teacher" and column in (
+                "agreement",
+                "kl_to_teacher",
+                "rmse_to_teacher",
+            )
+            text = "-" if value is None or is_itself else format(value, known[column][1])
+            error = row.get(column + STDERR)
+            shown.append(text if error is None else f"{text} ± {error:.4f}")
+        body.append([name, *shown])
+    return titles, body
+
+
+def _with_harness(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, **row.get("harness", {})}
+
+
+def _columns(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """The columns there may be: the scores on lm-eval's tasks stand before what models cost."""
+    scores = {c: (c, ".4f") for row in rows.values() for c in row.get("harness", {})}
+    scores = {c: how for c, how in scores.items() if not c.endswith(STDERR)}
+    found = dict(COLUMNS)
+    costs = {c: found.pop(c) for c in list(found)[list(found).index("parameters") :]}
+    return found | scores | costs
+
+
+def terminal_table(results: Mapping[str, Any], title: str, width: int) -> Table:
+    """The table for a terminal; a measure a line where it is too narrow for one a column."""
+    titles, body = cells(results)
+    if sum(max(map(len, column)) + 3 for column in zip(titles, *body, strict=True)) >= width:
+        titles, *body = map(list, zip(titles, *body, strict=True))
+    table = Table(
+        title=title, title_justify="left", caption=footnote(results), caption_justify="left"
+    )
+    for i, name in enumerate(titles):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in body:
+        table.add_row(*row, style="bold" if row[0] == "student" else None)
+    return table
+
+
+def footnote(results: Mapping[str, Any]) -> str:
+    """How the table was measured, in one or two sentences."""
+    row = _any(results)
+    bins = f"ECE over {results['ece_bins']} equal-width bins; " if "ece" in row else ""
+    what = f"{results['examples']:,} held-out examples; "
+    if results.get("protocol"):
+        what += f"{results['protocol']}; "
+    if "positions" in row:
+        what = (
+            f"{row['positions']:,} tokens of {results['examples']:,} held-out texts, "
+            f"{results.get('protocol', '')}; NLL and KL in nats a token; "
+        )
+    where, threads = results["device"], int(results["environment"]["threads"])
+    if where == "cpu":
+        where = f"{threads} cpu thread{'' if threads == 1 else 's'}"
+    return (
+        f"{what}{bins}latency at batch 1 and throughput at batch {results['batch_size']} in "
+        f"float32 on {where}, tokenising not counted{_of_responses(results)}"
+    )
+
+
+def _of_responses(results: Mapping[str, Any]) -> str:
+    """How ROUGE-L and the tasks of lm-eval were measured, where they were."""
+    said = ""
+    rouge = results["comparison"].get("rouge_l")
+    if rouge:
+        drawn = "greedy responses"
+        if rouge["seeds"]:
+            drawn = f"responses drawn at temperature 1, mean of {len(rouge['seeds'])} decoding seed"
+            drawn += "s" if len(rouge["seeds"]) > 1 else ""
+        spread = [row["rouge_l_sd"] for row in results["rows"].values() if "rouge_l_sd" in row]
+        drawn += f" (sd up to {max(spread):.2f})" if spread else ""
+        said += f"; ROUGE-L (F1, stemmed, x100) on {rouge['prompts']:,} prompts, {drawn}"
+    harness = results["comparison"].get("harness")
+    if harness:
+        limit = f", {harness['limit']:,} examples a task at most" if harness["limit"] else ""
+        said += f"; tasks of lm-eval {harness['lm_eval']} ± one standard error{limit}"
+    return said
+
+
+def sentences(results: Mapping[str, Any]) -> list[str]:
+    """What the comparison says, a sentence a line."""
+    said = []
+    compared = results["comparison"]
+    if compared.get("smaller") is not None:
+        said.append(
+            f"The student {_quality(results)}, is {how_much_smaller(compared['smaller'])} and "
+            f"{_how_much_faster(compared['faster'], compared['faster_batched'])}."
+        )
+    for other in ("control", "untrained"):
+        gain = compared.get(f"student_minus_{other}")
+        if gain:
+            said.append(_gain(results, gain, other))
+    said += _other_columns(results)
+    rouge = compared.get("rouge_l", {}).get("student_minus_control")
+    if rouge:
+        shown = f"{rouge['difference']:+.2f} ROUGE-L [{rouge['low']:+.2f}, {rouge['high']:+.2f}]"
+        verdict = _verdict(rouge, rises=True)
+        said.append(f"Student - control: {shown} ({_level(results)}): {verdict}.")
+    return [*said, *_unknown(results)]
+
+
+def _unknown(results: Mapping[str, Any]) -> list[str]:
+    """A sentence where a tokenizer does not know much of the held-out text."""
+    shares = {name: row.get("unknown_tokens") or 0.0 for name, row in results["rows"].items()}
+    much = [f"{share:.1%} ({name})" for name, share in shares.items() if share > MUCH]
+    if not much:
+        return []
+    return [f"Of the held-out text's tokens many are unknown to the tokenizer: {', '.join(much)}."]
+
+
+def how_much_smaller(ratio: float) -> str:
+    """The student's size beside the teacher's; `ratio` is the teacher's over the student's."""
+    return _times(ratio, "smaller", "larger") or "as large as its teacher"
+
+
+def _how_much_faster(ratio: float, batched: float) -> str:
+    """Its speed on one text, and in batches, where the word may be another."""
+    alone, many = (_times(it, "faster", "slower") for it in (ratio, batched))
+    if not alone or not many:
+        return f"{alone or 'as fast'} ({many or 'as fast'} in batches)"
+    same = alone.split()[1] == many.split()[1]
+    return f"{alone} ({many.split()[0] if same else many} in batches)"
+
+
+def _times(ratio: float, more: str, less: str) -> str:
+    """ "5.2x smaller", or "2.5x larger" for 0.4; empty where there is no difference to speak of."""
+    if ratio >= 1:
+        shown, word = f"{ratio:.1f}", more
+    else:
+        shown, word = f"{1 / ratio:.1f}", less
+    return f"{shown}x {word}" if shown != "1.0" else ""
+
+
+def _quality(results: Mapping[str, Any]) -> str:
+    kept = results["comparison"].get("kept")
+    title, style = COLUMNS[results["headline"]]
+    student, teacher = (results["rows"][row][results["headline"]] for row in ("student", "teacher"))
+    figures = f"({title} {student:{style}}, the teacher {teacher:{style}})"
+    rises = results.get("higher_is_better", True)
+    if f"{student:{style}}" == f"{teacher:{style}}":
+        return f"does as well as its teacher {figures}{_error(results, 0)}"
+    if (student > teacher) == rises:
+        return f"does better than its teacher {figures}{_error(results, 1)}"
+    if kept is not None:
+        return f"keeps {kept:.1%} of the teacher's {title}{_error(results, -1)}"
+    # what is better low has no share, nor has what is nothing or less
+    return f"has {title} {student:{style}} to the teacher's {teacher:{style}}{_error(results, -1)}"
+
+
+def _error(results: Mapping[str, Any], better: int) -> str:
+    """The error of values, where it does not say what their correlation says.
+
+    A correlation does not see that all are off, or too close together. `better` is 1 where the
+    student's is the better one, 0 where they are alike, -1 where it is the worse one.
+    """
+    title, style = COLUMNS["rmse"]
+    student, teacher = (results["rows"][row].get("rmse") for row in ("student", "teacher"))
+    if results["headline"] != "pearson" or student is None or teacher is None:
+        return ""
+    same = f"{student:{style}}" == f"{teacher:{style}}"
+    less = 0 if same else 1 if student < teacher else -1
+    if less == better:
+        return ""
+    word = {1: "better in", 0: "no better in" if better > 0 else "no worse in", -1: "worse in"}[
+        less
+    ]
+    return f", but is {word} {title} ({student:{style}}, the teacher {teacher:{style}})"
+
+
+def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> str:
+    rises = results.get("higher_is_better", True)
+    if not rises:
+        shown = f"{gain['difference']:+.4f} nats a token [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+    else:
+        shown = (
+            f"{gain['difference'] * 100:+.2f} points of {COLUMNS[results['headline']][0]} "
+            f"[{gain['low'] * 100:+.2f}, {gain['high'] * 100:+.2f}]"
+        )
+    name = "the same student untrained" if other == "untrained" else other
+    return f"Student - {name}: {shown} ({_level(results)}): {_verdict(gain, rises=rises)}."
+
+
+def _other_columns(results: Mapping[str, Any]) -> list[str]:
+    """Where else the student and its control differ by more than chance; a line, or none."""
+    told: dict[str, list[str]] = {"worse": [], "better": []}
+    for column, gain in results["comparison"].get("columns_minus_control", {}).items():
+        if column == results["headline"] or gain["low"] <= 0 <= gain["high"]:
+            continue
+        falls = column in FALLING
+        scale, unit, digits = (1, "", 4) if falls else (100, " points", 2)
+        low, high = (f"{scale * gain[end]:+.{digits}f}" for end in ("low", "high"))
+        shown = f"{scale * gain['difference']:+.{digits}f}{unit} [{low}, {high}]"
+        word = "better" if (gain["low"] > 0) != falls else "worse"
+        told[word].append(f"{COLUMNS[column][0]} ({shown})")
+    parts = [f"{word} in {', '.join(found)}" for word, found in told.items() if found]
+    if not parts:
+        return []
+    headline = COLUMNS[results["headline"]][0]
+    return [f"Beyond {headline} the student is, against its control, {'; '.join(parts)}."]
+
+
+def _level(results: Mapping[str, Any]) -> str:
+    return f"{results['level']:.0%} bootstrap interval, one training seed"
+
+
+def _verdict(gain: Mapping[str, float], *, rises: bool) -> str:
+    better = gain["low"] > 0 if rises else gain["high"] < 0
+    worse = gain["high"] < 0 if rises else gain["low"] > 0
+    if better or worse:
+        word = "better" if better else "worse"
+        return f"{word} by more than the choice of test examples explains"
+    return "within what the choice of test examples explains"
+
+
+def write_report(
+    results: Mapping[str, Any],
+    *,
+    title: str,
+    metrics: Mapping[str, list[dict[str, float]]],
+    teacher_validation: float | None,
+    out: Path,
+) -> None:
+    """Write results.json, report.md and the plots under `out`."""
+    from distillkit.metrics.calibration import Reliability
+    from distillkit.reporting import plots
+
+    write_json(out / "results.json", results)
+    pictures = []
+    headline = results["headline"]
+    if metrics:
+        plots.learning_curves(metrics, teacher_validation, headline, out / "learning_curves.png")
+        pictures.append(("Learning curves", "learning_curves.png"))
+    plots.quality_against_size(results["rows"], headline, out / "quality_size.png")
+    pictures.append(("Quality against size", "quality_size.png"))
+    if results.get("reliability"):
+        bins = {row: Reliability.of_record(r) for row, r in results["reliability"].items()}
+        plots.reliability_diagram(bins, out / "reliability.png")
+        pictures.append(("Reliability", "reliability.png"))
+    lines = [f"# {markdown(title)}", "", *markdown_table(results), ""]
+    lines += [markdown(footnote(results)) + ".", "", *map(markdown, sentences(results)), ""]
+    lines += ["## The run", "", *_run_lines(results), ""]
+    for caption, file in pictures:
+        lines += [f"## {caption}", "", f"![{caption}]({file})", ""]
+    lines += _samples(results["comparison"].get("samples", []))
+    (out / "report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _samples(samples: list[dict[str, str]]) -> list[str]:
+    lines = ["## What they write", ""] if samples else []
+    for sample in samples:
+        for name, text in sample.items():
+            lines += [f"- **{markdown(name)}**: {markdown(text)}"]
+        lines.append("")
+    return lines
+
+
+def markdown_table(results: Mapping[str, Any]) -> list[str]:
+    """The table in Markdown."""
+    titles, body = cells(results)
+    rule = ["---", *("---:" for _ in titles[1:])]
+    rows = [[*map(markdown, row)] for row in (titles, *body)]
+    return [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
+
+
+def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
+    """The student's README.md with the metadata that the hub reads, made from the results.
+
+    `recipe` is empty where none was chosen.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    pipeline = results.get("pipeline", "text-classification")
+    kind = "text-scoring" if results["headline"] == "pearson" else pipeline
+    row = results["rows"]["student"]
+    loader = results.get("auto_class", "AutoModelForSequenceClassification")
+    data = ModelCardData(
+        library_name="transformers",
+        tags=["distillkit", "knowledge-distillation"],
+        pipeline_tag=pipeline,
+        model_name=visible(name),
+        eval_results=[
+            EvalResult(
+                task_type=kind,
+                dataset_type="held-out",
+                dataset_name=f"held-out split of {visible(recipe)}" if recipe else "held-out split",
+                metric_type=metric,
+                metric_value=round(row[metric], 4),
+            )
+            for metric in QUALITY
+            if metric in row
+        ],
+    )
+    use = [
+        "```python",
+        f"from transformers import {loader}, AutoTokenizer",
+        "",
+        f'model = {loader}.from_pretrained("PATH")',
+        'tokenizer = AutoTokenizer.from_pretrained("PATH")',
+        "```",
+        "",
+        f"The oldest version that reads this folder alike: {OLDEST_READER}.",
+    ]
+    if results.get("own_code"):
+        use = [*OWN_CODE, "", *use]
+    lines = ["---", data.to_yaml(), "---", f"# {markdown(name)}", ""]
+    chosen = f", recipe {markdown_code(recipe)}" if recipe else ""
+    lines += [f"Distilled with distillkit{chosen}.", "", *map(markdown, sentences(results)), ""]
+    lines += [*_made_of(results), *markdown_table(results), "", markdown(footnote(results)) + "."]
+    lines += ["", "## Use", "", *use, ""]
+    return "\n".join(lines)
+
+
+def _made_of(results: Mapping[str, Any]) -> list[str]:
+    """What a student was made of, and by which command, where its run is known."""
+    names = ("teacher", "student", "data", "loss", "targets", "optimizer", "command")
+    run = results.get("run", {})
+    lines = [f"- {name}: {_shown(name, run[name])}" for name in names if name in run]
+    return [*lines, ""] if lines else []
+
+
+def _shown(name: str, value: Any) -> str:
+    return markdown_code(value) if name == "command" else markdown(value)
+
+
+OWN_CODE = [  # with distillkit at hand no code of the folder need be trusted
+    "transformers lacks this architecture, distillkit has it:",
+    "",
+    "```python",
+    "from distillkit.students.architectures import register_architectures",
+    "",
+    "register_architectures()",
+    "```",
+    "",
+    "Where distillkit is not installed, the same code lies beside the weights. Read it, then let",
+    "transformers run it with `trust_remote_code=True` in both calls.",
+]
+
+
+def _any(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    row: Mapping[str, Any] = next(iter(results["rows"].values()))
+    return row
+
+
+def _run_lines(results: Mapping[str, Any]) -> list[str]:
+    environment = results["environment"]
+    shown = ", ".join(f"{key} {value}" for key, value in environment.items())
+    lines = [f"- measured with {markdown(shown)}"]
+    for name, value in results.get("run", {}).items():
+        lines.append(f"- {markdown(name)}: {_shown(name, value)}")
+    for phase in results.get("phases", []):
+        told = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
+        lines.append(f"- phase {markdown(phase['name'])}: {markdown(told)}")
+    for term, drawn in results.get("layer_maps", {}).items():
+        lines += ["", f"Layers of the student that learn from the teacher's ({markdown(term)}):"]
+        lines += ["", "```", visible(drawn), "```"]
+    return lines

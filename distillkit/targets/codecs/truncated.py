@@ -1,0 +1,230 @@
+"""Some ids of each position, their log-probabilities, and the mass of all others.
+
+    an example:  masses, float16 for each position and temperature | steps, a byte a position
+                 | bits of a shortfall, a byte | k - number of ids, so many bits a position
+                 | levels | ids
+
+A level is a log-probability below the position's largest one, in steps that are just large enough
+for the last level to reach the smallest one. What is decoded is scaled to the mass that was kept,
+so that rounding moves mass between the ids but never to or from the others.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from distillkit.errors import ConfigError
+from distillkit.setting_types import Positive, PositiveInt
+from distillkit.targets.codecs import id_sets
+from distillkit.targets.codecs.bit_packing import (
+    Payload,
+    Section,
+    bit_length,
+    bit_places,
+    in_bytes,
+    join,
+    pack,
+    padded,
+    read_rows,
+    rows,
+    totals,
+    unpack,
+)
+from distillkit.targets.codecs.estimates import id_set_bytes, nucleus_ids
+from distillkit.targets.codecs.logits import Said, check_mass, chunks, width
+from distillkit.targets.codecs.quantization import log_kept, step_sizes, steps, stored_masses
+from distillkit.targets.codecs.sampling import Draws
+from distillkit.types import Distribution, SparseTargets
+
+_NO_ID = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """What `TopK`, `TopP` and `SampledLogits` share; `mass` is what the likeliest ids shall reach.
+
+    Rounding to 2^bits levels costs 1e-4 nats with 6 bits, 1e-5 with 8 (a language model's 50 most
+    probable ids; scripts/bench/codecs.py): far less than what the other ids' mass hides, so 6 will
+    do. `temperatures` are those at which that mass is kept, 1 always among them; a loss can be
+    asked for no other.
+    """
+
+    k: PositiveInt = 50
+    bits: Literal[6, 8, 16] = 6
+    temperatures: list[Positive] = field(default_factory=lambda: [1.0])
+
+    name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]] = ()
+    supported_outputs: ClassVar[tuple[Distribution, ...]] = ("softmax", "choice")
+
+    @property
+    def mass(self) -> float:
+        """The smallest set of ids with this mass is kept; with 1, whatever mass k of them have."""
+        return 1.0
+
+    @property
+    def captured(self) -> tuple[float, ...]:
+        """The temperatures at which the targets are known."""
+        return (1.0, *sorted({float(t) for t in self.temperatures} - {1.0}))
+
+    def settings(self) -> dict[str, Any]:
+        """What a manifest must say for the codec to be made again."""
+        temperatures = list(self.captured)
+        return {"name": self.name, "k": self.k, "bits": self.bits, "temperatures": temperatures}
+
+    def check(self, outputs: int) -> None:
+        """Raise `ConfigError` if there are not k ids."""
+        if self.k > outputs:
+            raise ConfigError(
+                f"targets.codec.k = {self.k}: the teacher has only {outputs:,} outputs; set "
+                f"targets.codec.k={outputs}, or take targets=stored"
+            )
+
+    @torch.inference_mode()
+    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+        """The ids that are kept, their probabilities, and what the others have.
+
+        `counts` [positions] of ids; `ids` [positions, k], ascending, and their `log_probs`, of
+        which the first `counts` mean something; `rest` [positions, temperatures]: the mass of all
+        other ids, summed over these themselves, so that it is exact however small it is.
+        """
+        self.check(width(said))
+        none: dict[str, np.ndarray] = {
+            "counts": np.zeros(0, np.int64),
+            "ids": np.zeros((0, self.k), np.int32),
+            "log_probs": np.zeros((0, self.k), np.float32),
+            "rest": np.zeros((0, len(self.captured))),
+        }
+        parts = [none]
+        for part, logits in chunks(said):
+            below = logits - logits.amax(dim=-1, keepdim=True)
+            whole = below.exp().sum(dim=-1, keepdim=True, dtype=torch.float64)
+            check_mass(whole)
+            ids, kept = self.choose(below, whole, draws, part)
+            parts.append(self._picked(below, whole, ids, kept))
+        return {name: np.concatenate([part[name] for part in parts]) for name in none}
+
+    def choose(
+        self, logits: Tensor, whole: Tensor, draws: Draws, part: slice
+    ) -> tuple[Tensor, Tensor]:
+        """(ids [positions, k], which of them are kept): the smallest set of the likeliest ids that
+        has the mass, but at most k of them. The sum of exp(logits) is `whole` [positions, 1]."""
+        top, ids = logits.topk(self.k)
+        kept = top > -torch.inf
+        if self.mass < 1:
+            reached = top.double().exp().cumsum(dim=-1) >= self.mass * whole
+            kept[:, 1:] &= ~reached[:, :-1]
+        return ids, kept
+
+    def _picked(
+        self, logits: Tensor, whole: Tensor, ids: Tensor, kept: Tensor
+    ) -> dict[str, np.ndarray]:
+        rest = [_rest(logits if t == 1 else logits / t, ids, kept) for t in self.captured]
+        ids = ids.where(kept, _NO_ID).sort(dim=-1).values
+        chosen = logits.gather(1, ids.where(ids != _NO_ID, 0))
+        return {
+            "counts": kept.sum(dim=-1).cpu().numpy(),
+            "ids": ids.int().cpu().numpy(),
+            "log_probs": (chosen - whole.log()).float().cpu().numpy(),
+            "rest": torch.stack(rest, dim=-1).cpu().numpy(),
+        }
+
+    def keep(self, said: Said, folder: Path) -> None:
+        """Nothing is shared by all examples."""
+
+    def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
+        """Some examples' values: see the module."""
+        counts = picked["counts"]
+        kept = np.arange(self.k) < counts[:, None]
+        largest = picked["log_probs"].max(axis=1, where=kept, initial=-np.inf)
+        below = (largest[:, None] - picked["log_probs"]).astype(np.float64)
+        step = steps(below.max(axis=1, where=kept, initial=0.0), self.bits)
+        level = np.rint(below / step_sizes(step)[:, None])[kept].clip(max=2**self.bits - 1)
+        return join(
+            [
+                rows(stored_masses(picked["rest"]), positions),
+                rows(step, positions),
+                *_encode_counts(counts, positions, self.k),
+                pack(level, np.full(len(level), self.bits), totals(counts, positions)),
+                *id_sets.encode(picked["ids"][kept].astype(np.int64), counts, positions),
+            ]
+        )
+
+    def decoder(
+        self, folder: Path, outputs: int, device: torch.device
+    ) -> Callable[[Payload], SparseTargets]:
+        """Payload -> the entries, and log Z as it follows from the mass that was kept."""
+
+        def decode(payload: Payload) -> SparseTargets:
+            ids, below, masses = self._unpack(payload)
+            kept = torch.from_numpy(log_kept(masses)).to(device).unbind(dim=-1)
+            log_probs = torch.from_numpy(below).to(device).log_softmax(dim=-1) + kept[0][:, None]
+            log_z = {
+                t: torch.zeros_like(k) if t == 1 else (log_probs / t).logsumexp(dim=-1) - k
+                for t, k in zip(self.captured, kept, strict=True)
+            }
+            return SparseTargets(torch.from_numpy(ids).to(device), log_probs, log_z)
+
+        return decode
+
+    def expected_bytes(self, outputs: int, hidden: int) -> float:
+        """About what a position takes: how many ids it has is an estimate."""
+        ids = self.expected_ids(outputs)
+        number = math.log2(self.k + 1) if ids < self.k else 0.0
+        fixed = 2 * len(self.captured) + 1
+        return fixed + (number + self.bits * ids) / 8 + id_set_bytes(outputs, ids)
+
+    def expected_ids(self, outputs: int) -> float:
+        """About how many ids a position has."""
+        return nucleus_ids(outputs, self.mass, self.k)
+
+    def _unpack(self, payload: Payload) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids and log-probabilities (up to a constant) [positions, most ids], and the masses."""
+        positions, begins = payload.positions, payload.begins[:-1]
+        masses = read_rows(payload, begins, positions, "<f2", len(self.captured))
+        begins = begins + masses.itemsize * len(self.captured) * positions
+        step = read_rows(payload, begins, positions, "u1", 1)
+        counts, begins = _decode_counts(payload, begins + positions, self.k)
+        inside = totals(counts, positions)
+        if int(inside.sum()) * self.bits > 8 * len(payload.data):
+            raise ValueError("it has more ids than its bytes can hold")
+        places = bit_places(np.full(inside.sum(), self.bits), inside, begins)
+        level = unpack(payload.data, places, self.bits).astype(np.float32)
+        ids = id_sets.decode(payload, begins + in_bytes(self.bits * inside), counts)
+        return padded(ids, counts, 0), padded(-level, counts, -np.inf) * step_sizes(step), masses
+
+
+def _rest(logits: Tensor, ids: Tensor, kept: Tensor) -> Tensor:
+    """The mass [positions] of all ids but the kept ones of `ids`; the largest logit is 0."""
+    every = logits.exp()
+    chosen = every.gather(1, ids)
+    left = chosen.where(~kept, 0)  # an id that is named twice is kept once, and so not left
+    others = every.scatter_reduce_(1, ids, left, "amin").sum(dim=-1, dtype=torch.float64)
+    inside = chosen.where(kept, 0).sum(dim=-1, dtype=torch.float64)
+    return others / (others + inside)
+
+
+def _encode_counts(counts: np.ndarray, positions: np.ndarray, k: int) -> list[Section]:
+    short = k - counts
+    example = np.repeat(np.arange(len(positions)), positions)
+    most = np.zeros(len(positions), np.int64)
+    np.maximum.at(most, example, short)
+    widths = bit_length(most)
+    once = np.ones_like(positions)
+    return [rows(widths.astype(np.uint8), once), pack(short, widths[example], positions)]
+
+
+def _decode_counts(payload: Payload, begins: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of ids [positions], and where what follows begins [examples]."""
+    width = payload.data[begins].astype(np.int64)
+    widths = np.repeat(width, payload.positions)
+    places = bit_places(widths, payload.positions, begins + 1)
+    after = begins + 1 + in_bytes(width * payload.positions)
+    return k - unpack(payload.data, places, widths), after

@@ -1,0 +1,187 @@
+"""Checkpoints of a training run: safetensors and JSON, each complete or not there."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from distillkit.artifacts.digests import (
+    Verifier,
+    are_files,
+    file_sha256,
+    is_sealed,
+    recorded,
+    sealed,
+)
+from distillkit.artifacts.workspace import atomic, commit, read_json, write_json
+from distillkit.console.progress import say
+from distillkit.console.wording import brief
+
+LEARNER, OPTIMIZER, PROGRESS = "learner.safetensors", "optimizer.safetensors", "progress.json"
+FILES = {LEARNER, OPTIMIZER, PROGRESS}
+RECORD = "files.json"
+SCRATCH = ("checkpoint-*", "new-checkpoint", "best-*.safetensors")  # of a run that is over
+_NAME = re.compile(r"checkpoint-\d+")
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands: everything but the tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_step: int = 0
+    best_score: float | None = None
+    window: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+_PROGRESS = TypeAdapter(Progress)
+
+
+class Checkpoints:
+    """The checkpoints in a folder; the newest counts, older ones are removed.
+
+    A checkpoint is of a whole learner, a model with its objective; the best weights are the model's
+    alone. Each holds the size and sha256 of its files, and of the best weights that belong to it;
+    one of which anything is missing or altered is passed over.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._best: dict[str, dict[str, Any]] = {}  # the record of the best weights' file
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is whole, of which the best weights are whole, too."""
+        return next((path for path, damage in self._every() if not damage), None)
+
+    def _every(self) -> Iterator[tuple[Path, str]]:
+        """Every checkpoint, the newest first, and what is wrong with it."""
+        found = [path for path in self.folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
+        for path in sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True):
+            yield path, self._damage(path)
+
+    def _damage(self, path: Path) -> str:
+        """What is wrong with a checkpoint; empty if it is whole."""
+        try:
+            record = read_json(path / RECORD)
+        except FileNotFoundError:
+            return f"has no {RECORD}: an earlier version made it, or it is half removed"
+        except (OSError, ValueError) as error:
+            return f"{RECORD}: {type(error).__name__}: {brief(error)}"
+        if not isinstance(record, dict) or not is_sealed(record):
+            return f"{RECORD}: altered (its digest is not that of its content)"
+        files, best = record.get("files"), record.get("best")
+        if not are_files(files) or not are_files(best) or not set(files) >= FILES:
+            return f"{RECORD}: lists no files of a checkpoint"
+        verifier = Verifier("always")
+        lines = verifier.damage(path, files) + verifier.damage(self.folder, best)
+        if lines:
+            return lines[0]
+        return _fault(read_json(path / PROGRESS))
+
+    def save(self, progress: Progress, learner: torch.nn.Module, optimizer: Any) -> None:
+        """Commit a checkpoint, then remove what it replaces."""
+        partial = self.folder / "new-checkpoint"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file(_state(learner), partial / LEARNER)
+        tensors, plain = _flatten(optimizer.state_dict()["state"])
+        save_file(tensors, partial / OPTIMIZER)
+        write_json(partial / PROGRESS, asdict(progress) | {"optimizer": plain})
+        best = self.best(progress)
+        kept = {best.name: self._best[best.name]} if best.name in self._best else {}
+        write_json(partial / RECORD, sealed({"files": recorded(partial), "best": kept}))
+        final = self.folder / f"checkpoint-{progress.step:08d}"
+        shutil.rmtree(final, ignore_errors=True)  # one that was passed over
+        commit(partial, final)
+        for old in self.folder.glob("checkpoint-*"):
+            if old != final:
+                shutil.rmtree(old)
+        for old in self.folder.glob("best-*.safetensors"):
+            if old != best:
+                old.unlink()
+
+    def load(self, learner: torch.nn.Module, optimizer: Any) -> Progress:
+        """Put the newest whole checkpoint's tensors in place; a fresh `Progress` if there is none.
+
+        Those that are damaged are named and passed over.
+        """
+        for path, damage in self._every():
+            if not damage:
+                return self._load(path, learner, optimizer)
+            say(f"{path}: damaged: {damage}; it is passed over")
+        return Progress()
+
+    def _load(self, path: Path, learner: torch.nn.Module, optimizer: Any) -> Progress:
+        device = str(next(learner.parameters()).device)
+        learner.load_state_dict(load_file(path / LEARNER, device=device), strict=False)
+        record = read_json(path / PROGRESS)
+        plain = record.pop("optimizer")
+        state = optimizer.state_dict()
+        tensors = load_file(path / OPTIMIZER, device=device)
+        optimizer.load_state_dict(state | {"state": _unflatten(tensors, plain)})
+        self._best = read_json(path / RECORD)["best"]
+        return Progress(**record)
+
+    def best(self, progress: Progress) -> Path:
+        """The file of the best weights so far."""
+        return self.folder / f"best-{progress.best_step:08d}.safetensors"
+
+    def save_best(self, progress: Progress, model: torch.nn.Module) -> None:
+        """Keep the weights of `progress.best_step`."""
+        path = self.best(progress)
+        with atomic(path) as temporary:
+            save_file(_state(model), temporary)
+        self._best[path.name] = {"size": path.stat().st_size, "sha256": file_sha256(path)}
+
+    def load_best(self, progress: Progress, model: torch.nn.Module) -> None:
+        """Put the best weights in place."""
+        device = str(next(model.parameters()).device)
+        model.load_state_dict(load_file(self.best(progress), device=device), strict=False)
+
+
+def _fault(record: dict[str, Any]) -> str:
+    """What is wrong with a record of `Progress` and the optimizer; empty if nothing is."""
+    names = {*(it.name for it in fields(Progress)), "optimizer"}
+    if record.keys() != names:
+        return f"{PROGRESS}: has not the fields {', '.join(sorted(names))}"
+    try:
+        _PROGRESS.validate_python({k: v for k, v in record.items() if k != "optimizer"})
+    except ValueError as error:
+        return f"{PROGRESS}: {brief(error)}"
+    return ""
+
+
+def _state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The state dict with each storage once: tied weights share one, which safetensors refuses."""
+    seen: set[int] = set()
+    kept = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen or not tensor.numel():
+            seen.add(tensor.data_ptr())
+            kept[name] = tensor.detach().contiguous()
+    return kept
+
+
+def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    flat = {
+        f"{index}.{name}": value for index, part in state.items() for name, value in part.items()
+    }
+    tensors = {name: v.contiguous() for name, v in flat.items() if isinstance(v, Tensor)}
+    return tensors, {name: v for name, v in flat.items() if not isinstance(v, Tensor)}
+
+
+def _unflatten(tensors: dict[str, Tensor], plain: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**tensors, **plain}.items():
+        index, field_name = name.split(".", 1)
+        state.setdefault(int(index), {})[field_name] = value
+    return state

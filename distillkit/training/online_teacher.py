@@ -1,0 +1,155 @@
+"""A teacher that answers in the training loop: for what is too large to keep, or never the same."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from distillkit.errors import ModelError
+from distillkit.models.activations import Watch, joined
+from distillkit.models.layouts import layer_stack
+from distillkit.models.precision import Precision, autocast, resolve
+from distillkit.models.saved import Loaded, ordered
+from distillkit.models.shapes import dimensions_of
+from distillkit.targets import OnlineTargets
+from distillkit.tasks import Task
+from distillkit.tasks.shared_words import align
+from distillkit.token_table import TokenTable
+from distillkit.training.collation import Collator
+from distillkit.types import (
+    AveragedTargets,
+    Batch,
+    Distribution,
+    HiddenOutputs,
+    HiddenTargets,
+    Inside,
+    Needs,
+    Outputs,
+    SoftTargets,
+    Targets,
+)
+
+
+@dataclass(slots=True)
+class OnlineTeacher:
+    """A loaded teacher, asked about the student's own batches.
+
+    `collate` cuts the same examples for a tokenizer of the teacher's own; None: the student's batch
+    is asked about as it is. A forward pass has at most `batch_tokens` tokens, padding included.
+    """
+
+    loaded: Loaded
+    task: Task
+    precision: Precision
+    batch_tokens: int
+    collate: Callable[[np.ndarray], Batch] | None = None
+    watch: Watch | None = None
+
+    def look_at(self, needs: Needs) -> None:
+        """What is to be kept of the teacher's inside."""
+        self.watch = watch(self.loaded.model, needs)
+
+    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+        """What the teacher says at the batch's counted positions, and what was seen inside.
+
+        The tensors have no graph. Not inference mode: a loss keeps them for its backward pass.
+        """
+        model, ask = self.loaded.model, self.task.ask(self.loaded.tokenizer)
+        device = next(model.parameters()).device
+        dtype = resolve(self.precision, device)
+        said, seen = [], []
+        asked = self.collate(batch.indices) if self.collate else batch
+        for piece in _pieces(asked, self.batch_tokens):
+            with (
+                torch.no_grad(),
+                autocast(dtype, device),
+                self.watch() if self.watch else nullcontext(),
+            ):
+                said.append(ordered(ask(model, piece), self.loaded.order))
+            if self.watch:
+                seen.append(self.watch.seen())
+        return _targets(said), joined(seen) if seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineEnsemble:
+    """Several loaded teachers, asked in turn; `shares` sum to 1."""
+
+    members: tuple[OnlineTeacher, ...]
+    shares: tuple[float, ...]
+    distribution: Distribution
+
+    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+        """What they say at the batch's counted positions, to be averaged by the loss."""
+        said = []
+        for member in self.members:
+            targets, _ = member(batch)
+            assert isinstance(targets, SoftTargets | HiddenTargets), "a model says all logits"
+            said.append(targets)
+        return AveragedTargets(tuple(said), self.shares, self.distribution), None
+
+
+def open_teacher(
+    loaded: Loaded,
+    task: Task,
+    student: TokenTable,
+    asked: TokenTable | None,
+    settings: OnlineTargets,
+) -> OnlineTeacher:
+    """A teacher that is asked about the batches of the `student`'s examples.
+
+    `asked` are the same examples under a tokenizer of the teacher's own, if it has one.
+    """
+    collate = None
+    if asked is not None:
+        if student.words is not None:
+            asked, _ = align(asked, student)
+        assert np.array_equal(asked.keys, student.keys), "both tables are of the same texts"
+        pad = loaded.tokenizer.pad_token_id
+        collate = Collator(
+            asked, pad_id=0 if pad is None else pad, device=next(loaded.model.parameters()).device
+        )
+    for parameter in loaded.model.parameters():
+        parameter.requires_grad_(False)
+    return OnlineTeacher(loaded, task, settings.precision, settings.batch_tokens, collate)
+
+
+def watch(model: Any, needs: Needs) -> Watch:
+    """A watch over what a loss needs of a model. Raises `ModelError` where it cannot be seen."""
+    try:
+        _, layers = layer_stack(model)
+    except ModelError as error:
+        raise ModelError(
+            f"loss: {type(model).__name__} has no one stack of layers to look inside; choose a "
+            "loss on logits"
+        ) from error
+    return Watch(model, layers, needs, heads=dimensions_of(model).heads)
+
+
+def _pieces(batch: Batch, tokens: int) -> Iterator[Batch]:
+    """A batch's rows in pieces of at most `tokens` tokens; a longer row is a piece of its own."""
+    rows, width = batch.inputs["input_ids"].shape
+    size = max(1, tokens // width)
+    if size >= rows:
+        yield batch
+        return
+    for begin in range(0, rows, size):
+        cut = slice(begin, begin + size)
+        inputs = {name: tensor[cut] for name, tensor in batch.inputs.items()}
+        counted = batch.counted
+        if counted is not None:
+            inside = (counted >= begin * width) & (counted < (begin + size) * width)
+            counted = counted[inside] - begin * width
+        allowed = None if batch.allowed is None else batch.allowed[cut]
+        yield replace(batch, inputs=inputs, counted=counted, allowed=allowed)
+
+
+def _targets(said: list[Outputs | HiddenOutputs]) -> Targets:
+    first = said[0]
+    if isinstance(first, HiddenOutputs):
+        hidden = torch.cat([part.hidden for part in said if isinstance(part, HiddenOutputs)])
+        return HiddenTargets(hidden, first.head)
+    return SoftTargets(torch.cat([part.logits for part in said if isinstance(part, Outputs)]))
