@@ -26,7 +26,7 @@ USE = """
 import sys, time
 from pathlib import Path
 from distillkit.artifacts.workspace import Workspace
-from distillkit.commands import removal, run_records
+from distillkit.artifacts import removal, run_records
 from distillkit.artifacts.holdings import look
 root = Path(sys.argv[1])
 def make(folder):
@@ -159,7 +159,7 @@ def test_where_a_disk_has_no_locks_what_another_makes_stays(
 KILLED = """
 import os, sys
 from pathlib import Path
-from distillkit import artifacts
+from distillkit.artifacts import workspace as artifacts
 from distillkit.pipeline.road import SCRATCH
 def make(folder):
     for name in ("checkpoint-0000003", "new-checkpoint"):

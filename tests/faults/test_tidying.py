@@ -443,7 +443,7 @@ def test_a_manifest_of_a_million_fields_is_read_in_seconds(
 
 def test_it_needs_no_torch() -> None:
     code = (
-        "import sys; from distillkit.commands import workspace; "
+        "import sys; from distillkit.cli.commands import workspace; "
         "print(sorted({'torch', 'transformers', 'hydra', 'pyarrow', 'numpy'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -22,7 +22,7 @@ from distillkit.artifacts.locks import Holder, held, myself
 
 HOLD = """
 import sys, time
-from distillkit import locks
+from distillkit.artifacts import locks
 from pathlib import Path
 if sys.argv[2] == "soft":
     import errno, fcntl, os
@@ -206,7 +206,7 @@ COUNT = """
 import sys
 from pathlib import Path
 exec(sys.argv[3])
-from distillkit import locks
+from distillkit.artifacts import locks
 number = Path(sys.argv[1])
 for _ in range(30):
     with locks.held(Path(sys.argv[2]), mode=0o664, group=-1, waiting=id, tell=id):
@@ -217,12 +217,14 @@ import errno, fcntl, os
 def without(*_):
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 fcntl.flock = without
-from distillkit import locks
+from distillkit.artifacts import locks
 locks._POLL = 0.001
 """
 
 
-@pytest.mark.parametrize("before", ["from distillkit import locks; locks._POLL = 0.001", SOFT])
+@pytest.mark.parametrize(
+    "before", ["from distillkit.artifacts import locks; locks._POLL = 0.001", SOFT]
+)
 def test_four_processes_are_never_inside_at_once(before: str, tmp_path: Path) -> None:
     """A soft lock of a dead process is there at the start: one alone removes it."""
     number = tmp_path / "number"
