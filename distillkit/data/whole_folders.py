@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distillkit.console.wording import brief, listed
 from distillkit.data.sources import files_sha256, is_hidden
 from distillkit.data.split_folders import card
 from distillkit.errors import DataError
-from distillkit.wording import brief, listed
 
 if TYPE_CHECKING:
     from datasets import Dataset
