@@ -1,1 +1,4 @@
-"""One file a command, thin: it wires what `pipeline` and `planning` offer."""
+"""One file a command, thin: what `pipeline` and `planning` offer, wired and put into words.
+
+What takes more than wiring belongs there.
+"""
