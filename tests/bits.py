@@ -82,6 +82,8 @@ def every_run() -> Iterator[tuple[str, list[str], Path]]:
         for more in LANGUAGE:
             workspace = folder / "language" / more
             words = tiny_language.small(teacher, documents, workspace, *more.split())
+            if more == "targets=online":  # which has no shards
+                words = [word for word in words if not word.startswith("targets.")]
             yield f"language {more}", words, folder
         for name, more in RECIPES.items():
             words = [f"+recipe={name}", *more, f"workspace={folder / 'recipes'}", *WHOLE]
@@ -113,7 +115,9 @@ def everything(parts: list[str]) -> dict[str, str | list[str]]:
         sys.stderr.write(f"{name}\n")
         result = tiny.run("train", *words, cwd=folder, timeout=1200)
         if result.returncode:
-            sys.exit(f"{name}: {result.stderr[-2000:]}")
+            sys.stderr.write(f"failed: {result.stderr[-2000:]}\n")
+            found[name] = "failed"
+            continue
         (word,) = (word for word in words if word.startswith("workspace="))
         files: dict[str, list[str]] = {}
         for file, digest in bits(Path(word.partition("=")[2])):
@@ -128,7 +132,7 @@ def main(command: str, file: str, *parts: str) -> None:
     if command == "record":
         Path(file).write_text(json.dumps(now, indent=1) + "\n")
         sys.stdout.write(f"{len(now)} recorded\n")
-        return
+        sys.exit(1 if "failed" in now.values() else 0)
     before = json.loads(Path(file).read_text())
     if parts:
         before = {k: v for k, v in before.items() if any(k.startswith(part) for part in parts)}
