@@ -42,6 +42,22 @@ def file_sha256(path: Path) -> str:
     return found
 
 
+def sha256_as_it_stands(path: Path) -> str:
+    """The same; read once a process, as long as its size, times and inode stay as they are.
+
+    A model's folder is asked for by every stage whose name hangs on it.
+    """
+    began = time.time_ns()
+    before = _signature(path)
+    seen = _VERIFIED.get(str(path), [])
+    if seen[:-1] == before:
+        return str(seen[-1])
+    found = file_sha256(path)
+    if _settled([*before, found], began) and _signature(path) == before:
+        _VERIFIED[str(path)] = [*before, found]
+    return found
+
+
 def read_before(path: Path, sha256: str) -> None:
     """Take a file as hashed: this process has written it, or read it under another name."""
     _READ[str(path)] = [*_signature(path), sha256]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path, PurePosixPath
 
-from distillkit.artifacts.digests import file_sha256
+from distillkit.artifacts.digests import sha256_as_it_stands
 from distillkit.console.wording import listed
 from distillkit.data import hub
 from distillkit.data.hub import HubSource
@@ -186,7 +186,7 @@ def identity(spec: Spec, *, key: str, repo_type: hub.RepoType = "model") -> str:
     if isinstance(source, HubSource):
         return hub.identity(source, key=key, spec=spec, repo_type=repo_type)
     if source.path.is_file():
-        return f"file:{file_sha256(source.path)}"
+        return f"file:{sha256_as_it_stands(source.path)}"
     if repo_type == "model":
         return f"folder:{files_sha256(source.path, model_files(source.path))}"
     _check_links(source.path, f"{key} = {spec}")
@@ -226,7 +226,7 @@ def files_sha256(folder: Path, files: Iterable[Path]) -> str:
     for path in sorted(p for p in files if p.is_file()):
         name = path.relative_to(folder).as_posix()
         if not is_hidden(path, folder):
-            digest.update(f"{name}\0{file_sha256(path)}\n".encode())
+            digest.update(f"{name}\0{sha256_as_it_stands(path)}\n".encode())
     return digest.hexdigest()
 
 

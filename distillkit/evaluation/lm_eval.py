@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from distillkit.artifacts.digests import file_sha256
+from distillkit.artifacts.digests import sha256_as_it_stands
 from distillkit.console.progress import say
 from distillkit.errors import ConfigError, DataError
 
@@ -40,7 +40,7 @@ def _content(folder: Path) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder)
         if not any(part.startswith(".") or part == "__pycache__" for part in name.parts):
-            digest.update(f"{name.as_posix()}\0{file_sha256(path)}\n".encode())
+            digest.update(f"{name.as_posix()}\0{sha256_as_it_stands(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -138,8 +138,13 @@ def content(workspace: Path) -> dict[str, str]:
     for path in workspace.glob("*-*/**/*"):
         name = path.relative_to(workspace).as_posix()
         if path.is_file() and path.name != "manifest.json":
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[name] = file_digest(path)
     return found
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_all() -> None:

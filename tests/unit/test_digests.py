@@ -204,6 +204,24 @@ def test_files_that_no_record_names_are_found(folder: Path) -> None:
 # sealed records
 
 
+def test_a_file_that_stands_as_it_was_is_read_once_and_a_changed_one_again(
+    folder: Path, read: list[str]
+) -> None:
+    settle()
+    path = folder / "model" / "weights"
+    first = hashlib.sha256(bytes(range(200))).hexdigest()
+    assert [digests.sha256_as_it_stands(path) for _ in range(3)] == [first] * 3
+    assert read == ["weights"]
+    times = path.stat()
+    path.write_bytes(bytes(range(1, 201)))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_size == times.st_size
+    changed = hashlib.sha256(bytes(range(1, 201))).hexdigest()
+    assert digests.sha256_as_it_stands(path) == changed
+    path.write_bytes(bytes(200))  # within the tick in which it was read
+    assert digests.sha256_as_it_stands(path) == hashlib.sha256(bytes(200)).hexdigest()
+
+
 def test_a_sealed_record_stays_so_through_json() -> None:
     record = sealed({"b": 1.5, "a": {2: "ä", 10: None, "x": (1, 2)}, "nan": float("inf")})
     assert is_sealed(record)
