@@ -21,6 +21,7 @@ USES = {  # what an auto class of transformers is for, in words
     "AutoModelForTokenClassification": "a tagger of words",
 }
 BOTH_SIDES = ("xlnet",)  # which no table of transformers tells from a decoder
+FEWEST = 3  # tokens of a text: one word between what begins and ends it
 OTHER_SENSES = ("vision_config", "audio_config", "image_size", "num_mel_bins", "conv_kernel")
 
 
@@ -123,11 +124,33 @@ def usable_positions(model: Any) -> int | None:
 def check_positions(model: Any, max_length: int, *, whose: str) -> None:
     """Raise `ConfigError` where a model has no positions for the longest text."""
     most = usable_positions(model)
-    if most is not None and max_length > most:
+    if most is None or max_length <= most:
+        return
+    config = model.config.get_text_config(decoder=True)
+    if most < FEWEST:
         raise ConfigError(
-            f"task.max_length = {max_length}: {whose} has positions for {most} tokens; set "
-            f"task.max_length={most} or less"
+            f"task.max_length = {max_length}: {whose} has positions for no text: its config.json "
+            f"has max_position_embeddings {config.max_position_embeddings}, and a "
+            f"{config.model_type} counts them from pad_token_id {config.pad_token_id} on; mend "
+            "what is wrong there"
         )
+    raise ConfigError(
+        f"task.max_length = {max_length}: {whose} has positions for {most} tokens; set "
+        f"task.max_length={most} or less"
+    )
+
+
+def check_padding_row(error: ModelError, config: Any, *, key: str) -> None:
+    """Raise `ConfigError` where torch has refused a pad token without a row of embeddings."""
+    if "Padding_idx must be within" not in str(error):
+        return
+    text = config.get_text_config(decoder=True)
+    raise ConfigError(
+        f"{key}: its config.json has pad_token_id {text.pad_token_id}, for which not all of its "
+        f"embeddings have a row (vocab_size {getattr(text, 'vocab_size', None)}, "
+        f"max_position_embeddings {getattr(text, 'max_position_embeddings', None)}); set it to the "
+        "id of its tokenizer's pad token"
+    ) from error
 
 
 def _is_decoder(config: Any) -> bool:

@@ -93,6 +93,7 @@ def _check_head(model: Any, *, key: str) -> None:
     with evaluated(model), torch.inference_mode():
         hidden = body(input_ids=ids)
         raw = project(hidden, replace(head, softcap=None)).abs().max()
+        check_finite_logits(raw, model, key=key)
         for factor in (1.0, float(LOUD / raw) if raw > 0 else 1.0):
             with _louder(output, factor):
                 theirs = model(input_ids=ids).logits.float()
@@ -113,6 +114,15 @@ def _check_head(model: Any, *, key: str) -> None:
                 f"{key}: {type(model).__name__} sees the tokens after the one that it is to "
                 "predict; an encoder needs is_decoder: true in its config"
             )
+
+
+def check_finite_logits(said: Tensor, model: Any, *, key: str) -> None:
+    """Raise `ModelError` where what a model says holds NaN or is infinite."""
+    if not bool(said.isfinite().all()):
+        raise ModelError(
+            f"{key}: what {type(model).__name__} says is not finite (NaN or infinite); its weights "
+            "are damaged, or too large for their type; download or save it anew"
+        )
 
 
 def takes_positions(model: Any) -> bool:

@@ -8,7 +8,14 @@ from torch import Tensor
 from distillkit.errors import ModelError
 from distillkit.losses.heads import project
 from distillkit.models.classifiers import load_complete, load_model, new_model
-from distillkit.models.lm_head import TOKENS, device_of, distance, evaluated, tolerance
+from distillkit.models.lm_head import (
+    TOKENS,
+    check_finite_logits,
+    device_of,
+    distance,
+    evaluated,
+    tolerance,
+)
 from distillkit.models.loading import one_line
 from distillkit.types import Head
 
@@ -61,7 +68,9 @@ def _check_masked_head(model: Any, *, key: str) -> None:
     with evaluated(model), torch.inference_mode():
         hidden, head = hidden_and_head(model, size, input_ids=ids)
         theirs = model(input_ids=ids).logits.float()
-        gap = distance(project(hidden, head)[..., : theirs.shape[-1]], theirs)
+        ours = project(hidden, head)
+        check_finite_logits(ours, model, key=key)
+        gap = distance(ours[..., : theirs.shape[-1]], theirs)
     if not gap <= tolerance(hidden.dtype):
         raise ModelError(
             f"{key}: {type(model).__name__} does something to its logits that distillkit does not "

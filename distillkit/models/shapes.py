@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from distillkit.models.configs import check_config, config_of
+from distillkit.errors import ModelError
+from distillkit.models.configs import check_config, check_padding_row, config_of
 from distillkit.models.first_token import read_once
 from distillkit.models.folders import check_folder
 from distillkit.models.loading import one_line, quiet
@@ -55,7 +56,8 @@ def meta_model(
 ) -> Any:
     """The model of a folder, hub id or GGUF file on the meta device, or elsewhere with new weights.
 
-    A classifier has a new head of so many `outputs`, else its own. Raises `ModelError`.
+    A classifier has a new head of so many `outputs`, else its own. Raises `ModelError`, and
+    `ConfigError` for a pad token that no model of such sizes can have.
     """
     import transformers
 
@@ -64,10 +66,14 @@ def meta_model(
     check_config(config, auto_class, key=f"{key} = {folder}")
     if outputs is not None:
         config.num_labels = outputs
-    with quiet(), one_line(key, folder, "config"), torch.device(device):
-        return getattr(transformers, auto_class).from_config(
-            config, dtype="float32", trust_remote_code=trust_remote_code
-        )
+    try:
+        with quiet(), one_line(key, folder, "config"), torch.device(device):
+            return getattr(transformers, auto_class).from_config(
+                config, dtype="float32", trust_remote_code=trust_remote_code
+            )
+    except ModelError as error:
+        check_padding_row(error, config, key=f"{key} = {folder}")
+        raise
 
 
 def shape_of(model: Any) -> Shape:

@@ -24,16 +24,9 @@ class Outlines:
     @cached_property
     def teachers(self) -> list[Any]:
         """All that are asked; one that is yet to be fitted has the head that it will have."""
-        road = self.road
         return [
-            meta_model(
-                self._folder(it.key, it.source),
-                road.task.auto_class,
-                key=it.key,
-                outputs=None if it.teacher.is_ready else self._outputs,
-                trust_remote_code=road.trust,
-            )
-            for it in road.teachers
+            self._meta_model(it.key, it.source, fresh_head=not it.teacher.is_ready, device="meta")
+            for it in self.road.teachers
         ]
 
     @property
@@ -54,28 +47,31 @@ class Outlines:
                 road.student.config, road.corpus.labels, self.tokenizer, key="student.config"
             )
 
+    def new_teacher(self) -> Any:
+        """The first teacher's architecture and sizes, with new weights."""
+        it = self.road.teachers[0]
+        return self._meta_model(it.key, it.source, fresh_head=not it.teacher.is_ready, device="cpu")
+
     def pretrained(self, *, device: str) -> Any:
         """A pretrained student's architecture and sizes, with new weights on a device."""
-        key, spec = self.road.student_tokenizer()
-        return meta_model(
-            self._folder(key, spec),
-            self.road.task.auto_class,
-            key=key,
-            outputs=self._outputs,
-            trust_remote_code=self.road.trust,
-            device=device,
-        )
+        return self._meta_model(*self.road.student_tokenizer(), fresh_head=True, device=device)
 
     @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer that the student reads with."""
         return reading.tokenizer(self.road, *reading.source(self.road))
 
-    @property
-    def _outputs(self) -> int | None:
-        """Of a new head; a language model has its vocabulary's."""
+    def _meta_model(self, key: str, spec: str, *, fresh_head: bool, device: str) -> Any:
         road = self.road
-        return None if road.task.family == "language" else road.corpus.labels.outputs
+        has_new_head = fresh_head and road.task.family != "language"
+        return meta_model(
+            self._folder(key, spec),
+            road.task.auto_class,
+            key=key,
+            outputs=road.corpus.labels.outputs if has_new_head else None,
+            trust_remote_code=road.trust,
+            device=device,
+        )
 
     def _folder(self, key: str, spec: str) -> str:
         return model_folder(spec, key=key, cache=self.road.workspace.assets, weights=False)

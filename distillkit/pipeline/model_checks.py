@@ -16,6 +16,7 @@ from distillkit.models.sizes import check_memory
 from distillkit.pipeline.checks import check_least_outputs
 from distillkit.pipeline.meta_models import Outlines
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
+from distillkit.students.from_teacher import may_depend_on_place, try_cut
 from distillkit.targets import StoredTargets
 from distillkit.tasks import SequenceTask
 
@@ -83,6 +84,8 @@ def check_shapes(road: "Road", *, student: bool = True, memory: float | None = N
     with nullcontext() if must_be else suppress(ModelError):
         check_positions(outlines.student, longest, whose="the student")
         _check_room(road, outlines.student, whose="the student")
+    if is_described:
+        _try_cut(road, outlines)
     if road.task.family == "sequence":
         _try_student(road, outlines)
 
@@ -126,6 +129,17 @@ def _check_codec(road: "Road") -> None:
         member = road.teachers[0]
         width = road.task.width(member.tokenizer(), road.corpus.labels)
         targets.codec.check(width)
+
+
+def _try_cut(road: "Road", outlines: Outlines) -> None:
+    """Try what is cut out of a teacher on new weights, which show if layers hang on their place."""
+    student, role = road.student, road.untrained_role
+    if not isinstance(student, FromTeacher) or role is None or road.find(role):
+        return
+    teacher = outlines.teacher
+    if teacher.num_parameters() <= MOST_TRIED and may_depend_on_place(student, teacher):
+        with torch.random.fork_rng(devices=[]):
+            try_cut(student, outlines.new_teacher())
 
 
 def _try_student(road: "Road", outlines: Outlines) -> None:

@@ -44,7 +44,7 @@ from distillkit.tasks import Task
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets, padding_waste
 from distillkit.training.learning import collator, environment
-from distillkit.training.online_teacher import watch
+from distillkit.training.online_teacher import check_finite, watch
 from distillkit.training.side_stream import Beside
 from distillkit.types import Batch, HiddenOutputs, Inside, LabelSpace, Needs, Outputs, States
 
@@ -92,7 +92,7 @@ def generate_targets(
     if the disk has no room for what is expected.
     """
     check_room(teacher, task, space, examples, settings=settings, out=out, states=states)
-    loaded = teacher.place(task, space)
+    loaded, saved = teacher.place(task, space), teacher.saved
     device = Accelerator().device
     lengths, positions = examples.lengths, examples.positions
     buckets = length_buckets(lengths, tokens=settings.batch_tokens)
@@ -121,6 +121,7 @@ def generate_targets(
             said: Outputs | HiddenOutputs, draws: Draws, seen: tuple[Inside, Tensor] | None
         ) -> tuple[Picked, Picked]:
             """What is kept of a batch's answers, and of what was seen inside under the mask."""
+            check_finite(said, key=f"{saved.key} = {saved.folder}: what it says")
             return settings.codec.pick(said, draws), inside.pick(*seen) if seen else {}
 
         def commit(number: int, parts: list[Future[tuple[Picked, Picked]]]) -> None:

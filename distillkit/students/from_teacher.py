@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from distillkit.console.progress import working
-from distillkit.errors import ConfigError
+from distillkit.errors import ConfigError, ModelError
 from distillkit.students.pruning.settings import CutSettings, How
 
 if TYPE_CHECKING:
@@ -134,3 +134,32 @@ def outline(student: FromTeacher, teacher_model: Any) -> Any:
     if widths is None and len(layers) < count and not student.measures_layers:
         check_cut(outlined, teacher_model, layers)
     return outlined
+
+
+def may_depend_on_place(student: FromTeacher, teacher_model: Any) -> bool:
+    """Whether layers are cut out of an architecture that is not known to let each stand alone."""
+    from distillkit.models.layouts import LAYOUTS, layer_stack
+
+    count = len(layer_stack(teacher_model)[1])
+    layers = count if student.layers is None else student.layers
+    is_cut = (layers if isinstance(layers, int) else len(layers)) < count
+    return is_cut and not student.is_narrower and teacher_model.config.model_type not in LAYOUTS
+
+
+def try_cut(student: FromTeacher, teacher_model: Any) -> None:
+    """Raise `ModelError` where layers depend on their place or number, told from new weights.
+
+    `teacher_model` has the teacher's shapes. Where text is to choose the layers, those of both its
+    ends must fail.
+    """
+    choices = [student]
+    if student.measures_layers:
+        choices = [replace(student, choose="first"), replace(student, choose="last")]
+    faults: list[ModelError] = []
+    for choice in choices:
+        try:
+            make(choice, teacher_model, ())
+        except ModelError as error:
+            faults.append(error)
+    if len(faults) == len(choices):
+        raise faults[0]

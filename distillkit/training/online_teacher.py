@@ -69,6 +69,7 @@ class OnlineTeacher:
                 self.watch() if self.watch else nullcontext(),
             ):
                 said.append(ordered(ask(model, piece), self.loaded.order))
+            check_finite(said[-1], key=f"teacher: what {type(model).__name__} says")
             if self.watch:
                 seen.append(self.watch.seen())
         return _targets(said), joined(seen) if seen else None
@@ -115,6 +116,20 @@ def open_teacher(
     for parameter in loaded.model.parameters():
         parameter.requires_grad_(False)
     return OnlineTeacher(loaded, task, settings.precision, settings.batch_tokens, collate)
+
+
+def check_finite(said: Outputs | HiddenOutputs, *, key: str) -> None:
+    """Raise `ModelError` for answers that are no numbers; a logit of what is ruled out is -inf."""
+    if isinstance(said, HiddenOutputs):
+        wrong = ~said.hidden.isfinite()
+    else:
+        wrong = said.logits.isnan() | said.logits.isposinf()
+    count = int(wrong.any(dim=-1).sum())
+    if count:
+        raise ModelError(
+            f"{key} is not finite (NaN or infinite) at {count:,} of {len(wrong):,} positions; set "
+            "targets.precision=float32, or take another teacher"
+        )
 
 
 def watch(model: Any, needs: Needs) -> Watch:

@@ -1,12 +1,13 @@
 """Causal language models, from documents or conversations to a student that loads."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests import tiny_language
-from tests.cli.runs import kinds, refused, results
+from tests.cli.runs import but, kinds, refused, results
 from tests.conftest import Distillkit
 
 
@@ -54,6 +55,29 @@ def test_documents_end_in_a_student_that_loads(
     tokenizer = AutoTokenizer.from_pretrained(folder / "student")
     assert student.config.num_hidden_layers == 2
     assert student(**tokenizer("a good film", return_tensors="pt")).logits.shape[1] == 3
+
+
+@pytest.mark.parametrize("targets", ["sampled", "last_hidden", "online"])
+def test_answers_that_are_not_finite_are_refused_whatever_keeps_them(
+    distillkit: Distillkit, teacher: Path, texts: Path, tmp_path: Path, targets: str
+) -> None:
+    """A damaged row of the embeddings shows in the texts that have its token alone."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(teacher, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    weights["model.embed_tokens.weight"][20] = float("nan")
+    config = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    words = tiny_language.small(folder, texts, tmp_path / "workspace")
+    words = but(words, f"targets={targets}")
+    if targets == "online":
+        words = [word for word in words if not word.startswith("targets.shard_tokens")]
+    refused(distillkit("train", *words), "not finite (NaN or infinite) at")
+    assert "targets" not in kinds(tmp_path / "workspace")
 
 
 def test_a_student_of_the_teacher_is_evaluated_from_its_folder(

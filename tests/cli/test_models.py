@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from tests import tiny, tiny_language
 from tests.cli.runs import but, run
 from tests.unit.tasks.test_padding import classifier
+from tests.unit.tasks.tiny_configs import tiny_config
 from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
 
 ENCODER_DECODER = {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
@@ -129,6 +131,64 @@ def test_a_student_that_cannot_be_cut_is_refused_before_the_teacher_is_fitted(
     words = [word for word in fresh if "student.config" not in word]
     line = refused(tmp_path, *words, "student=from_teacher", "student.layers=5")
     assert "student.layers = 5: the teacher has 2 layers" in line
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+@pytest.mark.parametrize("key", ["teacher.body", "student.path"])
+@pytest.mark.parametrize(
+    ("pad", "said"),
+    [
+        (
+            33,
+            "has positions for no text: its config.json has max_position_embeddings 34, and a rob",
+        ),
+        (40, "its config.json has pad_token_id 40, for which not all of its embeddings have a row"),
+        (999, "its config.json has pad_token_id 999, for which not all of its embeddings have a"),
+    ],
+)
+def test_a_pad_token_beyond_what_a_model_has_rows_for_is_refused(
+    fresh: list[str], tmp_path: Path, key: str, pad: int, said: str, command: str
+) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape = {**sizes, "intermediate_size": 16, "max_position_embeddings": 34, "pad_token_id": 0}
+    folder = written(tmp_path / "roberta", "roberta", **shape)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": pad}))
+    words = but(fresh, f"{key}={folder}")
+    if key == "student.path":
+        words = but(words, "student=pretrained", without="student.config")
+    assert said in refused(tmp_path, *words, command=command)
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_layers_that_depend_on_their_place_are_refused_before_the_teacher_is_fitted(
+    fresh: list[str], tmp_path: Path, command: str
+) -> None:
+    """What SqueezeBERT's layers hand on has its dimensions in another order."""
+    sizes = {"hidden_size": 16, "embedding_size": 16, "intermediate_size": 32}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}
+    body = written(tmp_path / "squeeze", "squeezebert", **sizes, **heads)
+    words = [word for word in fresh if "student.config" not in word]
+    words = but(words, f"teacher.body={body}", "student=from_teacher", "student.layers=1")
+    line = refused(tmp_path, *words, command=command)
+    assert "SqueezeBertForSequenceClassification without its layers [1] does not say" in line
+
+
+def test_a_student_is_cut_out_of_a_ready_teacher_before_that_is_asked(tmp_path: Path) -> None:
+    """Of more parameters than are tried on new weights: refused before the capture all the same."""
+    import transformers
+
+    teacher = tmp_path / "teacher"
+    tokenizer = tiny_language.write_tokenizer(teacher)
+    fields = {**tiny_config("minicpm3"), "vocab_size": len(tokenizer), "num_hidden_layers": 4}
+    config = transformers.AutoConfig.for_model("minicpm3", **fields)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(teacher)
+    texts = tiny_language.write_documents(tmp_path)
+    words = tiny_language.small(teacher, texts, tmp_path / "workspace")
+    with mock.patch("distillkit.commands.model_checks.MOST_TRIED", 0):
+        result = run(tmp_path, "train", *words)
+    assert result.code == 2 and "depend on their place" in result.err
+    assert "targets" not in made(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,16 @@ def _kept_rows(model: Any, axis: Axis, layer: int | None, widths: Widths) -> Ten
 def _check_same(new: Any, old: Any, kept: list[int]) -> None:
     _, layers = layer_stack(old)
     gone = set(range(len(layers))) - set(kept)
-    expected = _last_hidden(old, layers, gone)
+    try:
+        expected = _last_hidden(old, layers, gone)
+    except Exception as error:  # of an architecture's own code, which may raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"student: {type(old).__name__} cannot be cut: it does not run on a few token ids "
+            f"({reason[:200]}); choose student=pretrained or a new student"
+        ) from error
+    if not bool(expected.isfinite().all()):
+        return  # a teacher that says no numbers is refused as that, where it is loaded
     try:
         found = _last_hidden(new, layer_stack(new)[1], set())
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.students.from_teacher import FromTeacher, make, outline
+from distillkit.students.from_teacher import (
+    FromTeacher,
+    make,
+    may_depend_on_place,
+    outline,
+    try_cut,
+)
 from tests.unit.tasks.tiny_configs import tiny_config
 
 REASONS = {
@@ -82,3 +88,31 @@ def test_a_trial_of_a_large_teacher_takes_no_time_and_no_memory() -> None:
     began = time.process_time()
     assert outline(FromTeacher(layers=16), teacher).num_parameters() > 4e9
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("choose", ["uniform", "importance"])
+def test_layers_that_depend_on_their_number_are_told_from_new_weights(choose: Any) -> None:
+    """MiniCPM3 divides what each layer adds by the root of their number."""
+    student = FromTeacher(layers=1, choose=choose)
+    shapes = model("minicpm3", "meta")
+    assert outline(student, shapes) and may_depend_on_place(student, shapes)
+    with pytest.raises(ModelError, match=r"without its layers .* depend on their place"):
+        try_cut(student, model("minicpm3"))
+    assert try_cut(FromTeacher(layers=2), model("minicpm3")) is None
+
+
+def test_only_what_may_depend_on_its_place_is_tried() -> None:
+    one = FromTeacher(layers=1)
+    for kind, tried in (("llama", False), ("gpt2", False), ("falcon_h1", True)):
+        assert may_depend_on_place(one, model(kind, "meta")) is tried
+    assert not may_depend_on_place(FromTeacher(), model("falcon_h1", "meta"))
+    assert try_cut(one, model("falcon_h1")) is None
+
+
+def test_a_teacher_that_cannot_be_run_on_ids_is_no_teacher_to_cut() -> None:
+    import transformers
+
+    config = transformers.AutoConfig.for_model("canine", **tiny_config("canine"))
+    teacher = transformers.AutoModelForSequenceClassification.from_config(config).eval()
+    with pytest.raises(ModelError, match=r"student: Canine\w+ cannot be cut: it does not run on"):
+        make(FromTeacher(), teacher, iter([]))

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from distillkit.errors import ConfigError, ModelError
 from distillkit.models.packing import keeps_packed_apart
-from distillkit.students.from_teacher import FromTeacher, make
+from distillkit.students.from_teacher import (
+    FromTeacher,
+    make,
+    may_depend_on_place,
+    outline,
+    try_cut,
+)
 from distillkit.tasks import CausalLM, Classification
 from distillkit.types import LabelSpace
 from tests.unit.tasks.tiny_configs import is_of_text, tiny_config
@@ -65,6 +71,27 @@ def ids(length: int, seed: int) -> Tensor:
     return torch.randint(3, 80, (1, length), generator=torch.Generator().manual_seed(seed))
 
 
+def fault(work: Any) -> str:
+    """What is refused; "": nothing."""
+    try:
+        work()
+    except (ModelError, ConfigError) as error:
+        return str(error)
+    return ""
+
+
+def check_cut_early(model: Any, layers: int) -> None:
+    """What is refused of a cut is refused of shapes and new weights, as of the model's own."""
+    student = FromTeacher(layers=layers)
+    with torch.device("meta"):
+        shapes = type(model)(model.config)
+    early = fault(lambda: outline(student, shapes))
+    if not early and may_depend_on_place(student, shapes):
+        torch.manual_seed(1)
+        early = fault(lambda: try_cut(student, type(model)(model.config)))
+    assert early == fault(lambda: make(student, model, ()))
+
+
 def check_saved(task: Any, model: Any, tokenizer: Any, inputs: dict[str, Any], out: Path) -> None:
     """Plain transformers says what the model says, and what one of fewer layers says."""
     import transformers
@@ -72,6 +99,7 @@ def check_saved(task: Any, model: Any, tokenizer: Any, inputs: dict[str, Any], o
     auto = getattr(transformers, task.auto_class)
     try:
         layers = max(1, model.config.get_text_config(decoder=True).num_hidden_layers // 2)
+        check_cut_early(model, layers)
         cut = make(FromTeacher(layers=layers), model, lambda: iter([])).eval()
     except (ModelError, ConfigError) as error:
         assert str(error).startswith("student")

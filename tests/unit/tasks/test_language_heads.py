@@ -51,6 +51,17 @@ def test_what_it_does_not_know_of_is_found_out(
         check_head(model, key="k = it")
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("weight", ["model.norm.weight", "lm_head.weight"])
+def test_weights_that_are_no_numbers_are_named_as_that(weight: str, value: str) -> None:
+    model = language_model("llama")
+    model.get_parameter(weight).data.view(-1)[3] = float(value)
+    with pytest.raises(
+        ModelError, match=r"^k = it: what LlamaForCausalLM says is not finite \(NaN"
+    ):
+        check_head(model, key="k = it")
+
+
 def test_a_softcap_that_is_not_applied_is_found_out_too() -> None:
     model = language_model("llama")
     model.config.final_logit_softcapping = 30.0

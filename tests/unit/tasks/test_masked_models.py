@@ -69,6 +69,13 @@ def test_a_model_that_does_more_to_its_logits_is_refused() -> None:
         check_masked_head(model, key="k")
 
 
+def test_weights_that_are_no_numbers_are_named_as_that() -> None:
+    model = masked_lm("bert")
+    model.bert.embeddings.LayerNorm.weight.data[3] = float("nan")
+    with pytest.raises(ModelError, match=r"^k = it: what BertForMaskedLM says is not finite \(NaN"):
+        check_masked_head(model, key="k = it")
+
+
 def test_a_vocabulary_beyond_the_head_is_refused() -> None:
     with pytest.raises(ModelError, match="no output matrix for the 61 tokens"):
         hidden_and_head(masked_lm("bert"), 61, input_ids=torch.arange(3)[None])
