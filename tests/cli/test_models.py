@@ -185,7 +185,7 @@ def test_a_student_is_cut_out_of_a_ready_teacher_before_that_is_asked(tmp_path: 
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(teacher)
     texts = tiny_language.write_documents(tmp_path)
     words = tiny_language.small(teacher, texts, tmp_path / "workspace")
-    with mock.patch("distillkit.commands.model_checks.MOST_TRIED", 0):
+    with mock.patch("distillkit.pipeline.model_checks.MOST_TRIED", 0):
         result = run(tmp_path, "train", *words)
     assert result.code == 2 and "depend on their place" in result.err
     assert "targets" not in made(tmp_path)
