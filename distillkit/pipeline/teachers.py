@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from accelerate import Accelerator
 
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.data.folders import model_folder
@@ -22,6 +21,7 @@ from distillkit.targets import Dense, LastHidden, OnlineTargets, StoredTargets, 
 from distillkit.targets.average import WHOLE, average_origin
 from distillkit.teachers import LocalTeacher
 from distillkit.token_table import TokenTable
+from distillkit.training.distributed import compute_device
 from distillkit.training.learning import MODEL
 from distillkit.training.online_teacher import OnlineEnsemble, OnlineTeacher, open_teacher
 
@@ -230,7 +230,7 @@ class TeacherEnsemble:
                 ],
                 self.shares,
                 settings=settings,
-                device=Accelerator().device,
+                device=compute_device(),
                 out=out,
             )
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from accelerate import Accelerator
-
 from distillkit.errors import ModelError
 from distillkit.models.hardware import PROBE_SECONDS, Machine, main_memory
 from distillkit.models.shapes import Shape, shape_of
@@ -31,6 +29,7 @@ from distillkit.targets.hidden_states import parts_of, states_bytes
 from distillkit.token_table import TokenTable
 from distillkit.training import language_scores as language
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan, length_buckets
+from distillkit.training.distributed import compute_device
 from distillkit.training.learning import VALIDATION_TOKENS
 from distillkit.training.probe import share_read, takes_probe
 from distillkit.training.settings import TrainSettings
@@ -77,7 +76,7 @@ class Forecast:
     ) -> None:
         self.road = road
         self._probe_seconds, self._tells = probe_seconds, tells
-        self.machine = Machine(Accelerator().device, hardware)
+        self.machine = Machine(compute_device(), hardware)
         self.asks = bool(road.loss.needs_teacher)
         self.keeps = road.keeps_targets
         self.outlines = Outlines(road)

@@ -202,7 +202,7 @@ class Team:
 
         Returns its exit code: where it has told of one that is gone, not that all went well.
         """
-        from accelerate import PartialState
+        from distillkit.models.device import leave_process_group
 
         if not self.watch.dismiss():
             code = code or FALLEN
@@ -213,7 +213,7 @@ class Team:
                 self.watch.await_others()
         self.watch.stop()
         with suppress(Exception):
-            PartialState().destroy_process_group()
+            leave_process_group()
         return code
 
     def _has(self, name: str) -> bool:
@@ -229,15 +229,16 @@ def _is_lost(error: BaseException) -> bool:
 def _meet() -> Any:
     """Join the process group that Accelerate makes; its store, under a name of our own."""
     import torch
-    from accelerate import PartialState
     from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
+
+    from distillkit.models.device import join_process_group
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is None or device.type == "mps":  # or Accelerate takes each process for a lone one
         os.environ["ACCELERATE_USE_CPU"] = "true"
     use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
     try:
-        state = PartialState(cpu=use_cpu, timeout=COLLECTIVE_TIMEOUT)
+        state = join_process_group(cpu=use_cpu, timeout=COLLECTIVE_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         reason = str(error).strip().splitlines()[0]

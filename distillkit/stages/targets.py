@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from distillkit import stopping
@@ -43,6 +42,7 @@ from distillkit.targets.unfinished import Picked, joined
 from distillkit.tasks import Task
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets, padding_waste
+from distillkit.training.distributed import compute_device
 from distillkit.training.learning import collator, environment
 from distillkit.training.online_teacher import check_finite, watch
 from distillkit.training.side_stream import Beside
@@ -93,7 +93,7 @@ def generate_targets(
     """
     check_room(teacher, task, space, examples, settings=settings, out=out, states=states)
     loaded, saved = teacher.place(task, space), teacher.saved
-    device = Accelerator().device
+    device = compute_device()
     lengths, positions = examples.lengths, examples.positions
     buckets = length_buckets(lengths, tokens=settings.batch_tokens)
     shards = _shards(buckets, lengths, settings.shard_tokens)

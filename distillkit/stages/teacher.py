@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from distillkit.artifacts.digests import DIGEST, is_sealed, sealed
 from distillkit.artifacts.parts import NOWHERE, Parts
@@ -22,6 +21,7 @@ from distillkit.teachers import LocalTeacher
 from distillkit.teachers.local import ModelTeacher
 from distillkit.token_table import TokenTable
 from distillkit.training.checkpoint import Checkpoints
+from distillkit.training.distributed import compute_device
 from distillkit.training.learning import Recipe, learn
 from distillkit.training.probe import start_head, takes_probe
 from distillkit.training.schedules import Linear
@@ -47,7 +47,7 @@ class TeacherModel:
         """The same, on the device that is computed on, if it may be moved."""
         loaded = self.load(task, space)
         if self.may_move:
-            loaded.model.to(Accelerator().device)
+            loaded.model.to(compute_device())
         return loaded
 
     @property
@@ -164,7 +164,7 @@ def _probe(
         recipe.examples,
         recipe.validation,
         seed=recipe.seed,
-        device=Accelerator().device,
+        device=compute_device(),
         parts=NOWHERE if rank() else Parts(out),
     )
     if probe is None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from distillkit.artifacts.damage import reading
 from distillkit.artifacts.digests import file_sha256
@@ -33,6 +32,7 @@ from distillkit.tasks.shared_words import Selection
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan, length_buckets, row_waste
 from distillkit.training.collation import Collator
+from distillkit.training.distributed import compute_device
 from distillkit.training.language_scores import mean_loss
 from distillkit.training.objective import Objective
 from distillkit.training.online_teacher import OnlineEnsemble, OnlineTeacher, watch
@@ -96,7 +96,7 @@ def learn(
     With `start_counts` it is kept as it comes where training finds nothing better.
     """
     settings, examples, task = recipe.settings, recipe.examples, recipe.task
-    device = Accelerator().device
+    device = compute_device()
     plan = batch_plan(recipe, model)
     steps = settings.length(plan.steps_per_epoch)
     report = fit(

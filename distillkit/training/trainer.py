@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import broadcast_object_list
 
 from distillkit import stopping
 from distillkit.artifacts.workspace import SHARED_SOON, atomic
@@ -27,6 +25,7 @@ from distillkit.losses.reduction import reduce_terms
 from distillkit.models.precision import autocast, resolve
 from distillkit.training.batching import Plan
 from distillkit.training.checkpoint import Checkpoints, Progress
+from distillkit.training.distributed import Accelerator, accelerator_for, broadcast
 from distillkit.training.objective import Learner, Objective
 from distillkit.training.schedules import Schedule
 from distillkit.training.settings import TrainSettings
@@ -63,7 +62,7 @@ def fit(
     when the loss is no longer a number.
     """
     out.mkdir(parents=True, exist_ok=True)
-    accelerator = accelerator_for(objective)
+    accelerator = accelerator_for(has_unused_parameters=objective.passes_over)
     learner = Learner(model, objective).to(accelerator.device)
     optimizer = make_optimizer(parameter_groups(learner))
     base_rates = [group["lr"] for group in optimizer.param_groups]
@@ -171,7 +170,7 @@ def _start(
     progress = checkpoints.load(learner, optimizer)
     if accelerator.num_processes == 1:
         return progress
-    expected = broadcast_object_list([progress.step])[0]
+    expected = broadcast(progress.step)
     late = time.monotonic() + SHARED_SOON
     while progress.step != expected:
         if time.monotonic() > late:
@@ -183,16 +182,6 @@ def _start(
         time.sleep(0.5)
         progress = checkpoints.load(learner, optimizer)
     return progress
-
-
-def accelerator_for(objective: Objective, *, cpu: bool = False) -> Accelerator:
-    """What shares training out to processes.
-
-    DDP waits for the gradient of every parameter, unless it is told to look for those that the
-    loss passes over; that costs a walk over the graph, and a warning where there are none.
-    """
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=objective.passes_over)
-    return Accelerator(cpu=cpu, kwargs_handlers=[ddp])
 
 
 def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
@@ -284,7 +273,7 @@ def _validate(
         scores = evaluate(model)
     # what it finds counts for all: another's processor may round otherwise, and whether to go on
     # must be one decision
-    scores = broadcast_object_list([scores])[0] if accelerator.num_processes > 1 else scores
+    scores = broadcast(scores) if accelerator.num_processes > 1 else scores
     model.train()
     progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
     score = scores["score"]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+
+from distillkit.training.distributed import compute_device
 
 
 def device() -> torch.device:
     """Where the engine works: a GPU if there is one (ACCELERATE_USE_CPU=true: not then)."""
-    found: torch.device = Accelerator().device
-    return found
+    return compute_device()
 
 
 def wait() -> None:

@@ -18,11 +18,12 @@ from distillkit.tasks import CausalLM
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.training.collation import Collator
+from distillkit.training.distributed import accelerator_for
 from distillkit.training.learning import Distillation, Recipe
 from distillkit.training.objective import Learner
 from distillkit.training.online_teacher import OnlineTeacher
 from distillkit.training.settings import TrainSettings
-from distillkit.training.trainer import _accumulate, accelerator_for
+from distillkit.training.trainer import _accumulate
 from distillkit.types import SoftTargets
 from tests.contract.listing import LOSSES, Loss
 from tests.contract.steps import CPU, Step
@@ -117,7 +118,7 @@ def taught(
     )
     assert sorted(plan.batch(1)) == list(range(EXAMPLES))
     objective = Distillation(recipe, model, tokenizer, CPU)
-    accelerator = accelerator_for(objective, cpu=True)
+    accelerator = accelerator_for(has_unused_parameters=objective.passes_over, cpu=True)
     learner = Learner(model, objective)
     trained = accelerator.prepare(learner)
     rank, world = accelerator.process_index, accelerator.num_processes

@@ -20,10 +20,11 @@ from distillkit.models.classifiers import load_classifier
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import PaddedPlan
 from distillkit.training.collation import Collator
+from distillkit.training.distributed import accelerator_for
 from distillkit.training.learning import Distillation, Recipe
 from distillkit.training.objective import Learner
 from distillkit.training.settings import TrainSettings
-from distillkit.training.trainer import _accumulate, accelerator_for
+from distillkit.training.trainer import _accumulate
 from distillkit.types import Batch, LabelSpace, SoftTargets
 from tests.contract.listing import LOSSES, Loss
 
@@ -117,7 +118,7 @@ def step(
         batch_key="",
     )
     objective = Distillation(recipe, model, SimpleNamespace(padding_side="right"), CPU)
-    accelerator = accelerator_for(objective, cpu=True)
+    accelerator = accelerator_for(has_unused_parameters=objective.passes_over, cpu=True)
     trained = accelerator.prepare(Learner(model, objective))
     plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
     rank, world = accelerator.process_index, accelerator.num_processes

@@ -115,6 +115,11 @@ def test_transformers_stays_where_models_are_made_and_texts_are_read() -> None:
     assert importers("transformers") <= {"models", "chat", "students", "tasks", "data"}
 
 
+def test_accelerate_stays_where_processes_and_devices_are_found() -> None:
+    found = {name for name, path in MODULES.items() if "accelerate" in others(path)}
+    assert found == {"training.distributed", "models.device"}
+
+
 def test_losses_import_torch_and_floor_0_only() -> None:
     ground = {name for name, floor in floors().items() if floor == 0}
     for module, path in MODULES.items():

@@ -142,11 +142,10 @@ def convert(out: Path, path: Path, words: list[str]) -> None:
     if settings.path:
         raise ConfigError(f"targets.path = {settings.path}: the store to convert is PATH; unset it")
 
-    from accelerate import Accelerator
-
     from distillkit.targets.convert import convert as converted
+    from distillkit.training.distributed import compute_device
 
-    manifest = converted(path, out, settings, device=Accelerator().device)
+    manifest = converted(path, out, settings, device=compute_device())
     size = sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
     stdout().print(
         f"{out}: {manifest.examples:,} examples, {manifest.positions:,} positions under "

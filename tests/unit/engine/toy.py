@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from distillkit.engine import Constant, TrainSettings
 from distillkit.training.batching import PaddedPlan
 from distillkit.training.checkpoint import Checkpoints
+from distillkit.training.distributed import compute_device
 from distillkit.training.objective import Learner, Objective
 from distillkit.training.trainer import fit
 from distillkit.types import Batch, FitReport, LossTerms
@@ -47,7 +47,7 @@ def net(seed: int = 0, *, dropout: float = 0.3) -> nn.Module:
 
 def collate(indices: np.ndarray) -> Batch:
     """Where `fit` puts the model, as the library's own collator does."""
-    device = Accelerator().device
+    device = compute_device()
     labelled = torch.ones(len(indices), dtype=torch.bool, device=device)
     return Batch({"x": X[indices].to(device)}, indices, Y[indices].to(device), labelled)
 
