@@ -18,6 +18,7 @@ from typing import Any, Literal
 from distillkit.artifacts.digests import Verifier, not_a_file
 from distillkit.artifacts.run_records import FOLDER as RUNS
 from distillkit.artifacts.run_records import Record, read_all
+from distillkit.artifacts.versions import is_earlier, with_what_needs_them
 from distillkit.artifacts.workspace import MANIFEST, Artifact, fingerprint
 from distillkit.console.wording import brief
 from distillkit.errors import WorkspaceError
@@ -47,6 +48,7 @@ class Held:
     needs: frozenset[str] = frozenset()  # the first 16 digits of all digests in what decides it
     needed_by: tuple[str, ...] = ()
     used_by: tuple[Record, ...] = ()  # runs that count: under way, or recent
+    is_earlier: bool = False  # an earlier version's, or made of such a one: no run will use it
 
     @property
     def kind(self) -> str:
@@ -108,6 +110,18 @@ def look(root: Path, *, days: float, verifier: Verifier | None = None) -> Holdin
     counting = [record for record in records if record.counts(days)]
     whole = _related(held, counting)
     return Holdings(root, tuple(whole), tuple(records))
+
+
+def inputs_of(root: Path) -> dict[str, dict[str, Any]]:
+    """The inputs of every artifact of which the manifest can be read, by its name."""
+    found = {}
+    for path in _listed(root):
+        if _ARTIFACT.fullmatch(path.name):
+            with suppress(OSError):
+                inputs = _readable(path).get("inputs")
+                if isinstance(inputs, dict):
+                    found[path.name] = inputs
+    return found
 
 
 def locks_of(root: Path) -> list[Path]:
@@ -200,7 +214,12 @@ def _artifact(artifact: Artifact, verifier: Verifier) -> Held:
     if isinstance(created, str) and _TIME.fullmatch(created):
         made = _seconds(created, made)
     return replace(
-        found, about=about, made=made, damage=tuple(damage), needs=frozenset(digests(inputs))
+        found,
+        about=about,
+        made=made,
+        damage=tuple(damage),
+        needs=frozenset(digests(inputs)),
+        is_earlier=isinstance(inputs, dict) and is_earlier(artifact.kind, inputs),
     )
 
 
@@ -272,13 +291,23 @@ def _related(held: Iterable[Held], records: Iterable[Record]) -> list[Held]:
         if it.group == "artifact" and not it.damage:
             for digest in it.needs:
                 needing.setdefault(digest, []).append(it.name)
+    artifacts = {it.path.name.rpartition("-")[2]: it for it in every if it.group == "artifact"}
+    own = [digest for digest, it in artifacts.items() if it.is_earlier]
+    earlier = with_what_needs_them(own, {digest: it.needs for digest, it in artifacts.items()})
     related = []
     for it in every:
         digest = it.path.name.rpartition("-")[2][:16]
         needed_by = needing.get(digest, []) if it.group in ("artifact", "asset") else []
         name = it.path.name  # of a partial folder that of the artifact that it becomes
         by = tuple(sorted(other for other in needed_by if other != it.name))
-        related.append(replace(it, needed_by=by, used_by=tuple(users.get(name, ()))))
+        related.append(
+            replace(
+                it,
+                needed_by=by,
+                used_by=tuple(users.get(name, ())),
+                is_earlier=it.group == "artifact" and digest in earlier,
+            )
+        )
     return related
 
 

@@ -30,11 +30,12 @@ class Choice:
     unused: bool = False
     partial: bool = False
     damaged: bool = False
+    earlier: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was asked for."""
-        return not (self.names or self.unused or self.partial or self.damaged)
+        return not (self.names or self.unused or self.partial or self.damaged or self.earlier)
 
 
 def chosen(holdings: Holdings, choice: Choice) -> list[Held]:
@@ -58,6 +59,7 @@ def _is_wanted(it: Held, choice: Choice) -> bool:
         (choice.unused and it.is_unused and not it.damage)
         or (choice.partial and it.group in ("partial", "rest"))
         or (choice.damaged and bool(it.damage))
+        or (choice.earlier and it.is_earlier)
     )
 
 

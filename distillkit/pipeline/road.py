@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from distillkit.artifacts import damage
+from distillkit.artifacts.earlier import tell_earlier
 from distillkit.artifacts.run_records import RunRecord
 from distillkit.artifacts.workspace import Artifact, Workspace, fingerprint
 from distillkit.config.build import build
@@ -433,6 +434,7 @@ class Road:
                 f"{kind}: no {NAMES[kind]} of this config in {self.workspace.root}; {command}"
                 "`distillkit train` makes all"
             )
+        tell_earlier(self.workspace.root)
         self.record.note(f"{kind}-{fingerprint(inputs)}", made=True)
         with working(NOUNS.get(kind, kind)):
             return self.workspace.obtain(
@@ -440,11 +442,7 @@ class Road:
             )
 
 
-COMMANDS = {
-    "teacher": "generate-targets",
-    "targets": "generate-targets",
-    "student": "train-student",
-}
+COMMANDS = dict.fromkeys(("teacher", "targets"), "generate-targets") | {"student": "train-student"}
 SCRATCH = (*checkpoint.SCRATCH, PROBE, PLAN, unfinished.PATTERN)  # what a killed run goes on from
 NOUNS = {"data": "reading the text", "transfer": "the transfer set", "augmented": "rewriting text"}
 NAMES = {"teacher": "fitted teacher", "targets": "target store", "student": "trained student"}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from distillkit.artifacts.versions import VERSIONS
 from distillkit.console.progress import say, warn
 from distillkit.data import Augmentation, Data, prepare_augmented
 from distillkit.data.conversations import (
@@ -38,8 +39,8 @@ def check_fit(data: Data, task: Task) -> None:
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     if isinstance(task, SequenceTask):  # which reads the labels
-        return {"version": 9, "task": type(task).__name__, **data.labelled_inputs()}
-    version = 5 if isinstance(data, Documents) else 4
+        return {"version": VERSIONS["data"], "task": type(task).__name__, **data.labelled_inputs()}
+    version = VERSIONS[f"data of {'documents' if isinstance(data, Documents) else 'conversations'}"]
     return {"version": version, **data.labelled_inputs()}
 
 
@@ -54,7 +55,7 @@ def check_augmented(data: Data, how: Augmentation) -> None:
 
 def augmented_inputs(how: Augmentation, labelled: str) -> dict[str, Any]:
     """What decides the copies of the training texts."""
-    return {"version": 1, "labelled": labelled, **how.inputs()}
+    return {"version": VERSIONS["augmented"], "labelled": labelled, **how.inputs()}
 
 
 def make_augmented(
@@ -71,7 +72,7 @@ def transfer_inputs(data: Data, labelled: str, *, augmented: str | None = None) 
     it.
     """
     assert isinstance(data, TextData)
-    decided = {"version": 2, "labelled": labelled, **data.transfer_inputs()}
+    decided = {"version": VERSIONS["transfer"], "labelled": labelled, **data.transfer_inputs()}
     return decided | ({"augmented": augmented} if augmented else {})
 
 
@@ -122,7 +123,13 @@ def make_transfer(
 def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
     """What decides the token table of a split."""
     cut = task.feature_inputs(held_out=name in HELD_OUT)
-    return {"version": 5, "texts": texts, "tokenizer": tokenizer, "split": name, **cut}
+    return {
+        "version": VERSIONS["tokens"],
+        "texts": texts,
+        "tokenizer": tokenizer,
+        "split": name,
+        **cut,
+    }
 
 
 def make_tokens(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from distillkit.artifacts.parts import NOWHERE, Parts
+from distillkit.artifacts.versions import VERSIONS
 from distillkit.console.progress import say, working
 from distillkit.data.corpus import Split
 from distillkit.errors import ModelError
@@ -40,7 +41,7 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides an evaluation: the models (row -> fingerprint), the text, what is measured."""
     return {
-        "version": 5,
+        "version": VERSIONS["evaluation"],
         "models": dict(models),
         "data": labelled,
         "task": type(task).__name__,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from distillkit.artifacts.digests import file_sha256
+from distillkit.artifacts.versions import VERSIONS
 from distillkit.console.progress import say
 from distillkit.models.configs import check_positions
 from distillkit.models.vocabularies import fit_to_tokenizer
@@ -57,7 +58,7 @@ def inputs(
     if counts_words(student):
         start = {"teacher": teacher, "counts": texts()}
     return {
-        "version": 3,
+        "version": VERSIONS["student"],
         "student": shape,
         "source": source,
         "tokenizer": tokenizer,
@@ -83,7 +84,7 @@ def start_inputs(
     shape = asdict(student)
     shape.pop("path", None)
     return {
-        "version": 2,
+        "version": VERSIONS["initial student"],
         "student": shape,
         "start": teacher,
         "task": type(task).__name__,

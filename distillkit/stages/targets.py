@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from distillkit import stopping
+from distillkit.artifacts.versions import VERSIONS
 from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.console.progress import say, track
 from distillkit.console.wording import size
@@ -62,7 +63,7 @@ def inputs(
     Not the batches of the forward pass nor the shards: they do not change what the store means.
     """
     return {
-        "version": 3,
+        "version": VERSIONS["targets"],
         "origin": origin,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),

@@ -10,6 +10,7 @@ import torch
 
 from distillkit.artifacts.digests import DIGEST, is_sealed, sealed
 from distillkit.artifacts.parts import NOWHERE, Parts
+from distillkit.artifacts.versions import VERSIONS
 from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.console.progress import clock, rank, say
 from distillkit.losses import HardLabelLoss
@@ -64,7 +65,7 @@ def fitted_inputs(
     length = ("epochs", "usual_steps", "max_steps", "patience")
     how = ("batch_size", "lr", "weight_decay", "warmup")
     return {
-        "version": 3,
+        "version": VERSIONS["teacher"],
         "body": body,
         "data": labelled,
         "task": type(task).__name__,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from distillkit.artifacts.versions import VERSIONS
 from distillkit.data.corpus import Split
 from distillkit.metrics.interval import bootstrap_difference
 from distillkit.models.precision import Precision
@@ -79,7 +80,7 @@ def inputs(
 ) -> dict[str, Any]:
     """What decides a model's answers on the validation split."""
     return {
-        "version": 3,
+        "version": VERSIONS["answers"],
         "model": model,
         "precision": precision,
         "data": labelled,

@@ -50,7 +50,13 @@ def main(words: list[str]) -> None:
     if given.action == "verify":
         return verify(root, given.names)
     names = tuple(given.names)
-    choice = Choice(names, unused=given.unused, partial=given.partial, damaged=given.damaged)
+    choice = Choice(
+        names,
+        unused=given.unused,
+        partial=given.partial,
+        damaged=given.damaged,
+        earlier=given.earlier,
+    )
     return removed(root, choice, days=given.days, is_sure=given.yes)
 
 
@@ -97,6 +103,7 @@ def _parser() -> Arguments:
                 ("--unused", "what no complete artifact and no recent run names"),
                 ("--partial", "what killed runs began, and what broken-off removals left"),
                 ("--damaged", "what is not as it was made; every file is read"),
+                ("--earlier", "what an earlier version made, and no run of this one uses"),
                 ("--yes", "ask nothing"),
             ):
                 action.add_argument(option, action="store_true", help=what)
@@ -166,6 +173,9 @@ def show(holdings: Holdings) -> None:
                 f"{it.about}{unused}{held}",
                 soft_wrap=True,
             )
+    idle = [path.stem for path in free_locks(holdings.root)]
+    if idle:
+        console.print(f"locks that nobody holds: {listed(idle, most=5)}", soft_wrap=True)
     console.print(_summary(holdings), soft_wrap=True)
 
 
@@ -179,6 +189,7 @@ def _summary(holdings: Holdings) -> str:
             sum(it.is_unused and not it.damage for it in holdings.held),
             "that nothing needs (remove --unused)",
         ),
+        (sum(it.is_earlier for it in artifacts), "of an earlier version (remove --earlier)"),
         (len(holdings.of("partial")), "begun (remove --partial)"),
         (sum(record.is_under_way for record in holdings.records), "runs under way"),
         (len(free_locks(holdings.root)), "files of locks that nobody holds (remove --unused)"),
@@ -201,6 +212,8 @@ def _state(it: Held) -> str:
     if it.damage:
         more = f" (and {len(it.damage) - 1:,} more)" if len(it.damage) > 1 else ""
         return f"damaged: {brief(it.damage[0], 80)}{more}"
+    if it.is_earlier:
+        return "of an earlier version: no run will use it"
     if it.is_unused:
         return "nothing needs it"
     if it.is_under_way:
@@ -280,8 +293,8 @@ def removed(root: Path, choice: Choice, *, days: float, is_sure: bool) -> None:
     """Say what will be removed, ask, and remove it."""
     if choice.is_empty:
         raise ConfigError(
-            "workspace remove: needs a NAME, --unused, --partial or --damaged; `distillkit "
-            "workspace list` says what there is"
+            "workspace remove: needs a NAME, --unused, --partial, --damaged or --earlier; "
+            "`distillkit workspace list` says what there is"
         )
     reader = Verifier("always") if choice.damaged else None
     with working("workspace: looking at what is there"):
