@@ -9,16 +9,17 @@ decides its content; so resuming, reusing and refusing a mismatch are one mechan
 
 A module imports lower floors, and its own package; each package's docstring says what it is for:
 
-    9  cli                             argv -> command, help, completion, clean errors
-    8  planning                        what a run will cost, before it runs
-    7  pipeline                        a run's artifacts, and how they are wired
-    6  stages  reporting  config       hydra is imported in config, pipeline and cli only
-    5  evaluation  engine
-    4  training  generation
-    3  tasks  students  teachers  ranks
-    2  models  data  targets
-    1  losses  metrics  chat  artifacts  limits
-    0  types  token_table  setting_types  errors  console  stopping
+   10  cli                             argv -> command, help, completion, clean errors
+    9  planning                        what a run will cost, before it runs
+    8  pipeline                        a run's artifacts, and how they are wired
+    7  stages  reporting  config       hydra is imported in config, pipeline and cli only
+    6  evaluation
+    5  training  generation
+    4  tasks  students  teachers  ranks
+    3  models  data  targets
+    2  losses  metrics
+    1  artifacts  chat  limits  schedules  token_table  types
+    0  errors  console  setting_types  stopping
 """
 
 __all__: list[str] = []

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from distillkit.config.classes import is_trusted
+from distillkit.config.renamed import announce, current
 from distillkit.config.schema import class_refusal
 from distillkit.console.wording import brief
 from distillkit.errors import ConfigError, DistillkitError
@@ -56,7 +57,8 @@ def _parts(
     node: Mapping[str, Any], key: str, trusted: tuple[str, ...], *, anywhere: bool = False
 ) -> tuple[Any, dict[str, Any]]:
     """What a node calls, and the settings that it calls it with."""
-    target = node["_target_"]
+    announce(node["_target_"], key)
+    target = current(node["_target_"])
     refused = class_refusal(target, key, trusted, anywhere=anywhere)
     if refused:
         raise ConfigError(f"{key}._target_: {refused}")

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from distillkit.config.paths import CONF
+from distillkit.config.renamed import current
 from distillkit.config.signatures import NotFound, definition, located
 from distillkit.console.wording import nearest
 
 SCHEDULES = tuple(
-    f"distillkit.losses.schedules.{name}" for name in ("Constant", "Linear", "Cosine", "WSD")
+    f"distillkit.schedules.{name}" for name in ("Constant", "Linear", "Cosine", "WSD")
 )
 OPTIMIZERS = "torch.optim."
 OURS = ("distillkit.", OPTIMIZERS)  # where a name that is not there is a slip of the pen
@@ -50,6 +51,7 @@ def refusal(target: object, group: str, *, inside: bool, trusted: Iterable[str] 
     """Why a node of `group`, or one `inside` it, may not name this class; None if it may."""
     own, parts = classes_of(group)
     allowed = parts if inside else own
+    target = current(target)
     if isinstance(target, str):
         if target in allowed or is_trusted(target, trusted):
             return None

@@ -15,6 +15,7 @@ from distillkit.config.keys import LISTED_BY, as_written, deepest, every_key, ex
 from distillkit.config.output_names import output_problems
 from distillkit.config.paths import CONF, recipe_files
 from distillkit.config.references import fault
+from distillkit.config.renamed import with_current_names
 from distillkit.config.schema import (
     MISSING,
     RUNTIME,
@@ -437,4 +438,4 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """A config, or a part of it, as plain data with all interpolations resolved."""
     found = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+    return with_current_names({str(key): value for key, value in found.items()})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from distillkit import setting_types as constraints
+from distillkit.config.renamed import current
 
 _SIMPLE: dict[str, Any] = {
     "Any": Any,
@@ -58,7 +59,7 @@ class Signature:
 @functools.cache
 def signature(target: str) -> Signature:
     """The settings of `package.module.Name`; raises `NotFound` that says what is missing."""
-    return _signature(*located(target))
+    return _signature(*located(current(target)))
 
 
 @functools.cache

@@ -22,8 +22,8 @@ from distillkit.losses.elementwise import (
 )
 from distillkit.losses.loss import SoftmaxLoss, SoftTargetLoss
 from distillkit.losses.reduction import Reduction
-from distillkit.losses.schedules import Temperature, scheduled
 from distillkit.losses.sparse import Rest, sparse_divergence
+from distillkit.schedules import Temperature, scheduled
 from distillkit.setting_types import Fraction, NonNegative, Share
 from distillkit.types import HardLabels, SparseTargets
 

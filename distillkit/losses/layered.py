@@ -12,7 +12,7 @@ from distillkit.errors import ConfigError
 from distillkit.losses.layer_maps import LayerMap, drawing, layer_pairs
 from distillkit.losses.loss import Extent, Loss
 from distillkit.losses.reduction import at_least_float32
-from distillkit.losses.schedules import Constant
+from distillkit.schedules import Constant
 from distillkit.types import (
     Dimensions,
     HardLabels,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
 from distillkit.losses.reduction import Reduction
-from distillkit.losses.schedules import Constant, Schedule, Temperature, Weight, scheduled
+from distillkit.schedules import Constant, Schedule, Temperature, Weight, scheduled
 from distillkit.types import (
     DISTRIBUTIONS,
     Dimensions,

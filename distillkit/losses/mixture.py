@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from distillkit.errors import ConfigError
 from distillkit.losses.chunked import Known, loss_terms
 from distillkit.losses.loss import EXTENTS, Extent, LogitLoss, Loss
-from distillkit.losses.schedules import Schedule, Weight, scheduled
+from distillkit.schedules import Schedule, Weight, scheduled
 from distillkit.types import (
     Dimensions,
     HardLabels,

@@ -17,6 +17,7 @@ from distillkit.losses import HardLabelLoss
 from distillkit.metrics.titles import title
 from distillkit.models.precision import Precision
 from distillkit.models.saved import Loaded, SavedModel
+from distillkit.schedules import LinearLR
 from distillkit.tasks import SequenceTask, Task
 from distillkit.teachers import LocalTeacher
 from distillkit.teachers.local import ModelTeacher
@@ -25,7 +26,6 @@ from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
 from distillkit.training.learning import Recipe, learn
 from distillkit.training.probe import start_head, takes_probe
-from distillkit.training.schedules import Linear
 from distillkit.training.settings import TrainSettings
 from distillkit.types import LabelSpace
 
@@ -132,7 +132,7 @@ def fit_teacher(
         make_optimizer=partial(
             torch.optim.AdamW, lr=teacher.lr, weight_decay=teacher.weight_decay, fused=True
         ),
-        schedule=Linear(warmup=teacher.warmup),
+        schedule=LinearLR(warmup=teacher.warmup),
         settings=fit_settings(teacher, len(examples), checkpoint_seconds=checkpoint_seconds),
         seed=seed,
         batch_key="teacher.batch_size",

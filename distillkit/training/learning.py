@@ -25,6 +25,7 @@ from distillkit.models.activations import rows_of_texts
 from distillkit.models.inference import all_logits, answers
 from distillkit.models.packing import keeps_packed_apart
 from distillkit.models.shapes import dimensions_of
+from distillkit.schedules import LearningRateSchedule
 from distillkit.targets.hidden_states import StoredStates
 from distillkit.targets.reader import TargetStore
 from distillkit.tasks import HeldOut, SequenceTask, Task
@@ -36,7 +37,6 @@ from distillkit.training.distributed import compute_device
 from distillkit.training.language_scores import mean_loss
 from distillkit.training.objective import Objective
 from distillkit.training.online_teacher import OnlineEnsemble, OnlineTeacher, watch
-from distillkit.training.schedules import Schedule
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import check_batch_size, fit
 from distillkit.types import (
@@ -72,7 +72,7 @@ class Recipe:
     validation: TokenTable
     store: TargetStore | None
     make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
-    schedule: Schedule
+    schedule: LearningRateSchedule
     settings: TrainSettings
     seed: int
     batch_key: str  # the setting that the batch size came from, for messages

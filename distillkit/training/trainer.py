@@ -23,11 +23,11 @@ from distillkit.console.progress import track
 from distillkit.errors import DataError, TrainingError
 from distillkit.losses.reduction import reduce_terms
 from distillkit.models.precision import autocast, resolve
+from distillkit.schedules import LearningRateSchedule
 from distillkit.training.batching import Plan
 from distillkit.training.checkpoint import Checkpoints, Progress
 from distillkit.training.distributed import Accelerator, accelerator_for, broadcast
 from distillkit.training.objective import Learner, Objective
-from distillkit.training.schedules import Schedule
 from distillkit.training.settings import TrainSettings
 from distillkit.types import Batch, FitReport
 
@@ -44,7 +44,7 @@ def fit(
     collate: Callable[[np.ndarray], Batch],
     *,
     make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
-    schedule: Schedule,
+    schedule: LearningRateSchedule,
     settings: TrainSettings,
     steps: int,
     evaluate: Evaluate,

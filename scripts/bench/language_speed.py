@@ -37,6 +37,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from distillkit.losses import ForwardKL, HardLabelLoss
 from distillkit.models.precision import Precision, autocast, resolve
 from distillkit.models.saved import Loaded
+from distillkit.schedules import LinearLR
 from distillkit.stages import targets as stage
 from distillkit.targets import Sampled, StoredTargets, TargetStore
 from distillkit.targets.codecs.logits import chunks
@@ -44,7 +45,6 @@ from distillkit.tasks import CausalLM
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets
 from distillkit.training.learning import Distillation, Recipe, batch_plan, collator
-from distillkit.training.schedules import Linear
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import fit
 from distillkit.types import LabelSpace
@@ -216,7 +216,7 @@ def student_ratios(
         validation=table,
         store=TargetStore.open(folder / "store-0"),
         make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
-        schedule=Linear(),
+        schedule=LinearLR(),
         settings=settings,
         seed=0,
         batch_key="",

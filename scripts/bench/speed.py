@@ -44,6 +44,7 @@ from distillkit.config.paths import CONF
 from distillkit.losses import AttentionMSE, ForwardKL, HiddenMSE, Loss, Mixture, Relations
 from distillkit.models.precision import Precision, autocast, resolve
 from distillkit.models.saved import Loaded
+from distillkit.schedules import LinearLR
 from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
 from distillkit.tasks import Classification
@@ -52,7 +53,6 @@ from distillkit.training.batching import PaddedPlan, length_buckets, padding_was
 from distillkit.training.collation import Collator
 from distillkit.training.learning import Distillation, Recipe, collator
 from distillkit.training.online_teacher import OnlineTeacher
-from distillkit.training.schedules import Linear
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import fit
 from distillkit.types import Batch, LabelSpace, Outputs
@@ -220,7 +220,7 @@ def recipe_of(
         examples=table,
         validation=table,
         make_optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01, fused=True),
-        schedule=Linear(),
+        schedule=LinearLR(),
         settings=TrainSettings(
             steps=steps, batch_size=64, precision=precision, keep="last", eval_every=10**9
         ),

@@ -15,7 +15,7 @@ from tests import tiny, tiny_language
 from tests.cli.runs import but, refused
 from tests.conftest import Distillkit
 
-LINEAR = "{_target_:distillkit.losses.schedules.Linear,start:4,end:1}"
+LINEAR = "{_target_:distillkit.schedules.Linear,start:4,end:1}"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from tests.cli.runs import but, refused
 from tests.conftest import Distillkit
 
-LINEAR = "_target_:distillkit.losses.schedules.Linear"
+LINEAR = "_target_:distillkit.schedules.Linear"
 MIXTURE = [
     "loss=mixture",
     f"loss.weights.hard={{{LINEAR},start:1.0,end:0.0}}",

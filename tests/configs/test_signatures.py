@@ -114,9 +114,9 @@ def test_what_does_not_exist_is_said(target: str, missing: str) -> None:
         signature(target)
 
 
-LOSS, TRAINER = "distillkit.losses.ForwardKL", "distillkit.engine.TrainSettings"
+LOSS, TRAINER = "distillkit.losses.ForwardKL", "distillkit.training.TrainSettings"
 DATA, TEACHER = "distillkit.data.TextData", "distillkit.teachers.LocalTeacher"
-SCHEDULE, ADAMW = "distillkit.engine.WSD", "torch.optim.AdamW"
+SCHEDULE, ADAMW = "distillkit.schedules.WSDLR", "torch.optim.AdamW"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from distillkit import losses
 from distillkit.errors import ConfigError, TargetsError
-from distillkit.losses.schedules import Linear
 from distillkit.losses.sparse import Rest
 from distillkit.losses.sparse import entries as softened
+from distillkit.schedules import Linear
 from distillkit.types import Outputs, SoftTargets, SparseTargets
 from tests.contract.entries import TEMPERATURES, chosen, likeliest, unlabelled, with_unused
 from tests.contract.listing import Loss, divergence, each_setting, every, soft

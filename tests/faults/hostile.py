@@ -66,7 +66,7 @@ PLACES = {
     "a codec": f"targets: {{codec: {SAVE}}}",
     "a trainer's number": f"trainer: {{steps: {SAVE}}}",
     "a list of seeds": f"evaluation: {{rouge_seeds: [{SAVE}]}}",
-    "a schedule": "loss: {hard_weight: {_target_: distillkit.losses.schedules.Linear, start: "
+    "a schedule": "loss: {hard_weight: {_target_: distillkit.schedules.Linear, start: "
     f"{SAVE}, end: 0}}}}",
     "another group's class": "student: {config: {a: {_target_: distillkit.data.TextData}}}",
     "a loss in a codec's place": "targets: {codec: {_target_: distillkit.losses.ForwardKL}}",

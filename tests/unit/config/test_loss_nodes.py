@@ -9,7 +9,7 @@ from distillkit.config.build import build
 from distillkit.errors import ConfigError
 from tests.unit.config.conftest import Faults
 
-LINEAR = "_target_:distillkit.losses.schedules.Linear"
+LINEAR = "_target_:distillkit.schedules.Linear"
 KL = "_target_:distillkit.losses.ForwardKL"
 
 
@@ -47,7 +47,7 @@ def test_a_mixture_takes_terms_and_weights_from_the_command_line() -> None:
     [
         (
             f"loss.hard_weight={{{LINEAR},strt:1,start:1,end:0}}",
-            "loss.hard_weight.strt: no such setting of distillkit.losses.schedules.Linear; did you "
+            "loss.hard_weight.strt: no such setting of distillkit.schedules.Linear; did you "
             "mean start?",
         ),
         (

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from distillkit.engine import Linear
 from distillkit.errors import DataError, TrainingError
+from distillkit.schedules import LinearLR
 from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.objective import Learner
 from distillkit.training.trainer import METRICS, check_batch_size, parameter_groups
@@ -107,7 +107,7 @@ def test_a_killed_run_ends_with_the_bits_of_an_undisturbed_one(
         "keep": keep,
         "micro_batch_size": 3,  # seven calls in four steps: some kills fall into a step
         "make_optimizer": OPTIMIZERS[name],
-        "schedule": Linear(final=0.1),
+        "schedule": LinearLR(final=0.1),
     }
     model = net()
     expected = train(tmp_path / "whole", model, **how)
@@ -379,7 +379,7 @@ def test_history_has_a_row_for_each_log_and_each_validation(tmp_path: Path) -> N
         losses.append(terms.values["hard"].mean().item())
         return terms
 
-    how = {"steps": 7, "log_every": 2, "eval_every": 3, "schedule": Linear(warmup=0)}
+    how = {"steps": 7, "log_every": 2, "eval_every": 3, "schedule": LinearLR(warmup=0)}
     report = train(tmp_path, net(), objective=watched, **how)
     rows = report.history
     assert [row["step"] for row in rows] == [2, 3, 4, 6, 7]

@@ -8,14 +8,14 @@ import torch
 import transformers
 
 from distillkit.errors import ConfigError
-from distillkit.training.schedules import WSD, Constant, Cosine, Linear, Schedule
+from distillkit.schedules import WSDLR, ConstantLR, CosineLR, LearningRateSchedule, LinearLR
 
 STEPS = 200
-FALLING = [Linear, Cosine, WSD]
-EVERY = [*FALLING, Constant]
+FALLING = [LinearLR, CosineLR, WSDLR]
+EVERY = [*FALLING, ConstantLR]
 
 
-def factors(schedule: Schedule, steps: int = STEPS) -> list[float]:
+def factors(schedule: LearningRateSchedule, steps: int = STEPS) -> list[float]:
     return [schedule(step, steps) for step in range(1, steps + 1)]
 
 
@@ -45,10 +45,10 @@ def test_every_step_is_taken_at_a_rate_above_0(kind: type, steps: int, warmup: f
 @pytest.mark.parametrize(
     ("schedule", "name", "settings"),
     [
-        (Linear, "linear_schedule_with_warmup", {"num_training_steps": True}),
-        (Cosine, "cosine_schedule_with_warmup", {"num_training_steps": True}),
-        (Constant, "constant_schedule_with_warmup", {}),
-        (WSD, "wsd_schedule", {"num_training_steps": True, "num_decay_steps": 0.2}),
+        (LinearLR, "linear_schedule_with_warmup", {"num_training_steps": True}),
+        (CosineLR, "cosine_schedule_with_warmup", {"num_training_steps": True}),
+        (ConstantLR, "constant_schedule_with_warmup", {}),
+        (WSDLR, "wsd_schedule", {"num_training_steps": True, "num_decay_steps": 0.2}),
     ],
     ids=["linear", "cosine", "constant", "wsd"],
 )
@@ -90,7 +90,7 @@ def test_the_step_after_the_last_would_be_at_the_final_share(final: float) -> No
 
 def test_the_last_step_of_a_cosine_of_a_billion_steps_is_above_0() -> None:
     steps = 10**9
-    assert Cosine()(steps, steps) == pytest.approx((math.pi / 2 / (0.94 * steps)) ** 2)
+    assert CosineLR()(steps, steps) == pytest.approx((math.pi / 2 / (0.94 * steps)) ** 2)
 
 
 @pytest.mark.parametrize("kind", FALLING)
@@ -106,7 +106,7 @@ def test_after_the_peak_it_only_falls(kind: type, final: float) -> None:
 
 def test_half_way_down_by_hand() -> None:
     # warm-up over steps 1 … 40, then 160 steps, of which step 81 has 120 left and step 121 80
-    linear, cosine = Linear(warmup=0.2, final=0.2), Cosine(warmup=0.2, final=0.2)
+    linear, cosine = LinearLR(warmup=0.2, final=0.2), CosineLR(warmup=0.2, final=0.2)
     assert linear(81, STEPS) == pytest.approx(0.2 + 0.8 * 0.75)
     assert cosine(81, STEPS) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
     assert linear(121, STEPS) == pytest.approx(0.6)
@@ -114,38 +114,38 @@ def test_half_way_down_by_hand() -> None:
 
 
 def test_constant_stays_at_the_peak() -> None:
-    assert factors(Constant(warmup=0.1))[20:] == [1.0] * 180
+    assert factors(ConstantLR(warmup=0.1))[20:] == [1.0] * 180
 
 
 def test_wsd_is_level_until_its_decay() -> None:
-    found = factors(WSD(warmup=0.1, decay=0.2, final=0.5))
+    found = factors(WSDLR(warmup=0.1, decay=0.2, final=0.5))
     assert found[20:161] == [1.0] * 141
     assert found[161:] == pytest.approx([1 - 0.5 * i / 40 for i in range(1, 40)])
 
 
 def test_wsd_without_a_decay_is_constant() -> None:
-    assert factors(WSD(warmup=0.1, decay=0.0)) == factors(Constant(warmup=0.1))
+    assert factors(WSDLR(warmup=0.1, decay=0.0)) == factors(ConstantLR(warmup=0.1))
 
 
 @pytest.mark.parametrize(("warmup", "decay"), [(0.0, 1.0), (0.3, 0.7), (0.9, 0.1)])
 @pytest.mark.parametrize("steps", [1, 2, 7, STEPS])
 def test_wsd_may_be_all_warm_up_and_decay(warmup: float, decay: float, steps: int) -> None:
-    assert factors(WSD(warmup=warmup, decay=decay), steps) == pytest.approx(
-        factors(Linear(warmup=warmup), steps)
+    assert factors(WSDLR(warmup=warmup, decay=decay), steps) == pytest.approx(
+        factors(LinearLR(warmup=warmup), steps)
     )
 
 
 def test_wsd_refuses_a_warm_up_and_a_decay_longer_than_the_run() -> None:
     with pytest.raises(ConfigError, match=r"scheduler\.warmup \+ scheduler\.decay = 1\.2"):
-        WSD(warmup=0.5, decay=0.7)
+        WSDLR(warmup=0.5, decay=0.7)
 
 
 def test_a_warm_up_shorter_than_a_step_is_one_step_as_in_transformers() -> None:
-    assert factors(Constant(warmup=0.06), 10) == [0.5, *[1.0] * 9]
+    assert factors(ConstantLR(warmup=0.06), 10) == [0.5, *[1.0] * 9]
     arguments = transformers.TrainingArguments(warmup_steps=0.06)
     assert arguments.get_warmup_steps(10) == 1
 
 
 def test_a_warm_up_is_not_longer_for_the_rounding_of_a_product() -> None:
     assert 0.07 * 100 > 7
-    assert factors(Constant(warmup=0.07), 100)[7] == 1.0
+    assert factors(ConstantLR(warmup=0.07), 100)[7] == 1.0

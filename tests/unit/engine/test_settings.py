@@ -2,8 +2,8 @@
 
 import pytest
 
-from distillkit.engine import TrainSettings
 from distillkit.errors import ConfigError
+from distillkit.training import TrainSettings
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(None, None), (10, 1)])

@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from distillkit.engine import Constant, TrainSettings
+from distillkit.schedules import ConstantLR
+from distillkit.training import TrainSettings
 from distillkit.training.batching import PaddedPlan
 from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
@@ -127,7 +128,7 @@ def train(out: Path, model: nn.Module, **changes: Any) -> FitReport:
         collate,
         settings=TrainSettings(steps=steps, **settings),
         make_optimizer=changes.pop("make_optimizer", OPTIMIZERS["adamw"]),
-        schedule=changes.pop("schedule", Constant()),
+        schedule=changes.pop("schedule", ConstantLR()),
         steps=steps,
         evaluate=changes.pop("evaluate", likelihood),
         out=out,

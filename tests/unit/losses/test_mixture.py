@@ -20,7 +20,7 @@ from distillkit.losses import (
     reduce_terms,
 )
 from distillkit.losses.heads import project
-from distillkit.losses.schedules import Constant, Linear
+from distillkit.schedules import Constant, Linear
 from distillkit.tasks import Classification
 from distillkit.types import (
     HardLabels,

@@ -7,7 +7,7 @@ import pytest
 
 from distillkit.errors import ConfigError
 from distillkit.losses import ForwardKL
-from distillkit.losses.schedules import WSD, Constant, Cosine, Linear, Schedule, scheduled
+from distillkit.schedules import WSD, Constant, Cosine, Linear, Schedule, scheduled
 
 ALONG = [step / 100 for step in range(100)]
 EVERY = [
