@@ -18,7 +18,7 @@ from distillkit.pipeline import checks, joint, reading
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
 from distillkit.targets import Dense, LastHidden, OnlineTargets, StoredTargets, TargetStore
-from distillkit.targets.average import WHOLE, average_origin
+from distillkit.targets.average import average_origin
 from distillkit.teachers import LocalTeacher
 from distillkit.token_table import TokenTable
 from distillkit.training.distributed import compute_device
@@ -251,7 +251,7 @@ class TeacherEnsemble:
 
     def kept(self, settings: StoredTargets) -> StoredTargets:
         """How each member's answers are kept: all logits, since only these can be averaged."""
-        if settings.codec.name in WHOLE:
+        if settings.codec.keeps_all:
             return settings
         codec = LastHidden() if self.road.task.family == "language" else Dense()
         return replace(settings, codec=codec)

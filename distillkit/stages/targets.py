@@ -36,6 +36,7 @@ from distillkit.targets import (
 )
 from distillkit.targets import hidden_states as kept
 from distillkit.targets.average import average
+from distillkit.targets.codecs.registry import record_of
 from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import FILE as STORE
 from distillkit.targets.quality import quality
@@ -67,7 +68,7 @@ def inputs(
         "origin": origin,
         "task": type(task).__name__,
         **task.feature_inputs(held_out=False),
-        "codec": settings.codec.settings(),
+        "codec": record_of(settings.codec),
         "seed": settings.seed,
         "precision": settings.precision,
         **({"states": kept.settings(states)} if states else {}),

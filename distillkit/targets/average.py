@@ -19,6 +19,7 @@ from distillkit.targets.codecs.bit_packing import before
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.codec import check_outputs as check_distribution
 from distillkit.targets.codecs.logits import CHUNK
+from distillkit.targets.codecs.registry import WHOLE
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import StoreManifest
@@ -29,7 +30,6 @@ from distillkit.types import Distribution, HiddenTargets, Outputs, SoftTargets
 
 SHARD_VALUES = 2**26  # logits of a shard: 256 MB where all are kept
 QUALITY_POSITIONS = 512  # that are averaged again, to measure what the codec keeps
-WHOLE = ("dense", "last_hidden")  # codecs that keep all logits
 
 
 def average(
@@ -44,14 +44,14 @@ def average(
     """Write what the teachers of `stores` say on average into `folder`, as `codec` keeps it.
 
     The mean is weighted by `shares`, which sum to 1, and is that of `losses.averages`. All stores
-    are of one codec of `WHOLE` or another and hold the same examples. Raises `TargetsError` if they
+    are of a codec that keeps all logits and hold the same examples. Raises `TargetsError` if they
     do not, or if the codec keeps hidden states, which an average has none of; `WorkspaceError` if
     the disk has no room.
     """
     first = stores[0].manifest
     for other in stores[1:]:
         check_averaged(stores[0], other)
-    if codec.files:
+    if codec.reads_hidden:
         raise TargetsError(no_hidden_states(codec.name))
     codec.check(first.outputs)
     check_distribution(codec, first.distribution, whose="each of these stores")
@@ -118,7 +118,7 @@ def check_averaged(first: TargetStore, other: TargetStore) -> None:
     refused = f"{other.folder}: cannot be merged with {first.folder}: "
     for store in (first, other):
         name = store.manifest.codec["name"]
-        if name not in WHOLE:
+        if not store.codec.keeps_all:
             raise TargetsError(
                 f"{refused}their teachers differ, and codec.name is {name} in {store.folder}; only "
                 f"stores of all logits ({', '.join(WHOLE)}) can be averaged"

@@ -9,9 +9,10 @@ import torch
 
 from distillkit.console.progress import track
 from distillkit.errors import TargetsError, WorkspaceError
-from distillkit.targets.average import WHOLE, pieces
+from distillkit.targets.average import pieces
 from distillkit.targets.codecs.codec import check_outputs
 from distillkit.targets.codecs.logits import Said
+from distillkit.targets.codecs.registry import WHOLE
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import StoreManifest
@@ -38,12 +39,12 @@ def convert(
     """
     store = TargetStore.open(path)
     found, codec = store.manifest, settings.codec
-    if found.codec["name"] not in WHOLE:
+    if not store.codec.keeps_all:
         raise TargetsError(
             f"{path}: its codec, {found.codec['name']}, does not keep all logits; only a store of "
             f"{' or '.join(WHOLE)} can be converted"
         )
-    if codec.files and found.codec["name"] != codec.name:
+    if codec.reads_hidden and found.codec["name"] != codec.name:
         raise TargetsError(
             f"targets.codec = {codec.name}: {path} keeps logits ({found.codec['name']}), and no "
             "hidden states can be made of them; choose another codec"
@@ -113,7 +114,7 @@ def _measured(store: TargetStore, made: TargetStore, device: torch.device) -> St
 def _check_room(store: TargetStore, out: Path, settings: StoredTargets) -> None:
     manifest = store.manifest
     hidden = 0
-    if settings.codec.files:
+    if settings.codec.reads_hidden:
         kept = store.read(np.zeros(1, np.int64))
         assert isinstance(kept, HiddenTargets)
         hidden = kept.hidden.shape[1]

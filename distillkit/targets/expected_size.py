@@ -13,14 +13,14 @@ _EXAMPLE = KEY_BYTES + 4 + 8 + 8  # key, number of positions, offset; headers of
 
 def store_bytes(codec: Codec, *, examples: int, positions: int, outputs: int, hidden: int) -> float:
     """The size of a store with what all its examples share."""
-    shared = 4 * outputs * hidden if codec.files else 0  # the one such file is a head
+    shared = codec.shared_bytes(outputs, hidden)
     return positions * codec.expected_bytes(outputs, hidden) + _EXAMPLE * examples + shared
 
 
 def picked_bytes(codec: Codec, outputs: int, hidden: int) -> int:
     """What a position takes in memory before it is encoded."""
     said: Said = Outputs(torch.zeros(1, outputs))
-    if codec.files:  # which keeps hidden states, whatever the head is
+    if codec.reads_hidden:  # whatever the head is
         said = HiddenOutputs(torch.zeros(1, hidden), Head(torch.zeros(1, hidden), 1))
     one = Draws(0, np.zeros(1, f"S{KEY_BYTES}"), np.ones(1, np.int64))
     return sum(array.nbytes for array in codec.pick(said, one).values())

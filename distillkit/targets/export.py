@@ -32,7 +32,7 @@ def export(folder: Path, out: Path) -> int:
     store = TargetStore.open(folder)
     if out.exists():
         raise TargetsError(f"{out}: already there; give another name, or remove it first")
-    is_sparse = store.codec.captured is not None
+    is_sparse = not store.codec.keeps_all
     outputs = store.manifest.outputs
     schema = pa.schema(_fields(is_sparse, outputs), metadata=_metadata(store))
     most = ROWS if is_sparse else max(1, CHUNK // outputs)

@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from distillkit.errors import ConfigError
 from distillkit.setting_types import NonNegativeInt, PositiveInt
+from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.dense import Dense
+from distillkit.targets.codecs.registry import register
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,12 @@ class StoredTargets:
     path: str | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.codec, "pick"):
+        if not isinstance(self.codec, Codec):
             raise ConfigError(
                 f"targets.codec = {self.codec}: no codec; choose one with targets=stored, sampled, "
                 "top_k, top_p, sampled_logits or last_hidden"
             )
+        register(self.codec)
 
 
 @dataclass(frozen=True)

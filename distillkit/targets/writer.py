@@ -19,6 +19,7 @@ from distillkit.errors import TargetsError
 from distillkit.targets.codecs.bit_packing import before
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.logits import Said, width
+from distillkit.targets.codecs.registry import record_of
 from distillkit.targets.manifest import Shard, SharedFile, StoreManifest
 from distillkit.types import KEY_BYTES, Distribution
 
@@ -149,7 +150,7 @@ class TargetWriter:
         self.wait()
         paths = [self.folder / self.name(number) for number in range(len(examples))]
         manifest = StoreManifest(
-            codec=self.codec.settings(),
+            codec=record_of(self.codec),
             outputs=self._outputs or _outputs(paths),
             labels=labels,
             examples=sum(examples),

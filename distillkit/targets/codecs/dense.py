@@ -12,6 +12,7 @@ from torch import Tensor
 
 from distillkit.errors import TargetsError
 from distillkit.targets.codecs.bit_packing import SLACK, Payload, join, rows
+from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.logits import Said, chunks, width
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import DISTRIBUTIONS, SoftTargets
@@ -20,22 +21,18 @@ Float = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Codec):
     """All logits of a position, in `dtype`: any temperature, any divergence."""
 
     dtype: Float = "float32"
 
     name: ClassVar[str] = "dense"
-    captured: ClassVar[None] = None  # any temperature
-    files: ClassVar[tuple[str, ...]] = ()
     supported_outputs: ClassVar = DISTRIBUTIONS
+    keeps_all: ClassVar = True
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""
         return {"name": self.name, "dtype": self.dtype}
-
-    def check(self, outputs: int) -> None:
-        """Any number of outputs will do."""
 
     @torch.inference_mode()
     def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
@@ -43,9 +40,6 @@ class Dense:
         parts = [as_stored(logits, self.dtype) for _, logits in chunks(said)]
         none = as_stored(torch.zeros(0, width(said)), self.dtype)
         return {"logits": np.concatenate([none, *parts])}
-
-    def keep(self, said: Said, folder: Path) -> None:
-        """Nothing is shared by all examples."""
 
     def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """The positions' logits as they lie in memory."""

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from distillkit.artifacts.workspace import atomic
 from distillkit.errors import ConfigError
 from distillkit.targets.codecs.bit_packing import SLACK, Payload, join, rows
+from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.dense import as_stored, stored_tensor
 from distillkit.targets.codecs.logits import Said
 from distillkit.targets.codecs.sampling import Draws
@@ -24,7 +25,7 @@ _INT8 = 127
 
 
 @dataclass(frozen=True)
-class LastHidden:
+class LastHidden(Codec):
     """A position's last hidden state: with the head, all logits, so any temperature and divergence.
 
     `int8` keeps a scale for each position: its largest value is 127 steps.
@@ -33,16 +34,14 @@ class LastHidden:
     dtype: Literal["bfloat16", "int8"] = "bfloat16"
 
     name: ClassVar[str] = "last_hidden"
-    captured: ClassVar[None] = None  # any temperature
     files: ClassVar[tuple[str, ...]] = (HEAD,)
     supported_outputs: ClassVar = DISTRIBUTIONS
+    keeps_all: ClassVar = True
+    reads_hidden: ClassVar = True
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""
         return {"name": self.name, "dtype": self.dtype}
-
-    def check(self, outputs: int) -> None:
-        """Any number of outputs will do."""
 
     @torch.inference_mode()
     def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
@@ -97,6 +96,10 @@ class LastHidden:
     def expected_bytes(self, outputs: int, hidden: int) -> float:
         """What a position takes."""
         return float(2 * hidden if self.dtype == "bfloat16" else hidden + 4)
+
+    def shared_bytes(self, outputs: int, hidden: int) -> float:
+        """The head in float32."""
+        return 4.0 * outputs * hidden
 
 
 def _hidden(said: Said) -> HiddenOutputs:

@@ -4,8 +4,8 @@ an example:  n - 1 bits a position: whether the next draw (they are ascending) h
              | with an exponent other than 1 a log-weight, uint16, of each id | the ids
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from distillkit.errors import ConfigError
 from distillkit.setting_types import Positive, PositiveInt
 from distillkit.targets.codecs import id_sets
 from distillkit.targets.codecs import rejection_sampling as proposals
@@ -30,16 +31,17 @@ from distillkit.targets.codecs.bit_packing import (
     spans,
     totals,
 )
+from distillkit.targets.codecs.codec import Codec, listed_temperatures
 from distillkit.targets.codecs.estimates import id_set_bytes, unique_ids
 from distillkit.targets.codecs.logits import Said, check_mass, chunks
 from distillkit.targets.codecs.sampling import Draws, drawn
-from distillkit.types import Distribution, SparseTargets
+from distillkit.types import SparseTargets
 
 _WEIGHT_UNIT, _WEIGHT_ZERO = 2.0**-10, 2**15  # log-weights from -32 to 32, to 0.05 %
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Sampled(Codec):
     """n draws with replacement from q ~ p_T^exponent; p_T(id) is estimated by count / n * p_T / q.
 
     Random Sampling KD, Anshumann et al. 2025, https://arxiv.org/abs/2503.16870. The expectation of
@@ -53,8 +55,6 @@ class Sampled:
     exponent: Positive = 1.0
 
     name: ClassVar[str] = "sampled"
-    files: ClassVar[tuple[str, ...]] = ()
-    supported_outputs: ClassVar[tuple[Distribution, ...]] = ("softmax", "choice")
 
     @property
     def softened(self) -> float:
@@ -66,6 +66,17 @@ class Sampled:
         """The temperatures at which the targets are known."""
         return (self.softened,)
 
+    def at_temperatures(self, wanted: Collection[float]) -> "Sampled":
+        """The same, to be drawn at the temperature of the loss where none is set."""
+        if self.temperature is not None or not wanted:
+            return self
+        if len(wanted) > 1:
+            raise ConfigError(
+                f"loss: looks at the teacher at temperatures {listed_temperatures(wanted)}, and "
+                "draws hold at one; choose targets=top_k or targets=last_hidden"
+            )
+        return replace(self, temperature=next(iter(wanted)))
+
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""
         return {
@@ -74,9 +85,6 @@ class Sampled:
             "temperature": self.softened,
             "exponent": float(self.exponent),
         }
-
-    def check(self, outputs: int) -> None:
-        """Any number of outputs will do."""
 
     @torch.inference_mode()
     def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
@@ -106,9 +114,6 @@ class Sampled:
             log_q = proposed.gather(1, ids) - proposed.logsumexp(dim=-1, keepdim=True)
             picked["log_weights"] = (log_p - log_q).cpu().numpy()
         return picked
-
-    def keep(self, said: Said, folder: Path) -> None:
-        """Nothing is shared by all examples."""
 
     def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """Some examples' values: see the module."""

@@ -10,10 +10,10 @@ so that rounding moves mass between the ids but never to or from the others.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -37,17 +37,18 @@ from distillkit.targets.codecs.bit_packing import (
     totals,
     unpack,
 )
+from distillkit.targets.codecs.codec import TRIAL_OUTPUTS, Codec
 from distillkit.targets.codecs.estimates import id_set_bytes, nucleus_ids
 from distillkit.targets.codecs.logits import Said, check_mass, chunks, width
 from distillkit.targets.codecs.quantization import log_kept, step_sizes, steps, stored_masses
 from distillkit.targets.codecs.sampling import Draws
-from distillkit.types import Distribution, SparseTargets
+from distillkit.types import SparseTargets, Targets
 
 _NO_ID = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
-class Nucleus:
+class Nucleus(Codec):
     """What `TopK`, `TopP` and `SampledLogits` share; `mass` is what the likeliest ids shall reach.
 
     Rounding to 2^bits levels costs 1e-4 nats with 6 bits, 1e-5 with 8 (a language model's 50 most
@@ -60,10 +61,6 @@ class Nucleus:
     bits: Literal[6, 8, 16] = 6
     temperatures: list[Positive] = field(default_factory=lambda: [1.0])
 
-    name: ClassVar[str]
-    files: ClassVar[tuple[str, ...]] = ()
-    supported_outputs: ClassVar[tuple[Distribution, ...]] = ("softmax", "choice")
-
     @property
     def mass(self) -> float:
         """The smallest set of ids with this mass is kept; with 1, whatever mass k of them have."""
@@ -73,6 +70,12 @@ class Nucleus:
     def captured(self) -> tuple[float, ...]:
         """The temperatures at which the targets are known."""
         return (1.0, *sorted({float(t) for t in self.temperatures} - {1.0}))
+
+    def at_temperatures(self, wanted: Collection[float]) -> Self:
+        """The same, with the others' mass at these temperatures, too."""
+        if not set(wanted) - set(self.captured):
+            return self
+        return replace(self, temperatures=sorted({*self.captured, *wanted}))
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""
@@ -136,9 +139,6 @@ class Nucleus:
             "rest": torch.stack(rest, dim=-1).cpu().numpy(),
         }
 
-    def keep(self, said: Said, folder: Path) -> None:
-        """Nothing is shared by all examples."""
-
     def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """Some examples' values: see the module."""
         counts = picked["counts"]
@@ -180,6 +180,10 @@ class Nucleus:
         number = math.log2(self.k + 1) if ids < self.k else 0.0
         fixed = 2 * len(self.captured) + 1
         return fixed + (number + self.bits * ids) / 8 + id_set_bytes(outputs, ids)
+
+    def trial(self, outputs: int = TRIAL_OUTPUTS) -> Targets | None:
+        """As of any codec, of a teacher with k outputs or more."""
+        return super().trial(max(outputs, self.k))
 
     def expected_ids(self, outputs: int) -> float:
         """About how many ids a position has."""

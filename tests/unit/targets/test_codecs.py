@@ -9,10 +9,10 @@ import torch
 
 from distillkit.errors import TargetsError
 from distillkit.targets import Codec, Dense, Draws, LastHidden, Sampled, SampledLogits, TopK, TopP
-from distillkit.targets.codecs import logits
+from distillkit.targets.codecs import logits, registry
 from distillkit.targets.codecs.bit_packing import payload
-from distillkit.targets.codecs.registry import CODECS, from_settings
-from distillkit.types import Outputs, SoftTargets
+from distillkit.targets.codecs.registry import CODECS, from_settings, record_of, register
+from distillkit.types import Outputs, SoftTargets, SparseTargets
 from tests.unit.targets.answers import keys, random_hidden, random_logits, there_and_back
 
 EVERY: list[Codec] = [
@@ -70,6 +70,43 @@ def test_a_codec_of_a_newer_distillkit_is_refused(settings: dict[str, Any]) -> N
 def test_a_setting_of_a_newer_distillkit_is_refused() -> None:
     with pytest.raises(TargetsError, match=r"top_k: .* k, colour; use the distillkit that wrote"):
         from_settings({"name": "top_k", "k": 8, "colour": "red"})
+
+
+@pytest.mark.parametrize("codec", EVERY, ids=str)
+def test_a_trial_gives_what_is_decoded_or_all_is_kept(codec: Codec) -> None:
+    targets = codec.trial()
+    assert (targets is None) == codec.keeps_all == isinstance(codec, Dense | LastHidden)
+    if targets is not None:
+        assert isinstance(targets, SparseTargets)
+        assert len(targets.ids) == 1
+        assert float(targets.log_probs.exp().sum()) <= 1 + 1e-3
+
+
+class Strange(Dense):
+    """A codec from outside: its module is none of distillkit's."""
+
+    name = "strange"
+
+
+def test_a_codec_from_outside_is_read_where_the_config_names_it() -> None:
+    settings = record_of(Strange("float16"))
+    assert settings["class"] == f"{__name__}.Strange"
+    assert len(settings["sources"]) == 1
+    assert record_of(Dense()) == Dense().settings()
+    with pytest.raises(TargetsError, match=r"strange: kept by .*Strange, a class from outside"):
+        from_settings(settings)
+    register(Strange())
+    assert from_settings(settings) == Strange("float16")
+    registry._trusted.clear()
+
+
+def test_a_store_of_another_version_of_a_codec_from_outside_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    register(Strange())
+    from_settings(record_of(Strange()) | {"sources": ["0" * 64]})
+    assert "is not the one that wrote this store" in capsys.readouterr().err
+    registry._trusted.clear()
 
 
 @pytest.mark.parametrize("codec", EVERY, ids=str)
