@@ -180,7 +180,8 @@ class Workspace:
         """
         artifact = self._named(kind, fingerprint(inputs))
         with self.guard():
-            if not_a_file(artifact.path / MANIFEST) == "missing":
+            is_closed = artifact.path.is_dir() and not os.access(artifact.path, os.X_OK)
+            if not is_closed and not_a_file(artifact.path / MANIFEST) == "missing":
                 return None
         return artifact if self._is_whole(artifact) else None
 

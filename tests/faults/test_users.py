@@ -108,6 +108,26 @@ def test_who_may_only_read_finds_what_is_there_and_is_refused_what_is_not(folder
     assert sorted(root.rglob("*")) == before
 
 
+@pytest.mark.parametrize("closed", ["", "manifest.json", "weights", "deep"])
+def test_an_artifact_that_is_closed_is_named(closed: str, folder: Path) -> None:
+    root = workspace(folder, 0o775)
+    obtain(user(folder, A, GROUP), root)
+    (artifact,) = root.glob("data-*")
+    (artifact / closed).chmod(0)
+    stranger = user(folder, B)
+    before = sorted(root.rglob("*"))
+    (line,) = obtain(stranger, root)
+    name = {"": "manifest.json", "deep": "deep/log"}.get(closed, closed)
+    if closed == "weights":
+        assert line.startswith(f"{artifact}: damaged: weights: cannot be read (Permission denied)")
+    else:
+        assert line == (
+            f"{artifact / name}: cannot be read (Permission denied); ask whoever made it to let "
+            "others read the workspace"
+        )
+    assert sorted(root.rglob("*")) == before
+
+
 def test_where_all_may_write_and_none_may_remove_each_has_his_own(folder: Path) -> None:
     """The modes of /tmp: what one left unfinished is not another's to go on with."""
     root = workspace(folder, 0o1777, group=0)
