@@ -34,23 +34,37 @@ def run_two(module: str, *words: object, timeout: float = 120) -> None:
 
 
 class Ranks:
-    """A command as so many processes, each told which it is by the variables that torchrun sets."""
+    """A command as so many processes, each told which it is by the variables that torchrun sets.
+
+    `last` is what the last one runs instead.
+    """
 
     def __init__(
-        self, command: Sequence[str], cwd: Path, *, world: int = 2, **environment: str
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        *,
+        world: int = 2,
+        last: Sequence[str] = (),
+        **environment: str,
     ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])
-        shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        shared = {
+            "WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "DISTILLKIT_MEETING_SECONDS": "240",  # on a busy machine
+        }
         self.children = [
             subprocess.Popen(
-                command,
+                last if last and rank == world - 1 else command,
                 cwd=cwd,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=tiny.env(**shared, RANK=str(rank), LOCAL_RANK=str(rank), **environment),
+                env=tiny.env(**shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | environment),
             )
             for rank in range(world)
         ]

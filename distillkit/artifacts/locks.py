@@ -48,6 +48,10 @@ class Holder:
             return False  # of another machine, or of a container that numbers its own processes
         return boot != its_boot or _started(self.pid) != self.started
 
+    def is_stopped(self) -> bool:
+        """Whether it is a process that SIGSTOP or ^Z stopped; asked of this machine's own."""
+        return _state(self.pid)[:1] == ["T"]
+
 
 @cache
 def myself() -> Holder:
@@ -76,13 +80,18 @@ def machine() -> str:
 
 def _started(pid: int) -> str:
     """When a process was started, in ticks; empty for one that is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return ""
-        return _alive(pid)
+    fields = _state(pid)
+    if not fields:
+        return "" if Path("/proc/self/stat").exists() else _alive(pid)
     return "" if fields[0] == "Z" else fields[19]
+
+
+def _state(pid: int) -> list[str]:
+    """What /proc says of a process, from its state on; empty where it says nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _alive(pid: int) -> str:

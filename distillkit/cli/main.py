@@ -165,12 +165,14 @@ def _run_together(command: str, words: list[str]) -> int:
     from distillkit import ranks
 
     def run() -> int:
+        ranks.check_words()
         _run_with_hydra(command, words)
         return 0
 
     _trust_folder(usage.split_options(words)[1])
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     return ranks.together(
+        [command, *words],
         lambda: _exit_code([command, *words], run, ranks.settle),
         lambda: _load("distillkit.pipeline.joint:take_part"),
     )

@@ -4,16 +4,20 @@ from datetime import timedelta
 from typing import Any
 
 from accelerate import PartialState
+from torch.distributed import is_initialized
 
 
-def join_process_group(*, cpu: bool, timeout: timedelta) -> Any:
-    """Meet the other processes of a launcher; the state holds rank, world size and device.
+def join_process_group(
+    *, cpu: bool, timeout: timedelta, store: Any, rank: int, world_size: int
+) -> Any:
+    """Join the others at the store they have met at; the state holds rank, world size and device.
 
-    Raises `RuntimeError` or `ValueError` as torch does where they do not meet.
+    Raises `RuntimeError` or `ValueError` as torch does where they cannot be joined.
     """
-    return PartialState(cpu=cpu, timeout=timeout)
+    return PartialState(cpu=cpu, timeout=timeout, store=store, rank=rank, world_size=world_size)
 
 
 def leave_process_group() -> None:
-    """End what `join_process_group` began; collective calls no longer work."""
-    PartialState().destroy_process_group()
+    """End what `join_process_group` began, if it did; collective calls no longer work."""
+    if is_initialized():
+        PartialState().destroy_process_group()

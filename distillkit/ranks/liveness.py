@@ -1,7 +1,9 @@
 """Which processes of a run still live: each is watched, and none is left waiting for one that died.
 
 The leader watches all others, and each of these the leader. A process of the same host is seen to
-be gone at once; of another host one that has not been heard of for so long counts as gone.
+be gone at once; of another host one that has not been heard of for so long counts as gone, and so
+does one that is stopped (SIGSTOP) for so long. What counts is how often this process looked in
+vain, not the clock: one that was stopped itself, with all others or alone, finds none of them gone.
 """
 
 import json
@@ -18,12 +20,13 @@ from distillkit.artifacts.locks import Holder
 from distillkit.console.progress import under_way
 
 LOOK_EVERY = 0.5  # seconds
-SILENT = 40.0  # seconds without a sign of life, after which a process counts as gone
+SILENT = 80  # looks without a sign of life, after which a process counts as gone: 40 seconds
 GRACE = 10.0  # seconds that an exception has to reach this process, after another one has ended
 LONG_GRACE = 60.0  # the same where the other one ended well
 FAREWELL = 20.0  # seconds that the leader waits for the others to end
 FALLEN = stopping.STATUS  # exit code: the same command goes on
 REFUSED = 2
+_GOES_ON = "; all others end, and the same command goes on from here"
 
 
 class Watch(threading.Thread):
@@ -33,10 +36,13 @@ class Watch(threading.Thread):
         super().__init__(name="liveness", daemon=True)
         self.call: int | None = None  # the number of the leader's newest call
         self.has_told = False  # of another one that is gone: it ends this process next
+        self.people = people
         self.before_end: list[Callable[[], None]] = []
-        self._store, self._rank, self._people = store, rank, people
+        self._store, self._rank = store, rank
         self._watched = [r for r in range(len(people)) if r] if not rank else [0]
-        self._heard = {r: (0, time.monotonic()) for r in self._watched}
+        self._heard = dict.fromkeys(self._watched, 0)  # beats of each
+        self._silent = dict.fromkeys(self._watched, 0)  # looks in vain since
+        self._looks = 0  # that came to an end
         self._since: dict[str, float] = {}  # when something was first seen
         self._ends = False  # this process is about to end by itself
         self._deciding = threading.Lock()  # of `_ends` and `has_told` only one comes true
@@ -45,7 +51,7 @@ class Watch(threading.Thread):
     @property
     def host(self) -> str:
         """This machine's name."""
-        return self._people[self._rank].host
+        return self.people[self._rank].host
 
     def dismiss(self) -> bool:
         """Let this process end by itself; False where it ends because another one is gone."""
@@ -56,7 +62,7 @@ class Watch(threading.Thread):
     def has_ended(self, other: int) -> bool:
         """Whether another process has ended, with a word or without."""
         ended: bool = self._store.check([f"ended/{other}"])
-        return ended or self._is_gone(other)
+        return ended or (self._is_here(other) and self.people[other].is_gone())
 
     def await_others(self) -> None:
         """Wait until all others have ended, too, for so long."""
@@ -71,13 +77,24 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """The thread's work."""
+        threading.Thread(target=self._guard, name="guard", daemon=True).start()
         while not self._over.wait(LOOK_EVERY):
             try:
                 self._look()
-            except Exception as error:
+                self._looks += 1
+            except Exception:
                 if self._over.is_set() or self._ends:
                     return
-                self._store_is_gone(error)
+                self._store_is_gone()
+
+    def _guard(self) -> None:
+        """Looks after the looks: where what holds the store hangs, none comes to an end."""
+        looks, silent = 0, 0
+        while not self._over.wait(LOOK_EVERY):
+            silent = silent + 1 if self._looks == looks else 0
+            looks = self._looks
+            if silent > SILENT and not self._ends:
+                self._store_hangs()
 
     def _look(self) -> None:
         self._store.add(f"beat/{self._rank}", 1)
@@ -95,13 +112,22 @@ class Watch(threading.Thread):
             self._look_for_refusals(self.call)
 
     def _is_gone(self, other: int) -> bool:
-        process, me = self._people[other], self._people[self._rank]
-        if (process.host, process.machine) == (me.host, me.machine):
-            return process.is_gone()
-        beats = self._store.add(f"beat/{other}", 0)
-        if beats != self._heard[other][0]:
-            self._heard[other] = beats, time.monotonic()
-        return time.monotonic() - self._heard[other][1] > SILENT
+        process = self.people[other]
+        if self._is_here(other):
+            if process.is_gone():
+                return True
+            has_life = not process.is_stopped()
+        else:
+            beats = self._store.add(f"beat/{other}", 0)
+            has_life = beats != self._heard[other]
+            self._heard[other] = beats
+        self._silent[other] = 0 if has_life else self._silent[other] + 1
+        return self._silent[other] > SILENT
+
+    def _is_here(self, other: int) -> bool:
+        """Whether it is a process of this machine, and numbered as this one is."""
+        process, me = self.people[other], self.people[self._rank]
+        return (process.host, process.machine) == (me.host, me.machine)
 
     def _fallen(self, other: int) -> None:
         """Tell of a process that ended without a word, and end."""
@@ -109,7 +135,7 @@ class Watch(threading.Thread):
             return
         line = self.line_of(other)
         told = f"{self._rank}".encode()
-        if not self._rank or self._store.compare_set("told", "", f"{self._rank}") == told:
+        if self._store.compare_set("told", "", f"{self._rank}") == told:
             _tell(line)
         if not self._rank:
             self._store.set("fallen", line)
@@ -126,10 +152,21 @@ class Watch(threading.Thread):
         """What can be known of a process that is gone."""
         doing = under_way()
         during = f" during {doing}" if doing and not self._rank else ""
-        return (
-            f"rank {other} ({self._people[other]}) is gone{during}: killed, out of memory, or its "
-            "machine is down; all others end, and the same command goes on from here"
-        )
+        return f"rank {other} ({self.people[other]}) {self._state(other, during)}{_GOES_ON}"
+
+    def _state(self, other: int, during: str = "") -> str:
+        seconds = f"{SILENT / 2:.0f} s"
+        if not self._is_here(other):
+            return (
+                f"has not been heard of for {seconds}{during}: killed, stopped, or its machine is "
+                "down or cut off"
+            )
+        if self.people[other].is_stopped():
+            return (
+                f"has been stopped (SIGSTOP) for {seconds}{during}; `kill -KILL "
+                f"{self.people[other].pid}` ends it"
+            )
+        return f"is gone{during}: killed, out of memory, or its machine is down"
 
     def _other_ended(self, other: int) -> None:
         """Follow a process that ended by itself, once an exception had time to come here, too."""
@@ -145,7 +182,7 @@ class Watch(threading.Thread):
                 if not self._decided():
                     return
                 _tell(
-                    f"rank {other} on {self._people[other].host}: {self._store.get(name).decode()}"
+                    f"rank {other} on {self.people[other].host}: {self._store.get(name).decode()}"
                 )
                 self._store.set("ended/0", json.dumps({"code": REFUSED}))
                 self.await_others()  # the store is with this process, and none is to miss it
@@ -155,21 +192,32 @@ class Watch(threading.Thread):
         since = self._since.setdefault(what, time.monotonic())
         return time.monotonic() - since > seconds
 
-    def _store_is_gone(self, error: Exception) -> None:
+    def _store_is_gone(self) -> None:
         """The store is with the leader, or with what started all: either is gone."""
         time.sleep(2 * LOOK_EVERY)  # a process that is killed is there for a moment yet
+        self._end_without_store("is gone: killed, out of memory, or its machine is down")
+
+    def _store_hangs(self) -> None:
+        """The same where it does not answer."""
+        if self._is_here(0) and self.people[0].is_stopped():
+            self._end_without_store(self._state(0), launcher=False)
+            return
+        self._end_without_store(f"does not answer for {SILENT / 2:.0f} s: stopped, or cut off")
+
+    def _end_without_store(self, state: str, *, launcher: bool = True) -> None:
         if not self._decided():
             return
         if self._is_first_of_host():
-            _tell(
-                f"rank 0 ({self._people[0]}), or what started it, is gone: killed, out of memory, "
-                "or its machine is down; all others end, and the same command goes on from here"
-            )
+            other = ", or what started it," if launcher else ""
+            _tell(f"rank 0 ({self.people[0]}){other} {state}{_GOES_ON}")
         self._end(FALLEN)
 
     def _is_first_of_host(self) -> bool:
-        here = [r for r, it in enumerate(self._people) if it.host == self.host]
-        return self._rank == min(r for r in here if not self._people[r].is_gone())
+        here = [r for r, it in enumerate(self.people) if it.host == self.host]
+        there = (
+            r for r in here if not self.people[r].is_gone() and not self.people[r].is_stopped()
+        )
+        return self._rank == min(there, default=self._rank)
 
     def _end(self, code: int) -> None:
         """End this process, whatever its main thread waits for."""

@@ -10,7 +10,8 @@ They talk through the store that torch.distributed's processes have met at:
     call/N          what all are to train, the Nth time: JSON
     refused/N/RANK  why a process cannot take part in it
     ended/RANK      how a process ended: {"code": …}
-    who/RANK, beat/RANK, fallen   see `distillkit.ranks.liveness`
+    who/RANK, unmet               see `distillkit.ranks.meeting`
+    beat/RANK, fallen, told       see `distillkit.ranks.liveness`
 """
 
 import json
@@ -20,18 +21,20 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from distillkit import stopping
-from distillkit.artifacts.locks import Holder, myself
+from distillkit.artifacts.locks import myself
+from distillkit.console.masking import masked, names_of
 from distillkit.console.progress import heartbeat, rank, several, working
 from distillkit.console.quiet import quiet_others
+from distillkit.console.wording import brief
 from distillkit.errors import ConfigError, DistillkitError
-from distillkit.ranks.liveness import FALLEN, LOOK_EVERY, Watch
+from distillkit.ranks.liveness import FALLEN, LOOK_EVERY, REFUSED, Watch
+from distillkit.ranks.meeting import NobodyError, meet
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # of one exchange inside a training, and of meeting
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # of one exchange inside a training
 OWN_FAULT = 5.0  # seconds after which an error is one's own, not that of a process that ended
 LOST_PEER = 60.0  # the same of a broken connection: a host that is gone is noticed after 40
 SIGNALLED = 25.0  # the same after a signal: torchrun kills after 30
@@ -41,16 +44,23 @@ TakePart = Callable[[dict[str, Any]], None]
 _team: "Team | None" = None
 
 
-def together(run: Callable[[], int], prepare: Callable[[], TakePart]) -> int:
+def together(words: list[str], run: Callable[[], int], prepare: Callable[[], TakePart]) -> int:
     """Meet the other processes, then `run` as the first of them, or take part in its trainings.
 
-    `prepare` loads the function that does. Returns the run's exit code, which is the same for all;
-    where another process is gone, its watch ends this one.
+    `words` are those of the command line, and `prepare` loads the function that takes part.
+    Returns the run's exit code, which is the same for all; where another process is gone, its watch
+    ends this one.
     """
     global _team
     quiet_others()
-    _team = team = Team()
     try:
+        _team = team = Team(words)
+    except NobodyError as error:
+        if str(error):
+            sys.stderr.write(f"distillkit: {error}\n")
+        return FALLEN
+    try:
+        team.join()
         code = run() if not team.rank else team.follow(prepare())
     except BaseException as error:
         with stopping.deferred():  # torchrun signals the rest when one is gone
@@ -76,6 +86,12 @@ def call(job: dict[str, Any]) -> Iterator[None]:
         raise
     finally:
         _team.watch.call = None
+
+
+def check_words() -> None:
+    """Raise `ConfigError` where the processes were not started with the same command line."""
+    if _team is not None:
+        _team.check_words()
 
 
 def before_end(action: Callable[[], None]) -> None:
@@ -108,19 +124,29 @@ def called(name: str) -> bool:
 class Team:
     """This process among the others of its run."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: list[str]) -> None:
         self.rank = rank()
         self.job: dict[str, Any] = {}
         with heartbeat(), working("waiting for the other processes"):
-            store = _meet()
-            self._store = store
-            self.world = int(os.environ["WORLD_SIZE"])
-            store.set(f"who/{self.rank}", json.dumps(asdict(myself())))
-            store.wait([f"who/{other}" for other in range(self.world)], COLLECTIVE_TIMEOUT)
-        people = [Holder(**json.loads(store.get(f"who/{it}"))) for it in range(self.world)]
-        self.watch = Watch(store.clone(), self.rank, people)
+            self._store, people, self._words = meet(words)
+        self.watch = Watch(self._store.clone(), self.rank, people)
         self.watch.start()
         self._calls = 0
+
+    def join(self) -> None:
+        """Join the process group that Accelerate makes; the watch is on already."""
+        with heartbeat(), working("waiting for the other processes"):
+            _join(self._store)
+
+    def check_words(self) -> None:
+        """Raise `ConfigError` where another process was started with other words: the leader's."""
+        for other, words in enumerate(self._words):
+            if words != self._words[0]:
+                raise ConfigError(
+                    f"rank {other} on {self.watch.people[other].host} was started with "
+                    f"{_but(words, self._words[0])}, rank 0 with {_but(self._words[0], words)}; "
+                    "start all with the same command line"
+                )
 
     @property
     def name(self) -> str:
@@ -165,6 +191,9 @@ class Team:
         """
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error, DistillkitError):  # before there was any work
+            sys.stderr.write(f"distillkit: {self.name}: {error}\n")
+            return REFUSED
         lost = _is_lost(error)
         is_signalled = not isinstance(error, Exception) or stopping.requested()
         if is_signalled:  # all processes get a signal
@@ -226,10 +255,16 @@ def _is_lost(error: BaseException) -> bool:
     return any(word in str(error) for word in LOST)
 
 
-def _meet() -> Any:
-    """Join the process group that Accelerate makes; its store, under a name of our own."""
+def _but(words: list[str], other: list[str]) -> str:
+    """What a command line has that another has not."""
+    mine = " ".join(word for word in words if word not in other)
+    return brief(masked(mine, names_of(words))) or "no more than that, or in another order"
+
+
+def _join(store: Any) -> None:
+    """Join the process group at a store."""
     import torch
-    from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
+    from torch.distributed.distributed_c10d import PrefixStore
 
     from distillkit.models.device import join_process_group
 
@@ -237,14 +272,16 @@ def _meet() -> Any:
     if device is None or device.type == "mps":  # or Accelerate takes each process for a lone one
         os.environ["ACCELERATE_USE_CPU"] = "true"
     use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    world = int(os.environ["WORLD_SIZE"])
+    group = PrefixStore("group", store.clone())
+    group.set_timeout(COLLECTIVE_TIMEOUT)
     try:
-        state = join_process_group(cpu=use_cpu, timeout=COLLECTIVE_TIMEOUT)
+        state = join_process_group(
+            cpu=use_cpu, timeout=COLLECTIVE_TIMEOUT, store=group, rank=rank(), world_size=world
+        )
     except (RuntimeError, ValueError) as error:
-        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        if _is_lost(error):
+            raise
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"rank {rank()} of {os.environ['WORLD_SIZE']} has not met the others at {place} "
-            f"(MASTER_ADDR, MASTER_PORT): {reason}"
-        ) from error
-    assert state.num_processes == int(os.environ["WORLD_SIZE"])
-    return PrefixStore("distillkit", _get_default_store())
+        raise ConfigError(f"cannot join the {world} processes: {reason}") from error
+    assert state.num_processes == world

@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from distillkit.artifacts import locks
 from distillkit.artifacts.locks import Holder, myself
 from distillkit.ranks import liveness
 from distillkit.ranks.liveness import FALLEN, Watch
@@ -96,14 +101,86 @@ def test_of_another_machine_one_that_is_not_heard_of_is_gone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     watched, store = watch(0, replace(myself(), host="elsewhere", started="1"))
-    long_ago = -10.0 * liveness.SILENT
-    for _ in range(3):  # its process number says nothing here
+    for _ in range(2 * liveness.SILENT):  # its process number says nothing here
         store.add("beat/1", 1)
-        watched._heard[1] = (watched._heard[1][0], long_ago)
         watched._look()
-    watched._heard[1] = (int(store["beat/1"]), long_ago)
+    for _ in range(liveness.SILENT):
+        watched._look()
+    assert capsys.readouterr().err == ""
     assert ended_with(watched) == FALLEN
-    assert "on elsewhere) is gone" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "on elsewhere) has not been heard of for 40 s: killed, stopped, or its machine" in said
+    assert said.count("\n") == 1
+
+
+@pytest.fixture
+def stopped() -> Iterator[Holder]:
+    """A process of this machine that SIGSTOP stopped."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    os.kill(child.pid, signal.SIGSTOP)
+    holder = replace(myself(), pid=child.pid, started=locks._started(child.pid))
+    while not holder.is_stopped():
+        time.sleep(0.01)
+    yield holder
+    child.kill()
+    child.communicate()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_that_is_stopped_for_long_is_told_of_and_one_that_goes_on_is_not(
+    rank: int, stopped: Holder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched, _ = watch(rank, stopped)
+    for _ in range(liveness.SILENT):
+        watched._look()
+    os.kill(stopped.pid, signal.SIGCONT)
+    while stopped.is_stopped():
+        time.sleep(0.01)
+    watched._look()
+    os.kill(stopped.pid, signal.SIGSTOP)
+    while not stopped.is_stopped():
+        time.sleep(0.01)
+    for _ in range(liveness.SILENT):
+        watched._look()
+    assert capsys.readouterr().err == ""
+    assert ended_with(watched) == FALLEN
+    said = capsys.readouterr().err
+    assert said.startswith(f"distillkit: rank {1 - rank} (process {stopped.pid} of ")
+    assert f"stopped (SIGSTOP) for 40 s; `kill -KILL {stopped.pid}` ends it; all others" in said
+
+
+class Hanging(Store):
+    """A store whose holder does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+
+    def add(self, name: str, amount: int) -> int:
+        self.over.wait(30)
+        raise RuntimeError("no answer")
+
+
+def test_a_store_that_hangs_keeps_nobody_waiting(
+    stopped: Holder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(liveness, "LOOK_EVERY", 0.001)
+    codes: list[int] = []
+    store = Hanging()
+
+    def exit_(code: int) -> None:
+        codes.append(code)
+        watched._over.set()
+        store.over.set()
+
+    monkeypatch.setattr(os, "_exit", exit_)
+    watched = Watch(store, 1, [stopped, myself()])
+    watched.start()
+    watched.join(30)
+    assert codes == [FALLEN]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"rank 0 (process {stopped.pid} of " in said and "has been stopped (SIGSTOP)" in said
 
 
 def test_one_that_ended_by_itself_is_followed_with_its_code_and_without_a_word(

@@ -18,9 +18,12 @@ def follower(monkeypatch: pytest.MonkeyPatch) -> type[team.Team]:
     """A second process that loses the first one in the middle of an exchange."""
 
     class Follower(team.Team):
-        def __init__(self) -> None:
+        def __init__(self, words: list[str]) -> None:
             self.rank, self.world, self._store = 1, 2, Store()
             self.watch: Any = SimpleNamespace(dismiss=lambda: True, stop=lambda: None)
+
+        def join(self) -> None:
+            pass
 
         def follow(self, take_part: team.TakePart) -> int:
             raise RuntimeError("gloo: Connection closed by peer")
@@ -41,7 +44,7 @@ def test_a_signal_does_not_break_off_the_wait_for_news_of_the_lost_one(
         with stopping.handled():
             timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
             timer.start()
-            code = team.together(lambda: 0, lambda: lambda job: None)
+            code = team.together([], lambda: 0, lambda: lambda job: None)
             timer.join()
     finally:
         signal.signal(signal.SIGTERM, before)
