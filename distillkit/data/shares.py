@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from distillkit.data.rows import Rows
 from distillkit.data.sources import Spec, written
 from distillkit.data.splits import assign, normalise
 from distillkit.errors import DataError
+
+TRIED = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)  # fractions that may be advised
 
 Strata = Callable[[Any], Collection[Hashable]]  # a row's label -> the classes that it has
 
@@ -85,8 +88,8 @@ def share_out(
             gone = "".join(f"; dropped: {n:,} {reason}" for reason, n in dropped.items())
             raise DataError(
                 f"data: the {name} split is empty ({len(rows.texts)} rows of "
-                f"{written(data.train)} were to be shared out{gone}); give data.{name}, other "
-                "fractions, or more rows"
+                f"{written(data.train)} were to be shared out{gone}); give data.{name}=FILE"
+                f"{_other_fractions(rows, held, strata)}, or more rows"
             )
     return splits, dropped
 
@@ -102,9 +105,9 @@ def _shared(
             ("test", data.test_fraction),
         )
     }
-    classes = [tuple(dict.fromkeys(strata(label))) for label in rows.labels] if strata else None
+    classes = _classes(rows, strata)
     places = assign(
-        rows.normalised() if rows.groups is None else [normalise(group) for group in rows.groups],
+        _hashed(rows),
         validation_fraction=fractions["validation"],
         test_fraction=fractions["test"],
         strata=classes,
@@ -116,6 +119,30 @@ def _shared(
         name: held[name] if name in held else rows.take(places[name])
         for name in ("train", "validation", "test")
     }
+
+
+def _other_fractions(rows: Rows, held: Mapping[str, Rows], strata: Strata | None) -> str:
+    """Fractions at which no split is empty, as settings for a message; "": none are found."""
+    names = [name for name in ("validation", "test") if name not in held]
+    tried = [pair for pair in product(TRIED, TRIED) if sum(pair) < 1]
+    for pair in sorted(tried, key=lambda it: (sum(it), abs(it[0] - it[1]))):
+        chosen = dict(zip(("validation", "test"), pair, strict=True))
+        used = {f"{name}_fraction": chosen[name] * (name in names) for name in chosen}
+        places = assign(_hashed(rows), **used, strata=_classes(rows, strata))
+        if all(len(places[name]) for name in ("train", *names)):
+            found = [f"data.{name}_fraction={chosen[name]}" for name in names]
+            return f", set {' and '.join(found)}" if found else ""
+    return ""
+
+
+def _classes(rows: Rows, strata: Strata | None) -> list[tuple[Hashable, ...]] | None:
+    """The classes of each row."""
+    return [tuple(dict.fromkeys(strata(label))) for label in rows.labels] if strata else None
+
+
+def _hashed(rows: Rows) -> list[str]:
+    """What the places of rows are hashes of: their texts, or the groups that stay together."""
+    return rows.normalised() if rows.groups is None else [normalise(it) for it in rows.groups]
 
 
 def _say_absent(classes: Sequence[Collection[Hashable]], places: np.ndarray, name: str) -> None:

@@ -13,6 +13,7 @@ from distillkit.models.configs import check_config, check_positions, config_of
 from distillkit.models.folders import check_tokenizer_files
 from distillkit.models.hardware import Machine, main_memory
 from distillkit.models.sizes import check_memory
+from distillkit.models.vocabularies import real_vocabulary
 from distillkit.pipeline.checks import check_least_outputs
 from distillkit.pipeline.meta_models import Outlines
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
@@ -73,6 +74,9 @@ def check_shapes(road: "Road", *, student: bool = True, memory: float | None = N
                 check_positions(model, longest, whose=whose)
             _check_room(road, model, whose="the teacher")
         is_described = True
+    if is_described and road.task.family == "language" and road.loss.needs_teacher:
+        for member, model in zip(road.teachers, outlines.teachers, strict=True):
+            _check_rows(model, member.tokenizer(), key=f"{member.key} = {member.source}")
     _check_codec(road)
     if student:
         check_least_outputs(road)
@@ -88,6 +92,18 @@ def check_shapes(road: "Road", *, student: bool = True, memory: float | None = N
         _try_cut(road, outlines)
     if road.task.family == "sequence":
         _try_student(road, outlines)
+
+
+def _check_rows(model: Any, tokenizer: Any, *, key: str) -> None:
+    """Raise `ModelError` where a language model has no rows for some tokens of its tokenizer."""
+    rows = int(getattr(model.config.get_text_config(decoder=True), "vocab_size", 0) or 0)
+    size = real_vocabulary(tokenizer)
+    if rows and size > rows:
+        raise ModelError(
+            f"{key}: its tokenizer has ids up to {size - 1:,}, and the model {rows:,} rows; the "
+            "two do not belong together, or the embeddings were not resized for added tokens "
+            "(model.resize_token_embeddings)"
+        )
 
 
 def _check_labels(road: "Road") -> None:

@@ -191,6 +191,18 @@ def test_a_student_is_cut_out_of_a_ready_teacher_before_that_is_asked(tmp_path: 
     assert "targets" not in made(tmp_path)
 
 
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_a_language_model_without_rows_for_its_tokens_is_refused(
+    tmp_path: Path, command: str
+) -> None:
+    teacher = tiny_language.write_model(tmp_path / "teacher", padded=-3)
+    texts = tiny_language.write_documents(tmp_path)
+    line = refused(
+        tmp_path, *tiny_language.small(teacher, texts, tmp_path / "workspace"), command=command
+    )
+    assert "teacher.path = " in line and "tokenizer has ids up to 48, and the model 46 rows" in line
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [

@@ -1,6 +1,7 @@
 """Text becomes labelled splits: every row once, every label known, everything dropped counted."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,8 +215,23 @@ def test_where_cuts_train_alone(prepare: Prepare, table: Callable[..., Path]) ->
 def test_an_empty_split_is_refused_with_the_way_out(
     prepare: Prepare, table: Callable[..., Path], rows: list[Any]
 ) -> None:
-    with pytest.raises(DataError, match=r"split is empty .* give data\.\w+, other fractions"):
+    with pytest.raises(DataError, match=r"split is empty .* give data\.\w+=FILE, or more rows$"):
         prepare(train=table(rows))
+
+
+@pytest.mark.parametrize("count", [6, 8, 12])
+@pytest.mark.parametrize("stratify", [True, False])
+def test_fractions_that_are_advised_leave_no_split_empty(
+    prepare: Prepare, table: Callable[..., Path], count: int, stratify: bool
+) -> None:
+    words: dict[str, Any] = {"train": table(ROWS[:count]), "stratify": stratify}
+    usual = {"validation_fraction": 0.01, "test_fraction": 0.01}
+    with pytest.raises(DataError, match="split is empty") as refused:
+        prepare(**words, **usual)
+    advised = dict(re.findall(r"data\.(\w+_fraction)=([\d.]+)", str(refused.value)))
+    assert {*advised} == {*usual}
+    corpus, _ = prepare(**words, **{name: float(it) for name, it in advised.items()})
+    assert all(len(corpus.split(name)) for name in ("train", "validation", "test"))
 
 
 def test_a_test_file_within_train_may_leave_nothing_to_train_on(
