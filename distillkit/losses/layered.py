@@ -44,7 +44,7 @@ class LayeredLoss(Loss):
 
     needs_soft_targets = False
     looks_inside = True
-    passes_over = True
+    has_unused_parameters = True
     term = "layers"
     first_token = False  # of each text is all that is looked at
     lowest = 1  # layer that can be compared; 0 is the embeddings

@@ -41,6 +41,13 @@ from distillkit.types import (
 Extent = Literal["logits", "first", "last", "more"]
 EXTENTS: tuple[Extent, ...] = get_args(Extent)
 SOFTMAX: tuple[Distribution, ...] = ("softmax",)
+# what a loss could define under an earlier name: it would never be called or read
+RENAMED = {
+    "at": "on_step_begin",
+    "after": "on_step_end",
+    "moving": "scheduled_values",
+    "passes_over": "has_unused_parameters",
+}
 
 
 class Loss(nn.Module, ABC):
@@ -57,7 +64,7 @@ class Loss(nn.Module, ABC):
     looks_inside = False
     least_outputs = 1  # of a position, or it has no gradient
     compares_texts = False  # of a micro-batch with each other, and so learns nothing from one
-    passes_over = False  # parameters of the student, the head's for one, which then get no gradient
+    has_unused_parameters = False  # of the student, the head's for one: they get no gradient
     takes: tuple[Distribution, ...] = DISTRIBUTIONS
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
@@ -66,7 +73,20 @@ class Loss(nn.Module, ABC):
         nn.Module.__init__(loss)
         return loss
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raise `ConfigError` for a loss that defines a hook under its earlier name."""
+        super().__init_subclass__(**options)
+        for name, new in RENAMED.items():
+            # a setting of such a name is a number, and no hook
+            if callable(value := getattr(cls, name, None)) or isinstance(value, property | bool):
+                raise ConfigError(
+                    f"{cls.__module__}.{cls.__qualname__}.{name}: such a hook of a loss is called "
+                    f"{new} now; rename it"
+                )
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "passes_over":
+            raise ConfigError(f"{type(self).__name__}.{name}: is called {RENAMED[name]} now")
         # a module would be kept elsewhere, and the field's default read in its place
         if isinstance(value, nn.Module) and hasattr(type(self), name):
             what = type(value).__name__
@@ -83,8 +103,8 @@ class Loss(nn.Module, ABC):
         return {name: weight(self.progress) for name, weight in self._schedules.items()}
 
     @property
-    def moving(self) -> dict[str, float]:
-        """What changes while training goes on, under its name in metrics.jsonl: where it is now."""
+    def scheduled_values(self) -> dict[str, float]:
+        """The present value of each schedule and running estimate, as metrics.jsonl names it."""
         return {
             f"{name}_weight": weight(self.progress)
             for name, weight in self._schedules.items()
@@ -141,15 +161,15 @@ class Loss(nn.Module, ABC):
         """The layer maps, once it is bound: term -> a drawing of a few lines."""
         return {}
 
-    def at(self, progress: float) -> None:
-        """Called before each optimizer step with the share of the run that is done, in [0, 1)."""
+    def on_step_begin(self, progress: float) -> None:
+        """Called before each optimizer step; `progress` is the share of the run done, in [0, 1)."""
         self.progress = progress
 
-    def after(self, shares: Mapping[str, float]) -> None:
-        """Called after each optimizer step with what each term came to in it, before its weight.
+    def on_step_end(self, shares: Mapping[str, float]) -> None:
+        """Called after each optimizer step; `shares` is each term's mean in it, before its weight.
 
-        Every process is told the same. What is kept of it belongs into a buffer, which a
-        checkpoint holds.
+        All processes get the same values. State made from them belongs in a buffer, so that
+        checkpoints hold it.
         """
 
 
@@ -259,10 +279,11 @@ class SoftmaxLoss(SoftTargetLoss):
         return self._temperature(self.progress)
 
     @property
-    def moving(self) -> dict[str, float]:
+    def scheduled_values(self) -> dict[str, float]:
         """The temperature too, where it has a schedule."""
-        constant = self._temperature.is_constant
-        return super().moving | ({} if constant else {"temperature": self.current_temperature})
+        if self._temperature.is_constant:
+            return super().scheduled_values
+        return super().scheduled_values | {"temperature": self.current_temperature}
 
     @property
     def softening(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Mixture(Loss):
         losses = self._losses().values()
         self.needs_soft_targets = any(loss.needs_soft_targets for loss in losses)
         self.looks_inside = any(loss.looks_inside for loss in losses)
-        self.passes_over = all(loss.passes_over for loss in losses)
+        self.has_unused_parameters = all(loss.has_unused_parameters for loss in losses)
         self.least_outputs = max(loss.least_outputs for loss in losses)
         self.compares_texts = any(loss.compares_texts for loss in losses)
         self.takes = tuple(d for d in Loss.takes if all(d in loss.takes for loss in losses))
@@ -60,14 +60,14 @@ class Mixture(Loss):
         }
 
     @property
-    def moving(self) -> dict[str, float]:
+    def scheduled_values(self) -> dict[str, float]:
         """The weights of the terms that move, and what moves in a term as term.name."""
         inner = {
             f"{term}.{name}": value
             for term, loss in self._losses().items()
-            for name, value in loss.moving.items()
+            for name, value in loss.scheduled_values.items()
         }
-        return super().moving | inner
+        return super().scheduled_values | inner
 
     def bind(self, student: Dimensions, teacher: Dimensions) -> None:
         """Settle what each term compares."""
@@ -135,16 +135,16 @@ class Mixture(Loss):
                 found.append(_weighted(parts, self._weight(term), term, loss))
         return _together(found)
 
-    def at(self, progress: float) -> None:
+    def on_step_begin(self, progress: float) -> None:
         """Tell every term."""
-        super().at(progress)
+        super().on_step_begin(progress)
         for loss in self._losses().values():
-            loss.at(progress)
+            loss.on_step_begin(progress)
 
-    def after(self, shares: Mapping[str, float]) -> None:
+    def on_step_end(self, shares: Mapping[str, float]) -> None:
         """Tell every term what it came to."""
         for term, loss in self._losses().items():
-            loss.after({part: shares[_name(term, part, loss)] for part in loss.weights})
+            loss.on_step_end({part: shares[_name(term, part, loss)] for part in loss.weights})
 
     def _losses(self) -> dict[str, Loss]:
         return {name: loss for name, loss in self.terms.items() if isinstance(loss, Loss)}

@@ -90,17 +90,17 @@ class TAID(SoftmaxLoss):
         return taid(logits, self.every_logit(targets), t=self.t, **self.softening)
 
     @property
-    def moving(self) -> dict[str, float]:
+    def scheduled_values(self) -> dict[str, float]:
         """And t."""
-        return super().moving | {"t": float(self.t)}
+        return super().scheduled_values | {"t": float(self.t)}
 
-    def at(self, progress: float) -> None:
+    def on_step_begin(self, progress: float) -> None:
         """Not below the line, nor beyond its end."""
-        super().at(progress)
+        super().on_step_begin(progress)
         line = self.start + (self.end - self.start) * progress
         self.t.clamp_(min=line).clamp_(max=self.end)
 
-    def after(self, shares: Mapping[str, float]) -> None:
+    def on_step_end(self, shares: Mapping[str, float]) -> None:
         """Move on, the faster the more the loss went down."""
         if self.previous > 0:  # and not NaN
             relative = (self.previous - shares["soft"]) / self.previous

@@ -38,7 +38,7 @@ from distillkit.tasks.shared_words import align
 from distillkit.teachers import Teacher
 from distillkit.token_table import TokenTable
 from distillkit.training import checkpoint
-from distillkit.training.learning import MODEL, Recipe
+from distillkit.training.learning import MODEL, TrainingJob
 from distillkit.training.settings import TrainSettings
 from distillkit.types import States
 
@@ -279,7 +279,7 @@ class Road:
 
         return self.obtain("student", decided, make, learns=role.name != "untrained")
 
-    def recipe(self, role: Role) -> Recipe:
+    def recipe(self, role: Role) -> TrainingJob:
         """What a student or control learns from, and how."""
         key, spec = reading.source(self)
         reading.check_held_out(self)
@@ -291,7 +291,7 @@ class Road:
         teacher = None
         if role.from_teacher and isinstance(self.targets, OnlineTargets):
             teacher = self.taught_by.online(examples, spec, self.targets)
-        return Recipe(
+        return TrainingJob(
             task=self.task,
             loss=role.loss,
             examples=examples,

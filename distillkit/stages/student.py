@@ -20,7 +20,7 @@ from distillkit.students.from_teacher import make
 from distillkit.students.heads import order_outputs
 from distillkit.tasks import Task
 from distillkit.token_table import TokenTable
-from distillkit.training.learning import MODEL, Recipe, collator, learn
+from distillkit.training.learning import MODEL, TrainingJob, collator, learn
 from distillkit.training.settings import TrainSettings
 from distillkit.types import LabelSpace
 
@@ -166,10 +166,10 @@ def _batches(
 
 
 def train_student(
-    model: Any, tokenizer: Any, recipe: Recipe, *, out: Path, label: str
+    model: Any, tokenizer: Any, job: TrainingJob, *, out: Path, label: str
 ) -> dict[str, Any]:
-    """Train a student by `recipe` and save it under `out`."""
-    return learn(model, tokenizer, recipe, out=out, label=label)
+    """Train a student by a `TrainingJob` and save it under `out`."""
+    return learn(model, tokenizer, job, out=out, label=label)
 
 
 def keep_untrained(model: Any, tokenizer: Any, task: Task, *, out: Path) -> dict[str, Any]:

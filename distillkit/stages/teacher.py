@@ -24,7 +24,7 @@ from distillkit.teachers.local import ModelTeacher
 from distillkit.token_table import TokenTable
 from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
-from distillkit.training.learning import Recipe, learn
+from distillkit.training.learning import TrainingJob, learn
 from distillkit.training.probe import start_head, takes_probe
 from distillkit.training.settings import TrainSettings
 from distillkit.types import LabelSpace
@@ -123,7 +123,7 @@ def fit_teacher(
     model = task.load_body(folder, space, key=teacher.key, trust_remote_code=trust_remote_code)
     tokenizer = task.load_tokenizer(folder, key=teacher.key, trust_remote_code=trust_remote_code)
     task.agree_on_padding(model, tokenizer, key=f"{teacher.key} = {folder}")
-    recipe = Recipe(
+    job = TrainingJob(
         task=task,
         loss=HardLabelLoss(),
         examples=examples,
@@ -140,16 +140,16 @@ def fit_teacher(
     )
     probe = None
     if teacher.head == "probe" and isinstance(task, SequenceTask) and takes_probe(task):
-        probe = _probe(model, tokenizer, task, recipe, out)
+        probe = _probe(model, tokenizer, task, job, out)
     start = probe is not None
-    found = learn(model, tokenizer, recipe, out=out, label="teacher", start_counts=start)
+    found = learn(model, tokenizer, job, out=out, label="teacher", start_counts=start)
     if start and found and found["fit"]["best_step"] == 0:
         say("teacher: fine-tuning found nothing better than the probe, which is kept")
     return found | ({"probe": probe} if probe else {})
 
 
 def _probe(
-    model: Any, tokenizer: Any, task: SequenceTask, recipe: Recipe, out: Path
+    model: Any, tokenizer: Any, task: SequenceTask, job: TrainingJob, out: Path
 ) -> dict[str, Any] | None:
     """Start the head from a linear probe; what became of it, also where a run is taken up again."""
     before = _kept_probe(out)
@@ -161,10 +161,10 @@ def _probe(
         model,
         tokenizer,
         task,
-        recipe.labels,
-        recipe.examples,
-        recipe.validation,
-        seed=recipe.seed,
+        job.labels,
+        job.examples,
+        job.validation,
+        seed=job.seed,
         device=compute_device(),
         parts=NOWHERE if rank() else Parts(out),
     )

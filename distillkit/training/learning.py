@@ -58,7 +58,7 @@ MOST_NATS = 50.0  # a loss whose perplexity is still worth a number
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingJob:
     """What a model learns from and how: everything but the model.
 
     `store` holds the soft targets of all `examples`, and `states` the teacher's hidden states
@@ -85,23 +85,23 @@ class Recipe:
 def learn(
     model: Any,
     tokenizer: Any,
-    recipe: Recipe,
+    job: TrainingJob,
     *,
     out: Path,
     label: str,
     start_counts: bool = False,
 ) -> dict[str, Any]:
-    """Train `model` by `recipe`, save it and its tokenizer under `out`/model; return the facts.
+    """Train `model` by `job`, save it and its tokenizer under `out`/model; return the facts.
 
     With `start_counts` it is kept as it comes where training finds nothing better.
     """
-    settings, examples, task = recipe.settings, recipe.examples, recipe.task
+    settings, examples, task = job.settings, job.examples, job.task
     device = compute_device()
-    plan = batch_plan(recipe, model)
+    plan = batch_plan(job, model)
     steps = settings.length(plan.steps_per_epoch)
     report = fit(
         model,
-        Distillation(recipe, model, tokenizer, device),
+        Distillation(job, model, tokenizer, device),
         plan,
         examples.positions,
         collator(
@@ -109,13 +109,13 @@ def learn(
             tokenizer,
             device,
             block=_block(plan),
-            by_text=recipe.loss.looks_inside,
+            by_text=job.loss.looks_inside,
         ),
-        make_optimizer=recipe.make_optimizer,
-        schedule=recipe.schedule,
+        make_optimizer=job.make_optimizer,
+        schedule=job.schedule,
         settings=settings,
         steps=steps,
-        evaluate=validation(recipe, tokenizer, device),
+        evaluate=validation(job, tokenizer, device),
         out=out,
         label=label,
         start_counts=start_counts,
@@ -131,9 +131,9 @@ def learn(
         f"validation {title(task.headline)} {kept[f'validation_{task.headline}']:.4f} "
         f"(kept step {report.best_step:,})"
     )
-    if report.steps < steps and recipe.batch_key.startswith("trainer."):
+    if report.steps < steps and job.batch_key.startswith("trainer."):
         warn_unlearnt(report.history, settings, label)
-    about = {"parameters": model.num_parameters(), "layer_maps": recipe.loss.drawings}
+    about = {"parameters": model.num_parameters(), "layer_maps": job.loss.drawings}
     return facts(report, out, examples, plan) | about
 
 
@@ -156,20 +156,20 @@ def _steps(made: int, planned: int) -> str:
     return f"{made:,} steps" if made == planned else f"{made:,} of {planned:,} steps"
 
 
-def batch_plan(recipe: Recipe, model: Any) -> Plan:
+def batch_plan(job: TrainingJob, model: Any) -> Plan:
     """Which examples share a batch; of a task that packs, which share a row.
 
     Raises `DataError` for a batch that the data cannot fill.
     """
-    lengths, task = recipe.examples.lengths, recipe.task
-    size = recipe.settings.batch_size
+    lengths, task = job.examples.lengths, job.task
+    size = job.settings.batch_size
     plan: Plan
     if task.packs and keeps_packed_apart(model):
-        plan = PackedPlan(lengths, size=size, seed=recipe.seed, block=task.max_length)
-        check_batch_size(size, plan.rows_per_epoch, key=recipe.batch_key, what="packed rows")
+        plan = PackedPlan(lengths, size=size, seed=job.seed, block=task.max_length)
+        check_batch_size(size, plan.rows_per_epoch, key=job.batch_key, what="packed rows")
     else:
-        plan = PaddedPlan(lengths, size=size, seed=recipe.seed)
-        check_batch_size(size, len(lengths), key=recipe.batch_key)
+        plan = PaddedPlan(lengths, size=size, seed=job.seed)
+        check_batch_size(size, len(lengths), key=job.batch_key)
     return plan
 
 
@@ -178,36 +178,36 @@ def _block(plan: Plan) -> int | None:
 
 
 class Distillation(Objective):
-    """The loss of a recipe on what the model says.
+    """The loss of a job on what the model says.
 
     Soft targets are looked up by example, or the teacher is asked. A loss that looks inside is
     bound to both models here, and each is watched while it reads.
     """
 
-    def __init__(self, recipe: Recipe, model: Any, tokenizer: Any, device: torch.device) -> None:
+    def __init__(self, job: TrainingJob, model: Any, tokenizer: Any, device: torch.device) -> None:
         super().__init__()
-        self.loss = recipe.loss
-        self._store, self._device = recipe.store, device
-        self._rows = None if recipe.store is None else recipe.store.rows(recipe.examples.keys)
-        self._ask, self._per_example = recipe.task.ask(tokenizer), recipe.task.per_example
-        self._teacher, self._watch = recipe.teacher, None
-        self._states, self._selection = recipe.states, recipe.selection
-        self._check_positions(recipe)
+        self.loss = job.loss
+        self._store, self._device = job.store, device
+        self._rows = None if job.store is None else job.store.rows(job.examples.keys)
+        self._ask, self._per_example = job.task.ask(tokenizer), job.task.per_example
+        self._teacher, self._watch = job.teacher, None
+        self._states, self._selection = job.states, job.selection
+        self._check_positions(job)
         if self.loss.looks_inside:
-            torch.manual_seed(recipe.seed)  # the projections
-            self.loss.bind(dimensions_of(model), _looked_into(recipe))
+            torch.manual_seed(job.seed)  # the projections
+            self.loss.bind(dimensions_of(model), _looked_into(job))
             mine, theirs = self.loss.needs_inside
             self._watch = watch(model, mine)
-            if isinstance(recipe.teacher, OnlineTeacher):
-                recipe.teacher.look_at(theirs)
+            if isinstance(job.teacher, OnlineTeacher):
+                job.teacher.look_at(theirs)
         if self._states is not None:
-            self._states.look_up(recipe.examples.keys)
+            self._states.look_up(job.examples.keys)
 
-    def _check_positions(self, recipe: Recipe) -> None:
+    def _check_positions(self, job: TrainingJob) -> None:
         """Raise `TargetsError` for a store of words that were cut otherwise."""
-        if self._store is None or self._rows is None or recipe.examples.words is None:
+        if self._store is None or self._rows is None or job.examples.words is None:
             return
-        selection, table = recipe.selection, recipe.examples
+        selection, table = job.selection, job.examples
         expected = table.positions if selection is None else selection.counts
         if not np.array_equal(self._store.positions[self._rows], expected):
             raise TargetsError(
@@ -216,14 +216,14 @@ class Distillation(Objective):
             )
 
     @property
-    def passes_over(self) -> bool:
+    def has_unused_parameters(self) -> bool:
         """Whether the loss may leave parameters of the model without a gradient."""
-        return self.loss.passes_over
+        return self.loss.has_unused_parameters
 
     @property
-    def moving(self) -> dict[str, float]:
+    def scheduled_values(self) -> dict[str, float]:
         """Weights and temperatures that follow a schedule, and what a loss settles by itself."""
-        return self.loss.moving
+        return self.loss.scheduled_values
 
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The loss's terms on one micro-batch."""
@@ -255,28 +255,28 @@ class Distillation(Objective):
             owners=batch.owners,
         )
 
-    def at(self, progress: float) -> None:
+    def on_step_begin(self, progress: float) -> None:
         """Tell the loss how far training is."""
-        self.loss.at(progress)
+        self.loss.on_step_begin(progress)
 
-    def after(self, shares: Mapping[str, float]) -> None:
+    def on_step_end(self, shares: Mapping[str, float]) -> None:
         """Tell the loss what its terms came to in a step."""
-        self.loss.after(shares)
+        self.loss.on_step_end(shares)
 
 
-def _looked_into(recipe: Recipe) -> Dimensions:
+def _looked_into(job: TrainingJob) -> Dimensions:
     """The sizes of the teacher that a loss looks into."""
-    if recipe.states is not None:
-        return recipe.states.teacher
-    assert isinstance(recipe.teacher, OnlineTeacher), "what is inside is kept, or the teacher is"
-    return dimensions_of(recipe.teacher.loaded.model)
+    if job.states is not None:
+        return job.states.teacher
+    assert isinstance(job.teacher, OnlineTeacher), "what is inside is kept, or the teacher is"
+    return dimensions_of(job.teacher.loaded.model)
 
 
 def validation(
-    recipe: Recipe, tokenizer: Any, device: torch.device
+    job: TrainingJob, tokenizer: Any, device: torch.device
 ) -> Callable[[Any], dict[str, float]]:
     """model -> its validation scores; of `score`, more is better."""
-    task, table, settings = recipe.task, recipe.validation, recipe.settings
+    task, table, settings = job.task, job.validation, job.settings
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     collate = collator(table, tokenizer, device)
     ask = task.ask(tokenizer)
@@ -288,7 +288,7 @@ def validation(
 
         return language_scores
     labels = np.array(table.labels)  # a copy: torch takes no read-only memory
-    held_out, offsets = HeldOut(table, recipe.labels), table.position_offsets
+    held_out, offsets = HeldOut(table, job.labels), table.position_offsets
 
     def scores(model: Any) -> dict[str, float]:
         logits = all_logits(

@@ -1,4 +1,4 @@
-"""A model and what it learns, as one module.
+"""A model and its training objective, as one module.
 
 Wrappers for several devices act on a module's own forward, so everything that has gradients must
 happen inside it: the loss over a language model's head, for one, and a loss's own parameters.
@@ -14,37 +14,37 @@ from distillkit.types import Batch, LossTerms
 
 
 class Objective(torch.nn.Module, ABC):
-    """What a model learns: called with (model, batch), it gives the loss's terms.
+    """The training objective of a model: (model, batch) -> the loss's terms.
 
-    Its parameters are trained beside the model's, and checkpoints hold them and its buffers; a
-    saved model has nothing of it.
+    Its parameters are trained with the model's, and checkpoints hold them and its buffers; a saved
+    model holds none of them.
     """
 
     @property
-    def passes_over(self) -> bool:
-        """Whether some of the model's parameters may get no gradient, and other processes wait."""
+    def has_unused_parameters(self) -> bool:
+        """True if some of the model's parameters get no gradient (DDP looks for them then)."""
         return False
 
     @property
-    def moving(self) -> dict[str, float]:
-        """What of the loss changes from step to step, under its name in metrics.jsonl."""
+    def scheduled_values(self) -> dict[str, float]:
+        """The present value of each schedule, under its name in metrics.jsonl."""
         return {}
 
     @abstractmethod
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The terms of the loss on one micro-batch."""
 
-    def at(self, progress: float) -> None:
-        """Before each optimizer step: the share of the run that is done, 0 <= progress < 1."""
+    def on_step_begin(self, progress: float) -> None:
+        """Called before each optimizer step; `progress` is the share of the run done, in [0, 1)."""
 
-    def after(self, shares: Mapping[str, float]) -> None:
-        """After each optimizer step: the loss and its terms, over all its positions.
+    def on_step_end(self, shares: Mapping[str, float]) -> None:
+        """Called after each optimizer step; `shares` is the loss and its terms over all positions.
 
-        Every process is told the same; what is kept of it belongs into buffers.
+        All processes get the same values; state made from them belongs in buffers.
         """
 
 
-class Learner(torch.nn.Module):
+class ModelWithObjective(torch.nn.Module):
     """A model with its objective: (batch) -> the loss's terms."""
 
     def __init__(self, model: torch.nn.Module, objective: Objective) -> None:

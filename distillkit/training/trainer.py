@@ -27,7 +27,7 @@ from distillkit.schedules import LearningRateSchedule
 from distillkit.training.batching import Plan
 from distillkit.training.checkpoint import Checkpoints, Progress
 from distillkit.training.distributed import Accelerator, accelerator_for, broadcast
-from distillkit.training.objective import Learner, Objective
+from distillkit.training.objective import ModelWithObjective, Objective
 from distillkit.training.settings import TrainSettings
 from distillkit.types import Batch, FitReport
 
@@ -62,8 +62,8 @@ def fit(
     when the loss is no longer a number.
     """
     out.mkdir(parents=True, exist_ok=True)
-    accelerator = accelerator_for(has_unused_parameters=objective.passes_over)
-    learner = Learner(model, objective).to(accelerator.device)
+    accelerator = accelerator_for(has_unused_parameters=objective.has_unused_parameters)
+    learner = ModelWithObjective(model, objective).to(accelerator.device)
     optimizer = make_optimizer(parameter_groups(learner))
     base_rates = [group["lr"] for group in optimizer.param_groups]
     checkpoints = Checkpoints(out)
@@ -101,8 +101,8 @@ def fit(
             factor = schedule(step, steps)
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * factor
-            objective.at((step - 1) / steps)
-            moving = objective.moving
+            objective.on_step_begin((step - 1) / steps)
+            scheduled = objective.scheduled_values
             torch.manual_seed(_step_seed(plan.seed, step, accelerator.process_index))
             indices = plan.batch(step)
             pieces = plan.pieces(
@@ -121,11 +121,11 @@ def fit(
                     raise TrainingError(_not_a_number(what, step, rate, checkpoints.newest()))
             optimizer.step()
             optimizer.zero_grad()
-            objective.after(shares)
+            objective.on_step_end(shares)
 
             progress.step = step
             tokens = int(plan.lengths[indices].sum())
-            _add(progress.window, moving | shares | {"tokens": float(tokens), "steps": 1.0})
+            _add(progress.window, scheduled | shares | {"tokens": float(tokens), "steps": 1.0})
             due = _is_due(step, eval_every, steps)
             if step % settings.log_every == 0 or due:
                 _log(progress, lr=base_rates[0] * factor)
@@ -161,7 +161,7 @@ def fit(
 
 
 def _start(
-    checkpoints: Checkpoints, learner: Learner, optimizer: Any, accelerator: Accelerator
+    checkpoints: Checkpoints, learner: ModelWithObjective, optimizer: Any, accelerator: Accelerator
 ) -> Progress:
     """The newest checkpoint's progress, its tensors in place; of several processes the same one.
 

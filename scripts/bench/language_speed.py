@@ -44,7 +44,7 @@ from distillkit.targets.codecs.logits import chunks
 from distillkit.tasks import CausalLM
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets
-from distillkit.training.learning import Distillation, Recipe, batch_plan, collator
+from distillkit.training.learning import Distillation, TrainingJob, batch_plan, collator
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import fit
 from distillkit.types import LabelSpace
@@ -209,7 +209,7 @@ def student_ratios(
 ) -> dict[str, dict[str, float]]:
     start = partial(llama, len(tokenizer.get_vocab()), shape)
     steps = settings.steps or 0
-    recipe = Recipe(
+    job = TrainingJob(
         task=task,
         loss=ForwardKL(temperature=1.0),
         examples=table,
@@ -221,7 +221,7 @@ def student_ratios(
         seed=0,
         batch_key="",
     )
-    plan = batch_plan(recipe, start())
+    plan = batch_plan(job, start())
     collate = collator(table, tokenizer, DEVICE, block=task.max_length)
     ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
 
@@ -240,13 +240,13 @@ def student_ratios(
         student = start()
         fit(
             student,
-            Distillation(replace(recipe, loss=loss, store=store), student, tokenizer, DEVICE),
+            Distillation(replace(job, loss=loss, store=store), student, tokenizer, DEVICE),
             plan,
             table.positions,
             collate,
-            make_optimizer=recipe.make_optimizer,
-            schedule=recipe.schedule,
-            settings=recipe.settings,
+            make_optimizer=job.make_optimizer,
+            schedule=job.schedule,
+            settings=job.settings,
             steps=steps,
             evaluate=lambda model: {"score": 0.0},
             out=out,
@@ -255,7 +255,7 @@ def student_ratios(
 
     spent: dict[str, list[float]] = {"bare": [], "kd": [], "ce": []}
     for i in range(rounds + 1):
-        kd = partial(ours, recipe.loss, recipe.store, folder / f"kd-{i}")
+        kd = partial(ours, job.loss, job.store, folder / f"kd-{i}")
         ce = partial(ours, HardLabelLoss(), None, folder / f"ce-{i}")
         for name, call in (("bare", bare), ("kd", kd), ("ce", ce)):
             spent[name].append(seconds(call, clock=clock))

@@ -51,7 +51,7 @@ from distillkit.tasks import Classification
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import PaddedPlan, length_buckets, padding_waste
 from distillkit.training.collation import Collator
-from distillkit.training.learning import Distillation, Recipe, collator
+from distillkit.training.learning import Distillation, TrainingJob, collator
 from distillkit.training.online_teacher import OnlineTeacher
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import fit
@@ -142,7 +142,7 @@ def bare_steps(shape: dict[str, int], batches: list[Batch], precision: Precision
 
 def our_steps(
     shape: dict[str, int],
-    recipe: Recipe,
+    job: TrainingJob,
     plan: PaddedPlan,
     collate: Collator,
     steps: int,
@@ -153,13 +153,13 @@ def our_steps(
     return seconds(
         lambda: fit(
             model,
-            Distillation(recipe, model, Tokenizer(), DEVICE),
+            Distillation(job, model, Tokenizer(), DEVICE),
             plan,
-            recipe.examples.positions,
+            job.examples.positions,
             collate,
-            make_optimizer=recipe.make_optimizer,
-            schedule=recipe.schedule,
-            settings=recipe.settings,
+            make_optimizer=job.make_optimizer,
+            schedule=job.schedule,
+            settings=job.settings,
             steps=steps,
             evaluate=lambda model: {"score": 0.0},
             out=out,
@@ -185,7 +185,7 @@ def student_ratios(
         writer.describe(Outputs(torch.from_numpy(logits)))
         writer.write(0, table.keys, np.ones(len(table), np.int64), {"logits": logits})
         writer.finish([len(table)], tokens=len(table.ids), labels=[], origin={})
-    recipe = recipe_of(
+    job = job_of(
         table,
         ForwardKL(temperature=2.0, hard_weight=0.5),
         steps=steps,
@@ -197,24 +197,24 @@ def student_ratios(
     ready = [collate(plan.batch(step)) for step in range(1, steps + 1)]
 
     def measured(loss: Loss, rounds: int, name: str) -> dict[str, float]:
-        mine, ours, bare = replace(recipe, loss=loss), [], []
+        mine, ours, bare = replace(job, loss=loss), [], []
         for i in range(rounds + 1):
             bare.append(bare_steps(BERT_TINY, ready, precision))
             out = folder / f"{name}-{i}"
             ours.append(our_steps(BERT_TINY, mine, plan, collate, steps, out))
         return beside(ours, bare, steps)
 
-    found = {"student step": measured(recipe.loss, rounds, "step")}
+    found = {"student step": measured(job.loss, rounds, "step")}
     for name, loss in logit_losses().items():
         found[f"loss={name}"] = measured(loss, max(1, rounds // 4), name)
     return found
 
 
-def recipe_of(
+def job_of(
     table: TokenTable, loss: Loss, *, steps: int, precision: Precision, **source: Any
-) -> Recipe:
+) -> TrainingJob:
     """A run on random texts; `source` says where its targets come from."""
-    return Recipe(
+    return TrainingJob(
         task=Classification(max_length=64),
         loss=loss,
         examples=table,
@@ -257,11 +257,9 @@ def online_ratio(
     for i in range(rounds + 1):
         losses = terms()
         loss = Mixture(losses, dict.fromkeys(losses, 1.0))
-        recipe = recipe_of(
-            table, loss, steps=steps, precision=precision, store=None, teacher=teacher
-        )
+        job = job_of(table, loss, steps=steps, precision=precision, store=None, teacher=teacher)
         apart.append(bare_steps(shape, ready, precision) + seconds(asked))
-        ours.append(our_steps(shape, recipe, plan, collate, steps, folder / f"{name}-{i}"))
+        ours.append(our_steps(shape, job, plan, collate, steps, folder / f"{name}-{i}"))
     return beside(ours, apart, steps)
 
 

@@ -135,6 +135,6 @@ def test_minitron_drops_one_block() -> None:
 def test_pre_training_distillation_weighs_the_teacher_as_it_rises_and_falls() -> None:
     loss = build(overrides.check(["recipe=pd-top-p"]).cfg.loss, key="loss")
     for progress, soft in ((0.0, 0.0), (0.005, 0.45), (0.5, 0.9), (0.95, 0.45)):
-        loss.at(progress)
+        loss.on_step_begin(progress)
         assert loss.weights == pytest.approx({"soft": soft, "hard": 1 - soft})
     assert not loss.scale_by_t2

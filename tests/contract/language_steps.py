@@ -19,8 +19,8 @@ from distillkit.token_table import TokenTable
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.training.collation import Collator
 from distillkit.training.distributed import accelerator_for
-from distillkit.training.learning import Distillation, Recipe
-from distillkit.training.objective import Learner
+from distillkit.training.learning import Distillation, TrainingJob
+from distillkit.training.objective import ModelWithObjective
 from distillkit.training.online_teacher import OnlineTeacher
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import _accumulate
@@ -98,7 +98,7 @@ def taught(
     """(loss, gradients by name) of one optimizer step, taught by a store or a teacher."""
     table = examples(len(tokenizer))
     block, micro = CUTS[cut]
-    recipe = Recipe(
+    job = TrainingJob(
         task=CausalLM(max_length=BLOCK),
         loss=loss,  # type: ignore[arg-type]
         examples=table,
@@ -117,9 +117,9 @@ def taught(
         else PackedPlan(table.lengths, size=EXAMPLES, seed=0, block=block)
     )
     assert sorted(plan.batch(1)) == list(range(EXAMPLES))
-    objective = Distillation(recipe, model, tokenizer, CPU)
-    accelerator = accelerator_for(has_unused_parameters=objective.passes_over, cpu=True)
-    learner = Learner(model, objective)
+    objective = Distillation(job, model, tokenizer, CPU)
+    accelerator = accelerator_for(has_unused_parameters=objective.has_unused_parameters, cpu=True)
+    learner = ModelWithObjective(model, objective)
     trained = accelerator.prepare(learner)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(
@@ -127,7 +127,7 @@ def taught(
         trained,
         plan.pieces(1, rows=micro, rank=rank, world=world),
         plan.batch(1),
-        Collator(table, pad_id=0, device=CPU, block=block, by_text=recipe.loss.looks_inside),
+        Collator(table, pad_id=0, device=CPU, block=block, by_text=job.loss.looks_inside),
         int(table.positions.sum()),
         torch.float32,
     )

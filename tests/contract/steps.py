@@ -21,8 +21,8 @@ from distillkit.token_table import TokenTable
 from distillkit.training.batching import PaddedPlan
 from distillkit.training.collation import Collator
 from distillkit.training.distributed import accelerator_for
-from distillkit.training.learning import Distillation, Recipe
-from distillkit.training.objective import Learner
+from distillkit.training.learning import Distillation, TrainingJob
+from distillkit.training.objective import ModelWithObjective
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import _accumulate
 from distillkit.types import Batch, LabelSpace, SoftTargets
@@ -105,7 +105,7 @@ def step(
     """(loss, gradients by name) of one optimizer step on the first `count` examples."""
     weights = {"hard_weight": 0.5} if loss.target == "logits" else {}
     table = examples(loss)
-    recipe = Recipe(
+    job = TrainingJob(
         task=loss.task,
         loss=loss.module(**weights),
         examples=table,
@@ -117,9 +117,9 @@ def step(
         seed=0,
         batch_key="",
     )
-    objective = Distillation(recipe, model, SimpleNamespace(padding_side="right"), CPU)
-    accelerator = accelerator_for(has_unused_parameters=objective.passes_over, cpu=True)
-    trained = accelerator.prepare(Learner(model, objective))
+    objective = Distillation(job, model, SimpleNamespace(padding_side="right"), CPU)
+    accelerator = accelerator_for(has_unused_parameters=objective.has_unused_parameters, cpu=True)
+    trained = accelerator.prepare(ModelWithObjective(model, objective))
     plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = _accumulate(

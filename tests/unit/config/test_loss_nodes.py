@@ -15,7 +15,7 @@ KL = "_target_:distillkit.losses.ForwardKL"
 
 def built(*words: str) -> Any:
     loss = build(overrides.check([*words]).cfg.loss, key="loss")
-    loss.at(0.5)
+    loss.on_step_begin(0.5)
     return loss
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from distillkit.errors import DataError, TrainingError
 from distillkit.schedules import LinearLR
 from distillkit.training.checkpoint import Checkpoints
-from distillkit.training.objective import Learner
+from distillkit.training.objective import ModelWithObjective
 from distillkit.training.trainer import METRICS, check_batch_size, parameter_groups
 from distillkit.types import Batch, LossTerms
 from tests.processes import run_two
@@ -155,7 +155,7 @@ def test_a_loss_is_told_the_progress_before_every_step(tmp_path: Path) -> None:
 
 
 def test_a_losss_own_parameters_decay_as_the_models_do() -> None:
-    matrices, vectors = parameter_groups(Learner(net(), Projected()))
+    matrices, vectors = parameter_groups(ModelWithObjective(net(), Projected()))
     assert [p.shape for p in matrices["params"]] == [(8, 4), (2, 8), (3, 2)]
     assert [p.shape for p in vectors["params"]][-1] == (3,)
 

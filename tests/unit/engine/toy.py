@@ -24,7 +24,7 @@ from distillkit.training import TrainSettings
 from distillkit.training.batching import PaddedPlan
 from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
-from distillkit.training.objective import Learner, Objective
+from distillkit.training.objective import ModelWithObjective, Objective
 from distillkit.training.trainer import fit
 from distillkit.types import Batch, FitReport, LossTerms
 
@@ -97,11 +97,11 @@ class Projected(Objective):
             {"hard": hard, "seen": seen}, {"hard": 1.0, "seen": 1.0 - float(self.told)}
         )
 
-    def at(self, progress: float) -> None:
+    def on_step_begin(self, progress: float) -> None:
         self.heard.append(progress)
         self.told.fill_(progress)
 
-    def after(self, shares: Mapping[str, float]) -> None:
+    def on_step_end(self, shares: Mapping[str, float]) -> None:
         self.mean.mul_(0.9).add_(0.1 * shares["loss"])
 
 
@@ -170,6 +170,6 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     train(folder / "two", together, **TOGETHER)
     save_file(weights(together), folder / f"{os.environ['RANK']}.safetensors")
-    learnt = Learner(net(dropout=0), Projected())
+    learnt = ModelWithObjective(net(dropout=0), Projected())
     train(folder / "projected", learnt.model, objective=learnt.objective, **TOGETHER)
     save_file(weights(learnt), folder / f"projected-{os.environ['RANK']}.safetensors")

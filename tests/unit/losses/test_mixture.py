@@ -47,7 +47,7 @@ class Elsewhere(Loss):
     ) -> LossTerms:
         return LossTerms({"state": self.scale * labels.labelled.double()}, self.weights)
 
-    def after(self, shares: Any) -> None:
+    def on_step_end(self, shares: Any) -> None:
         self.heard.append(dict(shares))
 
 
@@ -133,10 +133,10 @@ def test_every_term_hears_of_training_what_is_its_own() -> None:
     inner = Elsewhere()
     warm = ForwardKL(temperature=Linear(4.0, 2.0))
     loss = Mixture({"warm": warm, "other": inner}, {"warm": Linear(0.0, 1.0), "other": 1.0})
-    loss.at(0.5)
+    loss.on_step_begin(0.5)
     assert (warm.current_temperature, inner.progress) == (3.0, 0.5)
     assert loss.weights == {"warm": 0.5, "other": 2.0}
-    loss.after({"loss": 9.0, "warm": 4.0, "other": 5.0})
+    loss.on_step_end({"loss": 9.0, "warm": 4.0, "other": 5.0})
     assert inner.heard == [{"state": 5.0}]
 
 
@@ -188,6 +188,6 @@ def test_it_takes_what_every_term_takes() -> None:
 def test_what_moves_is_told_under_the_name_of_its_term() -> None:
     softened = ForwardKL(temperature=Linear(4.0, 2.0), hard_weight=Linear(0.0, 1.0))
     loss = Mixture({"kl": softened, "mse": LogitMSE()}, {"kl": Linear(1.0, 0.0), "mse": 1.0})
-    loss.at(0.5)
-    assert loss.moving == {"kl_weight": 0.5, "kl.temperature": 3.0, "kl.hard_weight": 0.5}
-    assert ForwardKL().moving == {}
+    loss.on_step_begin(0.5)
+    assert loss.scheduled_values == {"kl_weight": 0.5, "kl.temperature": 3.0, "kl.hard_weight": 0.5}
+    assert ForwardKL().scheduled_values == {}

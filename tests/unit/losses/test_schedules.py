@@ -80,7 +80,7 @@ def test_shares_of_more_than_the_run_are_refused() -> None:
 def test_weights_and_temperature_follow_the_progress_of_training() -> None:
     loss = ForwardKL(temperature=Linear(4.0, 1.0), hard_weight=Cosine(1.0, 0.0))
     assert (loss.current_temperature, loss.weights) == (4.0, {"soft": 1.0, "hard": 1.0})
-    loss.at(0.5)
+    loss.on_step_begin(0.5)
     assert loss.current_temperature == 2.5
     assert loss.weights == pytest.approx({"soft": 1.0, "hard": 0.5})
 

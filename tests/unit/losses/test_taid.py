@@ -36,9 +36,9 @@ def test_t_follows_the_algorithm(rate: float) -> None:
     loss = TAID(start=0.2, end=0.9, rate=rate, momentum=0.9)
     found = []
     for step, value in enumerate(losses):
-        loss.at(step / len(losses))
+        loss.on_step_begin(step / len(losses))
         found.append(float(loss.t))
-        loss.after({"loss": 9.0, "soft": value})
+        loss.on_step_end({"loss": 9.0, "soft": value})
     assert found == pytest.approx(
         by_the_paper(losses, start=0.2, end=0.9, rate=rate)[:-1], rel=1e-5
     )
@@ -48,12 +48,12 @@ def test_t_follows_the_algorithm(rate: float) -> None:
 def test_a_step_without_a_loss_says_nothing_of_how_fast_it_falls() -> None:
     """At start 0 the first loss is 0; what the second is of it is no number."""
     taid = TAID(start=0.0, rate=0.5, momentum=0.5)
-    taid.at(0.0)
-    taid.after({"soft": 0.0})
-    taid.at(0.1)
-    taid.after({"soft": 2.0})
+    taid.on_step_begin(0.0)
+    taid.on_step_end({"soft": 0.0})
+    taid.on_step_begin(0.1)
+    taid.on_step_end({"soft": 2.0})
     assert float(taid.t) == pytest.approx(0.1) and float(taid.decrease) == 0.0
-    taid.after({"soft": 1.0})
+    taid.on_step_end({"soft": 1.0})
     assert float(taid.decrease) == pytest.approx(0.25)
     assert float(taid.t) == pytest.approx(0.1 + 0.5 * 0.9 / (1 + math.exp(-0.25)))
 
@@ -79,11 +79,11 @@ class Objective(toy.Objective):
         terms: LossTerms = self.loss(Outputs(logits), taught, labels)
         return terms
 
-    def at(self, progress: float) -> None:
-        self.loss.at(progress)
+    def on_step_begin(self, progress: float) -> None:
+        self.loss.on_step_begin(progress)
 
-    def after(self, shares: Any) -> None:
-        self.loss.after(shares)
+    def on_step_end(self, shares: Any) -> None:
+        self.loss.on_step_end(shares)
 
 
 class Killed(BaseException):
@@ -93,10 +93,10 @@ class Killed(BaseException):
 class Dying(Objective):
     """Killed before a step."""
 
-    def at(self, progress: float) -> None:
+    def on_step_begin(self, progress: float) -> None:
         if progress >= 0.6:
             raise Killed
-        super().at(progress)
+        super().on_step_begin(progress)
 
 
 def test_a_killed_run_goes_on_from_the_same_t(tmp_path: Path) -> None:
