@@ -38,6 +38,7 @@ from distillkit.artifacts.digests import (
     trust,
 )
 from distillkit.artifacts.digests import fingerprint as fingerprint
+from distillkit.artifacts.homes import users_cache, workspace_folder
 from distillkit.console.progress import say, warn
 from distillkit.console.wording import brief
 from distillkit.errors import DataError, WorkspaceError
@@ -140,9 +141,9 @@ class Workspace:
         repair: bool = False,
         others: Collection[str] = (),
     ) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = workspace_folder(root)
         self.repair, self.others = repair, frozenset(others)
-        caches = [self.root / ".verified", users_cache()]
+        caches = [self.root / ".verified", *users_cache()]
         self.verifier = Verifier(verify, caches, permissions.write_shared)
         self._closed: WorkspaceError | None = None  # why nothing can be written
         self._verified: dict[str, bool] = {}  # artifact's name -> whether it is whole
@@ -387,12 +388,6 @@ class Workspace:
             tell=warn,
         ):
             yield
-
-
-def users_cache() -> Path:
-    """The user's own folder for what was read and found whole."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "distillkit" / "verified"
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from distillkit.artifacts.homes import expanded
 from distillkit.console.wording import nearest
 from distillkit.errors import ConfigError
 
@@ -206,7 +207,7 @@ def _check_together(names: set[str]) -> None:
 
 
 def _folder(value: str) -> Path:
-    folder = Path(value).expanduser().absolute()
+    folder = expanded(value).absolute()
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {value}: no such folder")
     return folder

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distillkit.artifacts.homes import expanded
 from distillkit.artifacts.workspace import write_json
 from distillkit.chat.conversation import (
     ASSISTANT,
@@ -211,7 +212,7 @@ def template_identity(spec: str) -> str:
     key = "data.chat_template"
     if is_template(spec):
         return spec
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.suffix in (".jinja", ".jinja2", ".j2", ".txt", ".json") and not path.is_file():
         raise DataError(f"{key} = {spec}: no such file")
     return identity(spec, key=key) if path.is_file() else tokenizer_identity(spec, key=key)

@@ -17,6 +17,7 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 
 from distillkit.artifacts.digests import sha256_as_it_stands
+from distillkit.artifacts.homes import expanded
 from distillkit.console.wording import listed
 from distillkit.data import hub
 from distillkit.data.hub import HubSource
@@ -158,14 +159,6 @@ def _check_readable(path: Path, at: str) -> None:
         raise DataError(f"{at}: neither a file nor a folder (a pipe?); save it as a file")
     if not os.access(path, os.R_OK):
         raise DataError(f"{at}: cannot be read (permission denied)")
-
-
-def expanded(spec: str) -> Path:
-    """The path that a source spells, with the home folder for ~."""
-    try:
-        return Path(spec).expanduser()
-    except RuntimeError:  # ~somebody who is not known here
-        return Path(spec)
 
 
 def identity(spec: Spec, *, key: str, repo_type: hub.RepoType = "model") -> str:

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from distillkit.artifacts.homes import expanded
 from distillkit.console.progress import say
 from distillkit.data.class_folders import classes_of
 from distillkit.data.rows import Rows
-from distillkit.data.sources import expanded, identity
+from distillkit.data.sources import identity
 from distillkit.data.split_folders import card_splits, has_card, is_saved, splits
 from distillkit.data.splits import unit_hash
 from distillkit.data.text_format import TextFormat, text_format

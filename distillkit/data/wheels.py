@@ -21,7 +21,8 @@ from distillkit.artifacts.digests import (
     sealed,
     strays,
 )
-from distillkit.artifacts.workspace import read_json, users_cache, write_json
+from distillkit.artifacts.homes import users_cache
+from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.console.masking import for_downloads
 from distillkit.console.progress import say, working
 from distillkit.console.wording import brief, listed
@@ -95,7 +96,7 @@ def _damage(home: Path, path: str) -> str:
         return f"{RECORD}: {type(error).__name__}: {brief(error)}"
     files = home / "files"
     wanted = {name: it for name, it in every.items() if name == path or name.startswith(f"{path}/")}
-    caches = [home.parent / ".verified", users_cache()]
+    caches = [home.parent / ".verified", *users_cache()]
     verifier = Verifier("once", caches, permissions.write_shared)
     lines = verifier.damage(files, wanted)
     lines += [

@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 from distillkit.artifacts.digests import sha256_as_it_stands
+from distillkit.artifacts.homes import expanded
 from distillkit.console.progress import say
 from distillkit.errors import ConfigError, DataError
 
@@ -30,7 +31,7 @@ def inputs(tasks: Sequence[str] | None, path: str | None) -> dict[str, Any]:
     """What decides the scores beside the settings: the version, and what the user's tasks say."""
     if not tasks:
         return {}
-    own = _content(Path(path).expanduser()) if path else None
+    own = _content(expanded(path)) if path else None
     return {"harness": {"lm_eval": version("lm_eval"), "own_tasks": own}}
 
 
@@ -54,7 +55,7 @@ def check_tasks(tasks: Sequence[str], path: str | None = None) -> None:
 
     Reads the index of all tasks, which takes some seconds; no data and no torch.
     """
-    if path and not Path(path).expanduser().is_dir():
+    if path and not expanded(path).is_dir():
         raise ConfigError(f"evaluation.harness_path = {path}: no such folder")
     say("evaluation: reading lm-eval's index of tasks")
     known = _manager(path).all_tasks
@@ -151,7 +152,7 @@ def _loaded(manager: Any, name: str) -> list[str]:
 def _manager(path: str | None) -> Any:
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=str(Path(path).expanduser()) if path else None)
+    return TaskManager(include_path=str(expanded(path)) if path else None)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """What a run shows to be wrong before any work is done, beyond what the config check sees."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from distillkit.artifacts.homes import expanded
 from distillkit.config.build import refusal
 from distillkit.console.progress import say
 from distillkit.data import Data, Documents, MaskAndRefill, hub
@@ -127,7 +127,7 @@ def check_fit(road: "Road") -> None:
     if "student" in road.makes and isinstance(road.student, ScratchStudent):
         check_siamese(road.student, road.data)
     check_evaluation(road)
-    if road.given_store and not Path(road.given_store).expanduser().is_dir():
+    if road.given_store and not expanded(road.given_store).is_dir():
         raise TargetsError(f"targets.path = {road.given_store}: no such folder")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from distillkit.artifacts.homes import expanded
 from distillkit.config.build import build
 from distillkit.config.schema import node_problems
 from distillkit.errors import ConfigError, TargetsError
@@ -101,7 +102,7 @@ def check_loss(road: "Road") -> None:
         return
     codec = targets.codec
     if road.given_store:
-        codec = from_settings(StoreManifest.open(Path(road.given_store).expanduser()).codec)
+        codec = from_settings(StoreManifest.open(expanded(road.given_store)).codec)
     _check_temperatures(codec, loss, road.given_store)
     try_loss(road, codec)
 

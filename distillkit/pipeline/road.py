@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from distillkit.artifacts import damage
 from distillkit.artifacts.earlier import tell_earlier
+from distillkit.artifacts.homes import expanded
 from distillkit.artifacts.run_records import RunRecord
 from distillkit.artifacts.workspace import Artifact, Workspace, fingerprint
 from distillkit.config.build import build
@@ -215,7 +216,7 @@ class Road:
         targets = self.targets
         assert isinstance(targets, StoredTargets), "an online teacher's answers are not kept"
         if targets.path:
-            return Path(targets.path).expanduser().absolute()
+            return expanded(targets.path).absolute()
         return self.taught_by.store(targets)
 
     def store_inputs(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from distillkit.artifacts.homes import expanded
 from distillkit.artifacts.versions import VERSIONS
 from distillkit.console.progress import say, warn
 from distillkit.data import Augmentation, Data, prepare_augmented
@@ -99,7 +100,7 @@ def chosen_template(spec: str | None, task: Task, *, cache: Path) -> Any:
     if spec is None or is_template(spec):
         return spec
     key = "data.chat_template"
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_file() and path.suffix != ".gguf":
         try:
             return path.read_text(encoding="utf-8-sig")

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from distillkit.artifacts.digests import Verifier
 from distillkit.artifacts.holdings import Held, Holdings, look
+from distillkit.artifacts.homes import expanded
 from distillkit.artifacts.removal import Choice, chosen, free_locks, named, remove, remove_locks
 from distillkit.cli.arguments import Arguments
 from distillkit.console.progress import say, stdout, working
@@ -138,7 +139,7 @@ def _root(given: argparse.Namespace) -> Path:
         else:
             names.append(word)
     given.names = names
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     if not folder.is_dir():
         why = "is a file" if folder.exists() else "no such folder; no run has made one there"
         raise WorkspaceError(
