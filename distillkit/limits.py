@@ -1,10 +1,11 @@
-"""How large what others wrote may grow; a user raises a limit by the environment alone.
+"""How large what others wrote may grow, and where it ends; the environment alone raises a limit.
 
 A recipe or a model folder cannot raise them: it is what they are there for.
 """
 
 import os
 import re
+from pathlib import Path
 
 from distillkit.errors import ConfigError
 
@@ -15,6 +16,11 @@ BLOCK = 4096  # bytes that a file takes on a disk at least
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)I?B?", re.IGNORECASE)
+
+
+def is_of_system(path: Path) -> bool:
+    """Whether a file is none, but what the system shows of itself: the environment is there."""
+    return path.resolve().parts[1:2] in (("proc",), ("sys",))
 
 
 def unpacked() -> int:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from distillkit.errors import ConfigError
-from distillkit.setting_types import Fraction, NonNegative, Positive, Share
+from distillkit.setting_types import Finite, Fraction, NonNegative, Positive, Share
 
 ROUNDING = 1e-9  # 0.07 * 100 is 7.000000000000001, and 7 steps are meant
 
@@ -58,7 +58,7 @@ Temperature = Positive | Schedule
 class Constant(Schedule):
     """The same all along: what a number is."""
 
-    value: float
+    value: Finite
 
     def __call__(self, progress: float) -> float:
         """The value."""
@@ -74,8 +74,8 @@ class Constant(Schedule):
 class Linear(Schedule):
     """Straight from `start` to `end`."""
 
-    start: float
-    end: float
+    start: Finite
+    end: Finite
 
     def __call__(self, progress: float) -> float:
         """The value."""
@@ -107,9 +107,9 @@ class WSD(Schedule):
     rate. `warmup` and `decay` are shares of the run.
     """
 
-    peak: float
-    start: float = 0.0
-    end: float = 0.0
+    peak: Finite
+    start: Finite = 0.0
+    end: Finite = 0.0
     warmup: Share = 0.06
     decay: Share = 0.2
 

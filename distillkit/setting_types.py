@@ -4,13 +4,16 @@
 is reported before torch is loaded.
 """
 
+from math import inf
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
+Finite = Annotated[float, Gt(-inf), Lt(inf)]
+Positive = Annotated[float, Gt(0), Lt(inf)]
+NonNegative = Annotated[float, Ge(0), Lt(inf)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 PositiveInt = Annotated[int, Gt(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]  # torch's generators take no more

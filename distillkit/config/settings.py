@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from distillkit.artifacts.digests import Mode
-from distillkit.setting_types import NonNegativeInt
+from distillkit.setting_types import Seed
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RunSettings:
 
     workspace: dict[str, Any]
     run_name: str
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     control: bool = True
     trusted: list[str] | None = None
     trust_remote_code: bool = False

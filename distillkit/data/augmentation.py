@@ -19,7 +19,7 @@ from distillkit.data.rows import say_dropped, write_split
 from distillkit.data.splits import normalise
 from distillkit.data.transfer import BOTH
 from distillkit.errors import ConfigError, DataError
-from distillkit.setting_types import NonNegativeInt, PositiveInt, Share
+from distillkit.setting_types import PositiveInt, Seed, Share
 
 Rewrite = Callable[[random.Random], str]  # another text like the one that it belongs to
 
@@ -75,7 +75,7 @@ class WordDropout:
 
     copies: PositiveInt = 5
     p: Share = 0.3
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
     def inputs(self) -> dict[str, Any]:
         """All that decides the copies, beside the texts."""
@@ -111,7 +111,7 @@ class RuleBased:
     p_ng: Share = 0.25
     ngram: list[int] = field(default_factory=lambda: [1, 5])
     mask: str = "[MASK]"
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if self.p_mask + self.p_replace > 1:

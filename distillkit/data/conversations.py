@@ -35,6 +35,7 @@ from distillkit.data.sources import expand, identity, suffix, tokenizer_identity
 from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
+from distillkit.limits import is_of_system
 
 JSON = (".jsonl", ".ndjson", ".json")  # whose rows have what they have, and no more
 AS_TEXT = ("data.prompt", "data.response", "data.system")  # numbers in them are text, too
@@ -215,6 +216,8 @@ def template_identity(spec: str) -> str:
     path = expanded(spec)
     if path.suffix in (".jinja", ".jinja2", ".j2", ".txt", ".json") and not path.is_file():
         raise DataError(f"{key} = {spec}: no such file")
+    if path.is_file() and is_of_system(path):
+        raise DataError(f"{key} = {spec}: no file of a template, but what the system shows")
     return identity(spec, key=key) if path.is_file() else tokenizer_identity(spec, key=key)
 
 

@@ -14,7 +14,7 @@ from distillkit.data.augmentation import Rewrite
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ModelError
-from distillkit.setting_types import NonNegativeInt, PositiveInt, Share
+from distillkit.setting_types import PositiveInt, Seed, Share
 
 KEY = "augmentation.model"
 WORD = re.compile(r"[^\W\d_]+")  # letters alone: signs and numbers stay as they are
@@ -40,7 +40,7 @@ class MaskAndRefill:
     p: Share = 0.4
     candidates: PositiveInt = 15
     batch_tokens: PositiveInt = 8192
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
     def inputs(self) -> dict[str, Any]:
         """All that decides the copies, beside the texts."""

@@ -24,6 +24,7 @@ from distillkit.data.hub import HubSource
 from distillkit.data.tokenizer_files import tokenizer_sha256
 from distillkit.data.zips import only_member
 from distillkit.errors import DataError
+from distillkit.limits import is_of_system
 
 KINDS = {
     ".csv": "text",
@@ -190,8 +191,13 @@ def identity(spec: Spec, *, key: str, repo_type: hub.RepoType = "model") -> str:
 
 
 def _check_links(folder: Path, at: str) -> None:
-    """Raise `DataError` for a folder of data with a link to a folder in it: none is followed."""
+    """Raise `DataError` for a folder of data with a link to a folder in it: none is followed.
+
+    Nor may one lead to what the system shows of itself.
+    """
     for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and path.is_file() and is_of_system(path):
+            raise DataError(f"{at}: {path.relative_to(folder)} in it leads to {path.readlink()}")
         if path.is_symlink() and path.is_dir() and not is_hidden(path, folder):
             raise DataError(
                 f"{at}: {path.relative_to(folder)} in it is a link to a folder, and would be left "

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from distillkit.errors import ConfigError
 from distillkit.metrics import rouge
-from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt
+from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt, Seed
 
 HARNESS = "lm_eval"
 
@@ -33,7 +33,7 @@ class EvaluationSettings:
     samples: NonNegativeInt = 3
     sample_tokens: PositiveInt = 48
     rouge_examples: NonNegativeInt = 0
-    rouge_seeds: list[int] = field(default_factory=lambda: [10])
+    rouge_seeds: list[Seed] = field(default_factory=lambda: [10])
     rouge_sampling: bool = True
     rouge_tokens: PositiveInt = 256
     harness: list[str] | None = None

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distillkit.errors import ModelError
+from distillkit.limits import is_of_system
 from distillkit.models.sizes import check_numbers, check_weights
 
 INDEX = "model.safetensors.index.json"
@@ -50,6 +51,7 @@ def check_folder(folder: str, *, key: str, weights: bool = True) -> None:
     if not path.is_dir():
         return
     at = f"{key} = {folder}"
+    _check_links(path, at)
     _check_adapter(path, at)
     config = _config(path, at)
     if weights:
@@ -64,6 +66,8 @@ def check_tokenizer_files(folder: str, *, key: str) -> None:
     transformers makes a tokenizer of a handful of special tokens then, and says nothing.
     """
     path = Path(folder)
+    if path.is_dir():
+        _check_links(path, f"{key} = {folder}")
     if not path.is_dir() or any(any(path.glob(pattern)) for pattern in VOCABULARIES):
         return
     settings = path / "tokenizer_config.json"
@@ -75,6 +79,13 @@ def check_tokenizer_files(folder: str, *, key: str) -> None:
         "missing), and every word would be unknown; copy these files from the model that it was "
         "made of, or save the tokenizer there (tokenizer.save_pretrained)"
     )
+
+
+def _check_links(path: Path, at: str) -> None:
+    """Raise `ModelError` where a file of a model leads to what the system shows of itself."""
+    for file in (*path.iterdir(), *path.glob("additional_chat_templates/*")):
+        if file.is_symlink() and is_of_system(file):
+            raise ModelError(f"{at}: {file.name} in it leads to {file.readlink()}")
 
 
 def place(folder: str) -> tuple[str, str | None]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from distillkit.errors import ConfigError
-from distillkit.setting_types import NonNegativeInt, PositiveInt
+from distillkit.setting_types import PositiveInt, Seed
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.dense import Dense
 from distillkit.targets.codecs.registry import register
@@ -21,7 +21,7 @@ class StoredTargets:
     """
 
     codec: Any = field(default_factory=Dense)
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_tokens: PositiveInt = 4096
     shard_tokens: PositiveInt = 65536
@@ -44,7 +44,7 @@ class AutoTargets:
     """
 
     codec: dict[str, Any] = field(default_factory=dict)
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_tokens: PositiveInt = 4096
     shard_tokens: PositiveInt = 65536

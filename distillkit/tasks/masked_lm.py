@@ -19,7 +19,7 @@ from distillkit.models.masked import (
 from distillkit.models.saved import Ask, Loaded, SavedModel
 from distillkit.models.saving import save_folder
 from distillkit.models.vocabularies import real_vocabulary
-from distillkit.setting_types import NonNegativeInt, PositiveInt, Share
+from distillkit.setting_types import PositiveInt, Seed, Share
 from distillkit.tasks.task import Family
 from distillkit.tasks.tokenize.masked import masked_examples
 from distillkit.tasks.tokenize.words import check_offsets
@@ -42,7 +42,7 @@ class MaskedLM:
     max_length: PositiveInt = 128
     mask_probability: Share = 0.15
     masks: PositiveInt = 1
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
     headline: ClassVar = "perplexity"
     family: ClassVar[Family] = "language"

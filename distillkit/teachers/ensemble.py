@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from distillkit.errors import ConfigError
-from distillkit.setting_types import NonNegativeInt
+from distillkit.setting_types import Seed
 from distillkit.teachers.local import LocalTeacher, ModelTeacher
 
 
@@ -36,7 +36,7 @@ class EnsembleTeacher(ModelTeacher):
 
     teachers: list[str] | None = None
     body: str | None = None
-    seeds: list[NonNegativeInt] | None = None
+    seeds: list[Seed] | None = None
     weights: list[float] | None = None
     labels: list[list[str] | None] | None = None
 

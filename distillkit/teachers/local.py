@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from distillkit.errors import ConfigError
-from distillkit.setting_types import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
+from distillkit.setting_types import Fraction, NonNegative, Positive, PositiveInt, Seed
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,19 @@ class LocalTeacher(ModelTeacher):
     body: str | None = None
     path: str | None = None
     labels: list[str] | None = None
-    seed: NonNegativeInt | None = None
+    seed: Seed | None = None
 
     def __post_init__(self) -> None:
         if not (self.body or self.path):
             raise ConfigError(
                 "teacher: neither teacher.path (a ready teacher) nor teacher.body (a model to "
                 "fit) is set"
+            )
+        if self.labels is not None and not self.is_ready:
+            raise ConfigError(
+                f"teacher.labels = {self.labels}: names the outputs of a ready teacher, and one "
+                "that is fitted has the data's labels; set it to null, or name the data's with "
+                "data.label_names=[…]"
             )
 
     @property

@@ -1,5 +1,7 @@
 """Files of a stranger's are data: whatever they say, nothing of it runs, and nothing is written."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,16 @@ VIEWS = (["--cfg", "job"], ["--cfg", "all", "--resolve"], ["--info"], ["--info",
 def _store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hydra's store is one for the whole process."""
     monkeypatch.setattr(ConfigStore.instance(), "repo", {**ConfigStore.instance().repo})
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """`--info` has Hydra log to the streams of a test; a command of a user has its own process."""
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture

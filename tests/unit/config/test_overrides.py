@@ -84,6 +84,36 @@ def test_a_key_below_a_setting_that_is_not_there_leads_back_to_its_group(faults:
     assert "it takes path" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["seed=SEED"], ["seed"]),
+        (["data=files", "teacher=local", "teacher.seed=SEED", "targets.seed=SEED"], []),
+        (["teacher=ensemble", "teacher.seeds=[1,SEED]", "evaluation.rouge_seeds=[SEED]"], []),
+        (["augmentation=word_dropout", "augmentation.seed=SEED"], ["augmentation.seed"]),
+    ],
+)
+def test_a_seed_is_one_that_generators_take(
+    faults: Faults, words: list[str], keys: list[str]
+) -> None:
+    keys = keys or [word.partition("=")[0] for word in words if "SEED" in word]
+    base = ["data.train=a.csv", "teacher.body=b", "targets=sampled"]
+    for seed, bound in ((2**63, "must be less than 9223372036854775808"), (-1, "greater than or")):
+        lines = faults(*base, *(word.replace("SEED", str(seed)) for word in words))
+        for key in keys:
+            assert any(line.startswith(f"{key} = ") and bound in line for line in lines), lines
+    good = [word.replace("SEED", str(2**63 - 1)) for word in words]
+    for line in faults(*base, *good):
+        assert "9223372036854775807" not in line
+
+
+@pytest.mark.parametrize("value", [".inf", "inf", "nan", "-inf"])
+@pytest.mark.parametrize("key", ["loss.temperature", "loss.hard_weight", "trainer.max_grad_norm"])
+def test_a_number_that_is_none_is_refused(faults: Faults, key: str, value: str) -> None:
+    (line,) = (line for line in faults(f"{key}={value}") if line.startswith(key))
+    assert "must be" in line
+
+
 def test_all_faults_are_reported_at_once(faults: Faults) -> None:
     said = faults(
         "data=files",

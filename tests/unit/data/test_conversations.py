@@ -257,3 +257,8 @@ def test_all_that_changes_what_a_template_writes_changes_the_data(tmp_path: Path
     assert decided(chat_template=str(template)) != before
     with pytest.raises(DataError, match=r"data.chat_template = nope.jinja: no such file"):
         decided(chat_template="nope.jinja")
+    link = tmp_path / "link.jinja"
+    link.symlink_to("/proc/self/environ")
+    for environment in ("/proc/self/environ", str(link)):
+        with pytest.raises(DataError, match=r"no file of a template, but what the system shows"):
+            decided(chat_template=environment)

@@ -243,6 +243,12 @@ def test_a_folder_that_a_link_leads_to_is_not_left_out_in_silence(
         one_row(tmp_path / name, name)
     (tmp_path / "f" / ".cache").symlink_to(tmp_path / "more")
     assert identity("f", key="data.train", repo_type="dataset").startswith("folder:")
+    (tmp_path / "f" / "train-3.csv").symlink_to(tmp_path / "more" / "train-2.csv")  # a file's
+    assert identity("f", key="data.train", repo_type="dataset").startswith("folder:")
+    (tmp_path / "f" / "1.txt").symlink_to("/proc/self/environ")
+    with pytest.raises(DataError, match=r"f: 1.txt in it leads to /proc/self/environ$"):
+        identity("f", key="data.train", repo_type="dataset")
+    (tmp_path / "f" / "1.txt").unlink()
     (tmp_path / "f" / "more").symlink_to(tmp_path / "more")
     with pytest.raises(DataError, match=r"^data.train = f: more in it is a link to a folder") as it:
         identity("f", key="data.train", repo_type="dataset")

@@ -93,6 +93,15 @@ def test_an_index_names_weights_inside_its_folder(folder: Path, weight_map: Any)
     assert said.endswith("which is no *.safetensors file inside the folder; download it anew")
 
 
+@pytest.mark.parametrize("name", ["chat_template.jinja", "additional_chat_templates/a.jinja"])
+def test_no_file_of_a_model_is_what_the_system_shows(folder: Path, name: str) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / name).symlink_to("/proc/self/environ")
+    assert fault(folder).endswith(f"{Path(name).name} in it leads to /proc/self/environ")
+    with pytest.raises(ModelError, match="leads to /proc/self/environ"):
+        check_tokenizer_files(str(folder), key="teacher.path")
+
+
 def test_weights_that_were_cut_short_are_counted(folder: Path) -> None:
     file = folder / "model.safetensors"
     whole = file.read_bytes()

@@ -17,6 +17,14 @@ def test_one_of_both_is_needed() -> None:
         LocalTeacher()
 
 
+def test_labels_are_those_of_a_ready_teacher() -> None:
+    assert LocalTeacher(path="./ready", labels=["a", "b"]).labels == ["a", "b"]
+    with pytest.raises(
+        ConfigError, match=r"^teacher\.labels = \['a', 'b'\]: names the outputs of a"
+    ):
+        LocalTeacher(body="./body", labels=["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("source", "name"),
     [
