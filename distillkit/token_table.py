@@ -1,11 +1,14 @@
 """Tokenised examples: token ids flat in memory-mapped arrays, and which positions count."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from distillkit.types import KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +154,11 @@ class TokenTable:
         return np.zeros((len(other.labels), *self.labels.shape[1:]), self.labels.dtype)
 
 
-def spread(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The whole numbers begin, begin + 1, … of several ranges, one after the other.
-
-    `begins` [ranges] and `lengths` [ranges] give [sum of lengths].
-    """
-    ends = np.cumsum(lengths)
-    first = np.repeat(begins - (ends - lengths), lengths)
-    return first + np.arange(int(ends[-1]) if len(ends) else 0)
+def example_key(ids: np.ndarray, counted: np.ndarray) -> bytes:
+    """What an example's soft targets are filed under: its tokens and which of them count."""
+    digest = hashlib.blake2b(ids.tobytes(), digest_size=KEY_BYTES)
+    digest.update(np.packbits(counted).tobytes())
+    return digest.digest()
 
 
 def _flat(rows: Sequence[np.ndarray] | None, nothing: np.ndarray) -> np.ndarray | None:

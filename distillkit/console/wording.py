@@ -15,6 +15,12 @@ def brief(text: object, most: int = MOST_CHARACTERS) -> str:
     return f"{line[: most - ending - 3]} … {line[-ending:]}"
 
 
+def first_line(error: BaseException) -> str:
+    """The beginning of what an error says, or its name."""
+    text = str(error).strip().split("\n")[0]
+    return brief(text) if text else type(error).__name__
+
+
 def listed(names: Iterable[object], *, most: int = MOST_NAMES, near: str = "") -> str:
     """ "a, b, c … 44 in all": at most so many names, each cut, those like `near` first."""
     every = [brief(name, 60) for name in dict.fromkeys(names)]

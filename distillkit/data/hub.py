@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from distillkit.console.progress import say
-from distillkit.console.wording import brief, listed, nearest
+from distillkit.console.wording import brief, first_line, listed, nearest
 from distillkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -369,7 +369,7 @@ def _of_builder(error: BaseException, source: HubSource) -> str:
         return f"it has no configuration {source.config}; {nearest(source.config, names)}"
     if "Config name is missing" in text and names:
         return f"it has configurations: {listed(names)}; write {source.repo}:NAME"
-    return f"it cannot be read ({brief(text.splitlines()[0]) if text else type(error).__name__})"
+    return f"it cannot be read ({first_line(error)})"
 
 
 def _names(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distillkit.console.progress import say
-from distillkit.console.wording import brief, listed
+from distillkit.console.wording import brief, first_line, listed
 from distillkit.data import hub, split_folders, wheels
 from distillkit.data.agreement import Agreement
 from distillkit.data.class_folders import classes_of, of_split
@@ -32,7 +32,7 @@ from distillkit.data.sources import (
     written,
 )
 from distillkit.data.text_format import TextFormat
-from distillkit.data.whole_folders import first_line, saved, with_card
+from distillkit.data.whole_folders import saved, with_card
 from distillkit.data.workbooks import read_workbook
 from distillkit.data.written import as_text, is_missing, json_text, shortest
 from distillkit.errors import DataError

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distillkit.console.wording import brief, listed
+from distillkit.console.wording import brief, first_line, listed
 from distillkit.data.sources import files_sha256, is_hidden
 from distillkit.data.split_folders import card
 from distillkit.errors import DataError
@@ -61,12 +61,6 @@ def saved(folder: Path, split: str, at: str) -> "Dataset":
             )
         found = found[split]
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """The beginning of what an error says, or its name."""
-    text = str(error).strip().split("\n")[0]
-    return brief(text, 200) if text else type(error).__name__
 
 
 def _check_card(folder: Path, at: str) -> None:

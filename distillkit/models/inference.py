@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from distillkit.models.modes import evaluating
 from distillkit.models.precision import Precision, autocast, casts_kept, resolve
-from distillkit.token_table import spread
+from distillkit.ragged import ranges
 from distillkit.types import Batch, HiddenOutputs, Outputs
 
 Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
@@ -25,21 +26,16 @@ def answers(
 
     The weights must stay as they are until the last answer is there.
     """
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     dtype = resolve(precision, device)
-    try:
-        with casts_kept():
-            for bucket in buckets:
-                batch = collate(bucket)
-                # entered for each batch: a generator may be left half-way, or used inside another
-                # mode; and no inference mode, in which every batch would convert all weights
-                with torch.no_grad(), autocast(dtype, device):
-                    said = ask(model, batch)
-                yield batch, said
-    finally:
-        model.train(was_training)
+    with evaluating(model), casts_kept():
+        for bucket in buckets:
+            batch = collate(bucket)
+            # entered for each batch: a generator may be left half-way, or used inside another
+            # mode; and no inference mode, in which every batch would convert all weights
+            with torch.no_grad(), autocast(dtype, device):
+                said = ask(model, batch)
+            yield batch, said
 
 
 def all_logits(
@@ -80,5 +76,5 @@ def in_order(parts: Sequence[Mapping[str, np.ndarray]], offsets: np.ndarray | No
     out = np.empty((int(offsets[-1]), parts[0]["logits"].shape[1]), np.float32)
     for part in parts:
         rows = part["rows"]
-        out[spread(offsets[rows], offsets[rows + 1] - offsets[rows])] = part["logits"]
+        out[ranges(offsets[rows], offsets[rows + 1] - offsets[rows])] = part["logits"]
     return out

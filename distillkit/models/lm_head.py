@@ -12,6 +12,7 @@ from torch import Tensor
 from distillkit.errors import ModelError
 from distillkit.losses.heads import project
 from distillkit.models.loading import one_line
+from distillkit.models.modes import evaluating
 from distillkit.types import Head
 
 Body = Callable[..., Tensor]  # the model's inputs by name -> last hidden states
@@ -90,7 +91,7 @@ def _check_head(model: Any, *, key: str) -> None:
     output = model.get_output_embeddings()
     body, head = body_and_head(model, 0 if output is None else len(output.weight))
     ids = torch.arange(TOKENS, device=device_of(model)).unsqueeze(0) % len(head.weight)
-    with evaluated(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         hidden = body(input_ids=ids)
         raw = project(hidden, replace(head, softcap=None)).abs().max()
         check_finite_logits(raw, model, key=key)
@@ -176,17 +177,6 @@ def distance(found: Tensor, expected: Tensor) -> float:
     """|found - expected| / |expected|; NaN counts as a gap."""
     apart = float(torch.linalg.vector_norm(found.float() - expected.float()))
     return apart / max(float(torch.linalg.vector_norm(expected.float())), 1e-30)
-
-
-@contextmanager
-def evaluated(model: Any) -> Iterator[None]:
-    """Without dropout, and as it was afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 @contextmanager

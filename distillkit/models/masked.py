@@ -13,10 +13,10 @@ from distillkit.models.lm_head import (
     check_finite_logits,
     device_of,
     distance,
-    evaluated,
     tolerance,
 )
 from distillkit.models.loading import one_line
+from distillkit.models.modes import evaluating
 from distillkit.types import Head
 
 MASKED = "AutoModelForMaskedLM"
@@ -65,7 +65,7 @@ def _check_masked_head(model: Any, *, key: str) -> None:
     """Raise `ModelError` unless both parts together say what the model's own forward says."""
     size = len(model.get_output_embeddings().weight)
     ids = torch.arange(TOKENS, device=device_of(model)).unsqueeze(0) % size
-    with evaluated(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         hidden, head = hidden_and_head(model, size, input_ids=ids)
         theirs = model(input_ids=ids).logits.float()
         ours = project(hidden, head)

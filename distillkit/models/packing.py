@@ -8,6 +8,7 @@ from torch import Tensor
 from distillkit.console.progress import say
 from distillkit.models.configs import usable_positions
 from distillkit.models.lm_head import takes_positions
+from distillkit.models.modes import evaluating
 
 _TOKENS = 24  # of the row
 _CLOSE = 0.05  # of what the row says as one text
@@ -45,16 +46,12 @@ def _says_the_same(model: Any) -> bool:
         logits: Tensor = model(input_ids=row, use_cache=False, **more).logits
         return logits[:, begin - tokens :]
 
-    was_training = model.training
-    model.eval()
     try:
-        with torch.inference_mode():
+        with evaluating(model), torch.inference_mode():
             alone, mixed = second(ids[:, begin:]), second(ids)
             shared, beside = (second(row, position_ids=places) for row in (ids, other))
     except TypeError:  # no position ids
         return False
-    finally:
-        model.train(was_training)
     eps, size = torch.finfo(alone.dtype).eps, alone.abs().max()
     gap, leak = (shared - alone).abs().max(), (shared - beside).abs().max()
     is_close = gap <= _CLOSE * (mixed - alone).abs().max()

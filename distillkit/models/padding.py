@@ -18,6 +18,7 @@ from torch import Tensor
 from distillkit.console.progress import say
 from distillkit.errors import ModelError
 from distillkit.models.loading import one_line
+from distillkit.models.modes import evaluating
 
 _Row = dict[str, list[int]]  # a text's inputs by name
 
@@ -223,10 +224,5 @@ def _answers(model: Any, inputs: Mapping[str, list[list[int]]]) -> Tensor:
 @contextmanager
 def _still(model: Any) -> Iterator[None]:
     """Without dropout, gradients or random numbers of the run."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        yield

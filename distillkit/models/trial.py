@@ -1,13 +1,12 @@
 """Whether what is left of a teacher runs, told from its shapes: no weight is made or read."""
 
-import contextlib
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from distillkit.errors import ModelError
+from distillkit.models.modes import evaluating
 
 TOKENS = 8  # of the trial
 
@@ -39,7 +38,7 @@ def cannot_run(teacher: Any, layers: int, fault: Exception) -> ModelError:
 def _fault(model: Any) -> Exception | None:
     """What ends a model's start and a forward pass on the meta device; None: nothing."""
     ids = torch.zeros(1, TOKENS, dtype=torch.long, device="meta")
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _evaluating(model):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(model):
         try:
             model.init_weights()  # passed over while the meta device is the default
             with torch.device("meta"):
@@ -47,13 +46,3 @@ def _fault(model: Any) -> Exception | None:
         except Exception as error:
             return error
     return None
-
-
-@contextlib.contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -29,7 +29,7 @@ from distillkit.artifacts.locks import myself
 from distillkit.console.masking import masked, names_of
 from distillkit.console.progress import heartbeat, rank, several, working
 from distillkit.console.quiet import quiet_others
-from distillkit.console.wording import brief
+from distillkit.console.wording import brief, first_line
 from distillkit.errors import ConfigError, DistillkitError
 from distillkit.ranks.liveness import FALLEN, LOOK_EVERY, REFUSED, Watch
 from distillkit.ranks.meeting import NobodyError, meet
@@ -282,6 +282,5 @@ def _join(store: Any) -> None:
     except (RuntimeError, ValueError) as error:
         if _is_lost(error):
             raise
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"cannot join the {world} processes: {reason}") from error
+        raise ConfigError(f"cannot join the {world} processes: {first_line(error)}") from error
     assert state.num_processes == world

@@ -15,7 +15,7 @@ from distillkit.console.progress import track
 from distillkit.errors import TargetsError, WorkspaceError
 from distillkit.losses.averages import averaged
 from distillkit.losses.heads import project
-from distillkit.targets.codecs.bit_packing import before
+from distillkit.ragged import exclusive_cumsum
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.codec import check_outputs as check_distribution
 from distillkit.targets.codecs.logits import CHUNK
@@ -150,7 +150,7 @@ def check_outputs(first: TargetStore, other: TargetStore) -> None:
 
 def pieces(positions: np.ndarray, rows: np.ndarray, most: int) -> Iterator[np.ndarray]:
     """Rows in order, about `most` positions at a time, and at least one row."""
-    place = before(positions[rows])[:-1] // max(1, most)
+    place = exclusive_cumsum(positions[rows])[:-1] // max(1, most)
     return iter(np.split(rows, np.flatnonzero(np.diff(place)) + 1) if len(rows) else [])
 
 

@@ -11,7 +11,8 @@ import torch
 from distillkit.artifacts.digests import Verifier
 from distillkit.console.wording import brief
 from distillkit.errors import TargetsError
-from distillkit.targets.codecs.bit_packing import SLACK, Payload, before
+from distillkit.ragged import exclusive_cumsum
+from distillkit.targets.codecs.bit_packing import SLACK, Payload
 from distillkit.targets.codecs.registry import from_settings
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.validity import check_batch
@@ -36,7 +37,7 @@ class TargetStore:
         every = np.concatenate([np.zeros(0, "S16"), *keys])
         self._order = np.argsort(every, kind="stable")
         self._sorted = every[self._order]
-        self._shard_begins = before(np.array([len(k) for k in keys], np.int64))
+        self._shard_begins = exclusive_cumsum(np.array([len(k) for k in keys], np.int64))
         self._begins = np.concatenate([np.zeros(0, np.int64), *(b[:-1] for b in begins)])
         self._sizes = np.concatenate([np.zeros(0, np.int64), *map(np.diff, begins)])
         self.positions = np.concatenate([np.zeros(0, np.int64), *positions])
@@ -97,7 +98,7 @@ class TargetStore:
         return self._decoders[device](self._payload(rows))
 
     def _payload(self, rows: np.ndarray) -> Payload:
-        begins = before(self._sizes[rows])
+        begins = exclusive_cumsum(self._sizes[rows])
         data = np.zeros(begins[-1] + SLACK, np.uint8)
         if len(rows):
             (self._copy_even if self._even else self._copy)(rows, data[:-SLACK], begins)

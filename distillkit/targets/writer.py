@@ -16,7 +16,7 @@ from distillkit.artifacts.digests import Verifier, are_files, file_sha256, read_
 from distillkit.artifacts.workspace import atomic, read_json, write_json
 from distillkit.console.progress import say
 from distillkit.errors import TargetsError
-from distillkit.targets.codecs.bit_packing import before
+from distillkit.ragged import exclusive_cumsum
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.logits import Said, width
 from distillkit.targets.codecs.registry import record_of
@@ -213,7 +213,7 @@ class TargetWriter:
         self, positions: np.ndarray, picked: dict[str, np.ndarray]
     ) -> Iterator[pa.LargeBinaryArray]:
         """The examples' values, whole examples of about `_PIECE` positions at a time."""
-        begins = before(positions)
+        begins = exclusive_cumsum(positions)
         assert all(len(array) == begins[-1] for array in picked.values())
         cuts = np.flatnonzero(np.diff(begins[:-1] // _PIECE)) + 1
         edges = [0, *cuts.tolist(), len(positions)]

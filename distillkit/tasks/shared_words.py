@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillkit.token_table import TokenTable, spread
+from distillkit.ragged import ranges
+from distillkit.token_table import TokenTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Selection:
         """Places in what the teacher says about these examples, one after the other."""
         begins, sizes = self.offsets[examples], np.diff(self.offsets)[examples]
         before = np.concatenate([[0], np.cumsum(self.counts[examples])[:-1]])
-        chosen = self.places[spread(begins, sizes)] + np.repeat(before, sizes)
+        chosen = self.places[ranges(begins, sizes)] + np.repeat(before, sizes)
         return torch.from_numpy(chosen)
 
 
@@ -67,6 +68,6 @@ def align(student: TokenTable, teacher: TokenTable) -> tuple[TokenTable, Selecti
     counts = teacher.positions[rows]
     begins = teacher.position_offsets[rows]
     # in the order of the student's sentences: the teacher's positions, and which of them are shared
-    every = spread(begins, counts)
+    every = ranges(begins, counts)
     within = every - np.repeat(begins, counts)
     return table, Selection(within[theirs[every]], table.position_offsets, counts)

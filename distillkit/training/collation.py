@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from distillkit.token_table import TokenTable, spread
+from distillkit.ragged import ranges
+from distillkit.token_table import TokenTable
 from distillkit.types import Batch
 
 
@@ -39,8 +40,8 @@ class Collator:
             rows, begins = packed(lengths, self.block)
         width = int((begins + lengths).max())
         shape = (int(rows[-1]) + 1, width)
-        tokens = spread(table.offsets[indices], lengths)  # where they stand in the table,
-        places = spread(rows * width + begins, lengths)  # and in the flattened batch
+        tokens = ranges(table.offsets[indices], lengths)  # where they stand in the table,
+        places = ranges(rows * width + begins, lengths)  # and in the flattened batch
         inputs = {"input_ids": self._filled(shape, places, table.ids[tokens], self.pad_id)}
         if self.block is None:
             inputs["attention_mask"] = self._filled(shape, places, 1, 0)
@@ -54,7 +55,7 @@ class Collator:
         if table.allowed is not None:
             allowed = self._filled(shape, places, table.allowed[tokens], 0).bool()
         begin, end = self.positions[indices], self.positions[indices + 1]
-        labels = spread(begin, end - begin)
+        labels = ranges(begin, end - begin)
         texts = self._texts(indices, rows, begins, lengths, width) if self.by_text else {}
         return Batch(
             **texts,

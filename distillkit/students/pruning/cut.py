@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distillkit.console.wording import first_line
 from distillkit.errors import ConfigError, ModelError
 from distillkit.models.layouts import Axis, layer_stack, layout_of, skipped
 from distillkit.models.trial import cannot_run, check_runs
@@ -95,7 +96,7 @@ def cut_config(model: Any, kept: list[int], widths: Widths | None) -> Any:
     try:
         fresh = type(config).from_dict(config.to_dict())  # checks that it all fits together
     except Exception as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         raise ConfigError(f"student: {type(config).__name__} refuses its widths ({reason})") from (
             error
         )

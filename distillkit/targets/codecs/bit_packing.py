@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from distillkit.ragged import exclusive_cumsum, ranges, segment_sums
+
 SLACK = 8  # bytes behind every buffer that is read: a field is cut from the 8 bytes it begins in
 WIDEST = 57  # bits of a field: in 8 bytes, whatever the bit it begins at
 
@@ -35,19 +37,6 @@ class Section:
     sizes: np.ndarray
 
 
-def before(counts: np.ndarray) -> np.ndarray:
-    """The sum of all earlier counts, and of all: [n] -> [n + 1] int64."""
-    out = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=out[1:])
-    return out
-
-
-def spans(begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """begins[0], begins[0] + 1, ... sizes[0] of them, then those from begins[1] on, and so on."""
-    ends = before(sizes)
-    return np.arange(ends[-1]) + np.repeat(begins - ends[:-1], sizes)
-
-
 def sections(data: np.ndarray, begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The bytes of parts that do not overlap, end to end.
 
@@ -61,12 +50,7 @@ def sections(data: np.ndarray, begins: np.ndarray, sizes: np.ndarray) -> np.ndar
         or int(sizes.sum(dtype=np.float64)) > within
     ):
         raise ValueError("its parts are larger than all of it")
-    return data[spans(begins, sizes)]
-
-
-def totals(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The sums of groups of values that follow each other: [values], [groups] -> [groups]."""
-    return np.diff(before(values)[before(counts)])
+    return data[ranges(begins, sizes)]
 
 
 def in_bytes(bits: np.ndarray) -> np.ndarray:
@@ -85,7 +69,7 @@ def bit_places(widths: np.ndarray, counts: np.ndarray, begins: np.ndarray) -> np
     `widths` [fields] in bits; `counts` [examples] of fields; `begins` [examples] in bytes.
     """
     ends = np.cumsum(widths, dtype=np.int64)
-    first = before(counts)[:-1]
+    first = exclusive_cumsum(counts)[:-1]
     start = ends - widths
     if len(start):
         begins = 8 * begins - start[first.clip(max=len(start) - 1)]
@@ -94,8 +78,8 @@ def bit_places(widths: np.ndarray, counts: np.ndarray, begins: np.ndarray) -> np
 
 def pack(values: np.ndarray, widths: np.ndarray, counts: np.ndarray) -> Section:
     """Fields of `widths` [fields] bits, of which `counts` [examples] belong to each example."""
-    sizes = in_bytes(totals(widths, counts))
-    begins = before(sizes)
+    sizes = in_bytes(segment_sums(widths, counts))
+    begins = exclusive_cumsum(sizes)
     places = bit_places(widths, counts, begins[:-1])
     words, shifts = places >> 6, (places & 63).astype(np.uint64)
     wide = values.astype(np.uint64)
@@ -116,8 +100,8 @@ def unpack(data: np.ndarray, places: np.ndarray, widths: np.ndarray | int) -> np
 
 def pack_unary(values: np.ndarray, counts: np.ndarray) -> Section:
     """Each value as so many 0 bits and a 1; `counts` [examples] of values an example."""
-    sizes = in_bytes(totals(values, counts) + counts)
-    begins = before(sizes)
+    sizes = in_bytes(segment_sums(values, counts) + counts)
+    begins = exclusive_cumsum(sizes)
     bits = np.zeros(8 * begins[-1], np.uint8)
     bits[bit_places(values + 1, counts, begins[:-1]) + values] = 1
     return Section(np.packbits(bits, bitorder="little"), sizes)
@@ -130,8 +114,8 @@ def unpack_unary(
     bits = np.unpackbits(sections(data, begins, sizes), bitorder="little")
     ones = np.flatnonzero(bits.view(bool))  # eight times as fast as that of bytes
     values = np.diff(ones, prepend=-1) - 1
-    first = before(counts)[:-1][counts > 0]
-    values[first] = ones[first] - 8 * before(sizes)[:-1][counts > 0]
+    first = exclusive_cumsum(counts)[:-1][counts > 0]
+    values[first] = ones[first] - 8 * exclusive_cumsum(sizes)[:-1][counts > 0]
     return values
 
 
@@ -162,13 +146,13 @@ def padded(values: np.ndarray, counts: np.ndarray, fill: float) -> np.ndarray:
 
 def join(sections: Sequence[Section]) -> pa.LargeBinaryArray:
     """The values of examples whose parts follow each other in the order of `sections`."""
-    offsets = before(np.sum([section.sizes for section in sections], axis=0))
+    offsets = exclusive_cumsum(np.sum([section.sizes for section in sections], axis=0))
     if len(sections) == 1:
         return binary(sections[0].data, offsets)
     out = np.empty(offsets[-1], np.uint8)
     begins = offsets[:-1].copy()
     for section in sections:
-        out[spans(begins, section.sizes)] = section.data
+        out[ranges(begins, section.sizes)] = section.data
         begins += section.sizes
     return binary(out, offsets)
 

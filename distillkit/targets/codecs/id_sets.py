@@ -12,17 +12,15 @@ too large for it.
 
 import numpy as np
 
+from distillkit.ragged import exclusive_cumsum, ranges, segment_sums
 from distillkit.targets.codecs.bit_packing import (
     Payload,
     Section,
-    before,
     bit_length,
     bit_places,
     pack,
     pack_unary,
     rows,
-    spans,
-    totals,
     unpack,
     unpack_unary,
 )
@@ -36,9 +34,9 @@ _SHIFTS = 4 * np.arange(_QUARTERS)
 def encode(ids: np.ndarray, counts: np.ndarray, positions: np.ndarray) -> list[Section]:
     """Ids [ids], ascending at each position; `counts` [positions] > 0; `positions` [examples]."""
     gaps = np.diff(ids, prepend=0) - 1
-    first = before(counts)[:-1]
+    first = exclusive_cumsum(counts)[:-1]
     gaps[first] = ids[first]
-    per_example = totals(counts, positions)
+    per_example = segment_sums(counts, positions)
     quarters = _quarters(counts, positions)
     orders = _orders(gaps, quarters, len(positions))
     order = orders.reshape(-1)[quarters]
@@ -56,21 +54,21 @@ def decode(payload: Payload, begins: np.ndarray, counts: np.ndarray) -> np.ndarr
     """The ids [ids] that `encode` wrote; its sections begin at these bytes [examples]."""
     table = payload.data[begins[:, None] + np.arange(_HEADER.itemsize)].view(_HEADER)[:, 0]
     orders = (table["orders"][:, None] >> _SHIFTS) & _LARGEST_ORDER
-    per_example = totals(counts, payload.positions)
+    per_example = segment_sums(counts, payload.positions)
     order = orders.reshape(-1)[_quarters(counts, payload.positions)]
     unary = begins + _HEADER.itemsize
     widths = unpack_unary(payload.data, unary, table["unary"], per_example) + order
     places = bit_places(widths, per_example, unary + table["unary"])
     steps = unpack(payload.data, places, widths) + (1 << widths) - (1 << order) + 1
     ends = np.cumsum(steps)
-    first = before(counts)[:-1]
+    first = exclusive_cumsum(counts)[:-1]
     return ends - np.repeat(ends[first] - steps[first], counts) - 1
 
 
 def _quarters(counts: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """4 * example + quarter of the position, for each of its ids."""
     example = np.repeat(np.arange(len(positions)), positions)
-    rank = spans(np.zeros_like(counts), counts)
+    rank = ranges(np.zeros_like(counts), counts)
     return rank * _QUARTERS // np.repeat(counts, counts) + np.repeat(_QUARTERS * example, counts)
 
 

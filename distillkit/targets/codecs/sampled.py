@@ -15,21 +15,19 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import ConfigError
+from distillkit.ragged import exclusive_cumsum, ranges, segment_sums
 from distillkit.setting_types import Positive, PositiveInt
 from distillkit.targets.codecs import id_sets
 from distillkit.targets.codecs import rejection_sampling as proposals
 from distillkit.targets.codecs.bit_packing import (
     Payload,
     Section,
-    before,
     in_bytes,
     join,
     padded,
     read_rows,
     rows,
     sections,
-    spans,
-    totals,
 )
 from distillkit.targets.codecs.codec import Codec, listed_temperatures
 from distillkit.targets.codecs.estimates import id_set_bytes, unique_ids
@@ -125,7 +123,7 @@ class Sampled(Codec):
         if self.exponent != 1:
             steps = np.rint(picked["log_weights"][last] / _WEIGHT_UNIT) + _WEIGHT_ZERO
             weights = steps.clip(0, 2 * _WEIGHT_ZERO - 1).astype("<u2")
-            sections.append(rows(weights, totals(counts, positions)))
+            sections.append(rows(weights, segment_sums(counts, positions)))
         return join([*sections, *id_sets.encode(draws[last], counts, positions)])
 
     def decoder(
@@ -143,7 +141,7 @@ class Sampled(Codec):
             counts = last.sum(axis=1)
             log_p = log_shares[np.diff(np.flatnonzero(last), prepend=-1)]
             if self.exponent != 1:
-                inside = totals(counts, payload.positions)
+                inside = segment_sums(counts, payload.positions)
                 steps = read_rows(payload, begins, inside, "<u2", 1)[:, 0]
                 log_p += (steps.astype(np.float32) - _WEIGHT_ZERO) * _WEIGHT_UNIT
                 begins = begins + steps.itemsize * inside
@@ -168,15 +166,15 @@ class Sampled(Codec):
 def _pack_bits(bits: np.ndarray, positions: np.ndarray) -> Section:
     """[positions, bits], those of an example from a byte of its own on."""
     sizes = positions * bits.shape[1]
-    begins = before(in_bytes(sizes))
+    begins = exclusive_cumsum(in_bytes(sizes))
     out = np.zeros(8 * begins[-1], bool)
-    out[spans(8 * begins[:-1], sizes)] = bits.reshape(-1)
+    out[ranges(8 * begins[:-1], sizes)] = bits.reshape(-1)
     return Section(np.packbits(out, bitorder="little"), in_bytes(sizes))
 
 
 def _unpack_bits(payload: Payload, begins: np.ndarray, each: int) -> np.ndarray:
     """What `_pack_bits` wrote, [positions, each]."""
     sizes = payload.positions * each
-    places = before(in_bytes(sizes))[:-1]
+    places = exclusive_cumsum(in_bytes(sizes))[:-1]
     bits = np.unpackbits(sections(payload.data, begins, in_bytes(sizes)), bitorder="little")
-    return bits[spans(8 * places, sizes)].reshape(int(payload.positions.sum()), each)
+    return bits[ranges(8 * places, sizes)].reshape(int(payload.positions.sum()), each)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from distillkit.targets.codecs.bit_packing import before
+from distillkit.ragged import exclusive_cumsum
 from distillkit.types import KEY_BYTES
 
 _STEP = 4  # numbers that Philox makes at a step of its counter
@@ -30,7 +30,7 @@ class Draws:
 
     def uniforms(self, each: int, part: slice) -> np.ndarray:
         """float64 [positions of part, each] in [0, 1); `part` is a stretch of all positions."""
-        begins = before(self.positions)
+        begins = exclusive_cumsum(self.positions)
         start, stop, _ = part.indices(int(begins[-1]))
         keys = np.ascontiguousarray(self.keys).view("<u8").reshape(len(self.keys), KEY_BYTES // 8)
         first = max(int(np.searchsorted(begins, start, side="right")) - 1, 0)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import ConfigError
+from distillkit.ragged import segment_sums
 from distillkit.setting_types import Positive, PositiveInt
 from distillkit.targets.codecs import id_sets
 from distillkit.targets.codecs.bit_packing import (
@@ -34,7 +35,6 @@ from distillkit.targets.codecs.bit_packing import (
     padded,
     read_rows,
     rows,
-    totals,
     unpack,
 )
 from distillkit.targets.codecs.codec import TRIAL_OUTPUTS, Codec
@@ -152,7 +152,7 @@ class Nucleus(Codec):
                 rows(stored_masses(picked["rest"]), positions),
                 rows(step, positions),
                 *_encode_counts(counts, positions, self.k),
-                pack(level, np.full(len(level), self.bits), totals(counts, positions)),
+                pack(level, np.full(len(level), self.bits), segment_sums(counts, positions)),
                 *id_sets.encode(picked["ids"][kept].astype(np.int64), counts, positions),
             ]
         )
@@ -196,7 +196,7 @@ class Nucleus(Codec):
         begins = begins + masses.itemsize * len(self.captured) * positions
         step = read_rows(payload, begins, positions, "u1", 1)
         counts, begins = _decode_counts(payload, begins + positions, self.k)
-        inside = totals(counts, positions)
+        inside = segment_sums(counts, positions)
         if int(inside.sum()) * self.bits > 8 * len(payload.data):
             raise ValueError("it has more ids than its bytes can hold")
         places = bit_places(np.full(inside.sum(), self.bits), inside, begins)

@@ -4,7 +4,6 @@ Position t of an example says the distribution of token t + 1, so t counts where
 be learnt, and its label is that token.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from distillkit.console.progress import track
 from distillkit.errors import ConfigError
-from distillkit.token_table import TokenTable
+from distillkit.token_table import TokenTable, example_key
 from distillkit.types import KEY_BYTES
 
 _TEXTS = 64  # documents a call of the tokenizer
@@ -50,7 +49,7 @@ class Examples:
             offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
             segments=None,
             keys=np.array(
-                [_key(row, mask) for row, mask in zip(self.ids, self.counted, strict=True)],
+                [example_key(row, mask) for row, mask in zip(self.ids, self.counted, strict=True)],
                 dtype=f"S{KEY_BYTES}",
             ),
             labels=labels,
@@ -58,13 +57,6 @@ class Examples:
             counted=counted,
             owners=np.array(self.owners, np.int64),
         )
-
-
-def _key(ids: np.ndarray, counted: np.ndarray) -> bytes:
-    """What an example's soft targets are filed under: its tokens and which of them count."""
-    digest = hashlib.blake2b(ids.tobytes(), digest_size=KEY_BYTES)
-    digest.update(np.packbits(counted).tobytes())
-    return digest.digest()
 
 
 def document_examples(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distillkit.console.progress import track
-from distillkit.token_table import TokenTable
+from distillkit.token_table import TokenTable, example_key
 from distillkit.types import KEY_BYTES
 
 MASKED, REPLACED = 0.8, 0.1  # shares of the chosen tokens; the rest stays
@@ -61,7 +61,7 @@ def masked_examples(
                     rows.append(row)
                     counted.append(chosen)
                     labels.append(ids[chosen].astype(np.int64))
-                    keys.append(_key(row, chosen))
+                    keys.append(example_key(row, chosen))
                     owners.append(begin + of)
             progress.advance(len(part), sum(len(ids) for _, (ids, _), _ in windows))
     filed = np.array(keys, f"S{KEY_BYTES}")
@@ -122,10 +122,3 @@ def _windows(
 def _ordinary(tokenizer: Any) -> np.ndarray:
     """The ids of all tokens that mean text, in order."""
     return np.array(sorted({*tokenizer.get_vocab().values()} - {*tokenizer.all_special_ids}))
-
-
-def _key(ids: np.ndarray, counted: np.ndarray) -> bytes:
-    """What an example's soft targets are filed under: its tokens and which are to be guessed."""
-    digest = hashlib.blake2b(ids.tobytes(), digest_size=KEY_BYTES)
-    digest.update(np.packbits(counted).tobytes())
-    return digest.digest()

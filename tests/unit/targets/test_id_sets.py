@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
+from distillkit.ragged import exclusive_cumsum
 from distillkit.targets.codecs import id_sets
-from distillkit.targets.codecs.bit_packing import before, join, payload
+from distillkit.targets.codecs.bit_packing import join, payload
 
 
 def random_sets(
@@ -82,6 +83,6 @@ def test_examples_are_coded_each_for_itself() -> None:
     counts = np.random.default_rng(2).integers(1, 9, 30)
     ids, positions = random_sets(counts, 5000), np.array([12, 0, 18])
     column = join(id_sets.encode(ids, counts, positions))
-    cut = before(counts)[12]
+    cut = exclusive_cumsum(counts)[12]
     alone = join(id_sets.encode(ids[cut:], counts[12:], positions[2:]))
     assert column[2].as_py() == alone[0].as_py()

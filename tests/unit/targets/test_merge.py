@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import TargetsError
+from distillkit.ragged import exclusive_cumsum
 from distillkit.targets import Dense, LastHidden, Sampled, StoreManifest, TargetStore, TopK
 from distillkit.targets import average as averaging
 from distillkit.targets import merge as module
-from distillkit.targets.codecs.bit_packing import before
 from distillkit.targets.merge import merge
 from distillkit.types import HiddenOutputs, Outputs
 from tests.unit.targets.answers import keys, random_hidden, random_logits
@@ -39,7 +39,7 @@ def store(
     **manifest: Any,
 ) -> Path:
     """A store of some of the examples, whose answers follow from the seed."""
-    begins = before(POSITIONS)
+    begins = exclusive_cumsum(POSITIONS)
     every = random_logits(begins[-1], OUTPUTS, seed=seed) if said is None else said
     places = np.concatenate(
         [np.arange(begins[i], begins[i + 1]) for i in np.arange(len(KEYS))[examples]]

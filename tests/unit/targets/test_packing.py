@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from distillkit.ragged import exclusive_cumsum, ranges, segment_sums
 from distillkit.targets.codecs.bit_packing import (
     SLACK,
     WIDEST,
     Section,
-    before,
     bit_length,
     bit_places,
     join,
@@ -17,8 +17,6 @@ from distillkit.targets.codecs.bit_packing import (
     payload,
     read_rows,
     rows,
-    spans,
-    totals,
     unpack,
     unpack_unary,
 )
@@ -38,7 +36,7 @@ def test_fields_of_any_width_come_back(counts: list[int], widest: int) -> None:
     widths = rng.integers(0, widest + 1, many.sum())
     values = rng.integers(0, 2**widths)
     section = pack(values, widths, many)
-    begins = before(section.sizes)[:-1]
+    begins = exclusive_cumsum(section.sizes)[:-1]
     back = unpack(readable(section), bit_places(widths, many, begins), widths)
     np.testing.assert_array_equal(back, values)
 
@@ -59,20 +57,27 @@ def test_unary_numbers_come_back(counts: list[int]) -> None:
     many = np.array(counts, np.int64)
     values = np.random.default_rng(0).geometric(0.3, many.sum()) - 1
     section = pack_unary(values, many)
-    begins = before(section.sizes)[:-1]
+    begins = exclusive_cumsum(section.sizes)[:-1]
     back = unpack_unary(readable(section), begins, section.sizes, many)
     np.testing.assert_array_equal(back, values)
     assert section.sizes.sum() <= (values + 1).sum() / 8 + len(many)
 
 
 def test_spans_are_the_places_of_ragged_pieces() -> None:
-    assert spans(np.array([10, 50, 7, 3]), np.array([3, 0, 1, 2])).tolist() == [10, 11, 12, 7, 3, 4]
-    assert spans(np.zeros(0, int), np.zeros(0, int)).tolist() == []
+    assert ranges(np.array([10, 50, 7, 3]), np.array([3, 0, 1, 2])).tolist() == [
+        10,
+        11,
+        12,
+        7,
+        3,
+        4,
+    ]
+    assert ranges(np.zeros(0, int), np.zeros(0, int)).tolist() == []
 
 
 def test_sums_of_groups() -> None:
-    assert before(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
-    assert totals(np.array([1, 2, 3, 4]), np.array([1, 0, 3])).tolist() == [1, 0, 9]
+    assert exclusive_cumsum(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
+    assert segment_sums(np.array([1, 2, 3, 4]), np.array([1, 0, 3])).tolist() == [1, 0, 9]
 
 
 def test_bits_that_a_number_needs() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from distillkit.data.splits import example_key
 from distillkit.errors import TargetsError
+from distillkit.ragged import exclusive_cumsum
 from distillkit.targets import (
     Codec,
     Dense,
@@ -21,7 +22,6 @@ from distillkit.targets import (
     TopK,
     TopP,
 )
-from distillkit.targets.codecs.bit_packing import before
 from distillkit.targets.codecs.last_hidden import HEAD
 from distillkit.targets.codecs.logits import Said, count
 from distillkit.targets.manifest import FILE
@@ -58,7 +58,7 @@ def write_said(
 ) -> Path:
     folder.mkdir(exist_ok=True)
     assert count(said) == positions.sum()
-    picked, begins = codec.pick(said, Draws(0, keys, positions)), before(positions)
+    picked, begins = codec.pick(said, Draws(0, keys, positions)), exclusive_cumsum(positions)
     with TargetWriter(folder, codec) as writer:
         writer.describe(said)
         for number, rows in enumerate(shards):
@@ -177,7 +177,7 @@ def test_positions_follow_in_the_order_that_examples_are_asked_in(
     store = TargetStore.open(write_said(tmp_path / "store", codec, said, KEYS, EACH, shards))
     np.testing.assert_array_equal(store.positions[store.rows(KEYS)], EACH)
     assert store.manifest.positions == EACH.sum()
-    every, begins = parts(store.read(store.rows(KEYS))), before(EACH)
+    every, begins = parts(store.read(store.rows(KEYS))), exclusive_cumsum(EACH)
     for order in ([5], [9, 2, 0], [1], [6, 1], [4, 4, 7], list(range(9, -1, -1)), []):
         places = np.concatenate([np.zeros(0, int), *(np.arange(*begins[i : i + 2]) for i in order)])
         for tensor, whole in zip(parts(store.read(store.rows(KEYS[order]))), every, strict=True):

@@ -1,0 +1,24 @@
+"""Pieces of several lengths that lie end to end in one array: where they begin, their sums."""
+
+import numpy as np
+
+
+def exclusive_cumsum(counts: np.ndarray) -> np.ndarray:
+    """The sum of all earlier counts, and of all: [n] -> [n + 1] int64."""
+    out = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=out[1:])
+    return out
+
+
+def ranges(begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The whole numbers begin, begin + 1, ... of several ranges, one after the other.
+
+    `begins` [ranges] and `sizes` [ranges] give [sum of sizes].
+    """
+    ends = exclusive_cumsum(sizes)
+    return np.arange(ends[-1]) + np.repeat(begins - ends[:-1], sizes)
+
+
+def segment_sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The sum of the first counts[0] values, of the next counts[1], and so on: [segments]."""
+    return np.diff(exclusive_cumsum(values)[exclusive_cumsum(counts)])
