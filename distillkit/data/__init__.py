@@ -1,5 +1,7 @@
 """Data: sources and formats, splits, the transfer set; conversations, tagged words, questions.
 
+`data.Data` says what a new kind has to do.
+
 Rows of text and labels come out; what becomes of them as token ids is a task's.
 """
 
@@ -11,14 +13,13 @@ from distillkit.data.augmentation import (
     prepare_augmented,
 )
 from distillkit.data.conversations import Conversations, prepare_conversations
-from distillkit.data.corpus import Corpus, Split, prepare_labelled, prepare_transfer
+from distillkit.data.corpus import Corpus, Split
+from distillkit.data.data import Data
 from distillkit.data.documents import Documents, prepare_documents
+from distillkit.data.files import TextData, prepare_labelled, prepare_transfer
 from distillkit.data.questions import Questions
 from distillkit.data.refill import MaskAndRefill
 from distillkit.data.tagged import TaggedText
-from distillkit.data.text_data import TextData
-
-Data = TextData | Documents | Conversations | TaggedText | Questions
 
 __all__ = [
     "Augmentation",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts.homes import expanded
-from distillkit.artifacts.workspace import write_json
 from distillkit.chat.conversation import (
     ASSISTANT,
     FIXED_DATE,
@@ -28,14 +27,17 @@ from distillkit.data.chat_rows import (
     without_nulls,
     without_prompt,
 )
+from distillkit.data.data import Reader
 from distillkit.data.filters import matching_rows
-from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.folders import model_folder
+from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import expand, identity, suffix, tokenizer_identity, written
 from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
 from distillkit.limits import is_of_system
+from distillkit.types import LabelSpace
 
 JSON = (".jsonl", ".ndjson", ".json")  # whose rows have what they have, and no more
 AS_TEXT = ("data.prompt", "data.response", "data.system")  # numbers in them are text, too
@@ -86,6 +88,8 @@ class Conversations(Texts):
 
     kind = "conversations"
     rows = "conversations"
+    has_prompts = True
+    has_conversations = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,6 +139,11 @@ class Conversations(Texts):
             raise ConfigError(
                 f"data.template_date = {self.template_date}: is no date; write it as 2025-01-31"
             ) from None
+
+    def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
+        """Write the splits into `out`; return their counts, and say what was dropped."""
+        template = chosen_template(self.chat_template, task, cache=cache)
+        return prepare_conversations(self, template, cache=cache, out=out)
 
     @property
     def holds_messages(self) -> bool:
@@ -226,6 +235,27 @@ def is_template(spec: str) -> bool:
     return "{{" in spec or "{%" in spec
 
 
+def chosen_template(spec: str | None, task: Reader, *, cache: Path) -> Any:
+    """The text of `data.chat_template` (or several, by name); None for the tokenizer's own.
+
+    It is that text itself, a file of it, or a model that has one.
+    """
+    if spec is None or is_template(spec):
+        return spec
+    key = "data.chat_template"
+    path = expanded(spec)
+    if path.is_file() and path.suffix != ".gguf":
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{key} = {spec}: is no text in UTF-8 ({error.reason})") from error
+    folder = model_folder(spec, key=key, cache=cache, weights=False)
+    template = task.load_tokenizer(folder, key=key).chat_template
+    if not template:
+        raise DataError(f"{key} = {spec}: its tokenizer has no chat template")
+    return template
+
+
 def prepare_conversations(
     data: Conversations, template: str | dict[str, str] | None, *, cache: Path, out: Path
 ) -> dict[str, Any]:
@@ -239,8 +269,7 @@ def prepare_conversations(
     for name, rows in splits.items():
         write_split(out / name, rows.texts, rows.pairs, None, rows.numbers)
     chat = asdict(data.chat(template))
-    about = {"messages": data.holds_messages, "chat": chat, "sources": sources}
-    write_json(out / "labels.json", {"names": [], "numeric": False, **about})
+    write_labels(out, LabelSpace(()), messages=data.holds_messages, chat=chat, sources=sources)
     counts = data.counted(splits)
     say_dropped("rows", dropped)
     return {"counts": counts, "dropped": dropped}

@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from distillkit.artifacts.workspace import write_json
+from distillkit.data.data import Reader
 from distillkit.data.filters import matching_rows
-from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import written
 from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
+from distillkit.types import LabelSpace
 
 _BREAK = re.compile(r"(?:<br\s*/?>\s*)+", re.IGNORECASE)
 
@@ -33,6 +34,10 @@ class Documents(Texts):
     kind = "documents"
     rows = "documents"
 
+    def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
+        """Write the splits into `out`; return their counts, and say what was dropped."""
+        return prepare_documents(self, cache=cache, out=out)
+
     def settings(self) -> dict[str, str | None]:
         """The columns that are read, by their settings."""
         return {"data.text": self.text}
@@ -51,7 +56,7 @@ def prepare_documents(data: Documents, *, cache: Path, out: Path) -> dict[str, A
     splits = data.sized(splits)
     for name, rows in splits.items():
         write_split(out / name, rows.texts, None, None, rows.numbers)
-    write_json(out / "labels.json", {"names": [], "numeric": False})
+    write_labels(out, LabelSpace(()))
     counts = data.counted(splits)
     say_dropped("rows", dropped)
     return {"counts": counts, "dropped": dropped}

@@ -8,9 +8,9 @@ import numpy as np
 
 from distillkit.console.progress import warn
 from distillkit.console.wording import listed
+from distillkit.data.data import ReadLabels
 from distillkit.data.rows import Rows
 from distillkit.data.shares import Strata
-from distillkit.data.texts import ReadLabels
 from distillkit.errors import DataError
 from distillkit.types import Distribution, LabelSpace
 

@@ -2,21 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts.workspace import write_json
 from distillkit.console.wording import brief
+from distillkit.data.data import Reader
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.filters import keep_rows
 from distillkit.data.literals import literal
-from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import suffix, written
 from distillkit.data.tables import each_file, read_table, say_parts
-from distillkit.data.texts import ReadLabels, Texts
+from distillkit.data.texts import Texts
 from distillkit.errors import DataError
 
 Answer = tuple[str, int]  # its text, and the character of the context that it begins at
@@ -39,14 +39,14 @@ class Questions(Texts):
     kind = "questions"
     rows = "questions"
 
-    def prepare(self, read_labels: ReadLabels, *, cache: Path, out: Path) -> dict[str, Any]:
+    def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
         splits, dropped = share_out(self, partial(self._read, cache), what="answers")
         splits = self.sized(splits)
         for name, rows in splits.items():
             answers = [json.dumps(found, ensure_ascii=False) for found in rows.labels]
             write_split(out / name, rows.texts, rows.pairs, None, rows.numbers, answers=answers)
-        write_json(out / "labels.json", asdict(read_labels([], None)[0]))
+        write_labels(out, task.read_labels([], None)[0])
         counts = self.counted(splits)
         say_dropped("questions", dropped)
         return {"counts": counts, "dropped": dropped}

@@ -1,14 +1,16 @@
 """Rows of text while they are being cleaned, shared out into splits, and written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distillkit.artifacts.workspace import write_json
 from distillkit.console.progress import say
 from distillkit.data.splits import example_key, normalise
+from distillkit.types import LabelSpace
 
 
 @dataclass(slots=True)
@@ -53,6 +55,11 @@ def say_dropped(what: str, reasons: dict[str, int]) -> None:
     if reasons:
         said = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
         say(f"data: dropped from the {what}: {said}")
+
+
+def write_labels(folder: Path, labels: LabelSpace, **more: Any) -> None:
+    """Write the label space of all splits; `more` is what else `Corpus.open` reads."""
+    write_json(folder / "labels.json", asdict(labels) | more)
 
 
 def write_split(

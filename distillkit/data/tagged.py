@@ -1,27 +1,27 @@
 """Words with a tag each: column files as of the CoNLL shared tasks, and tables with lists."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts.workspace import write_json
 from distillkit.console.progress import say, warn
 from distillkit.console.wording import brief, listed
 from distillkit.data.agreement import Agreement
 from distillkit.data.column_lines import ColumnLines
+from distillkit.data.data import Reader
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.encoding import class_order
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.filters import matching_rows
 from distillkit.data.labels import as_list, check_names, is_nothing, without_blanks
-from distillkit.data.rows import Rows, say_dropped, write_split
+from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import COLUMN_FILES, suffix, written
 from distillkit.data.tables import Table, each_file, read_table, say_parts
 from distillkit.data.tag_schemes import SCHEMES, scheme
-from distillkit.data.texts import ReadLabels, Texts
+from distillkit.data.texts import Texts
 from distillkit.errors import DataError
 
 
@@ -63,7 +63,7 @@ class TaggedText(Texts):
         super().__post_init__()
         check_names(self.label_names)
 
-    def prepare(self, read_labels: ReadLabels, *, cache: Path, out: Path) -> dict[str, Any]:
+    def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
         splits, dropped = share_out(
             self,
@@ -80,7 +80,7 @@ class TaggedText(Texts):
         if any(is_nothing(tag) for tag in tags):
             raise DataError(f"{key}: a word has an empty tag; each needs one (O stands for none)")
         names, is_whole = class_order(map(str, tags), splits["train"].classes, self.label_names)
-        space, ids = read_labels(tags, names)
+        space, ids = task.read_labels(tags, names)
         space = replace(space, numeric=True) if is_whole else space
         _check_tags(splits["train"].labels, tags)
         begun = 0
@@ -91,7 +91,7 @@ class TaggedText(Texts):
                 labels.append(ids[begun : begun + len(sentence)].tolist())
                 begun += len(sentence)
             write_split(out / name, rows.texts, None, labels, rows.numbers, words=words)
-        write_json(out / "labels.json", asdict(space))
+        write_labels(out, space)
         counts = self.counted(splits)
         say_dropped("sentences", dropped)
         return {"counts": counts, "dropped": dropped}

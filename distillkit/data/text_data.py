@@ -3,16 +3,17 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from distillkit.data.data import Reader
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.labels import check_names
-from distillkit.data.sources import identity
+from distillkit.data.sources import Spec, identity
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError
 from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextData(Texts):
+class TextSettings(Texts):
     """A text a row, or a pair of them, with its label; and unlabelled text beside.
 
     `label` may be several columns, of 0 and 1 for one label each. `label_separator` stands between
@@ -50,6 +51,7 @@ class TextData(Texts):
 
     kind = "files"
     rows = "examples"
+    can_be_augmented = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,6 +99,24 @@ class TextData(Texts):
         """The labels' names in their order, where the config gives them."""
         given = self.label_names or (self.label if isinstance(self.label, list) else None)
         return given and [name.strip() for name in given]
+
+    @property
+    def sources(self) -> dict[str, Spec]:
+        """Where each split, and the unlabelled text, is read from."""
+        return super().sources | ({"transfer": self.transfer} if self.transfer else {})
+
+    @property
+    def has_pairs(self) -> bool:
+        """True if there is a second column of text."""
+        return self.text_pair is not None
+
+    def check_task(self, task: Reader) -> None:
+        """Raise `ConfigError` for decimal numbers where labels are none."""
+        if self.decimal and task.distribution != "real":
+            raise ConfigError(
+                f"data.decimal = {self.decimal}: is for real values, and other labels stay as they "
+                "are written; choose task=regression, or set it to null"
+            )
 
     @property
     def has_transfer(self) -> bool:

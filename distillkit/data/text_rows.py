@@ -15,13 +15,13 @@ from distillkit.data.labels import is_nothing, joined_columns, label_lists, with
 from distillkit.data.rows import Rows
 from distillkit.data.sources import Spec, written
 from distillkit.data.tables import Table, read_table
-from distillkit.data.text_data import TextData
+from distillkit.data.text_data import TextSettings
 from distillkit.errors import DataError
 from distillkit.types import Distribution
 
 
 def read_rows(
-    data: TextData,
+    data: TextSettings,
     cache: Path,
     distribution: Distribution,
     agreement: Agreement,
@@ -100,7 +100,7 @@ class _Source:
 
 
 def _labels(
-    data: TextData,
+    data: TextSettings,
     table: Table,
     source: _Source,
     distribution: Distribution,

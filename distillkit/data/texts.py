@@ -4,25 +4,21 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from distillkit.artifacts.homes import expanded
 from distillkit.console.progress import say
 from distillkit.data.class_folders import classes_of
+from distillkit.data.data import Data
 from distillkit.data.rows import Rows
-from distillkit.data.sources import identity
+from distillkit.data.sources import Spec, identity
 from distillkit.data.split_folders import card_splits, has_card, is_saved, splits
 from distillkit.data.splits import unit_hash
 from distillkit.data.text_format import TextFormat, text_format
 from distillkit.errors import ConfigError, DataError
 from distillkit.setting_types import Fraction, PositiveInt
-from distillkit.types import LabelSpace
-
-ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Texts:
+class Texts(Data):
     """Where the text comes from. A source is a file, pypi:// or a hub id; or several of them, as
     a list or a pattern. A folder given as `train` alone gives the other splits that it has, too.
 
@@ -49,8 +45,6 @@ class Texts:
     header: bool | None = None
     columns: list[str] | None = None
 
-    rows = "texts"  # what a row of it is called, in messages
-
     def __post_init__(self) -> None:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ConfigError(
@@ -68,14 +62,10 @@ class Texts:
         return text_format(self.separator, self.encoding, self.quoting, self.header, self.columns)
 
     @property
-    def transfer(self) -> str | list[str] | None:
-        """The source of unlabelled text."""
-        return None
-
-    @property
-    def has_transfer(self) -> bool:
-        """Whether there is a transfer set."""
-        return False
+    def sources(self) -> dict[str, Spec]:
+        """Where each split is read from, of those that have a source of their own."""
+        specs = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: spec for split, spec in specs.items() if spec is not None}
 
     def labelled_inputs(self) -> dict[str, Any]:
         """All that decides the splits: sources by content, and how they are cut."""

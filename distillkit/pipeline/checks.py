@@ -222,9 +222,9 @@ def check_sources(road: "Road") -> None:
 
     Of the hub's models their small files are looked at, of its data sets whether they are there.
     """
-    for role in ("train", "validation", "test", "transfer"):
-        spec, key = getattr(road.data, role), f"data.{role}"
-        for item in expand(spec, key=key) if spec is not None else ():
+    for role, spec in road.data.sources.items():
+        key = f"data.{role}"
+        for item in expand(spec, key=key):
             source = parse(item, key=key)
             if isinstance(source, HubSource):
                 hub.commit(source, key=key, spec=item, repo_type="dataset")

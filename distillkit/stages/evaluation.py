@@ -27,7 +27,7 @@ from distillkit.models.configs import check_positions
 from distillkit.models.inference import in_order, logits_of
 from distillkit.models.precision import Precision
 from distillkit.models.saved import SavedEnsemble, SavedModel
-from distillkit.tasks import HeldOut, SequenceTask, Task
+from distillkit.tasks import HeldOut, SequenceTask, Task, identity_of
 from distillkit.tasks.shared_words import shared
 from distillkit.tasks.unknown_tokens import unknown_share
 from distillkit.token_table import TokenTable
@@ -44,7 +44,7 @@ def inputs(
         "version": VERSIONS["evaluation"],
         "models": dict(models),
         "data": labelled,
-        "task": type(task).__name__,
+        **identity_of(task),
         **task.feature_inputs(held_out=True),
         **task.scoring,
         "settings": settings,

@@ -18,7 +18,7 @@ from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent, 
 from distillkit.students.embeddings import start_from_teacher
 from distillkit.students.from_teacher import make
 from distillkit.students.heads import order_outputs
-from distillkit.tasks import Task
+from distillkit.tasks import Task, identity_of
 from distillkit.token_table import TokenTable
 from distillkit.training.learning import MODEL, TrainingJob, collator, learn
 from distillkit.training.settings import TrainSettings
@@ -63,7 +63,7 @@ def inputs(
         "source": source,
         "tokenizer": tokenizer,
         "start": start,
-        "task": type(task).__name__,
+        **identity_of(task),
         **task.feature_inputs(held_out=False),
         **task.scoring,
         "packs": PACKING if task.packs else False,
@@ -87,7 +87,7 @@ def start_inputs(
         "version": VERSIONS["initial student"],
         "student": shape,
         "start": teacher,
-        "task": type(task).__name__,
+        **identity_of(task),
         **task.feature_inputs(held_out=False),
         "data": data,
         "seed": seed,

@@ -41,7 +41,7 @@ from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import FILE as STORE
 from distillkit.targets.quality import quality
 from distillkit.targets.unfinished import Picked, joined
-from distillkit.tasks import Task
+from distillkit.tasks import Task, identity_of
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets, padding_waste
 from distillkit.training.distributed import compute_device
@@ -66,7 +66,7 @@ def inputs(
     return {
         "version": VERSIONS["targets"],
         "origin": origin,
-        "task": type(task).__name__,
+        **identity_of(task),
         **task.feature_inputs(held_out=False),
         "codec": record_of(settings.codec),
         "seed": settings.seed,

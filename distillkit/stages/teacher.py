@@ -18,7 +18,7 @@ from distillkit.metrics.titles import title
 from distillkit.models.precision import Precision
 from distillkit.models.saved import Loaded, SavedModel
 from distillkit.schedules import LinearLR
-from distillkit.tasks import SequenceTask, Task
+from distillkit.tasks import SequenceTask, Task, identity_of
 from distillkit.teachers import LocalTeacher
 from distillkit.teachers.local import ModelTeacher
 from distillkit.token_table import TokenTable
@@ -68,7 +68,7 @@ def fitted_inputs(
         "version": VERSIONS["teacher"],
         "body": body,
         "data": labelled,
-        "task": type(task).__name__,
+        **identity_of(task),
         **task.feature_inputs(held_out=False),
         **task.scoring,
         "seed": seed,

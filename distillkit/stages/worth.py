@@ -18,7 +18,7 @@ from distillkit.metrics.interval import bootstrap_difference
 from distillkit.models.precision import Precision
 from distillkit.models.saved import SavedEnsemble, SavedModel
 from distillkit.stages.evaluation import predict
-from distillkit.tasks import HeldOut, SequenceTask
+from distillkit.tasks import HeldOut, SequenceTask, identity_of
 from distillkit.types import LabelSpace
 
 ANSWERS = "answers.npz"
@@ -84,7 +84,7 @@ def inputs(
         "model": model,
         "precision": precision,
         "data": labelled,
-        "task": type(task).__name__,
+        **identity_of(task),
         **task.feature_inputs(held_out=True),
     }
 

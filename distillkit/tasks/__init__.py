@@ -10,7 +10,7 @@ from distillkit.tasks.multi_label import MultiLabel
 from distillkit.tasks.question_answering import QuestionAnswering
 from distillkit.tasks.regression import Regression
 from distillkit.tasks.sequence import SequenceTask
-from distillkit.tasks.task import HeldOut, Task
+from distillkit.tasks.task import HeldOut, Task, identity_of
 from distillkit.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "SequenceTask",
     "Task",
     "TokenClassification",
+    "identity_of",
 ]

@@ -12,7 +12,7 @@ from distillkit.losses.reduction import at_least_float32
 from distillkit.models import causal as models
 from distillkit.models.saved import Ask, Loaded, SavedModel
 from distillkit.setting_types import PositiveInt
-from distillkit.tasks.task import Family
+from distillkit.tasks.task import Family, no_labels
 from distillkit.tasks.tokenize.documents import document_examples
 from distillkit.tasks.tokenize.responses import conversation_examples, instruction_examples
 from distillkit.token_table import TokenTable
@@ -49,6 +49,8 @@ class CausalLM:
         "longer documents are cut into windows; of long conversations each response keeps its "
         "question, the oldest turns go first"
     )
+
+    read_labels = staticmethod(no_labels)
 
     def __post_init__(self) -> None:
         if self.max_length < 2:

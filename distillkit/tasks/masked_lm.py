@@ -20,7 +20,7 @@ from distillkit.models.saved import Ask, Loaded, SavedModel
 from distillkit.models.saving import save_folder
 from distillkit.models.vocabularies import real_vocabulary
 from distillkit.setting_types import PositiveInt, Seed, Share
-from distillkit.tasks.task import Family
+from distillkit.tasks.task import Family, no_labels
 from distillkit.tasks.tokenize.masked import masked_examples
 from distillkit.tasks.tokenize.words import check_offsets
 from distillkit.token_table import TokenTable
@@ -56,6 +56,8 @@ class MaskedLM:
     auto_class: ClassVar = MASKED
     pipeline: ClassVar = "fill-mask"
     cuts: ClassVar = "longer documents are cut into windows"
+
+    read_labels = staticmethod(no_labels)
 
     def __post_init__(self) -> None:
         if not self.mask_probability:

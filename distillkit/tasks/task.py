@@ -1,11 +1,14 @@
 """What a stage asks of a task: the one place for features, label order, masks and shifts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
 from torch import Tensor
 
+from distillkit.artifacts.code_identity import code_identity
 from distillkit.models.saved import Ask, Loaded, SavedModel
 from distillkit.token_table import TokenTable
 from distillkit.types import Distribution, LabelSpace
@@ -24,6 +27,19 @@ class HeldOut:
     table: TokenTable
     labels: LabelSpace
     split: Any = None
+
+
+def identity_of(task: "Task") -> dict[str, Any]:
+    """What a fingerprint has of a task's class: its name, and the files of one from outside."""
+    code = code_identity(task)
+    return {"task": type(task).__name__, **({"task_code": code} if code else {})}
+
+
+def no_labels(
+    values: Sequence[Any], names: list[str] | None = None
+) -> tuple[LabelSpace, np.ndarray]:
+    """What a language model reads of labels: there are none."""
+    return LabelSpace(()), np.zeros(len(values), np.int64)
 
 
 class Task(Protocol):
@@ -73,6 +89,12 @@ class Task(Protocol):
     @property
     def scoring(self) -> dict[str, Any]:
         """The settings that decide a score and no token table: also which weights are kept."""
+        ...
+
+    def read_labels(
+        self, values: Sequence[Any], names: list[str] | None = None
+    ) -> tuple[LabelSpace, np.ndarray]:
+        """The label space of all label values, and the encoded labels [rows]; empty without any."""
         ...
 
     def tokenise(

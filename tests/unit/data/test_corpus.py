@@ -11,13 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distillkit.data.corpus import (
-    LABELLED,
-    Corpus,
-    TextData,
-    prepare_labelled,
-    prepare_transfer,
-)
+from distillkit.data.corpus import LABELLED, Corpus
+from distillkit.data.files import TextData, prepare_labelled, prepare_transfer
 from distillkit.data.splits import example_key, normalise
 from distillkit.errors import ConfigError, DataError
 from distillkit.tasks import Classification, Regression

@@ -309,7 +309,7 @@ TAGS = ["O", "B-PER", "I-PER", "B-LOC"]
 
 def prepared(folder: Path, train: Path) -> Corpus:
     data = TaggedText(train=str(train), validation_fraction=0.2, test_fraction=0.2)
-    data.prepare(TokenClassification().read_labels, cache=folder / "cache", out=folder / "out")
+    data.prepare(TokenClassification(), cache=folder / "cache", out=folder / "out")
     return Corpus.open(folder / "out", None)
 
 

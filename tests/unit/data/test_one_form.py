@@ -239,7 +239,7 @@ IOBES = ["B-A", "E-A", "O", "S-B", "O"]
 def prepare_tagged(folder: Path, train: Any, test: str, **settings: Any) -> Corpus:
     data = TaggedText(train=train, test=test, validation_fraction=0.2, **settings)
     task = TokenClassification()
-    data.prepare(task.read_labels, cache=folder / "cache", out=folder / "out")
+    data.prepare(task, cache=folder / "cache", out=folder / "out")
     return Corpus.open(folder / "out", None)
 
 

@@ -24,7 +24,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def prepared(folder: Path, data: Questions) -> Corpus:
-    data.prepare(QuestionAnswering().read_labels, cache=folder / "cache", out=folder / "out")
+    data.prepare(QuestionAnswering(), cache=folder / "cache", out=folder / "out")
     return Corpus.open(folder / "out", None)
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from distillkit.data import Conversations, Corpus, Documents, Questions, TaggedText, TextData
 from distillkit.data.conversations import prepare_conversations
-from distillkit.data.corpus import prepare_labelled, prepare_transfer
 from distillkit.data.documents import prepare_documents
+from distillkit.data.files import prepare_labelled, prepare_transfer
 from distillkit.data.sources import expand, identity
 from distillkit.data.tables import Table, read_table
 from distillkit.errors import DataError
@@ -380,9 +380,8 @@ def test_every_kind_of_data_takes_several_files(
     assert sum(chats_made["counts"].values()) == 40
     questions = Questions(train=str(tmp_path / "qa-*.jsonl"), **shares)
     tags = TaggedText(train=str(tmp_path / "tags-*.conll"), **shares)
-    of_questions = QuestionAnswering().read_labels
-    asked_of = questions.prepare(of_questions, cache=cache, out=tmp_path / "qa")
-    tagged_of = tags.prepare(TokenClassification().read_labels, cache=cache, out=tmp_path / "tags")
+    asked_of = questions.prepare(QuestionAnswering(), cache=cache, out=tmp_path / "qa")
+    tagged_of = tags.prepare(TokenClassification(), cache=cache, out=tmp_path / "tags")
     assert sum(asked_of["counts"].values()) == sum(tagged_of["counts"].values()) == 40
     notes = capsys.readouterr().err
     assert notes.count(": 2 files, 40 rows (") == 3

@@ -20,7 +20,7 @@ SHARES: dict[str, Any] = {"validation_fraction": 0.3, "test_fraction": 0.3}
 
 
 def prepared(folder: Path, data: TaggedText) -> Corpus:
-    data.prepare(TokenClassification().read_labels, cache=folder / "cache", out=folder / "out")
+    data.prepare(TokenClassification(), cache=folder / "cache", out=folder / "out")
     return Corpus.open(folder / "out", None)
 
 
