@@ -1,6 +1,6 @@
-"""The README's commands work as printed: each is run on tiny stand-ins, cut in nothing but length.
+"""The commands of the READMEs work as printed: each is run on tiny stand-ins, cut in length alone.
 
-Files and ids are as the README has them: a hub's id is a folder of that name in the current one,
+Files and ids are as they have them: a hub's id is a folder of that name in the current one,
 and what comes out of wheels lies where a workspace keeps it.
 """
 
@@ -22,8 +22,8 @@ from tests import tiny, tiny_language
 from tests.cli.runs import but, run
 from tests.conftest import Result
 from tests.hub.local import wheel, write_wheels
+from tests.readmes import blocks, commands
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SHORT = [  # lengths, and how often a figure is measured
     "trainer.steps=3",
     "trainer.epochs=null",
@@ -54,37 +54,8 @@ FAST = (  # one of a kind; the others are marked slow
 )
 
 
-def blocks(language: str = "") -> list[str]:
-    """The fenced blocks of a language."""
-    found: list[str] = []
-    inside: str | None = None
-    for line in README.splitlines(keepends=True):
-        if not line.startswith("```"):
-            if inside == language:
-                found[-1] += line
-        elif inside is None:
-            inside = line.strip().removeprefix("```")
-            found += [""] if inside == language else []
-        else:
-            inside = None
-    return found
-
-
-def commands() -> list[str]:
-    """Every command line of distillkit in a fenced block, without its comment."""
-    found = []
-    for block in blocks():
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            for part in re.split(r" && ", line):
-                launched = part.removeprefix("accelerate launch -m ")
-                if launched.startswith("distillkit "):
-                    words = shlex.split(launched, comments=True)
-                    found.append(shlex.join(words[1:]))
-    return found
-
-
 def write_stand_ins(folder: Path) -> None:
-    """All that the README's commands name, small."""
+    """All that the commands name, small."""
     rows = []
     for number, (text, label) in enumerate(tiny.labelled(120)):
         name = ("bad", "good")[label]
@@ -255,15 +226,15 @@ def named(line: str) -> object:
     return pytest.param(line, marks=[] if fast else [pytest.mark.slow], id=line)
 
 
-def test_the_readme_has_its_commands() -> None:
+def test_the_readmes_have_their_commands() -> None:
     found = commands()
     assert len(found) >= 18
     assert {line.split()[0] for line in found} <= {*RUNS}
     assert sum(line.startswith("train ") for line in found) > 12
 
 
-@pytest.mark.parametrize("line", [named(line) for line in dict.fromkeys(commands())])
-def test_a_command_of_the_readme_works_as_printed(line: str, desk: Path) -> None:
+@pytest.mark.parametrize("line", [named(line) for line in commands()])
+def test_a_command_of_a_readme_works_as_printed(line: str, desk: Path) -> None:
     before = {*desk.glob("outputs/**/results.json")}
     words = cut(line)
     if words[0] == "train-student":  # it takes targets that are there

@@ -170,11 +170,13 @@ def test_no_setting_raises_a_limit() -> None:
     assert not any("max_unpacked" in text or "max_model" in text for text in written)
 
 
-def test_the_readme_names_every_variable() -> None:
+def test_the_reference_names_every_variable() -> None:
     sources = [*(ROOT / "distillkit").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
     texts = [path.read_text(encoding="utf-8") for path in sources]
     names = {name for text in texts for name in re.findall(r"DISTILLKIT_[A-Z_]+", text)}
-    rows = re.findall(r"^\| `(DISTILLKIT_\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(DISTILLKIT_\w+)` \|", (ROOT / "conf" / "README.md").read_text(), re.MULTILINE
+    )
     assert sorted(names) == sorted(rows)
     assert {limits.UNPACKED, limits.MODEL} < names
 
