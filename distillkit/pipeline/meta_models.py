@@ -44,7 +44,10 @@ class Outlines:
             return self.pretrained(device="meta")
         with torch.device("meta"):
             return road.task.new_model(
-                road.student.config, road.corpus.labels, self.tokenizer, key="student.config"
+                road.student.config,  # type: ignore[attr-defined]
+                road.corpus.labels,
+                self.tokenizer,
+                key="student.config",
             )
 
     def new_teacher(self) -> Any:

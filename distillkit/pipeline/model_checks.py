@@ -159,7 +159,8 @@ def _try_cut(road: "Road", outlines: Outlines) -> None:
 
 
 def _try_student(road: "Road", outlines: Outlines) -> None:
-    student, labels = road.student, road.corpus.labels
+    student: Any = road.student
+    labels = road.corpus.labels
     if isinstance(student, FromTeacher) or road.find(road.student_role):
         return  # an architecture that its teacher is tried with, or a student that is there
     loads = isinstance(student, PretrainedStudent) and bool(road.makes)  # a plan loads no weights

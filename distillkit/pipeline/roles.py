@@ -69,9 +69,7 @@ def inputs(road: "Road", role: Role) -> dict[str, Any]:
         road.task,
         source=source,
         tokenizer=tokenizer_identity(spec, key=key),
-        teacher=fingerprint(road.teachers[0].inputs())
-        if students.starts_from_teacher(start)
-        else "",
+        teacher=fingerprint(road.teachers[0].inputs()) if start.starts_from_teacher else "",
         texts=lambda: [it.fingerprint for it in (road.labelled, road.transfer) if it],
         targets=_targets(road) if role.from_teacher else None,
         data=data,

@@ -1,31 +1,44 @@
 """A student cut out of its teacher: fewer layers, or narrower ones."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from distillkit.console.progress import working
-from distillkit.errors import ConfigError, ModelError
+from distillkit.errors import ModelError
+from distillkit.students.heads import order_outputs
 from distillkit.students.pruning.settings import CutSettings, How
+from distillkit.students.student import Student, StudentContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class FromTeacher(CutSettings):
+class FromTeacher(CutSettings, Student):
     """A copy of the teacher with fewer layers, or narrower; `path` is for `evaluate`."""
 
     path: str | None = None
 
-    def check_is_new(self) -> None:
-        """Raise `ConfigError` if a finished student is named where one is to be trained."""
-        if self.path:
-            raise ConfigError(
-                f"student.path = {self.path}: this student is cut out of the teacher; to start "
-                "from a folder choose student=pretrained (student.path alone is for "
-                "`distillkit evaluate`)"
-            )
+    is_cut: ClassVar = True
+    origin: ClassVar = "cut out of the teacher"
+
+    def describe(self, settings: str, short: Callable[[str], str]) -> str:
+        """What of the teacher is kept."""
+        return f"cut out of the teacher: {settings}"
+
+    def make(self, context: StudentContext) -> Any:
+        """The teacher with fewer layers or narrower ones, its outputs in the data's order."""
+        loaded = context.teacher()
+        text = context.calibration(loaded.tokenizer, self.calibration_examples)
+        model = make(self, loaded.model, text)
+        if loaded.order is not None:
+            order_outputs(model, loaded.order, context.labels)
+        return model
+
+    def meta_model(self, context: StudentContext) -> Any:
+        """The cut of a teacher on the meta device."""
+        return outline(self, context.teacher().model)
 
 
 def kept_layers(
