@@ -102,9 +102,14 @@ def distillkit(*words: str, cwd: Path, world: int = 2, **environment: str) -> Ra
 
 def torchrun(*words: str, cwd: Path) -> subprocess.Popen[str]:
     """A command line of distillkit as the README's words start it as two processes."""
+    return launched("torchrun", *words, cwd=cwd)
+
+
+def launched(launcher: str, *words: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """The same by any launcher that the README has a line of."""
     lines = (ROOT / "README.md").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("torchrun "))
-    launcher, *rest = shlex.split(line, comments=True)
+    line = next(line for line in lines if line.startswith(f"{launcher} "))
+    _, *rest = shlex.split(line, comments=True)
     options = rest[: rest.index("distillkit") + 1]
     return subprocess.Popen(
         [str(Path(sys.executable).parent / launcher), *options, *words],
@@ -112,5 +117,5 @@ def torchrun(*words: str, cwd: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=tiny.env(),
+        env=tiny.env(**environment),
     )

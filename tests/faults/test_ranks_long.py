@@ -15,7 +15,7 @@ from tests.cli.runs import QUICK, but, kinds
 from tests.conftest import Result
 from tests.faults.kills import made_elsewhere, weights
 from tests.faults.test_ranks import MINUTE, OFTEN
-from tests.processes import Ranks, distillkit, torchrun
+from tests.processes import Ranks, distillkit, launched, torchrun
 
 pytestmark = pytest.mark.slow
 
@@ -142,6 +142,22 @@ def test_launches_at_once_on_one_workspace(
         assert found == undisturbed
 
 
+def test_accelerate_launches_two(
+    undisturbed: dict[str, str], body: Path, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """By the README's words; two end with other bits than one."""
+    words = encoder(body, texts, tmp_path, *OFTEN)
+    run = launched("accelerate", "train", *words, cwd=tmp_path)
+    try:
+        out, err = run.communicate(timeout=300)
+    finally:
+        run.kill()
+        run.communicate()
+    assert run.returncode == 0, err
+    assert out.count("The student keeps") == 1
+    assert weights(tmp_path / "w") == undisturbed
+
+
 # a death
 
 
@@ -175,6 +191,44 @@ def assert_taken_along(run: Ranks, rank: int) -> None:
     assert len(said) == 1, other.err
     assert f"rank {rank}" in said[0] and f"process {pid} of " in said[0]
     assert "Traceback" not in other.err
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_that_is_stopped_keeps_the_other_waiting_for_less_than_a_minute(
+    rank: int, body: Path, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Once it goes on, it finds itself alone and ends too."""
+    run = distillkit("train", *encoder(body, texts, tmp_path, *OFTEN), cwd=tmp_path)
+    try:
+        assert run.kill_when(rank, tmp_path, STAGES["teacher"], signal.SIGSTOP)
+        pid, begun, other = run.children[rank].pid, time.monotonic(), run.children[1 - rank]
+        _, err = other.communicate(timeout=MINUTE)
+        assert time.monotonic() - begun < MINUTE
+        assert other.returncode == 75, err
+        said = [line for line in err.splitlines() if line.startswith("distillkit:")]
+        assert len(said) == 1, err
+        assert f"rank {rank} (process {pid} of " in said[0]
+        assert "has been stopped (SIGSTOP) for 40 s" in said[0]
+        assert f"`kill -KILL {pid}` ends it" in said[0]
+        run.children[rank].send_signal(signal.SIGCONT)
+        _, err = run.children[rank].communicate(timeout=MINUTE)
+        assert run.children[rank].returncode == 75, err
+    finally:
+        run.end(1)
+
+
+def test_all_that_are_stopped_together_go_on_as_if_nothing_was(
+    undisturbed: dict[str, str], body: Path, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = distillkit("train", *encoder(body, texts, tmp_path, *OFTEN), cwd=tmp_path)
+    assert run.kill_when(1, tmp_path, STAGES["teacher"], signal.SIGSTOP)
+    run.children[0].send_signal(signal.SIGSTOP)
+    time.sleep(0.9 * MINUTE)
+    for child in run.children:
+        child.send_signal(signal.SIGCONT)
+        time.sleep(2)
+    assert_ended(run.end())
+    assert weights(tmp_path / "w") == undisturbed
 
 
 @pytest.mark.parametrize("rank", [0, 1])
