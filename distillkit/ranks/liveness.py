@@ -194,30 +194,33 @@ class Watch(threading.Thread):
 
     def _store_is_gone(self) -> None:
         """The store is with the leader, or with what started all: either is gone."""
-        time.sleep(2 * LOOK_EVERY)  # a process that is killed is there for a moment yet
         self._end_without_store("is gone: killed, out of memory, or its machine is down")
 
     def _store_hangs(self) -> None:
         """The same where it does not answer."""
         if self._is_here(0) and self.people[0].is_stopped():
-            self._end_without_store(self._state(0), launcher=False)
-            return
-        self._end_without_store(f"does not answer for {SILENT / 2:.0f} s: stopped, or cut off")
+            self._end_without_store(self._state(0))
+        else:
+            self._end_without_store(f"does not answer for {SILENT / 2:.0f} s: stopped, or cut off")
 
-    def _end_without_store(self, state: str, *, launcher: bool = True) -> None:
+    def _end_without_store(self, state: str) -> None:
+        there = self._alive_here()  # now, before one after the other ends
+        time.sleep(2 * LOOK_EVERY)  # a process that is killed is there for a moment yet
         if not self._decided():
             return
-        if self._is_first_of_host():
-            other = ", or what started it," if launcher else ""
+        is_launchers = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        there -= set() if is_launchers and 0 in self._alive_here() else {0}
+        if self._rank == min(there | {self._rank}):
+            other = ", or what started it," if is_launchers else ""
             _tell(f"rank 0 ({self.people[0]}){other} {state}{_GOES_ON}")
+        if not self._rank:
+            time.sleep(4 * LOOK_EVERY)  # that the others see it live, and leave the word to it
         self._end(FALLEN)
 
-    def _is_first_of_host(self) -> bool:
-        here = [r for r, it in enumerate(self.people) if it.host == self.host]
-        there = (
-            r for r in here if not self.people[r].is_gone() and not self.people[r].is_stopped()
-        )
-        return self._rank == min(there, default=self._rank)
+    def _alive_here(self) -> set[int]:
+        """The processes of this host that are neither gone nor stopped."""
+        here = ((r, it) for r, it in enumerate(self.people) if it.host == self.host)
+        return {r for r, it in here if not it.is_gone() and not it.is_stopped()}
 
     def _end(self, code: int) -> None:
         """End this process, whatever its main thread waits for."""

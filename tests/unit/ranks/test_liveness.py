@@ -149,6 +149,33 @@ def test_one_that_is_stopped_for_long_is_told_of_and_one_that_goes_on_is_not(
     assert f"stopped (SIGSTOP) for 40 s; `kill -KILL {stopped.pid}` ends it; all others" in said
 
 
+@pytest.mark.parametrize("holder", ["launcher", "first"])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_where_the_store_is_gone_one_says_so_even_if_others_have_ended_since(
+    rank: int,
+    holder: str,
+    gone: Holder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With a launcher's store the first one lives and tells; else it is the one that is gone."""
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", str(holder == "launcher"))
+    people = [myself() if holder == "launcher" else gone, myself(), myself()]
+    watched = Watch(Store(), rank, people)
+
+    def others_end(seconds: float) -> None:
+        if rank:
+            watched.people = [people[0], *(gone if r != rank else people[r] for r in (1, 2))]
+
+    monkeypatch.setattr(time, "sleep", others_end)
+    with pytest.raises(Ended):
+        watched._store_is_gone()
+    speaker = 0 if holder == "launcher" else 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == (1 if rank == speaker or (holder == "first" and rank == 0) else 0)
+    assert (", or what started it, is gone" in said) is (bool(said) and holder == "launcher")
+
+
 class Hanging(Store):
     """A store whose holder does not answer."""
 
