@@ -167,8 +167,8 @@ def test_a_figure_is_the_one_that_was_measured(what: str) -> None:
     (file, pattern), *mentions = FIGURES[what]
     measured = figures(file, pattern)
     for place, wording in mentions:
-        said = figures(place, wording)
-        for figure, of in zip(said, measured, strict=True):
+        mentioned = figures(place, wording)
+        for figure, of in zip(mentioned, measured, strict=True):
             left, right = (Decimal(it.replace(",", "")) for it in (figure, of))
             assert abs(left - right) <= half_unit(figure), f"{place}: {figure} for {of}"
 

@@ -5,11 +5,26 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 from distillkit import stopping
 from distillkit.cli.main import REFUSED
-from distillkit.config.paths import groups
-from tests.readmes import DOCUMENTS, READMES, ROOT, anchors, links, name, prose, read, section
+from distillkit.config import overrides, phases
+from distillkit.config.paths import CONF, groups
+from distillkit.config.signatures import signature
+from tests.readmes import (
+    DOCUMENTS,
+    READMES,
+    ROOT,
+    anchors,
+    blocks,
+    links,
+    name,
+    prose,
+    read,
+    section,
+)
 
 LONGEST_README, LONGEST_PARAGRAPH = 180, 6  # lines
 WIDEST = 150  # characters of a line of prose; tables may be wider
@@ -32,6 +47,13 @@ def test_there_is_no_wall_of_text(path: Path) -> None:
     assert [line for line in lines if len(line) > WIDEST] == []
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines))
     assert [text for text in paragraphs if len(text.split("\n")) > LONGEST_PARAGRAPH] == []
+
+
+@each_document
+def test_every_row_of_a_table_has_the_cells_of_its_head(path: Path) -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", prose(path), re.MULTILINE):
+        rows = [re.split(r"(?<!\\)\|", row) for row in table.splitlines()]
+        assert {len(row) for row in rows} == {len(rows[0])}, table.partition("\n")[0]
 
 
 @each_document
@@ -91,6 +113,41 @@ def test_every_group_has_a_section_whose_choices_exist() -> None:
         rows = re.findall(r"^\| ((?:`\w+` ?)+)\|", "".join(tables), re.MULTILINE)
         stale = {word for row in rows for word in re.findall(r"`(\w+)`", row)} - {*choices[group]}
         assert not stale, group
+
+
+def settings_of(group: str) -> set[str]:
+    """The keys that a group's entries have, or that their classes take."""
+    keys: set[str] = set()
+    for path in (CONF / group).glob("*.yaml"):
+        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+        target = entry["_target_"]
+        keys |= {*entry}
+        keys |= {*signature(target).parameters} if target.startswith("distillkit.") else set()
+    return keys
+
+
+@each_readme
+def test_every_setting_and_choice_that_is_named_exists(path: Path) -> None:
+    choices = groups()
+    settings = {group: settings_of(group) for group in choices}
+    spans = "\n".join(re.findall(r"`([^`\n]+)`", prose(path)))
+    named = rf"(?<![\w./])({'|'.join(choices)})"
+    for group, key in re.findall(rf"{named}\.(\w+)", spans):
+        assert key in settings[group], f"{group}.{key}"
+    for group, choice in re.findall(rf"{named}=(\w+)", spans):
+        assert choice in choices[group], f"{group}={choice}"
+
+
+def test_the_phases_and_the_schedule_are_taken_as_printed() -> None:
+    (block,) = [block for block in blocks("yaml") if block.startswith("phases:")]
+    repeated = phases.gathered(["phases.joint.optimizer.lr=1e-5"])[1]
+    declared = phases.declared(OmegaConf.create(block), repeated)
+    layers, joint = phases.settled([], declared)
+    assert (layers.start, joint.start) == (None, "layers")
+    assert (layers.cfg.trainer.epochs, joint.cfg.loss.hard_weight) == (3, 0.5)
+    assert joint.cfg.optimizer.lr == 1e-5
+    (word,) = re.findall(r"`(loss\.hard_weight=\{.+?\})`", read(CONF / "README.md"))
+    assert overrides.check([word]).cfg.loss.hard_weight.end == 0.2
 
 
 def test_each_status_is_that_of_the_code() -> None:
