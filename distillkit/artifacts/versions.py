@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 VERSIONS = {
-    "data of documents": 5,
-    "data of conversations": 4,
-    "data": 9,  # labelled for a task
+    "data of documents": 6,
+    "data of conversations": 5,
+    "data": 10,  # labelled for a task
     "augmented": 1,
     "transfer": 2,
     "tokens": 5,

@@ -171,7 +171,10 @@ class _Check:
         return [f"{key}: {text}" for key, text in self.faults.items()]
 
     def _fault(self, key: str, text: str) -> None:
-        if key.partition(" = ")[0] in self.commas and not self.sweeps:
+        name, _, value = key.partition(" = ")
+        if name == "phases" and value.startswith("{"):
+            text += "; a word with brackets stands in quotes, as {a:['loss.layers=[[7,1]]']}"
+        elif name in self.commas and not self.sweeps:
             text += "; for a sweep over its parts add -m"
         self.faults.setdefault(key, text)
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from distillkit.console.wording import listed
 from distillkit.errors import DataError
 
 BEGINS_DOCUMENT = "-DOCSTART-"
@@ -68,12 +69,24 @@ class ColumnLines:
         alone = fields[0] == "#" or fields[0].startswith("# ")
         return alone and fields[tag_at] not in tags
 
+    def _others(self) -> str:
+        """The lines of another width than the usual one, for a message."""
+        other = [n for n, it in enumerate(self._rows, start=1) if it and len(it) != self.width]
+        other = [n for n in other if not self._rows[n - 1][0].startswith(("#", BEGINS_DOCUMENT))]
+        numbers = listed(map(str, other), most=5)
+        if len(other) == 1:
+            return f"line {numbers}"
+        usual = sum(len(it) == self.width for it in self._rows)
+        return f"the {len(other):,} lines of another width ({numbers}; {usual:,} have {self.width})"
+
     def _check(self, fields: list[str], number: int, word_at: int, tag_at: int, at: str) -> None:
         wanted = max(self.width, word_at + 1, tag_at + 1, 2)
         if len(fields) != wanted:
+            advice = "data.columns=[…] names them in their order"
+            if wanted == self.width:
+                advice = f"mend or take out {self._others()}"
             raise DataError(
-                f"{at}: line {number} has {len(fields)} columns, and {wanted} are needed; "
-                "data.columns=[…] names them in their order"
+                f"{at}: line {number} has {len(fields)} columns, and {wanted} are needed; {advice}"
             )
         if not fields[word_at].strip(" ") or not fields[tag_at]:
             raise DataError(f"{at}: line {number} has no word or no tag")

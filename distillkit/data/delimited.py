@@ -15,6 +15,7 @@ from distillkit.errors import DataError
 NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons"}
 FEWEST = 5  # rows that show what a header is not
 NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+")
+DASHES = re.compile(r":?-+:?")
 LONG = 20  # lines of one row that are worth a word
 USUAL = {".csv": ",", ".tsv": "\t"}
 
@@ -42,6 +43,7 @@ def read_delimited(
     """
     try:
         dialect = settle(text, wanted, form, suffix=suffix, at=at, spec=spec)
+        _check_is_no_markdown(dialect, at)
         dialect = _with_row_names(dialect)
         if not dialect.has_header and form.header is None:
             _check_is_data(dialect, at)
@@ -118,6 +120,17 @@ def _with_row_names(dialect: Dialect) -> Dialect:
         for number, row in enumerate(rows, start=1)
     )
     return replace(dialect, names=["", *dialect.names]) if rows and is_numbered else dialect
+
+
+def _check_is_no_markdown(dialect: Dialect, at: str) -> None:
+    """Raise `DataError` for a table of Markdown: a line of dashes stands below its header."""
+    second = next((row.fields for row in islice(dialect.rows(), 1, 2)), [])
+    cells = [field.strip() for field in second if field.strip()]
+    if dialect.separator == "|" and cells and all(DASHES.fullmatch(cell) for cell in cells):
+        raise DataError(
+            f"{at}: it is a Markdown table (a line of dashes stands below its header), not a table "
+            "of text; save it as csv, without that line and with commas between the fields"
+        )
 
 
 def _check_is_data(dialect: Dialect, at: str) -> None:

@@ -1,12 +1,12 @@
 """Labels of all splits as class ids, in one label space."""
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from distillkit.console.progress import warn
+from distillkit.console.progress import say, warn
 from distillkit.console.wording import listed
 from distillkit.data.data import ReadLabels
 from distillkit.data.rows import Rows
@@ -77,18 +77,40 @@ def encoded(
     return space, result
 
 
-def check_trained(train: Rows, space: LabelSpace, *, named: bool) -> None:
+def say_absent(
+    trained: Collection[str], there: Mapping[str, Collection[str]], *, what: str
+) -> None:
+    """Say which classes that are `trained` a held-out source has no row of.
+
+    `there` has the classes of each held-out split that is a source of its own.
+    """
+    for split, names in there.items():
+        absent = [name for name in trained if name not in names]
+        if absent:
+            say(
+                f"data.{split}: has nothing of {len(absent):,} of the {len(trained):,} {what}, of "
+                f"which nothing is measured: {listed(absent, most=8)}"
+            )
+
+
+def names_in(rows: Rows, space: LabelSpace) -> list[str]:
+    """The names of the classes that some rows have, in their order."""
+    found = {place for label in rows.labels for place in class_places(label)}
+    return [name for place, name in enumerate(space.names) if place in found]
+
+
+def check_trained(splits: Mapping[str, Rows], space: LabelSpace, *, named: bool) -> None:
     """Raise `DataError` for a class without a row to train on; warn where the config `named` it."""
-    trained = {place for label in train.labels for place in class_places(label)}
-    unseen = [name for i, name in enumerate(space.names) if i not in trained]
+    seen = names_in(splits["train"], space)
+    unseen = [name for name in space.names if name not in seen]
     if not unseen:
         return
     if named:
         warn(f"data.label: {listed(unseen, most=8)} stand in no training row and are not learnt")
         return
-    seen = [name for i, name in enumerate(space.names) if i in trained]
+    where = [name for name, rows in splits.items() if {*unseen} & {*names_in(rows, space)}]
     raise DataError(
-        f"data.label: {listed(unseen, most=8)} stand in no training row; training has "
-        f"{listed(seen, most=8)}. Give more rows, other splits, or all classes as "
-        "data.label_names=[…]"
+        f"data.label: {listed(unseen, most=8)} stand in no training row, but in "
+        f"{' and '.join(where)}; training has {listed(seen, most=8)}. Give more rows, other "
+        "splits, or all classes as data.label_names=[…]"
     )

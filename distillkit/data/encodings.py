@@ -27,6 +27,8 @@ BOMS = (
 # and Baltic neighbours are left out: there they are mostly another code page, read wrongly.
 LETTERS = "àáâãäåæçèéêëìíîïñòóôõöøùúûüÿœßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŸŒ"
 SIGNS = "€‚„…†‡‰‹›‘’“”•–—™¡¢£¥§©ª«®°±²³´·º»¿¼½¾×\xa0\xad"  # noqa: RUF001
+STRAY = "ÿ"  # byte 255, which means nothing in UTF-8 and hardly ever this letter
+REPLACE = ":replace"
 SHIFTS = re.compile(rb"\x1b\$[@B)]")  # into another script, by bytes of ASCII
 PART = 1 << 20  # bytes that are decompressed at a time
 SHOWN = 12  # bytes around a fault that a message shows
@@ -74,7 +76,8 @@ def decoded(data: bytes, encoding: str | None, *, at: str) -> tuple[str, str | N
     """(the text of these bytes, the encoding where it is worth saying).
 
     Without `encoding`, a byte order mark or UTF-8 decide; other bytes are taken as cp1252 only
-    where that gives nothing but words of Western Europe. A mark at the head of a line is that of a
+    where that gives nothing but words of Western Europe. One that ends in `REPLACE` has U+FFFD for
+    what it cannot read. A mark at the head of a line is that of a
     file which was joined on, and goes. Raises `DataError` that names the setting.
     """
     text, found = _decoded(data, encoding, at)
@@ -84,6 +87,8 @@ def decoded(data: bytes, encoding: str | None, *, at: str) -> tuple[str, str | N
 def _decoded(data: bytes, encoding: str | None, at: str) -> tuple[str, str | None]:
     if not data:
         raise DataError(f"{at}: the file is empty")
+    if encoding is not None and encoding.endswith(REPLACE):
+        return _replaced(data, encoding.removesuffix(REPLACE))
     if encoding is not None:
         return _as_told(data, encoding, at), None
     for mark, name in BOMS:
@@ -104,7 +109,14 @@ def _decoded(data: bytes, encoding: str | None, at: str) -> tuple[str, str | Non
         text = _western(data)
         if text is None:
             raise DataError(f"{at}: {_where(data, error)}; {_advice(data)}") from error
-        return text, "cp1252"
+        return text, f"cp1252 (line {_line(data, error)} is not UTF-8)"
+
+
+def _replaced(data: bytes, encoding: str) -> tuple[str, str | None]:
+    """The text with U+FFFD for what is not in its encoding, and how often, to be said."""
+    text = data.decode(encoding, errors="replace").lstrip("\ufeff")
+    count = text.count("\ufffd")
+    return text, f"{count:,} places that are not {encoding}, now U+FFFD" if count else None
 
 
 def _as_told(data: bytes, encoding: str, at: str) -> str:
@@ -121,16 +133,22 @@ def _strict(data: bytes, name: str, at: str) -> str:
         return data.decode(name)
     except UnicodeError as error:
         where = _where(data, error) if isinstance(error, UnicodeDecodeError) else str(error)
+        also = f", or to utf-8{REPLACE}: U+FFFD for what is not" if name.startswith("utf-8") else ""
         raise DataError(
             f"{at}: cannot be read as {name.removesuffix('-sig')} ({where}); set data.encoding to "
-            "what it is written in"
+            f"what it is written in{also}"
         ) from error
 
 
 def _where(data: bytes, error: UnicodeDecodeError) -> str:
-    line = data.count(b"\n", 0, error.start) + 1
+    line = _line(data, error)
     around = data[max(0, error.start - SHOWN) : error.start + SHOWN]
     return f"line {line} is not {error.encoding.upper()} (byte {error.start}, in {around!r})"
+
+
+def _line(data: bytes, error: UnicodeDecodeError) -> int:
+    """The line of the first byte that cannot be read."""
+    return data.count(b"\n", 0, error.start) + 1
 
 
 def _utf16_without_mark(data: bytes) -> str | None:
@@ -156,6 +174,7 @@ def _western(data: bytes) -> str | None:
     count = sum(map(len, foreign))
     wild = (
         set("".join(foreign)) - set(LETTERS + SIGNS)
+        or {*"".join(foreign)} == {STRAY}
         or _SPLIT_WORD.search(text)
         or _CAPITAL_INSIDE.search(text)
         or _UTF8_INSIDE.search(data)
@@ -170,11 +189,14 @@ def _advice(data: bytes) -> str:
     """Which encoding it may be."""
     if _UTF8_INSIDE.search(data) and len(_UTF8_INSIDE.findall(data)) > 2 * _stray_bytes(data):
         return (
-            "the rest is UTF-8, so mend that place, or set data.encoding to what it is written in"
+            "the rest is UTF-8, so mend that place, or set data.encoding to what it is written in, "
+            f"or to utf-8{REPLACE}: U+FFFD for what is not"
         )
     runs = re.findall(rb"[\x80-\xff]+", data)
     alphabet_of_its_own = sum(map(len, runs)) > 2.5 * len(runs)
     likely = [n for n, good in _LIKELY if alphabet_of_its_own and _share(data, n, good) > 0.8]
+    if {*runs} == {STRAY.encode("cp1252")}:
+        return f"mend that place, or set data.encoding to utf-8{REPLACE} (U+FFFD for it) or cp1252"
     names = ", ".join(dict.fromkeys([*likely[:1], "cp1252", "cp1250", "cp1251", "gb18030"]))
     return f"set data.encoding to what it is written in, as {names}"
 

@@ -13,7 +13,14 @@ from distillkit.data.agreement import Agreement
 from distillkit.data.corpus import AUGMENTED, LABELLED, Corpus
 from distillkit.data.data import Reader, ReadLabels
 from distillkit.data.duplicates import as_number, comparable
-from distillkit.data.encoding import check_trained, class_places, encoded, strata_of
+from distillkit.data.encoding import (
+    check_trained,
+    class_places,
+    encoded,
+    names_in,
+    say_absent,
+    strata_of,
+)
 from distillkit.data.filters import keep_rows
 from distillkit.data.rows import say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
@@ -67,7 +74,10 @@ def prepare_labelled(
     )
     space, splits = encoded(splits, read_labels, names=data.names)
     splits = data.sized(splits, strata=class_places if space.names else None)
-    check_trained(splits["train"], space, named=data.names is not None)
+    check_trained(splits, space, named=data.names is not None)
+    own = [name for name in ("validation", "test") if getattr(data, name)]
+    there = {name: names_in(splits[name], space) for name in own}
+    say_absent(names_in(splits["train"], space), there, what="classes")
     for name, rows in splits.items():
         write_split(out / name, rows.texts, rows.pairs, np.array(rows.labels), rows.numbers)
     write_labels(out, space)

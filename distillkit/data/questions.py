@@ -11,10 +11,11 @@ from distillkit.console.wording import brief
 from distillkit.data.data import Reader
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.filters import keep_rows
+from distillkit.data.json_rows import json_rows
 from distillkit.data.literals import literal
 from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.sources import suffix, written
+from distillkit.data.sources import KINDS, suffix, written
 from distillkit.data.tables import each_file, read_table, say_parts
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
@@ -28,8 +29,8 @@ class Questions(Texts):
 
     `answers` is a column of {text: [...], answer_start: [...]}, or of lists of {text,
     answer_start}, or of text that spells one of these; one without any, or with empty texts alone,
-    says that the context has no answer. A .json file may be SQuAD's own. Held-out shares of `train`
-    are of whole contexts.
+    says that the context has no answer. A file of JSON may be in SQuAD's own form. Held-out shares
+    of `train` are of whole contexts.
     """
 
     question: str = "question"
@@ -78,13 +79,12 @@ class Questions(Texts):
         return Rows(questions, contexts, places, groups=contexts, numbers=numbers)
 
     def _nested(self, path: Path, at: str) -> list[Any] | None:
-        """The articles of a file in SQuAD's own format; None for another file."""
+        """The articles of a file in SQuAD's own format, or one a line; None for another file."""
         text, _ = decoded(unpacked(path, at=at), self.encoding, at=at)
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError):  # a table of lines
+        if '"paragraphs"' not in text:
             return None
-        articles = record.get("data") if isinstance(record, dict) else record
+        rows: list[Any] = list(json_rows(text, at=at))
+        articles = rows[0].get("data") if len(rows) == 1 and "data" in rows[0] else rows
         is_squad = isinstance(articles, list) and all(
             isinstance(article, dict) and "paragraphs" in article for article in articles
         )
@@ -93,7 +93,7 @@ class Questions(Texts):
     def _rows(
         self, spec: str, path: Path | None, key: str, role: str, cache: Path
     ) -> Iterator[tuple[str, str, list[Answer]]]:
-        if path is not None and path.is_file() and suffix(path) == ".json":
+        if path is not None and path.is_file() and KINDS.get(suffix(path)) == "json":
             nested = self._nested(path, f"{key} = {spec}")
             if nested is not None:
                 if self.where:

@@ -12,7 +12,7 @@ from distillkit.data.agreement import Agreement
 from distillkit.data.column_lines import ColumnLines
 from distillkit.data.data import Reader
 from distillkit.data.duplicates import Duplicates
-from distillkit.data.encoding import class_order
+from distillkit.data.encoding import class_order, say_absent
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.filters import matching_rows
 from distillkit.data.labels import as_list, check_names, is_nothing, without_blanks
@@ -83,6 +83,9 @@ class TaggedText(Texts):
         space, ids = task.read_labels(tags, names)
         space = replace(space, numeric=True) if is_whole else space
         _check_tags(splits["train"].labels, tags)
+        own = [name for name in ("validation", "test") if getattr(self, name)]
+        there = {name: tags_of(splits[name].labels) for name in own}
+        say_absent(sorted(tags_of(splits["train"].labels)), there, what="tags")
         begun = 0
         for name, rows in splits.items():
             words = [words for words, _ in rows.labels]
@@ -228,9 +231,13 @@ def _distinct_tags(sentence: tuple[list[str], list[Any]]) -> list[str]:
     return sorted(set(map(str, sentence[1])))
 
 
+def tags_of(sentences: list[tuple[list[str], list[Any]]]) -> set[str]:
+    """The tags of some sentences."""
+    return {str(tag).strip() for _, of_sentence in sentences for tag in of_sentence}
+
+
 def _check_tags(train: list[tuple[list[str], list[Any]]], tags: list[Any]) -> None:
     """Warn of tags that no word to train on has."""
-    trained = {str(tag).strip() for _, of_sentence in train for tag in of_sentence}
-    unseen = sorted(set(map(str, tags)) - trained)
+    unseen = sorted(set(map(str, tags)) - tags_of(train))
     if unseen:
         warn(f"data.tags: {listed(unseen, most=8)} stand in no training row and are not learnt")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distillkit.console.wording import listed
+from distillkit.data.encodings import REPLACE
 from distillkit.errors import ConfigError
 
 Quoting = Literal["double", "single", "none"]
@@ -45,10 +46,11 @@ def text_format(
         )
     if encoding is not None:
         try:
-            "".encode(codecs.lookup(encoding).name)
+            "".encode(codecs.lookup(encoding.removesuffix(REPLACE)).name)
         except LookupError:
             raise ConfigError(
-                f"data.encoding = {encoding}: no such encoding; as utf-8, cp1252, latin-1, utf-16"
+                f"data.encoding = {encoding}: no such encoding; as utf-8, cp1252, latin-1, utf-16, "
+                f"or utf-8{REPLACE}, which has U+FFFD for what is not"
             ) from None
     if columns is not None and (not columns or len(set(columns)) < len(columns)):
         raise ConfigError(f"data.columns = [{listed(columns)}]: must be names, each once")

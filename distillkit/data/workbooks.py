@@ -4,13 +4,13 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-from datetime import datetime, time
 from typing import Any
 
 from distillkit import limits
 from distillkit.console.wording import brief, listed
 from distillkit.data.messages import check_columns
 from distillkit.data.text_format import TextFormat
+from distillkit.data.written import as_text
 from distillkit.errors import DataError
 
 CELLS = 10  # times as much memory as its XML does a sheet take in Python
@@ -114,6 +114,5 @@ def _named(
 
 def _text(cell: Any) -> str | None:
     """What a cell holds; a workbook stores numbers alone, so 00501 must be a cell of text there."""
-    if isinstance(cell, datetime) and cell.time() == time():
-        return cell.date().isoformat()
-    return None if cell is None or cell == "" else str(cell)
+    text: str | None = None if cell == "" else as_text(cell)
+    return text

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime, time
 from typing import Any
 
 import numpy as np
@@ -56,13 +57,18 @@ def is_missing(value: Any) -> bool:
 
 
 def as_text(value: Any, inner: Callable[[Any], Any] | None = None) -> Any:
-    """A value as text: numbers as written, lists item by item; NaN is nothing, mappings stay."""
+    """A value as text: numbers as written, lists item by item; NaN is nothing, mappings stay.
+
+    A time at midnight is its date.
+    """
     if value is None or isinstance(value, (str, dict, bytes)):
         return value
     if isinstance(value, (list, tuple)):
         return [(inner or as_text)(item) for item in value]
     if value != value:
         return None
+    if isinstance(value, datetime) and value.time() == time() and value.tzinfo is None:
+        return value.date().isoformat()  # as a workbook shows it
     return value.text if isinstance(value, WrittenFloat) else str(value)
 
 

@@ -97,3 +97,13 @@ def test_a_phase_that_is_not_there_is_named_before_anything_is_done(
         "distillkit: phases.b: start = c: no such phase before it; it takes a, new\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_word_with_brackets_is_to_stand_in_quotes(done: Finished, tmp_path: Path) -> None:
+    loss = "loss=hidden_mse"
+    refused = run(tmp_path, "train", *done.words, f"phases={{a:[{loss},loss.layers=[[7,1]]]}}")
+    assert refused.code == 2
+    assert "a word with brackets stands in quotes, as {a:['loss.layers=[[7,1]]']}" in refused.err
+    assert "sweep" not in refused.err
+    quoted = run(tmp_path, "plan", *done.words, f"phases={{a:[{loss},'loss.layers=[[7,1]]']}}")
+    assert "loss.layers = [7, 1]" in quoted.err  # read, and no such layer

@@ -448,8 +448,21 @@ def test_a_class_that_only_the_test_file_has_is_refused_by_name(
 ) -> None:
     train = table([(text, ["bad", "good"][label]) for text, label in ROWS[:80]])
     test = table([(text, "strange") for text, _ in ROWS[80:]], name="test.csv")
-    with pytest.raises(DataError, match="strange stand in no training row; training has bad, good"):
+    match = "strange stand in no training row, but in test; training has bad, good"
+    with pytest.raises(DataError, match=match):
         prepare(train=train, test=test)
+
+
+def test_a_class_that_the_test_file_lacks_is_said(
+    prepare: Prepare, table: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = table([(text, "abc"[i % 3]) for i, (text, _) in enumerate(ROWS[:80])])
+    test = table([(text, "a") for text, _ in ROWS[80:]], name="test.csv")
+    prepare(train=train, test=test)
+    said = "data.test: has nothing of 2 of the 3 classes, of which nothing is measured: b, c"
+    assert said in " ".join(capsys.readouterr().err.split())
+    prepare(train=train)
+    assert "nothing is measured" not in capsys.readouterr().err
 
 
 def class_labels(path: Path, rows: Sequence[tuple[str, int]], names: list[str]) -> Path:

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,42 @@ def test_an_encoding_that_shows_is_taken_and_said(
     notes = capsys.readouterr().err
     assert ("encoding" in notes) == bool(shown)
     assert f"encoding {shown}" in notes or not shown
+
+
+@pytest.mark.parametrize("text", ["plain words", "café Größe", "日本語の映画"])
+def test_a_stray_byte_changes_no_other_letter(
+    read: Read, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """The row is named, and what the line advises reads all other letters as they are."""
+    rows = [(f"{text} {i}", "yn"[i % 2]) for i in range(12)]
+    data = lines(rows, ",").encode()
+    at = data.index(b" 5,")
+    data = data[:at] + b"\xff" + data[at:]
+    with pytest.raises(DataError, match="line 7 is not UTF-8") as refused:
+        read(data)
+    (advised,) = set(re.findall(r"utf-8:replace", str(refused.value)))
+    capsys.readouterr()
+    stray = [(f"{text}\ufffd 5", label) if it.endswith(" 5") else (it, label) for it, label in rows]
+    assert read(data, encoding=advised) == stray
+    assert "1 places that are not utf-8, now U+FFFD" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_line_of_the_first_letter_of_another_encoding_is_said(
+    read: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("a plain film", "no"), ("b café", "yes"), ("c naïve film", "no")]
+    assert read(lines(rows, ",").encode("cp1252")) == rows
+    assert "encoding cp1252 (line 3 is not UTF-8)" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("dashes", ["|---|---|", "| :--- | ---: |", "--- | :-:"])
+def test_a_markdown_table_is_named_as_that(read: Read, dashes: str) -> None:
+    bars = [f"| a film {i} | {'yn'[i % 2]} |" for i in range(8)]
+    table = ["| text | label |", dashes, *bars]
+    if not dashes.startswith("|"):
+        table = [line.strip("| ") for line in table]
+    with pytest.raises(DataError, match="it is a Markdown table"):
+        read("\n".join(table) + "\n")
 
 
 @pytest.mark.parametrize(

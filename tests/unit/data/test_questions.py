@@ -170,3 +170,42 @@ def test_answers_without_their_places_are_refused(tmp_path: Path, answers: Any, 
     rows[3]["answers"] = answers
     with pytest.raises(DataError, match=rf"data\.answers = answers: row 4 of .*{told}"):
         prepared(tmp_path, Questions(train=jsonl(tmp_path, rows), **SHARES))
+
+
+def in_squads_form(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """An article a row."""
+    return [
+        {
+            "title": "it",
+            "paragraphs": [
+                {
+                    "context": row["context"],
+                    "qas": [{"id": "1", "question": row["question"], "answers": pairs(row)}],
+                }
+            ],
+        }
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("form", ["whole", "indented", "articles"])
+def test_squads_own_form_is_read_whatever_the_ending_says(tmp_path: Path, form: str) -> None:
+    articles = in_squads_form(ROWS)
+    path = tmp_path / "squad.jsonl"
+    if form == "articles":
+        path.write_text("".join(json.dumps(it) + "\n" for it in articles))
+    else:
+        path.write_text(json.dumps({"data": articles}, indent=1 if form == "indented" else None))
+    assert every(prepared(tmp_path, Questions(train=str(path), **SHARES))) == ROWS
+
+
+def test_each_split_has_a_form_of_its_own(tmp_path: Path) -> None:
+    """A table of mappings to train on, SQuAD's form to validate, lists to test on."""
+    train = jsonl(tmp_path, [columns(row) for row in ROWS[:14]])
+    validation, test = tmp_path / "validation.json", tmp_path / "test.jsonl"
+    validation.write_text(json.dumps({"data": in_squads_form(ROWS[14:18])}))
+    test.write_text("".join(json.dumps(row | {"answers": pairs(row)}) + "\n" for row in ROWS[18:]))
+    data = Questions(train=train, validation=str(validation), test=str(test))
+    corpus = prepared(tmp_path, data)
+    assert every(corpus) == ROWS
+    assert [len(corpus.split(name)) for name in SPLITS] == [14, 4, len(ROWS) - 18]

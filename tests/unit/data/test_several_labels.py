@@ -78,7 +78,7 @@ def test_a_label_that_no_training_text_has_is_refused(tmp_path: Path) -> None:
         test=str(tmp_path / "test.jsonl"),
         **SHARES,
     )
-    with pytest.raises(DataError, match="rare stand in no training row; training has any, good"):
+    with pytest.raises(DataError, match="rare stand in no training row, but in test; training has"):
         every(tmp_path, data)
 
 

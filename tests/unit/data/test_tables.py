@@ -245,3 +245,22 @@ def test_whole_numbers_with_gaps_are_whole(tmp_path: Path, read: Callable[..., A
     table = pa.table({"text": ["a", "b", "c"], "label": [1.0, None, float("nan")]})
     pq.write_table(table, tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet")["label"] == ["1", None, None]
+
+
+def test_times_are_the_same_text_in_parquet_and_in_a_workbook(tmp_path: Path) -> None:
+    import pandas as pd
+
+    times = [pd.Timestamp(2024, 1, 2), pd.Timestamp(2024, 1, 2, 10, 30), None]
+    frame = pd.DataFrame({"text": times})
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.assign(other="x").to_excel(tmp_path / "a.xlsx", index=False)
+    for name in ("a.parquet", "a.xlsx"):
+        found = read_table(
+            str(tmp_path / name),
+            key="data.train",
+            split="train",
+            cache=tmp_path,
+            columns={"data.text": "text"},
+            texts=["data.text"],
+        )
+        assert found["text"] == ["2024-01-02", "2024-01-02 10:30:00", None]

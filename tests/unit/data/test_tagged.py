@@ -115,7 +115,11 @@ def test_what_are_no_tagged_words_is_refused(
 @pytest.mark.parametrize(
     ("text", "settings", "said"),
     [
-        ("one two\nalone\n", {}, r"line 2 has 1 columns, and 2 are needed; data.columns"),
+        (
+            "one two\nalone\n",
+            {},
+            r"line 2 has 1 columns, and 2 are needed; mend or take out line 2",
+        ),
         ("a O\n", {"columns": ["tokens", "pos"]}, r"data.columns = \[tokens, pos\] has no tags"),
     ],
 )
@@ -235,3 +239,29 @@ def test_a_rare_tag_has_a_sentence_to_train_on(
     loose = TaggedText(train=jsonl(tmp_path, rows + rare), stratify=False, **SHARES)
     assert {f"w y{i}" for i in range(30)} - set(prepared(tmp_path, loose).split("train").texts)
     assert "stand in no training row and are not learnt" in capsys.readouterr().err
+
+
+def test_lines_of_another_width_are_counted_and_named(tmp_path: Path) -> None:
+    """Taking out what the line names lets the file be read."""
+    lines = [line for i in range(20) for line in ("the DT O", f"w{i} NN B-A", "")]
+    lines[10:10] = ["wide NN X O"]
+    lines[31:31] = ["narrow O"]
+    path = tmp_path / "words.conll"
+    path.write_text("\n".join(lines) + "\n")
+    said = r"line 11 has 4 columns, and 3 are needed; .* the 2 lines .*\(11, 32; 40 have 3\)"
+    with pytest.raises(DataError, match=said):
+        prepared(tmp_path, TaggedText(train=str(path), **SHARES))
+    path.write_text("\n".join(lines[:10] + lines[11:31] + lines[32:]) + "\n")
+    corpus = prepared(tmp_path, TaggedText(train=str(path), **SHARES))
+    assert sum(len(corpus.split(name)) for name in ("train", "validation", "test")) == 20
+
+
+def test_tags_that_the_test_file_lacks_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"tokens": ["w", f"x{i}"], "tags": ["O", f"B-{'AB'[i % 2]}"]} for i in range(60)]
+    train = jsonl(tmp_path, rows)
+    test = tmp_path / "test.jsonl"
+    test.write_text(json.dumps({"tokens": ["new", "one"], "tags": ["O", "B-A"]}) + "\n")
+    prepared(tmp_path, TaggedText(train=train, test=str(test), **SHARES))
+    assert "data.test: has nothing of 1 of the 3 tags" in capsys.readouterr().err
