@@ -29,7 +29,8 @@ from distillkit.targets.average import no_hidden_states
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.codec import check_outputs as check_distribution
 from distillkit.tasks import Task
-from distillkit.training.trainer import check_batch_size, parameter_groups
+from distillkit.training.gradients import parameter_groups
+from distillkit.training.trainer import check_batch_size
 
 if TYPE_CHECKING:
     from distillkit.pipeline.road import Road

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from distillkit.artifacts.digests import (
 from distillkit.artifacts.workspace import atomic, commit, read_json, write_json
 from distillkit.console.progress import say
 from distillkit.console.wording import brief
+from distillkit.training.batch_source import BatchSource
 
 LEARNER, OPTIMIZER, PROGRESS = "learner.safetensors", "optimizer.safetensors", "progress.json"
+SOURCE = "source.safetensors"  # of a batch source that has a state
 FILES = {LEARNER, OPTIMIZER, PROGRESS}
 RECORD = "files.json"
 SCRATCH = ("checkpoint-*", "new-checkpoint", "best-*.safetensors")  # of a run that is over
+NOTHING: Mapping[str, Tensor] = {}
 _NAME = re.compile(r"checkpoint-\d+")
 
 
@@ -87,14 +90,23 @@ class Checkpoints:
             return lines[0]
         return _fault(read_json(path / PROGRESS))
 
-    def save(self, progress: Progress, learner: torch.nn.Module, optimizer: Any) -> None:
-        """Commit a checkpoint, then remove what it replaces."""
+    def save(
+        self,
+        progress: Progress,
+        learner: torch.nn.Module,
+        optimizer: Any,
+        source: Mapping[str, Tensor] = NOTHING,
+    ) -> None:
+        """Commit a checkpoint, then remove what it replaces; `source` is a batch source's state."""
         partial = self.folder / "new-checkpoint"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         save_file(_state(learner), partial / LEARNER)
         tensors, plain = _flatten(optimizer.state_dict()["state"])
         save_file(tensors, partial / OPTIMIZER)
+        if source:
+            held = {name: tensor.detach().cpu().clone() for name, tensor in source.items()}
+            save_file(held, partial / SOURCE)
         write_json(partial / PROGRESS, asdict(progress) | {"optimizer": plain})
         best = self.best(progress)
         kept = {best.name: self._best[best.name]} if best.name in self._best else {}
@@ -109,15 +121,25 @@ class Checkpoints:
             if old != best:
                 old.unlink()
 
-    def load(self, learner: torch.nn.Module, optimizer: Any) -> Progress:
+    def load(
+        self, learner: torch.nn.Module, optimizer: Any, source: BatchSource | None = None
+    ) -> Progress:
         """Put the newest whole checkpoint's tensors in place; a fresh `Progress` if there is none.
 
-        Those that are damaged are named and passed over.
+        Those that are damaged, or hold the state of another batch source, are named and passed
+        over.
         """
+        expected = set(source.state_dict()) if source else set()
         for path, damage in self._every():
-            if not damage:
+            if damage:
+                say(f"{path}: damaged: {damage}; it is passed over")
+                continue
+            state = load_file(path / SOURCE) if (path / SOURCE).exists() else {}
+            if set(state) == expected:
+                if source:
+                    source.load_state_dict(state)
                 return self._load(path, learner, optimizer)
-            say(f"{path}: damaged: {damage}; it is passed over")
+            say(f"{path}: its batches come from another source; it is passed over")
         return Progress()
 
     def _load(self, path: Path, learner: torch.nn.Module, optimizer: Any) -> Progress:

@@ -31,6 +31,7 @@ from distillkit.targets.reader import TargetStore
 from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.tasks.shared_words import Selection
 from distillkit.token_table import TokenTable
+from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan, length_buckets, row_waste
 from distillkit.training.collation import Collator
 from distillkit.training.distributed import compute_device
@@ -38,7 +39,7 @@ from distillkit.training.language_scores import mean_loss
 from distillkit.training.objective import Objective
 from distillkit.training.online_teacher import OnlineEnsemble, OnlineTeacher, watch
 from distillkit.training.settings import TrainSettings
-from distillkit.training.trainer import check_batch_size, fit
+from distillkit.training.trainer import Trainer, check_batch_size
 from distillkit.types import (
     Batch,
     Dimensions,
@@ -98,28 +99,19 @@ def learn(
     settings, examples, task = job.settings, job.examples, job.task
     device = compute_device()
     plan = batch_plan(job, model)
-    steps = settings.length(plan.steps_per_epoch)
-    report = fit(
+    report = Trainer(
         model,
         Distillation(job, model, tokenizer, device),
-        plan,
-        examples.positions,
-        collator(
-            examples,
-            tokenizer,
-            device,
-            block=_block(plan),
-            by_text=job.loss.looks_inside,
-        ),
+        planned_batches(job, plan, tokenizer, device),
         make_optimizer=job.make_optimizer,
         schedule=job.schedule,
         settings=settings,
-        steps=steps,
+        seed=job.seed,
         evaluate=validation(job, tokenizer, device),
         out=out,
         label=label,
         start_counts=start_counts,
-    )
+    ).run()
     if rank():
         return {}
     if (out / MODEL).exists():  # half of it, of a killed run
@@ -127,11 +119,11 @@ def learn(
     task.save(model, tokenizer, out / MODEL)
     kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
     say(
-        f"{label}: {_steps(report.steps, steps)} in {clock(report.seconds)}, "
+        f"{label}: {_steps(report.steps, report.planned_steps)} in {clock(report.seconds)}, "
         f"validation {title(task.headline)} {kept[f'validation_{task.headline}']:.4f} "
         f"(kept step {report.best_step:,})"
     )
-    if report.steps < steps and job.batch_key.startswith("trainer."):
+    if report.steps < report.planned_steps and job.batch_key.startswith("trainer."):
         warn_unlearnt(report.history, settings, label)
     about = {"parameters": model.num_parameters(), "layer_maps": job.loss.drawings}
     return facts(report, out, examples, plan) | about
@@ -173,8 +165,13 @@ def batch_plan(job: TrainingJob, model: Any) -> Plan:
     return plan
 
 
-def _block(plan: Plan) -> int | None:
-    return plan.block if isinstance(plan, PackedPlan) else None
+def planned_batches(
+    job: TrainingJob, plan: Plan, tokenizer: Any, device: torch.device
+) -> PlannedBatches:
+    """The job's examples in the batches of `plan`, collated as its loss needs them."""
+    block = plan.block if isinstance(plan, PackedPlan) else None
+    collate = collator(job.examples, tokenizer, device, block=block, by_text=job.loss.looks_inside)
+    return PlannedBatches(plan, job.examples.positions, collate, job.settings.micro_batch_size)
 
 
 class Distillation(Objective):

@@ -1,16 +1,17 @@
-"""The one training loop: teachers, students and controls all learn here.
+"""The one training loop: teachers, students and controls are all trained here.
 
 A step's batch, dropout and learning rate follow from the seed and the step's number, and a
-checkpoint holds the rest (weights, optimizer, what the loss keeps, progress): a run that was
-killed and started again ends with the same bits as one that was not, on a GPU up to the order in
-which its kernels add.
+checkpoint holds the rest (weights, optimizer, the loss's buffers, the source's state, progress): a
+run that was killed and started again ends with the same bits as one that was not, on a GPU up to
+the order in which its kernels add.
 """
 
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,177 +20,250 @@ import torch
 
 from distillkit import stopping
 from distillkit.artifacts.workspace import SHARED_SOON, atomic
-from distillkit.console.progress import track
+from distillkit.console.progress import Track, track
 from distillkit.errors import DataError, TrainingError
-from distillkit.losses.reduction import reduce_terms
-from distillkit.models.precision import autocast, resolve
+from distillkit.models.precision import resolve
 from distillkit.schedules import LearningRateSchedule
-from distillkit.training.batching import Plan
+from distillkit.training.batch_source import BatchSource
 from distillkit.training.checkpoint import Checkpoints, Progress
-from distillkit.training.distributed import Accelerator, accelerator_for, broadcast
+from distillkit.training.distributed import accelerator_for, broadcast
+from distillkit.training.gradients import STOP, accumulate, add, gradient_norm, parameter_groups
 from distillkit.training.objective import ModelWithObjective, Objective
 from distillkit.training.settings import TrainSettings
-from distillkit.types import Batch, FitReport
+from distillkit.types import FitReport
 
 METRICS = "metrics.jsonl"
-_STOP = "stop"  # summed over the processes with the loss: they all end after the same step
-Evaluate = Callable[[Any], dict[str, float]]
+Evaluate = Callable[[Any], dict[str, float]]  # the higher its `score`, the better
 
 
-def fit(
-    model: torch.nn.Module,
-    objective: Objective,
-    plan: Plan,
-    positions: np.ndarray,
-    collate: Callable[[np.ndarray], Batch],
-    *,
-    make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
-    schedule: LearningRateSchedule,
-    settings: TrainSettings,
-    steps: int,
-    evaluate: Evaluate,
-    out: Path,
-    label: str,
-    start_counts: bool = False,
-) -> FitReport:
-    """Minimise `objective` for `steps` optimizer steps at most; leave the kept weights in `model`.
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One optimizer step: `shares` are its loss and terms, `tokens` its tokens, of all processes.
 
-    Parameters of the objective's own are learnt with the model's, and are left as they end.
-    `positions` [examples] counts each example's positions: a step's loss is their mean.
-    `evaluate(model)` gives the validation scores, of which `score` (higher is better) decides what
-    is kept; with `start_counts` the model as it comes is a candidate too, as step 0. Checkpoints
-    and metrics.jsonl go under `out`, where a killed run is taken up again. Raises `TrainingError`
-    when the loss is no longer a number.
+    `rate` is the learning rate; `is_stopped`: a signal came to one of several processes.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    accelerator = accelerator_for(has_unused_parameters=objective.has_unused_parameters)
-    learner = ModelWithObjective(model, objective).to(accelerator.device)
-    optimizer = make_optimizer(parameter_groups(learner))
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    checkpoints = Checkpoints(out)
-    progress = _start(checkpoints, learner, optimizer, accelerator)
-    trained, optimizer = accelerator.prepare(learner, optimizer)
-    dtype = resolve(settings.precision, accelerator.device)
-    eval_every = settings.eval_every or max(1, math.ceil(steps / 20))
-    begun, saved = time.monotonic() - progress.seconds, time.monotonic()
 
-    def save() -> None:
-        progress.seconds = time.monotonic() - begun
-        if accelerator.is_main_process:
-            checkpoints.save(progress, learner, optimizer)
-            _write_metrics(progress, out)
+    shares: dict[str, float]
+    tokens: int
+    rate: float
+    is_stopped: bool
 
-    def validate() -> None:
+
+@dataclass
+class Trainer:
+    """Minimises an objective over the batches of a source, step by step.
+
+    To make one places the model and takes up the newest checkpoint under `out`, if there is one.
+    Parameters of the objective's own are trained with the model's.
+    """
+
+    model: torch.nn.Module
+    """Trained in place, on the device that `training.distributed` gives."""
+    objective: Objective
+    source: BatchSource
+    _: KW_ONLY
+    make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+    """Parameter groups, as `parameter_groups` makes them -> an optimizer."""
+    schedule: LearningRateSchedule
+    """(step, steps) -> the factor on the optimizer's own learning rates."""
+    settings: TrainSettings
+    seed: int
+    """Of dropout and of whatever else is drawn in a step."""
+    evaluate: Evaluate
+    out: Path
+    """Folder of checkpoints and metrics.jsonl; made if it is not there."""
+    label: str
+    """The progress bar's."""
+    start_counts: bool = False
+    """Whether the model as it comes is a candidate for the best weights, as step 0."""
+
+    def __post_init__(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.steps = self.settings.length(self.source.steps_per_epoch)
+        self._eval_every = self.settings.eval_every or max(1, math.ceil(self.steps / 20))
+        unused = self.objective.has_unused_parameters
+        self._accelerator = accelerator_for(has_unused_parameters=unused)
+        self._dtype = resolve(self.settings.precision, self._accelerator.device)
+        self._whole = ModelWithObjective(self.model, self.objective).to(self._accelerator.device)
+        optimizer: Any = self.make_optimizer(parameter_groups(self._whole))
+        self._base_rates = [group["lr"] for group in optimizer.param_groups]
+        self._checkpoints = Checkpoints(self.out)
+        self.progress = self._resume(optimizer)
+        self._wrapped, self._optimizer = self._accelerator.prepare(self._whole, optimizer)
+        self._begun = time.monotonic() - self.progress.seconds
+        self._saved = time.monotonic()
+
+    def run(self) -> FitReport:
+        """Train for `steps` optimizer steps at most; leave the kept weights in `model`."""
+        stopping.hold()  # a step is whole: a signal waits for its end
+        over = self._catch_up()
+        self._wrapped.train()
+        with track(self.label, self.steps, done=self.progress.step) as bar:
+            while self.progress.step < self.steps and not over:
+                over = self._end_step(self.step(), bar)
+        self.progress.seconds = time.monotonic() - self._begun
+        self._finish()
+        return self._report()
+
+    def step(self) -> StepReport:
+        """Take the next optimizer step.
+
+        Raises `TrainingError`, and leaves the weights as they are, when the loss or gradient is no
+        longer a number.
+        """
+        step = self.progress.step + 1
+        rate = self._set_rate(step)
+        self.objective.on_step_begin((step - 1) / self.steps)
+        scheduled = self.objective.scheduled_values
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        torch.manual_seed(_step_seed(self.seed, step, rank))
+        shares = accumulate(
+            self._accelerator,
+            self._wrapped,
+            positions=self.source.positions(step),
+            micro_batches=self.source.micro_batches(step, rank, world),
+            dtype=self._dtype,
+        )
+        is_stopped = bool(shares.pop(STOP, 0.0))
+        norm = gradient_norm(self._accelerator, self._wrapped, self.settings.max_grad_norm)
+        self._check_numbers(step, rate, loss=shares["loss"], gradient=norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self.objective.on_step_end(shares)
+        self.progress.step = step
+        tokens = self.source.tokens(step)
+        add(self.progress.window, scheduled | shares | {"tokens": float(tokens), "steps": 1.0})
+        return StepReport(shares, tokens, rate, is_stopped)
+
+    def _set_rate(self, step: int) -> float:
+        """Set the learning rates of a step; return that of the first group."""
+        factor = self.schedule(step, self.steps)
+        for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+        return float(self._base_rates[0] * factor)
+
+    def _check_numbers(self, step: int, rate: float, **values: float) -> None:
+        """Raise `TrainingError` if one of them is not a number; its optimizer step is not taken."""
+        for name, value in values.items():
+            if not math.isfinite(value):
+                newest = self._checkpoints.newest()
+                raise TrainingError(_not_a_number(name, step, rate, newest))
+
+    def _catch_up(self) -> bool:
+        """Validate where a signal came before it; return whether training is over already."""
+        if self.start_counts and not self.progress.step:
+            self.progress.history.append({"step": 0, "lr": 0.0, "tokens": 0.0})
+            self._validate_or_save()
+        if self._is_due() and not _is_validated(self.progress):
+            self._validate_or_save()
+            return _stalled(self.progress, self.settings)
+        return False
+
+    def _end_step(self, report: StepReport, bar: Track) -> bool:
+        """Log, validate and save as they are due after a step; return whether training is over."""
+        progress, due, world = self.progress, self._is_due(), self._accelerator.num_processes
+        if progress.step % self.settings.log_every == 0 or due:
+            _log(progress, lr=report.rate)
+        if report.is_stopped or (world == 1 and stopping.requested()):
+            self._save()
+            self._accelerator.wait_for_everyone()  # whoever leaves first takes the others along
+            stopping.follow()
+        if due:
+            self._validate_or_save()
+        bar.advance(1, report.tokens, note=f"loss {report.shares['loss']:.3f}")
+        if due and _stalled(progress, self.settings):
+            return True
+        late = time.monotonic() - self._saved >= self.settings.checkpoint_seconds
+        if late and progress.step < self.steps:
+            self._save()
+            self._saved = time.monotonic()
+        return False
+
+    def _is_due(self) -> bool:
+        """Whether the last step ends with a validation."""
+        step = self.progress.step
+        return step > 0 and (step % self._eval_every == 0 or step == self.steps)
+
+    def _save(self) -> None:
+        """Write a checkpoint and the metrics so far."""
+        self.progress.seconds = time.monotonic() - self._begun
+        if self._accelerator.is_main_process:
+            state = self.source.state_dict()
+            self._checkpoints.save(self.progress, self._whole, self._optimizer, state)
+            _write_metrics(self.progress, self.out)
+
+    def _validate_or_save(self) -> None:
+        """Validate; a signal meanwhile leaves that to the next run, which begins here."""
         try:
-            _validate(progress, model, evaluate, settings, checkpoints, accelerator)
+            self._validate()
         except stopping.Stopped:
-            if progress.step:
-                save()
+            if self.progress.step:
+                self._save()
             raise
 
-    stopping.hold()  # a step is whole: a signal waits for its end
-    if start_counts and not progress.step:
-        progress.history.append({"step": 0, "lr": 0.0, "tokens": 0.0})
-        validate()
-    over = False
-    if _is_due(progress.step, eval_every, steps) and not _is_validated(progress):
-        validate()  # a signal came before it
-        over = _stalled(progress, settings)
-    trained.train()
-    with track(label, steps, done=progress.step) as bar:
-        for step in range(steps + 1 if over else progress.step + 1, steps + 1):
-            factor = schedule(step, steps)
-            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * factor
-            objective.on_step_begin((step - 1) / steps)
-            scheduled = objective.scheduled_values
-            torch.manual_seed(_step_seed(plan.seed, step, accelerator.process_index))
-            indices = plan.batch(step)
-            pieces = plan.pieces(
-                step,
-                rows=settings.micro_batch_size,
-                rank=accelerator.process_index,
-                world=accelerator.num_processes,
-            )
-            count = int(positions[indices].sum())
-            shares = _accumulate(accelerator, trained, pieces, indices, collate, count, dtype)
-            stop = shares.pop(_STOP, 0.0)
-            norm = _gradient_norm(accelerator, trained, settings.max_grad_norm)
-            for what, value in (("loss", shares["loss"]), ("gradient", norm)):
-                if not math.isfinite(value):
-                    rate = base_rates[0] * factor
-                    raise TrainingError(_not_a_number(what, step, rate, checkpoints.newest()))
-            optimizer.step()
-            optimizer.zero_grad()
-            objective.on_step_end(shares)
+    def _validate(self) -> None:
+        """Add the validation scores to the last logged row, and keep weights that are better."""
+        progress, first = self.progress, self._accelerator.is_main_process
+        # the first process of several saves for all, and takes them along: the others wait for it
+        with stopping.interruptible() if first else nullcontext():
+            scores = self.evaluate(self.model)
+        # the first process's scores count for all: another's processor may round otherwise, and
+        # whether to go on must be one decision
+        scores = broadcast(scores) if self._accelerator.num_processes > 1 else scores
+        self.model.train()
+        progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
+        score = scores["score"]
+        if score == score and (progress.best_score is None or score > progress.best_score):
+            progress.best_score, progress.best_step = score, progress.step
+            if self.settings.keep == "best" and first:
+                self._checkpoints.save_best(progress, self.model)
 
-            progress.step = step
-            tokens = int(plan.lengths[indices].sum())
-            _add(progress.window, scheduled | shares | {"tokens": float(tokens), "steps": 1.0})
-            due = _is_due(step, eval_every, steps)
-            if step % settings.log_every == 0 or due:
-                _log(progress, lr=base_rates[0] * factor)
-            if stop or (accelerator.num_processes == 1 and stopping.requested()):
-                save()
-                accelerator.wait_for_everyone()  # whoever leaves first takes the others along
-                stopping.follow()
-            if due:
-                validate()
-            bar.advance(1, tokens, note=f"loss {shares['loss']:.3f}")
-            if due and _stalled(progress, settings):
-                break
-            if time.monotonic() - saved >= settings.checkpoint_seconds and step < steps:
-                save()
-                saved = time.monotonic()
-    progress.seconds = time.monotonic() - begun
-    accelerator.wait_for_everyone()  # the first process may be writing the best weights yet
-    if settings.keep == "best" and progress.best_score is not None:
-        checkpoints.load_best(progress, model)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        _write_metrics(progress, out)
-    model.eval()
-    is_best = settings.keep == "best" and progress.best_score is not None
-    return FitReport(
-        steps=progress.step,
-        planned_steps=steps,
-        best_step=progress.best_step if is_best else progress.step,
-        best_score=progress.best_score,
-        seconds=progress.seconds,
-        history=progress.history,
-    )
+    def _resume(self, optimizer: Any) -> Progress:
+        """The newest checkpoint's progress, its tensors in place; the same one on all processes.
 
-
-def _start(
-    checkpoints: Checkpoints, learner: ModelWithObjective, optimizer: Any, accelerator: Accelerator
-) -> Progress:
-    """The newest checkpoint's progress, its tensors in place; of several processes the same one.
-
-    Raises `TrainingError` where another machine never comes to see the first process's checkpoint.
-    """
-    progress = checkpoints.load(learner, optimizer)
-    if accelerator.num_processes == 1:
+        Raises `TrainingError` where another machine never comes to see the first process's
+        checkpoint.
+        """
+        progress = self._checkpoints.load(self._whole, optimizer, self.source)
+        if self._accelerator.num_processes == 1:
+            return progress
+        expected = broadcast(progress.step)
+        late = time.monotonic() + SHARED_SOON
+        while progress.step != expected:
+            if time.monotonic() > late:
+                raise TrainingError(
+                    f"{self.out}: the first process goes on after step {expected:,}, and process "
+                    f"{self._accelerator.process_index} finds step {progress.step:,} there; set "
+                    "workspace=FOLDER to one that all machines share"
+                )
+            time.sleep(0.5)
+            progress = self._checkpoints.load(self._whole, optimizer, self.source)
         return progress
-    expected = broadcast(progress.step)
-    late = time.monotonic() + SHARED_SOON
-    while progress.step != expected:
-        if time.monotonic() > late:
-            raise TrainingError(
-                f"{checkpoints.folder}: the first process goes on after step {expected:,}, and "
-                f"process {accelerator.process_index} finds step {progress.step:,} there; set "
-                "workspace=FOLDER to one that all machines share"
-            )
-        time.sleep(0.5)
-        progress = checkpoints.load(learner, optimizer)
-    return progress
 
+    @property
+    def _keeps_best(self) -> bool:
+        return self.settings.keep == "best" and self.progress.best_score is not None
 
-def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
-    """Matrices decay, vectors (biases, norms) do not: as BERT is trained."""
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    matrices, vectors = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    def _finish(self) -> None:
+        """Put the weights that are kept in place; write the metrics."""
+        self._accelerator.wait_for_everyone()  # the first may be writing the best weights yet
+        if self._keeps_best:
+            self._checkpoints.load_best(self.progress, self.model)
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
+            _write_metrics(self.progress, self.out)
+        self.model.eval()
+
+    def _report(self) -> FitReport:
+        progress = self.progress
+        return FitReport(
+            steps=progress.step,
+            planned_steps=self.steps,
+            best_step=progress.best_step if self._keeps_best else progress.step,
+            best_score=progress.best_score,
+            seconds=progress.seconds,
+            history=progress.history,
+        )
 
 
 def check_batch_size(size: int, examples: int, *, key: str, what: str = "examples") -> None:
@@ -201,52 +275,8 @@ def check_batch_size(size: int, examples: int, *, key: str, what: str = "example
         )
 
 
-def _accumulate(
-    accelerator: Accelerator,
-    learner: Any,
-    pieces: Sequence[np.ndarray | None],
-    indices: np.ndarray,
-    collate: Callable[[np.ndarray], Batch],
-    count: int,
-    dtype: torch.dtype,
-) -> dict[str, float]:
-    """Forward and backward over one optimizer step's examples; return the loss and its terms.
-
-    The loss is divided by the positions of the whole step, `count`; DDP averages gradients, hence
-    the factor of the world size.
-    """
-    world = accelerator.num_processes
-    sums: dict[str, float] = {}
-    for number, mine in enumerate(pieces):
-        last = number == len(pieces) - 1
-        with nullcontext() if last else accelerator.no_sync(learner):
-            # a process with nothing to do still takes part in the all-reduce, with weight 0
-            batch = collate(indices[:1] if mine is None else mine)
-            with autocast(dtype, accelerator.device):
-                terms = learner(batch)
-            total, shares = reduce_terms(terms, count=count)
-            accelerator.backward(total * (0 if mine is None else world))
-        if mine is not None:
-            _add(sums, {"loss": total.item(), **{name: s.item() for name, s in shares.items()}})
-    if world > 1:
-        sums[_STOP] = float(stopping.requested())
-        sums = _summed(accelerator, sums, [*sorted(shares), _STOP])
-    return sums
-
-
-def _summed(accelerator: Accelerator, sums: dict[str, float], names: list[str]) -> dict[str, float]:
-    keys = ["loss", *names]
-    values = torch.tensor([sums.get(k, 0.0) for k in keys], device=accelerator.device)
-    return dict(zip(keys, accelerator.reduce(values, "sum").tolist(), strict=True))
-
-
 def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _add(sums: dict[str, float], values: dict[str, float]) -> None:
-    for name, value in values.items():
-        sums[name] = sums.get(name, 0.0) + value
 
 
 def _log(progress: Progress, *, lr: float) -> None:
@@ -259,37 +289,8 @@ def _log(progress: Progress, *, lr: float) -> None:
     progress.window = {}
 
 
-def _validate(
-    progress: Progress,
-    model: Any,
-    evaluate: Evaluate,
-    settings: TrainSettings,
-    checkpoints: Checkpoints,
-    accelerator: Accelerator,
-) -> None:
-    # the first process of several saves for all, and takes them along: the others wait for it
-    alone = accelerator.is_main_process
-    with stopping.interruptible() if alone else nullcontext():
-        scores = evaluate(model)
-    # what it finds counts for all: another's processor may round otherwise, and whether to go on
-    # must be one decision
-    scores = broadcast(scores) if accelerator.num_processes > 1 else scores
-    model.train()
-    progress.history[-1] |= {f"validation_{name}": value for name, value in scores.items()}
-    score = scores["score"]
-    if score == score and (progress.best_score is None or score > progress.best_score):
-        progress.best_score, progress.best_step = score, progress.step
-        if settings.keep == "best" and accelerator.is_main_process:
-            checkpoints.save_best(progress, model)
-
-
-def _is_due(step: int, every: int, steps: int) -> bool:
-    """Whether a step ends with a validation."""
-    return step > 0 and (step % every == 0 or step == steps)
-
-
 def _is_validated(progress: Progress) -> bool:
-    """Whether the last step was looked at, or was to be."""
+    """Whether the last logged step was validated, or there is none."""
     return not progress.history or "validation_score" in progress.history[-1]
 
 
@@ -314,14 +315,6 @@ def _stalled(progress: Progress, settings: TrainSettings) -> bool:
 def _write_metrics(progress: Progress, out: Path) -> None:
     with atomic(out / METRICS) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in progress.history))
-
-
-def _gradient_norm(accelerator: Accelerator, model: Any, limit: float | None) -> float:
-    """The norm of the whole gradient, which is clipped to `limit` if there is one."""
-    if limit is not None:
-        return float(accelerator.clip_grad_norm_(model.parameters(), limit))
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients))
 
 
 def _not_a_number(what: str, step: int, lr: float, checkpoint: Path | None) -> str:

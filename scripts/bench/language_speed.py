@@ -43,10 +43,11 @@ from distillkit.targets import Sampled, StoredTargets, TargetStore
 from distillkit.targets.codecs.logits import chunks
 from distillkit.tasks import CausalLM
 from distillkit.token_table import TokenTable
+from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import length_buckets
 from distillkit.training.learning import Distillation, TrainingJob, batch_plan, collator
 from distillkit.training.settings import TrainSettings
-from distillkit.training.trainer import fit
+from distillkit.training.trainer import Trainer
 from distillkit.types import LabelSpace
 
 DEVICE = device()
@@ -238,20 +239,18 @@ def student_ratios(
 
     def ours(loss: Any, store: TargetStore | None, out: Path) -> None:
         student = start()
-        fit(
+        Trainer(
             student,
             Distillation(replace(job, loss=loss, store=store), student, tokenizer, DEVICE),
-            plan,
-            table.positions,
-            collate,
+            PlannedBatches(plan, table.positions, collate, settings.micro_batch_size),
             make_optimizer=job.make_optimizer,
             schedule=job.schedule,
             settings=job.settings,
-            steps=steps,
+            seed=job.seed,
             evaluate=lambda model: {"score": 0.0},
             out=out,
             label="bench",
-        )
+        ).run()
 
     spent: dict[str, list[float]] = {"bare": [], "kd": [], "ce": []}
     for i in range(rounds + 1):

@@ -49,12 +49,13 @@ from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
 from distillkit.tasks import Classification
 from distillkit.token_table import TokenTable
+from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PaddedPlan, length_buckets, padding_waste
 from distillkit.training.collation import Collator
 from distillkit.training.learning import Distillation, TrainingJob, collator
 from distillkit.training.online_teacher import OnlineTeacher
 from distillkit.training.settings import TrainSettings
-from distillkit.training.trainer import fit
+from distillkit.training.trainer import Trainer
 from distillkit.types import Batch, LabelSpace, Outputs
 
 DEVICE = device()
@@ -145,26 +146,23 @@ def our_steps(
     job: TrainingJob,
     plan: PaddedPlan,
     collate: Collator,
-    steps: int,
     out: Path,
 ) -> float:
     """Seconds of the engine over the same batches, cut, padded and looked up as it goes."""
     model = student(shape)
     return seconds(
-        lambda: fit(
+        lambda: Trainer(
             model,
             Distillation(job, model, Tokenizer(), DEVICE),
-            plan,
-            job.examples.positions,
-            collate,
+            PlannedBatches(plan, job.examples.positions, collate),
             make_optimizer=job.make_optimizer,
             schedule=job.schedule,
             settings=job.settings,
-            steps=steps,
+            seed=job.seed,
             evaluate=lambda model: {"score": 0.0},
             out=out,
             label="bench",
-        )
+        ).run()
     )
 
 
@@ -201,7 +199,7 @@ def student_ratios(
         for i in range(rounds + 1):
             bare.append(bare_steps(BERT_TINY, ready, precision))
             out = folder / f"{name}-{i}"
-            ours.append(our_steps(BERT_TINY, mine, plan, collate, steps, out))
+            ours.append(our_steps(BERT_TINY, mine, plan, collate, out))
         return beside(ours, bare, steps)
 
     found = {"student step": measured(job.loss, rounds, "step")}
@@ -259,7 +257,7 @@ def online_ratio(
         loss = Mixture(losses, dict.fromkeys(losses, 1.0))
         job = job_of(table, loss, steps=steps, precision=precision, store=None, teacher=teacher)
         apart.append(bare_steps(shape, ready, precision) + seconds(asked))
-        ours.append(our_steps(shape, job, plan, collate, steps, folder / f"{name}-{i}"))
+        ours.append(our_steps(shape, job, plan, collate, folder / f"{name}-{i}"))
     return beside(ours, apart, steps)
 
 

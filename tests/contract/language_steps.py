@@ -16,14 +16,15 @@ from torch import nn
 from distillkit.models.causal import load_causal_lm, load_causal_tokenizer
 from distillkit.tasks import CausalLM
 from distillkit.token_table import TokenTable
+from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.training.collation import Collator
 from distillkit.training.distributed import accelerator_for
+from distillkit.training.gradients import accumulate
 from distillkit.training.learning import Distillation, TrainingJob
 from distillkit.training.objective import ModelWithObjective
 from distillkit.training.online_teacher import OnlineTeacher
 from distillkit.training.settings import TrainSettings
-from distillkit.training.trainer import _accumulate
 from distillkit.types import SoftTargets
 from tests.contract.listing import LOSSES, Loss
 from tests.contract.steps import CPU, Step
@@ -121,15 +122,15 @@ def taught(
     accelerator = accelerator_for(has_unused_parameters=objective.has_unused_parameters, cpu=True)
     learner = ModelWithObjective(model, objective)
     trained = accelerator.prepare(learner)
+    collate = Collator(table, pad_id=0, device=CPU, block=block, by_text=job.loss.looks_inside)
+    source = PlannedBatches(plan, table.positions, collate, micro)
     rank, world = accelerator.process_index, accelerator.num_processes
-    shares = _accumulate(
+    shares = accumulate(
         accelerator,
         trained,
-        plan.pieces(1, rows=micro, rank=rank, world=world),
-        plan.batch(1),
-        Collator(table, pad_id=0, device=CPU, block=block, by_text=job.loss.looks_inside),
-        int(table.positions.sum()),
-        torch.float32,
+        source.micro_batches(1, rank, world),
+        positions=int(table.positions.sum()),
+        dtype=torch.float32,
     )
     named = learner.named_parameters()
     return shares["loss"], {name: p.grad.clone() for name, p in named if p.grad is not None}

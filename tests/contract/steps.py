@@ -18,13 +18,14 @@ from torch import Tensor
 
 from distillkit.models.classifiers import load_classifier
 from distillkit.token_table import TokenTable
+from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PaddedPlan
 from distillkit.training.collation import Collator
 from distillkit.training.distributed import accelerator_for
+from distillkit.training.gradients import accumulate
 from distillkit.training.learning import Distillation, TrainingJob
 from distillkit.training.objective import ModelWithObjective
 from distillkit.training.settings import TrainSettings
-from distillkit.training.trainer import _accumulate
 from distillkit.types import Batch, LabelSpace, SoftTargets
 from tests.contract.listing import LOSSES, Loss
 
@@ -121,15 +122,14 @@ def step(
     accelerator = accelerator_for(has_unused_parameters=objective.has_unused_parameters, cpu=True)
     trained = accelerator.prepare(ModelWithObjective(model, objective))
     plan = PaddedPlan(table.lengths[:count], size=count, seed=0)
+    source = PlannedBatches(plan, table.positions, collator(loss, padding=padding), micro)
     rank, world = accelerator.process_index, accelerator.num_processes
-    shares = _accumulate(
+    shares = accumulate(
         accelerator,
         trained,
-        plan.pieces(1, rows=micro, rank=rank, world=world),
-        plan.batch(1),
-        collator(loss, padding=padding),
-        int(table.positions[:count].sum()),
-        torch.float32,
+        source.micro_batches(1, rank, world),
+        positions=int(table.positions[:count].sum()),
+        dtype=torch.float32,
     )
     named = model.named_parameters()
     return shares["loss"], {name: p.grad.clone() for name, p in named if p.grad is not None}

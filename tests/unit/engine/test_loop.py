@@ -15,8 +15,9 @@ from torch import nn
 from distillkit.errors import DataError, TrainingError
 from distillkit.schedules import LinearLR
 from distillkit.training.checkpoint import Checkpoints
+from distillkit.training.gradients import parameter_groups
 from distillkit.training.objective import ModelWithObjective
-from distillkit.training.trainer import METRICS, check_batch_size, parameter_groups
+from distillkit.training.trainer import METRICS, check_batch_size
 from distillkit.types import Batch, LossTerms
 from tests.processes import run_two
 from tests.unit.engine import toy

@@ -21,15 +21,16 @@ from torch import Tensor, nn
 
 from distillkit.schedules import ConstantLR
 from distillkit.training import TrainSettings
+from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PaddedPlan
 from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
 from distillkit.training.objective import ModelWithObjective, Objective
-from distillkit.training.trainer import fit
+from distillkit.training.trainer import Trainer
 from distillkit.types import Batch, FitReport, LossTerms
 
 EXAMPLES = 20
-STEPS = 12
+STEPS, SEED = 12, 5
 X = torch.from_numpy(np.random.default_rng(0).normal(size=(EXAMPLES, 4))).float()
 Y = (X[:, 0] + X[:, 1] ** 2 > 0.5).long()
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -47,7 +48,7 @@ def net(seed: int = 0, *, dropout: float = 0.3) -> nn.Module:
 
 
 def collate(indices: np.ndarray) -> Batch:
-    """Where `fit` puts the model, as the library's own collator does."""
+    """Where the trainer puts the model, as the library's own collator does."""
     device = compute_device()
     labelled = torch.ones(len(indices), dtype=torch.bool, device=device)
     return Batch({"x": X[indices].to(device)}, indices, Y[indices].to(device), labelled)
@@ -114,22 +115,28 @@ def likelihood(model: nn.Module) -> dict[str, float]:
 
 
 def train(out: Path, model: nn.Module, **changes: Any) -> FitReport:
-    """Fit; `changes` are arguments of `fit` or of `TrainSettings`."""
-    steps = changes.pop("steps", STEPS)
+    """Train; `changes` are arguments of `Trainer` or of `TrainSettings`."""
+    return trainer(out, model, **changes).run()
+
+
+def trainer(out: Path, model: nn.Module, **changes: Any) -> Trainer:
+    """The toy's trainer."""
     settings = {"batch_size": 6, "eval_every": 2, "log_every": 5, "checkpoint_seconds": 0.0}
     known = {field.name for field in fields(TrainSettings)}
     settings |= {name: changes.pop(name) for name in known & changes.keys()}
+    chosen = TrainSettings(**{"steps": STEPS} | settings)
     learnt = changes.pop("objective", objective)
-    return fit(
+    plan = PaddedPlan(np.arange(1, EXAMPLES + 1), size=chosen.batch_size, seed=SEED)
+    positions = np.ones(EXAMPLES, np.int64)
+    source = PlannedBatches(plan, positions, collate, chosen.micro_batch_size)
+    return Trainer(
         model,
         learnt if isinstance(learnt, Objective) else Stateless(learnt),
-        PaddedPlan(np.arange(1, EXAMPLES + 1), size=settings["batch_size"], seed=5),
-        np.ones(EXAMPLES, np.int64),
-        collate,
-        settings=TrainSettings(steps=steps, **settings),
+        changes.pop("source", source),
+        settings=chosen,
+        seed=SEED,
         make_optimizer=changes.pop("make_optimizer", OPTIMIZERS["adamw"]),
         schedule=changes.pop("schedule", ConstantLR()),
-        steps=steps,
         evaluate=changes.pop("evaluate", likelihood),
         out=out,
         label="toy",
