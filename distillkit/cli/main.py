@@ -174,7 +174,7 @@ def _run_together(command: str, words: list[str]) -> int:
     return ranks.together(
         [command, *words],
         lambda: _exit_code([command, *words], run, ranks.settle),
-        lambda: _load("distillkit.pipeline.joint:take_part"),
+        lambda: _load("distillkit.pipeline.take_part:take_part"),
     )
 
 

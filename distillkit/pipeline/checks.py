@@ -1,12 +1,11 @@
 """What a run shows to be wrong before any work is done, beyond what the config check sees."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from distillkit.artifacts.homes import expanded
 from distillkit.config.build import refusal
-from distillkit.console.progress import say
 from distillkit.data import Data, Documents, MaskAndRefill, hub
 from distillkit.data.folders import model_folder
 from distillkit.data.hub import HubSource
@@ -14,26 +13,22 @@ from distillkit.data.sources import LocalSource, expand, parse
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.evaluation import lm_eval as harness
 from distillkit.losses import HardLabelLoss, Loss
-from distillkit.models.folders import check_folder
+from distillkit.models.configs import check_config, config_of
+from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.vocabularies import same_ids
-from distillkit.pipeline import codec_choice
 from distillkit.pipeline import run_folder as output
+from distillkit.pipeline import tokenizers
+from distillkit.pipeline.context import RunContext
+from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import corpus as corpora
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
-from distillkit.targets import (
-    AutoTargets,
-    OnlineTargets,
-    StoredTargets,
-)
+from distillkit.targets import StoredTargets
 from distillkit.targets.average import no_hidden_states
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.codec import check_outputs as check_distribution
 from distillkit.tasks import Task
 from distillkit.training.gradients import parameter_groups
 from distillkit.training.trainer import check_batch_size
-
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
 
 UNFIT = {  # why a loss does not fit what outputs mean, and what does
     "real": "a softmax over one real-valued output is constant, and so is its order; regression "
@@ -47,114 +42,84 @@ UNFIT = {  # why a loss does not fit what outputs mean, and what does
 }
 
 
-def check_optimizer(road: "Road") -> None:
+def check_optimizer(context: RunContext) -> None:
     """Raise `ConfigError` for settings that the optimizer refuses, tried on a small layer."""
     layer = torch.nn.utils.skip_init(torch.nn.Linear, 1, 1)  # draws no random numbers
     try:
-        road.optimizer(parameter_groups(layer))
+        context.optimizer(parameter_groups(layer))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise refusal(road.cfg.optimizer, error, key="optimizer") from error
+        raise refusal(context.cfg.optimizer, error, key="optimizer") from error
 
 
-def settled_targets(
-    road: "Road", targets: AutoTargets | StoredTargets | OnlineTargets
-) -> StoredTargets | OnlineTargets:
-    """Where the soft targets come from, chosen where the loss leaves no choice.
-
-    Raises `ConfigError` where a store was asked for that cannot hold what the loss looks at, and
-    for what is no loss.
-    """
-    loss = road.loss
-    if not isinstance(loss, Loss):
-        raise ConfigError(
-            f"loss._target_ = {road.cfg.loss['_target_']}: no loss; a loss is derived from "
-            "distillkit.losses.Loss"
-        )
-    if isinstance(targets, OnlineTargets) or not loss.looks_inside:
-        return codec_choice.chosen(road, targets)
-    name = type(loss).__name__
-    asked = output.overrides().get("targets", "auto")
-    asked = "" if asked == "auto" else asked
-    wanted = bool(targets.path or asked)
-    # the first token's states are as small as logits; those of all tokens are kept when asked for
-    if loss.extent == "first" or (loss.extent == "last" and wanted):
-        return codec_choice.chosen(road, targets)
-    if wanted:
-        what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
-        raise ConfigError(
-            f"{what}: {name} looks inside the teacher, at more than a store keeps (hidden states "
-            "of the first token, or of the last layer alone: loss.layers=[[-1,-1]], no "
-            "embeddings); choose targets=online"
-        )
-    why = "which no store keeps"
-    if loss.extent == "last":
-        why = "at the hidden states of all tokens (targets=stored keeps those of the last layer)"
-    say(f"targets: online, since {name} looks inside the teacher, {why}")
-    return OnlineTargets(precision=targets.precision, batch_tokens=targets.batch_tokens)
-
-
-def check_fit(road: "Road") -> None:
+def check_fit(context: RunContext) -> None:
     """What the groups show of each other, before any work."""
-    corpora.check_fit(road.data, road.task)
-    corpora.check_augmented(road.data, road.augmentation)
-    if road.loss.looks_inside:
-        if len(road.teacher.members) > 1:
-            raise ConfigError(
-                f"loss = {type(road.loss).__name__}: looks inside the teacher, and an ensemble has "
-                "no one inside; choose teacher=local, or a loss on logits"
-            )
-        if not reads_alike(road):
-            _, student = road.student_tokenizer()
-            raise ConfigError(
-                f"loss = {type(road.loss).__name__}: compares student and teacher token by token, "
-                f"and the student reads with the tokenizer of {student}, the teacher with that of "
-                f"{road.teacher.source_name}; set student.tokenizer=null, or choose a loss on "
-                "logits"
-            )
-    check_averaged(road)
-    if isinstance(road.loss, HardLabelLoss) and road.given_store:
+    loss, student, targets = context.loss, context.student, context.targets
+    corpora.check_fit(context.data, context.task)
+    corpora.check_augmented(context.data, context.augmentation)
+    check_activations(context)
+    check_averaged(context)
+    if isinstance(loss, HardLabelLoss) and context.given_store:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
-    check_outputs(road.task, road.loss)
-    rows = min(road.trainer.batch_size, road.trainer.micro_batch_size or road.trainer.batch_size)
-    if road.loss.compares_texts and rows < 2:
-        raise ConfigError(
-            f"loss = {type(road.loss).__name__}: compares the texts of a micro-batch, and there is "
-            "one alone; set trainer.batch_size to 2 or more, and trainer.micro_batch_size too"
-        )
-    if isinstance(road.targets, StoredTargets) and not road.given_store:
-        check_codec(road.task, road.targets.codec)
-    if "student" in road.makes and isinstance(road.student, FromTeacher | ScratchStudent):
-        road.student.check_is_new()
-    if "student" in road.makes and isinstance(road.student, ScratchStudent):
-        check_siamese(road.student, road.data)
-    check_evaluation(road)
-    if road.given_store and not expanded(road.given_store).is_dir():
-        raise TargetsError(f"targets.path = {road.given_store}: no such folder")
+    check_outputs(context.task, loss)
+    check_texts_compared(context)
+    if isinstance(targets, StoredTargets) and not context.given_store:
+        check_codec(context.task, targets.codec)
+    if "student" in context.makes and isinstance(student, FromTeacher | ScratchStudent):
+        student.check_is_new()
+    if "student" in context.makes and isinstance(student, ScratchStudent):
+        check_siamese(student, context.data)
+    check_evaluation(context)
+    if context.given_store and not expanded(context.given_store).is_dir():
+        raise TargetsError(f"targets.path = {context.given_store}: no such folder")
 
 
-def reads_alike(road: "Road") -> bool:
-    """Whether student and teacher read the same ids: by what their tokenizers do, not by path."""
-    key, spec = road.student_tokenizer()
-    teacher = road.teacher
-    if road.task.one_tokenizer or spec == teacher.source:
-        return True
-    loaded = [
-        road.task.load_tokenizer(
-            model_folder(where, key=setting, cache=road.workspace.assets, weights=False),
-            key=setting,
-            trust_remote_code=road.trust,
-        )
-        for setting, where in ((key, spec), (teacher.key, teacher.source))
-    ]
-    return same_ids(*loaded)
-
-
-def check_averaged(road: "Road") -> None:
-    """An ensemble whose average cannot be kept as the codec would."""
-    if not isinstance(road.targets, StoredTargets) or road.given_store:
+def check_activations(context: RunContext) -> None:
+    """Raise `ConfigError` where a loss on activations has no one teacher, or other tokens of it."""
+    name = type(context.loss).__name__
+    if not context.loss.looks_inside:
         return
-    if len(road.teacher.members) > 1 and road.targets.codec.files:
-        raise ConfigError(no_hidden_states(road.targets.codec.name))
+    if len(context.teacher.members) > 1:
+        raise ConfigError(
+            f"loss = {name}: looks inside the teacher, and an ensemble has no one inside; choose "
+            "teacher=local, or a loss on logits"
+        )
+    if not reads_alike(context):
+        _, student = tokenizers.student_source(context)
+        raise ConfigError(
+            f"loss = {name}: compares student and teacher token by token, and the student reads "
+            f"with the tokenizer of {student}, the teacher with that of "
+            f"{context.teacher.source_name}; set student.tokenizer=null, or choose a loss on "
+            "logits"
+        )
+
+
+def check_texts_compared(context: RunContext) -> None:
+    """Raise `ConfigError` for a loss that compares the texts of a micro-batch of one."""
+    trainer = context.trainer
+    rows = min(trainer.batch_size, trainer.micro_batch_size or trainer.batch_size)
+    if context.loss.compares_texts and rows < 2:
+        raise ConfigError(
+            f"loss = {type(context.loss).__name__}: compares the texts of a micro-batch, and there "
+            "is one alone; set trainer.batch_size to 2 or more, and trainer.micro_batch_size too"
+        )
+
+
+def reads_alike(context: RunContext) -> bool:
+    """Whether student and teacher read the same ids: by what their tokenizers do, not by path."""
+    key, spec = tokenizers.student_source(context)
+    teacher = context.teacher
+    if context.task.one_tokenizer or spec == teacher.source:
+        return True
+    sources = ((key, spec), (teacher.key, teacher.source))
+    return same_ids(*(tokenizers.load(context, *source) for source in sources))
+
+
+def check_averaged(context: RunContext) -> None:
+    """An ensemble whose average cannot be kept as the codec would."""
+    if not isinstance(context.targets, StoredTargets) or context.given_store:
+        return
+    if len(context.teacher.members) > 1 and context.targets.codec.files:
+        raise ConfigError(no_hidden_states(context.targets.codec.name))
 
 
 def check_siamese(student: ScratchStudent, data: Data) -> None:
@@ -172,15 +137,15 @@ def check_outputs(task: Task, loss: Any) -> None:
         raise ConfigError(f"loss = {type(loss).__name__}: {UNFIT[task.distribution]}")
 
 
-def check_least_outputs(road: "Road") -> None:
+def check_least_outputs(context: RunContext, text: TextArtifacts) -> None:
     """Raise `ConfigError` where a loss has no gradient since there are too few classes."""
-    if road.task.family == "language" or not isinstance(road.loss, Loss):
+    if context.task.family == "language" or not isinstance(context.loss, Loss):
         return
-    classes = road.task.width(None, road.corpus.labels)
-    if classes < road.loss.least_outputs:
+    loss, classes = context.loss, context.task.width(None, text.corpus.labels)
+    if classes < loss.least_outputs:
         raise ConfigError(
-            f"loss = {type(road.loss).__name__}: learns nothing from {classes} classes, it takes "
-            f"{road.loss.least_outputs} or more; choose loss=forward_kl"
+            f"loss = {type(loss).__name__}: learns nothing from {classes} classes, it takes "
+            f"{loss.least_outputs} or more; choose loss=forward_kl"
         )
 
 
@@ -195,17 +160,19 @@ def check_codec(task: Task, codec: Codec) -> None:
         )
 
 
-def check_evaluation(road: "Road") -> None:
+def check_evaluation(context: RunContext) -> None:
     """What is to be measured of language models, before there is one."""
-    settings = road.evaluation
-    if settings.rouge_examples and (not road.task.generates or isinstance(road.data, Documents)):
+    settings = context.evaluation
+    if settings.rouge_examples and (
+        not context.task.generates or isinstance(context.data, Documents)
+    ):
         raise ConfigError(
             f"evaluation.rouge_examples = {settings.rouge_examples}: ROUGE-L is of responses to "
             "prompts; it takes data=conversations, or set it to 0"
         )
     if not settings.harness:
         return
-    if not road.task.generates:
+    if not context.task.generates:
         raise ConfigError(
             f"evaluation.harness = {settings.harness}: its tasks are for language models; it takes "
             "task=causal_lm, or set it to null"
@@ -218,23 +185,25 @@ def check_evaluation(road: "Road") -> None:
     harness.check_tasks(settings.harness, settings.harness_path)
 
 
-def check_sources(road: "Road") -> None:
+def check_sources(context: RunContext) -> None:
     """Sources that are not there, or cannot be models, before any work.
 
     Of the hub's models their small files are looked at, of its data sets whether they are there.
     """
-    for role, spec in road.data.sources.items():
-        key = f"data.{role}"
+    for split, spec in context.data.sources.items():
+        key = f"data.{split}"
         for item in expand(spec, key=key):
             source = parse(item, key=key)
             if isinstance(source, HubSource):
                 hub.commit(source, key=key, spec=item, repo_type="dataset")
-    asked = road.loss.needs_teacher or road.student_tokenizer()[0].startswith("teacher")
-    models = [(it.key, it.source) for it in road.teacher.members if asked or it.is_ready]
-    if isinstance(road.student, PretrainedStudent):
-        models.append(("student.path", road.student.path))
-    if isinstance(road.augmentation, MaskAndRefill):
-        models.append(("augmentation.model", road.augmentation.model))
+    asked = context.loss.needs_teacher or tokenizers.student_source(context)[0].startswith(
+        "teacher"
+    )
+    models = [(it.key, it.source) for it in context.teacher.members if asked or it.is_ready]
+    if isinstance(context.student, PretrainedStudent):
+        models.append(("student.path", context.student.path))
+    if isinstance(context.augmentation, MaskAndRefill):
+        models.append(("augmentation.model", context.augmentation.model))
     for key, spec in models:
         source = parse(spec, key=key)
         if isinstance(source, HubSource):
@@ -244,17 +213,45 @@ def check_sources(road: "Road") -> None:
             check_folder(str(source.path), key=key)
 
 
-def check_batches(road: "Road") -> None:
+def check_configs(context: RunContext) -> None:
+    """Raise `ModelError` for a teacher or student of an architecture that the task cannot take.
+
+    Of the models that this command is to load: their folders are looked at, and no weights.
+    """
+    auto_class = context.task.auto_class
+    for key, spec in _sources(context):
+        folder = model_folder(spec, key=key, cache=context.workspace.assets, weights=False)
+        check_tokenizer_files(folder, key=key)
+        if key != "student.tokenizer":
+            config = config_of(folder, key=key, trust_remote_code=context.trust_remote_code)
+            check_config(config, auto_class, key=f"{key} = {spec}")
+
+
+def _sources(context: RunContext) -> list[tuple[str, str]]:
+    """(setting, source) of the models and tokenizers that are to be loaded."""
+    found = []
+    asks = {"teacher", "targets"} & {*context.makes} and context.loss.needs_teacher
+    if asks or isinstance(context.student, FromTeacher):
+        found += [(member.key, member.source) for member in context.teacher.members]
+    if "student" in context.makes and not context.before:
+        if isinstance(context.student, PretrainedStudent):
+            found.append(("student.path", context.student.path))
+        elif isinstance(context.student, ScratchStudent) and context.student.tokenizer:
+            found.append(("student.tokenizer", context.student.tokenizer))
+    return found
+
+
+def check_batches(context: RunContext, text: TextArtifacts) -> None:
     """Batches that the data cannot fill, before the teacher is fitted or asked.
 
     Documents are cut into windows and packed: how many there are is known when they are.
     """
-    if road.task.family == "language":
+    if context.task.family == "language":
         return
-    examples = road.labelled.facts()["counts"]["train"]
-    if not road.teacher.is_ready:
-        check_batch_size(road.teacher.batch_size, examples, key="teacher.batch_size")
-    if road.transfer:
-        examples += road.transfer.facts()["counts"]["transfer"]
-    if "student" in road.makes:
-        check_batch_size(road.trainer.batch_size, examples, key="trainer.batch_size")
+    examples = text.labelled.facts()["counts"]["train"]
+    if not context.teacher.is_ready:
+        check_batch_size(context.teacher.batch_size, examples, key="teacher.batch_size")
+    if text.transfer:
+        examples += text.transfer.facts()["counts"]["transfer"]
+    if "student" in context.makes:
+        check_batch_size(context.trainer.batch_size, examples, key="trainer.batch_size")

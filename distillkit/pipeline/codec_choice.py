@@ -1,18 +1,25 @@
-"""Which codec keeps soft targets, at which temperatures, and whether the loss can be had of it."""
+"""Where soft targets come from: a store (with which codec, at which temperatures) or online.
+
+And whether the loss can be computed from it.
+"""
 
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 from distillkit.artifacts.homes import expanded
 from distillkit.config.build import build
 from distillkit.config.schema import node_problems
+from distillkit.console.progress import say
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import Loss
+from distillkit.pipeline import run_folder as output
+from distillkit.pipeline.context import RunContext
 from distillkit.targets import (
     AutoTargets,
     Codec,
@@ -25,39 +32,83 @@ from distillkit.targets import (
 from distillkit.targets.codecs.bit_packing import payload
 from distillkit.targets.codecs.registry import from_settings
 from distillkit.targets.codecs.truncated import Nucleus
+from distillkit.tasks import Task
+from distillkit.teachers import Teacher
 from distillkit.types import KEY_BYTES, HardLabels, Outputs
-
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
 
 TRIED = 256  # classes of the trial
 
 
-def chosen(
-    road: "Road", targets: AutoTargets | StoredTargets | OnlineTargets
+def settle_targets(
+    targets: AutoTargets | StoredTargets | OnlineTargets,
+    loss: Any,
+    *,
+    teacher: Teacher,
+    task: Task,
+    node: DictConfig,
+) -> StoredTargets | OnlineTargets:
+    """Where the soft targets come from, chosen where the loss leaves no choice.
+
+    `node` is the loss as the config has it. Raises `ConfigError` where a store was asked for that
+    cannot hold what the loss looks at, and for what is no loss.
+    """
+    if not isinstance(loss, Loss):
+        raise ConfigError(
+            f"loss._target_ = {node['_target_']}: no loss; a loss is derived from "
+            "distillkit.losses.Loss"
+        )
+    if isinstance(targets, OnlineTargets) or not loss.looks_inside:
+        return choose(targets, loss, teacher=teacher, task=task)
+    name = type(loss).__name__
+    asked = output.overrides().get("targets", "auto")
+    asked = "" if asked == "auto" else asked
+    wanted = bool(targets.path or asked)
+    # the first token's states are as small as logits; those of all tokens are kept when asked for
+    if loss.extent == "first" or (loss.extent == "last" and wanted):
+        return choose(targets, loss, teacher=teacher, task=task)
+    if wanted:
+        what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
+        raise ConfigError(
+            f"{what}: {name} looks inside the teacher, at more than a store keeps (hidden states "
+            "of the first token, or of the last layer alone: loss.layers=[[-1,-1]], no "
+            "embeddings); choose targets=online"
+        )
+    why = "which no store keeps"
+    if loss.extent == "last":
+        why = "at the hidden states of all tokens (targets=stored keeps those of the last layer)"
+    say(f"targets: online, since {name} looks inside the teacher, {why}")
+    return OnlineTargets(precision=targets.precision, batch_tokens=targets.batch_tokens)
+
+
+def choose(
+    targets: AutoTargets | StoredTargets | OnlineTargets,
+    loss: Loss,
+    *,
+    teacher: Teacher,
+    task: Task,
 ) -> StoredTargets | OnlineTargets:
     """The targets of the config, with a codec that fits the task, and the loss's temperatures.
 
     Raises `ConfigError` for settings that the chosen codec does not take.
     """
     if isinstance(targets, AutoTargets):
-        targets = targets.kept_by(_first_that_does(road, targets))
+        targets = targets.kept_by(_smallest(targets, loss, teacher=teacher, task=task))
     if isinstance(targets, StoredTargets) and not targets.path:
-        targets = replace(targets, codec=at_temperatures(targets.codec, road.loss))
+        targets = replace(targets, codec=at_temperatures(targets.codec, loss))
     return targets
 
 
-def _first_that_does(road: "Road", targets: AutoTargets) -> Any:
-    """The first codec of the task's that the loss can be had from; the last one keeps all."""
+def _smallest(targets: AutoTargets, loss: Loss, *, teacher: Teacher, task: Task) -> Any:
+    """The first codec of the task's that the loss can be computed from; the last one keeps all."""
     settings = targets.codec
-    *sparse, last = road.task.codecs
-    if len(road.teacher.members) > 1:  # whose average has no hidden states
+    *sparse, last = task.codecs
+    if len(teacher.members) > 1:  # whose average has no hidden states
         sparse = [name for name in sparse if name != "LastHidden"]
-    if not road.loss.needs_teacher or targets.path:
+    if not loss.needs_teacher or targets.path:
         return _codec(sparse[0] if sparse else last, settings)
     for name in sparse:
         try:
-            try_loss(road, at_temperatures(_codec(name, {}), road.loss))
+            try_loss(loss, at_temperatures(_codec(name, {}), loss), task)
         except (ConfigError, TargetsError):
             continue
         return _codec(name, settings)
@@ -71,8 +122,6 @@ def _codec(name: str, settings: dict[str, Any]) -> Any:
         raise ConfigError(
             [f"{line} (chosen by targets=auto; targets=NAME chooses another)" for line in faults]
         )
-    from omegaconf import OmegaConf
-
     return build(OmegaConf.create(node), key="targets.codec")
 
 
@@ -95,16 +144,16 @@ def at_temperatures(codec: Any, loss: Loss) -> Any:
     return codec
 
 
-def check_loss(road: "Road") -> None:
+def check_loss(context: RunContext) -> None:
     """Raise for a loss that cannot be had from what the codec, or the given store, keeps."""
-    targets, loss = road.targets, road.loss
+    targets, loss = context.targets, context.loss
     if not isinstance(targets, StoredTargets) or not loss.needs_teacher:
         return
     codec = targets.codec
-    if road.given_store:
-        codec = from_settings(StoreManifest.open(expanded(road.given_store)).codec)
-    _check_temperatures(codec, loss, road.given_store)
-    try_loss(road, codec)
+    if context.given_store:
+        codec = from_settings(StoreManifest.open(expanded(context.given_store)).codec)
+    _check_temperatures(codec, loss, context.given_store)
+    try_loss(loss, codec, context.task)
 
 
 def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
@@ -127,20 +176,20 @@ def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
         )
 
 
-def try_loss(road: "Road", codec: Any) -> None:
-    """Have the loss of one position of what a sparse codec keeps, so that it says what it lacks.
+def try_loss(loss: Loss, codec: Any, task: Task) -> None:
+    """Compute the loss of one position of a sparse codec; it raises for what it lacks.
 
     What looks inside the teacher takes nothing from the codec.
     """
     if not isinstance(codec, (Nucleus, Sampled)):
         return
-    loss = deepcopy(road.loss)
+    loss = deepcopy(loss)
     width = max(TRIED, getattr(codec, "k", 0))
     one = np.ones(1, np.int64)
     said = Outputs(torch.zeros(1, width))
     picked = codec.pick(said, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), one))
     decode = codec.decoder(Path(), width, torch.device("cpu"))
-    labels = HardLabels(torch.zeros(1).long(), torch.zeros(1).bool(), road.task.per_example)
+    labels = HardLabels(torch.zeros(1).long(), torch.zeros(1).bool(), task.per_example)
     targets = decode(payload(codec.encode(picked, one), one))
     for part in loss.summands:
         if not part.looks_inside:

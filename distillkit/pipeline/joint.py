@@ -7,80 +7,45 @@ words, files or environment of their own. They find in the workspace what the tr
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from distillkit import ranks, stopping
 from distillkit.artifacts.workspace import Artifact, fingerprint
-from distillkit.errors import WorkspaceError
-
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
+from distillkit.pipeline.context import RunContext
 
 
 @contextmanager
-def training(road: "Road", kind: str, which: str, inputs: dict[str, Any]) -> Iterator[None]:
-    """Have the other processes train this teacher or student, too, while the block lasts."""
+def training(context: RunContext, kind: str, which: str, fields: dict[str, Any]) -> Iterator[None]:
+    """Have the other processes train this teacher or student, too, while the block lasts.
+
+    `fields` are the artifact's fingerprint fields.
+    """
     job = {
-        "artifact": f"{kind}-{fingerprint(inputs)}",
+        "artifact": f"{kind}-{fingerprint(fields)}",
         "kind": kind,
         "which": which,
-        "phases": [{"phase": it.phase, "config": _text(it)} for it in _line(road)],
+        "phases": [{"phase": it.phase, "config": _resolved(it)} for it in context.phases],
     }
     with ranks.call(job):
         yield
 
 
 def obtain(
-    road: "Road", kind: str, inputs: dict[str, Any], make: Callable[[Path], Any]
+    context: RunContext, kind: str, fields: dict[str, Any], make: Callable[[Path], Any]
 ) -> Artifact:
     """An artifact, for a process that only takes part: there by now, or what it was called for."""
-    name = f"{kind}-{fingerprint(inputs)}"
+    name = f"{kind}-{fingerprint(fields)}"
     if ranks.called(name):
         with stopping.scope():
-            make(road.workspace.partial(kind, inputs))
-        return Artifact(kind, fingerprint(inputs), road.workspace.root / name)
-    return road.workspace.await_artifact(kind, inputs)
+            make(context.workspace.partial(kind, fields))
+        return Artifact(kind, fingerprint(fields), context.workspace.root / name)
+    return context.workspace.await_artifact(kind, fields)
 
 
-def take_part(job: dict[str, Any]) -> None:
-    """Train with the first process what it has called for."""
-    from distillkit.pipeline.road import Road
-
-    road: Road | None = None
-    for it in job["phases"]:
-        cfg = OmegaConf.create(it["config"])
-        assert isinstance(cfg, DictConfig)
-        road = Road(cfg, makes=(), phase=it["phase"], before=road)
-    assert road is not None
-    if job["kind"] == "teacher":
-        _check_same(job, road.teachers[int(job["which"])].inputs())
-        _ = road.teachers[int(job["which"])].fitted
-        return
-    role = road.control_role if job["which"] == "control" else road.student_role
-    assert role is not None
-    _check_same(job, road.student_inputs(role))
-    road.trained(role)
-
-
-def _check_same(job: dict[str, Any], inputs: dict[str, Any]) -> None:
-    """Raise `WorkspaceError` where the same config means something else on this machine."""
-    name = f"{job['kind']}-{fingerprint(inputs)}"
-    if name != job["artifact"]:
-        raise WorkspaceError(
-            f"{job['artifact']}: would be {name} here; a file that the config names, or distillkit "
-            "itself, is not the same on all machines"
-        )
-
-
-def _text(road: "Road") -> str:
+def _resolved(context: RunContext) -> str:
     """The config as it is used here: every value settled, the workspace by its whole path."""
-    cfg = OmegaConf.create(OmegaConf.to_container(road.cfg, resolve=True))
-    cfg.workspace.path = str(road.workspace.root)
+    cfg = OmegaConf.create(OmegaConf.to_container(context.cfg, resolve=True))
+    cfg.workspace.path = str(context.workspace.root)
     return OmegaConf.to_yaml(cfg)
-
-
-def _line(road: "Road") -> list["Road"]:
-    """A phase after those whose students it starts from."""
-    return [*(_line(road.before) if road.before else []), road]

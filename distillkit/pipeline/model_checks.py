@@ -1,97 +1,129 @@
-"""What configs show of teacher and student to be wrong, before any text is tokenised."""
+"""What the models of a run show to be wrong, before anything is trained."""
 
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from distillkit.artifacts.workspace import read_json
+from distillkit.console.progress import say
 from distillkit.data.folders import model_folder
 from distillkit.errors import DataError, ModelError
 from distillkit.evaluation.responses import check_room
 from distillkit.models.classifiers import output_order
-from distillkit.models.configs import check_config, check_positions, config_of
-from distillkit.models.folders import check_tokenizer_files
+from distillkit.models.configs import check_positions, config_of
 from distillkit.models.hardware import Machine, main_memory
 from distillkit.models.sizes import check_memory
-from distillkit.models.vocabularies import real_vocabulary
+from distillkit.models.vocabularies import (
+    check_reads_back,
+    check_same_tokenizer,
+    real_vocabulary,
+    same_ids,
+)
+from distillkit.pipeline import tokenizers
 from distillkit.pipeline.checks import check_least_outputs
-from distillkit.pipeline.meta_models import Outlines
+from distillkit.pipeline.meta_models import MetaModels
+from distillkit.pipeline.run import Run
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.students.from_teacher import may_depend_on_place, try_cut
 from distillkit.targets import StoredTargets
 from distillkit.tasks import SequenceTask
 
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
-
 MOST_TRIED = 300_000_000  # parameters of a student that is made once more, to be tried
 
 
-def check_configs(road: "Road") -> None:
-    """Raise `ModelError` for a teacher or student of an architecture that the task cannot take.
+def check_models(run: Run, *, memory: float | None = None) -> None:
+    """All checks of the models of a run that trains a student; see `check_shapes`."""
+    check_shapes(run, memory=memory)
+    check_tokenizers(run)
+    check_layers(run)
 
-    Of the models that this command is to load: their folders are looked at, and no weights.
+
+def check_tokenizers(run: Run) -> None:
+    """Say in what the student's own tokenizer differs from the teacher's, with which it learns.
+
+    Raises `ModelError` where their ids do not mean the same.
     """
-    auto_class = road.task.auto_class
-    for key, spec in _sources(road):
-        folder = model_folder(spec, key=key, cache=road.workspace.assets, weights=False)
-        check_tokenizer_files(folder, key=key)
-        if key != "student.tokenizer":
-            config = config_of(folder, key=key, trust_remote_code=road.trust)
-            check_config(config, auto_class, key=f"{key} = {spec}")
+    context = run.context
+    key, spec = tokenizers.student_source(context)
+    teacher_key, teacher_spec = context.teacher.key, context.teacher.source
+    if context.before or tokenizers.learning_source(context) == (key, spec) or spec == teacher_spec:
+        return
+    if not (context.task.one_tokenizer and context.loss.needs_teacher):
+        return
+    own = tokenizers.load(context, key, spec)
+    teacher = tokenizers.load(context, teacher_key, teacher_spec)
+    check_same_tokenizer(own, teacher, key=f"{key} = {spec}")
+    folder = model_folder(spec, key=key, cache=context.workspace.assets, weights=False)
+    config = Path(folder) / "config.json"
+    if config.is_file() and not same_ids(own, teacher):
+        architecture = str(read_json(config).get("model_type"))
+        check_reads_back(architecture, teacher, key=f"{key} = {spec}: its model_type")
+    reads_chats = run.text.corpus.holds_messages
+    differences = tokenizers.differences(own, teacher, reads_chats=reads_chats)
+    if differences:
+        say(
+            "student: reads, and is saved with, the teacher's tokenizer; its own differs in "
+            + "; ".join(differences)
+        )
 
 
-def _sources(road: "Road") -> list[tuple[str, str]]:
-    """(setting, source) of the models and tokenizers that are to be loaded."""
-    found = []
-    asks = {"teacher", "targets"} & {*road.makes} and road.loss.needs_teacher
-    if asks or isinstance(road.student, FromTeacher):
-        found += [(member.key, member.source) for member in road.teacher.members]
-    if "student" in road.makes and not road.before:
-        if isinstance(road.student, PretrainedStudent):
-            found.append(("student.path", road.student.path))
-        elif isinstance(road.student, ScratchStudent) and road.student.tokenizer:
-            found.append(("student.tokenizer", road.student.tokenizer))
-    return found
+def check_layers(run: Run) -> None:
+    """Say which layers learn from which; raises `ConfigError` for what the models do not have.
+
+    Nothing happens if the student is there already, or if the loss looks at logits alone.
+    """
+    if not run.context.loss.looks_inside or run.students.find(run.students.student):
+        return
+    for term, drawing in run.activations.bound_loss().drawings.items():
+        say(f"{term}: layers of the student under those of the teacher\n{drawing}")
 
 
-def check_shapes(road: "Road", *, student: bool = True, memory: float | None = None) -> None:
+def check_shapes(run: Run, *, student: bool = True, memory: float | None = None) -> None:
     """Raise for what models without weights show: positions, layers, widths, heads, the codec's k.
 
     A student of new weights must fit into `memory` (bytes; None: this machine's).
     With `student`, one that is yet to be made is made once and tried: whether a text's answer
     changes with the texts beside it shows in no config.
     """
-    outlines, longest = Outlines(road), road.task.max_length
-    _check_labels(road)
+    models, context = MetaModels(run.context, run.text), run.context
+    _check_labels(run)
     is_described = False
     with suppress(
         ModelError, DataError
     ):  # what cannot be described says what is wrong when it is loaded
-        for member, model in zip(road.teachers, outlines.teachers, strict=True):
-            if road.loss.needs_teacher:
-                whose = f"the teacher ({member.key} = {member.source})"
-                check_positions(model, longest, whose=whose)
-            _check_room(road, model, whose="the teacher")
+        _check_teachers(run, models)
         is_described = True
-    if is_described and road.task.family == "language" and road.loss.needs_teacher:
-        for member, model in zip(road.teachers, outlines.teachers, strict=True):
+    if is_described and context.task.family == "language" and context.loss.needs_teacher:
+        for member, model in zip(run.teachers.members, models.teachers, strict=True):
             _check_rows(model, member.tokenizer(), key=f"{member.key} = {member.source}")
-    _check_codec(road)
+    _check_codec(run)
     if student:
-        check_least_outputs(road)
-    if not student or road.before:
+        check_least_outputs(context, run.text)
+    if not student or context.before:
         return
-    must_be = is_described if isinstance(road.student, FromTeacher) else _is_new(road)
-    if isinstance(road.student, ScratchStudent):
-        check_memory(outlines.student.num_parameters(), memory or _memory(), key="student.config")
+    is_scratch = isinstance(context.student, ScratchStudent)
+    must_be = is_described if isinstance(context.student, FromTeacher) else is_scratch
+    if is_scratch:
+        check_memory(models.student.num_parameters(), memory or _memory(), key="student.config")
     with nullcontext() if must_be else suppress(ModelError):
-        check_positions(outlines.student, longest, whose="the student")
-        _check_room(road, outlines.student, whose="the student")
+        check_positions(models.student, context.task.max_length, whose="the student")
+        _check_room(run, models.student, whose="the student")
     if is_described:
-        _try_cut(road, outlines)
-    if road.task.family == "sequence":
-        _try_student(road, outlines)
+        _try_cut(run, models)
+    if context.task.family == "sequence":
+        _try_student(run, models)
+
+
+def _check_teachers(run: Run, models: MetaModels) -> None:
+    """That each teacher reads texts of the task's length, and has room for responses."""
+    context = run.context
+    for member, model in zip(context.teacher.members, models.teachers, strict=True):
+        if context.loss.needs_teacher:
+            whose = f"the teacher ({member.key} = {member.source})"
+            check_positions(model, context.task.max_length, whose=whose)
+        _check_room(run, model, whose="the teacher")
 
 
 def _check_rows(model: Any, tokenizer: Any, *, key: str) -> None:
@@ -106,21 +138,22 @@ def _check_rows(model: Any, tokenizer: Any, *, key: str) -> None:
         )
 
 
-def _check_labels(road: "Road") -> None:
+def _check_labels(run: Run) -> None:
     """Raise `ModelError` where the outputs of a ready teacher are not the labels of the data."""
-    task = road.task
-    if not (isinstance(task, SequenceTask) and road.loss.needs_teacher) or (
+    context, task = run.context, run.context.task
+    if not (isinstance(task, SequenceTask) and context.loss.needs_teacher) or (
         task.distribution == "choice"
     ):
         return
-    for member in road.teachers:
-        if member.teacher.is_ready:
+    for teacher in context.teacher.members:
+        if teacher.is_ready:
             folder = model_folder(
-                member.source, key=member.key, cache=road.workspace.assets, weights=False
+                teacher.source, key=teacher.key, cache=context.workspace.assets, weights=False
             )
-            config = config_of(folder, key=member.key, trust_remote_code=road.trust)
-            at, given = f"{member.key} = {member.source}", member.teacher.labels
-            output_order(config, road.corpus.labels, key=at, given=given, silent=True)
+            trust = context.trust_remote_code
+            config = config_of(folder, key=teacher.key, trust_remote_code=trust)
+            at, given = f"{teacher.key} = {teacher.source}", teacher.labels
+            output_order(config, run.text.corpus.labels, key=at, given=given, silent=True)
 
 
 def _memory() -> float:
@@ -129,53 +162,53 @@ def _memory() -> float:
     return max(main_memory(), Machine(device).memory)
 
 
-def _check_room(road: "Road", model: Any, *, whose: str) -> None:
+def _check_room(run: Run, model: Any, *, whose: str) -> None:
     """That responses fit into what a model reads, where the run ends with an evaluation."""
-    if road.task.generates and (not road.makes or "control" in road.makes):
-        check_room(model, road.evaluation, whose=whose)
+    context = run.context
+    if context.task.generates and (not context.makes or "control" in context.makes):
+        check_room(model, context.evaluation, whose=whose)
 
 
-def _is_new(road: "Road") -> bool:
-    return isinstance(road.student, ScratchStudent)
+def _check_codec(run: Run) -> None:
+    context, targets = run.context, run.context.targets
+    if context.stores_targets and isinstance(targets, StoredTargets) and not context.given_store:
+        tokenizer = run.teachers.members[0].tokenizer()
+        targets.codec.check(context.task.width(tokenizer, run.text.corpus.labels))
 
 
-def _check_codec(road: "Road") -> None:
-    targets = road.targets
-    if road.keeps_targets and isinstance(targets, StoredTargets) and not road.given_store:
-        member = road.teachers[0]
-        width = road.task.width(member.tokenizer(), road.corpus.labels)
-        targets.codec.check(width)
-
-
-def _try_cut(road: "Road", outlines: Outlines) -> None:
+def _try_cut(run: Run, models: MetaModels) -> None:
     """Try what is cut out of a teacher on new weights, which show if layers hang on their place."""
-    student, role = road.student, road.untrained_role
-    if not isinstance(student, FromTeacher) or role is None or road.find(role):
+    student, initial = run.context.student, run.students.initial
+    if not isinstance(student, FromTeacher) or initial is None or run.students.find(initial):
         return
-    teacher = outlines.teacher
+    teacher = models.teacher
     if teacher.num_parameters() <= MOST_TRIED and may_depend_on_place(student, teacher):
         with torch.random.fork_rng(devices=[]):
-            try_cut(student, outlines.new_teacher())
+            try_cut(student, models.new_teacher())
 
 
-def _try_student(road: "Road", outlines: Outlines) -> None:
-    student: Any = road.student
-    labels = road.corpus.labels
-    if isinstance(student, FromTeacher) or road.find(road.student_role):
+def _try_student(run: Run, models: MetaModels) -> None:
+    """Raise for a student whose outputs for a text change with the padding of its batch."""
+    context, labels = run.context, run.text.corpus.labels
+    student: Any = context.student
+    if isinstance(student, FromTeacher) or run.students.find(run.students.student):
         return  # an architecture that its teacher is tried with, or a student that is there
-    loads = isinstance(student, PretrainedStudent) and bool(road.makes)  # a plan loads no weights
-    if not loads and outlines.student.num_parameters() > MOST_TRIED:
+    loads = isinstance(student, PretrainedStudent) and bool(
+        context.makes
+    )  # a plan loads no weights
+    if not loads and models.student.num_parameters() > MOST_TRIED:
         return
-    key, spec = road.student_tokenizer()
-    tokenizer = outlines.tokenizer
+    key, spec = tokenizers.student_source(context)
+    tokenizer, task = models.tokenizer, context.task
     with torch.random.fork_rng(devices=[]):
         if isinstance(student, PretrainedStudent) and not loads:
-            model, at = outlines.pretrained(device="cpu"), f"{key} = {spec}"
+            model, at = models.pretrained(device="cpu"), f"{key} = {spec}"
         elif isinstance(student, PretrainedStudent):
-            folder = model_folder(spec, key=key, cache=road.workspace.assets)
-            model = road.task.load_body(folder, labels, key=key, trust_remote_code=road.trust)
+            folder = model_folder(spec, key=key, cache=context.workspace.assets)
+            trust = context.trust_remote_code
+            model = task.load_body(folder, labels, key=key, trust_remote_code=trust)
             at = f"{key} = {spec}"
         else:
-            model = road.task.new_model(student.config, labels, tokenizer, key="student.config")
+            model = task.new_model(student.config, labels, tokenizer, key="student.config")
             at = f"student.config.model_type = {student.config['model_type']}"
-        road.task.agree_on_padding(model, tokenizer, key=at)
+        task.agree_on_padding(model, tokenizer, key=at)

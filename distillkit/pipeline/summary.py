@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,25 +14,24 @@ from distillkit.data.hub import HubSource
 from distillkit.data.sources import parse
 from distillkit.errors import DataError
 from distillkit.pipeline import run_folder as output
+from distillkit.pipeline.context import RunContext
 from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
 from distillkit.targets import StoredTargets
 from distillkit.targets.codecs.codec import described
 
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
-
 SPLITS = ("train", "validation", "test", "transfer")
 
 
-def parts(road: "Road") -> dict[str, str]:
+def parts(context: RunContext) -> dict[str, str]:
     """Teacher, student, data, loss, targets, optimizer and schedule of a run, in words."""
+    cfg = context.cfg
     return {
-        "teacher": _teacher(road),
-        "student": _student(road),
-        "data": sources(road),
-        "loss": settings(road.cfg.loss),
-        "targets": _targets(road),
-        "optimizer": f"{settings(road.cfg.optimizer)}; schedule {settings(road.cfg.scheduler)}",
+        "teacher": _teacher(context),
+        "student": _student(context),
+        "data": sources(context),
+        "loss": settings(cfg.loss),
+        "targets": _targets(context),
+        "optimizer": f"{settings(cfg.optimizer)}; schedule {settings(cfg.scheduler)}",
     }
 
 
@@ -63,14 +62,14 @@ def _setting(name: str, value: Any) -> str:
     return f"{name} {str(value).lower() if isinstance(value, bool) else value}"
 
 
-def sources(road: "Road") -> str:
+def sources(context: RunContext) -> str:
     """Where the text comes from."""
     found = []
-    for role in SPLITS:
-        given = getattr(road.data, role, None)
+    for split in SPLITS:
+        given = getattr(context.data, split, None)
         if given:
             each = given if isinstance(given, list | tuple) else [given]
-            found.append(f"{role}: {listed((short(str(it), 'dataset') for it in each), most=4)}")
+            found.append(f"{split}: {listed((short(str(it), 'dataset') for it in each), most=4)}")
     return "; ".join(found)
 
 
@@ -83,39 +82,39 @@ def short(spec: str, repo_type: hub.RepoType = "model") -> str:
     return spec.partition("#sha256=")[0]
 
 
-def _teacher(road: "Road") -> str:
-    if not road.loss.needs_teacher:
+def _teacher(context: RunContext) -> str:
+    if not context.loss.needs_teacher:
         return "none: the loss looks at the labels alone"
-    members = road.teacher.members
-    how = "as it is" if road.teacher.is_ready else "fitted on the labelled text first"
+    members = context.teacher.members
+    how = "as it is" if context.teacher.is_ready else "fitted on the labelled text first"
     named = listed((short(it.source) for it in members), most=4)
     count = f"{len(members)} whose answers are averaged: " if len(members) > 1 else ""
     return f"{count}{named}, {how}"
 
 
-def _student(road: "Road") -> str:
-    student: Any = road.student
+def _student(context: RunContext) -> str:
+    student: Any = context.student
     if isinstance(student, PretrainedStudent):
         return f"{short(student.path)}, from its weights on"
     if isinstance(student, FromTeacher):
-        return f"cut out of the teacher: {settings(road.cfg.student)}"
+        return f"cut out of the teacher: {settings(context.cfg.student)}"
     if isinstance(student, ScratchStudent):
         given = student.config
         sizes = [f"{k} {v}" for k, v in given.items() if k != "model_type" and "size" in k]
         layers = given.get("num_hidden_layers")
         shape = [*([f"{layers} layer{'s' * (layers != 1)}"] if layers else []), *sizes]
         return f"new {given.get('model_type', 'model')} ({', '.join(shape)})"
-    return settings(road.cfg.student)
+    return settings(context.cfg.student)
 
 
-def _targets(road: "Road") -> str:
-    if not road.loss.needs_teacher:
+def _targets(context: RunContext) -> str:
+    if not context.loss.needs_teacher:
         return "none"
-    if not isinstance(road.targets, StoredTargets):
+    if not isinstance(context.targets, StoredTargets):
         return "online: the teacher answers in the training loop"
-    if road.targets.path:
-        return f"the store {road.targets.path}"
-    return described(road.targets.codec.settings())
+    if context.targets.path:
+        return f"the store {context.targets.path}"
+    return described(context.targets.codec.settings())
 
 
 def counts(names: Iterable[str], numbers: Iterable[int]) -> str:

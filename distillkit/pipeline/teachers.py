@@ -1,9 +1,9 @@
-"""Who teaches in a run, and what was said: one teacher, or several whose answers are averaged."""
+"""The teacher of a run and its target store; or several, whose probabilities are averaged."""
 
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from distillkit.errors import DataError, ModelError
 from distillkit.models.precision import Precision
 from distillkit.models.saved import SavedEnsemble, SavedModel
 from distillkit.models.vocabularies import check_same_tokens
-from distillkit.pipeline import checks, joint, reading
+from distillkit.pipeline import checks, joint, tokenizers
+from distillkit.pipeline.activations import LayerComparison
+from distillkit.pipeline.context import RunContext
+from distillkit.pipeline.obtain import obtain
+from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
 from distillkit.targets import Dense, LastHidden, OnlineTargets, StoredTargets, TargetStore
@@ -25,145 +29,154 @@ from distillkit.training.distributed import compute_device
 from distillkit.training.learning import MODEL
 from distillkit.training.online_teacher import OnlineEnsemble, OnlineTeacher, open_teacher
 
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
 
+class TeacherArtifacts:
+    """A teacher, ready or to be fitted, and its target store.
 
-class OneTeacher:
-    """A teacher, ready or to be fitted, and its store of answers."""
+    `number` is its place among the run's teachers, from 0.
+    """
 
-    def __init__(self, road: "Road", teacher: LocalTeacher, number: int = 0) -> None:
-        self.road, self.teacher, self.number = road, teacher, number
+    def __init__(
+        self,
+        context: RunContext,
+        text: TextArtifacts,
+        activations: LayerComparison,
+        teacher: LocalTeacher,
+        number: int = 0,
+    ) -> None:
+        self.context, self.text, self.activations = context, text, activations
+        self.teacher, self.number = teacher, number
         self.key, self.source = teacher.key, teacher.source
-        self.seed = road.seed if teacher.seed is None else teacher.seed
+        self.seed = context.seed if teacher.seed is None else teacher.seed
 
     @cached_property
     def fitted(self) -> Artifact | None:
         """The fitted teacher; None where a ready one is taken."""
         if self.teacher.is_ready:
             return None
-        road, decided = self.road, self.inputs()
+        context, text, fields = self.context, self.text, self.fingerprint_fields()
 
         def make(out: Path) -> dict[str, Any]:
-            checks.check_batches(road)
-            train, validation = (road.tokens(*self.reads, it) for it in ("train", "validation"))
-            labels, folder = road.corpus.labels, self._folder
-            with joint.training(road, "teacher", str(self.number), decided):
+            checks.check_batches(context, text)
+            train, validation = (text.tokens(*self.reads, it) for it in ("train", "validation"))
+            labels, folder = text.corpus.labels, self._folder
+            with joint.training(context, "teacher", str(self.number), fields):
                 return teachers.fit_teacher(
                     self.teacher,
-                    road.task,
+                    context.task,
                     labels,
                     train,
                     validation,
                     folder=folder,
                     seed=self.seed,
-                    checkpoint_seconds=road.trainer.checkpoint_seconds,
-                    trust_remote_code=road.trust,
+                    checkpoint_seconds=context.trainer.checkpoint_seconds,
+                    trust_remote_code=context.trust_remote_code,
                     out=out,
                 )
 
-        return road.obtain("teacher", decided, make, learns=True)
+        return obtain(context, "teacher", fields, make, learns=True)
 
     @cached_property
     def model(self) -> teachers.TeacherModel:
-        """The teacher, fitted or ready, to be asked."""
+        """The teacher, fitted or ready, with what identifies it."""
         folder = str(self.fitted.path / MODEL) if self.fitted else self._folder
-        teacher, decided = self.teacher, self.inputs()
-        saved = SavedModel(folder, self.key, teacher.labels, self.road.trust, teacher.options)
-        return teachers.TeacherModel(saved, {"fingerprint": fingerprint(decided), **decided})
+        teacher, fields = self.teacher, self.fingerprint_fields()
+        saved = SavedModel(
+            folder, self.key, teacher.labels, self.context.trust_remote_code, teacher.options
+        )
+        return teachers.TeacherModel(saved, {"fingerprint": fingerprint(fields), **fields})
 
     @property
-    def members(self) -> "tuple[OneTeacher, ...]":
-        """All who are asked."""
+    def members(self) -> "tuple[TeacherArtifacts, ...]":
+        """All teachers of the run: this one."""
         return (self,)
 
     @property
     def saved(self) -> SavedModel:
-        """The same, for an evaluation."""
+        """The model, for an evaluation."""
         return self.model.saved
 
     @property
     def precision(self) -> Precision:
-        """The number format that it is looked at in: of its fit, or of its answers as targets."""
-        return self.road.targets.precision if self.teacher.is_ready else teachers.PRECISION
+        """The number format of its forward pass: of its fit, or of its targets if it is ready."""
+        return self.context.targets.precision if self.teacher.is_ready else teachers.PRECISION
 
-    def inputs(self) -> dict[str, Any]:
-        """What decides the teacher."""
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """All that decides the teacher's weights."""
         source = identity(self.source, key=self.key)
         if self.teacher.is_ready:
             return teachers.ready_inputs(self.teacher, source=source)
         return teachers.fitted_inputs(
             self.teacher,
-            self.road.task,
+            self.context.task,
             body=source,
-            labelled=self.road.labelled.fingerprint,
+            labelled=self.text.labelled.fingerprint,
             seed=self.seed,
         )
 
     def origin(self) -> dict[str, Any]:
-        """Whose answers about what: what a target store must match."""
-        decided = self.inputs()
+        """Identity of teacher, tokenizer and data; a target store must match it."""
+        fields = self.fingerprint_fields()
         key, spec = self.reads
         tokenizer = tokenizer_identity(spec, key=key)
-        texts = {"labelled": self.road.labelled.manifest()["inputs"]}
-        if self.road.transfer:
-            texts["transfer"] = self.road.transfer.manifest()["inputs"]
+        texts = {"labelled": self.text.labelled.manifest()["inputs"]}
+        if self.text.transfer:
+            texts["transfer"] = self.text.transfer.manifest()["inputs"]
         return {
-            "teacher": {"fingerprint": fingerprint(decided), **decided},
+            "teacher": {"fingerprint": fingerprint(fields), **fields},
             "tokenizer": {"fingerprint": fingerprint({"source": tokenizer}), "source": tokenizer},
             "data": {"fingerprint": fingerprint(texts), **texts},
         }
 
-    def store_inputs(self, settings: StoredTargets) -> dict[str, Any]:
-        """What decides the target store."""
-        return stores.inputs(settings, self.origin(), self.road.task, self.road.states)
+    def store_fields(self, settings: StoredTargets) -> dict[str, Any]:
+        """The fingerprint fields of its target store."""
+        return stores.inputs(settings, self.origin(), self.context.task, self.activations.stored)
 
     def store(self, settings: StoredTargets) -> Path:
-        """The folder of its answers, as `settings` keep them."""
-        road = self.road
+        """The folder of its target store, made as `settings` say where it is not there."""
+        context, text = self.context, self.text
 
         def make(out: Path) -> dict[str, Any]:
-            checks.check_batches(road)
-            reading.check_held_out(road)
-            settings.codec.check(road.task.width(self.tokenizer(), road.corpus.labels))
+            checks.check_batches(context, text)
+            text.check_held_out()
+            settings.codec.check(context.task.width(self.tokenizer(), text.corpus.labels))
             return stores.generate_targets(
                 self.model,
-                road.task,
-                road.corpus.labels,
+                context.task,
+                text.corpus.labels,
                 self.examples(),
                 settings=settings,
                 origin=self.origin(),
                 out=out,
-                states=road.states,
+                states=self.activations.stored,
             )
 
-        return road.obtain("targets", self.store_inputs(settings), make, resumable=True).path
+        fields = self.store_fields(settings)
+        return obtain(context, "targets", fields, make, resumable=True).path
 
     def online(self, student: TokenTable, spec: str, settings: OnlineTargets) -> OnlineTeacher:
-        """The teacher, loaded to be asked about the batches of the student's examples."""
-        loaded = self.model.place(self.road.task, self.road.corpus.labels)
-        asked = self.examples() if spec != self.reads[1] else None
-        return open_teacher(loaded, self.road.task, student, asked, settings)
+        """The teacher in the student's training loop.
+
+        `student` are the examples as the student reads them, under the tokenizer of `spec`.
+        """
+        loaded = self.model.place(self.context.task, self.text.corpus.labels)
+        examples = self.examples() if spec != self.reads[1] else None
+        return open_teacher(loaded, self.context.task, student, examples, settings)
 
     @property
     def reads(self) -> tuple[str, str]:
-        """(setting, source) of the tokenizer that it is asked with, one for all if need be."""
-        if self.road.task.one_tokenizer and self.road.loss.needs_teacher:
-            return reading.source(self.road)
+        """(setting, source) of the tokenizer that it reads with, one for all if need be."""
+        if self.context.task.one_tokenizer and self.context.loss.needs_teacher:
+            return tokenizers.learning_source(self.context)
         return self.key, self.source
 
     def examples(self) -> TokenTable:
-        """All that it is asked about."""
-        return self.road.examples(*self.reads, transfer=True)
+        """All the examples that its targets are for, under its tokenizer."""
+        return self.text.examples(*self.reads, transfer=True)
 
     def tokenizer(self) -> Any:
-        """Its tokenizer."""
-        folder = model_folder(
-            self.source, key=self.key, cache=self.road.workspace.assets, weights=False
-        )
-        return self.road.task.load_tokenizer(
-            folder, key=self.key, trust_remote_code=self.road.trust
-        )
+        """Its own tokenizer, as it was saved."""
+        return tokenizers.load(self.context, self.key, self.source)
 
     def is_there(self) -> bool:
         """Whether it is ready, or fitted already."""
@@ -172,75 +185,75 @@ class OneTeacher:
     def find(self) -> Artifact | None:
         """The fitted teacher, if it is there."""
         try:
-            return self.road.workspace.find("teacher", self.inputs())
-        except DataError:  # a body that cannot be had is told of where it is needed
+            return self.context.workspace.find("teacher", self.fingerprint_fields())
+        except DataError:  # a body that is not there is an error where it is needed
             return None
 
     @property
     def _folder(self) -> str:
-        return model_folder(self.source, key=self.key, cache=self.road.workspace.assets)
+        return model_folder(self.source, key=self.key, cache=self.context.workspace.assets)
 
 
-class TeacherEnsemble:
-    """Several teachers; each one's answers are a store of its own, which another run may share."""
+class EnsembleArtifacts:
+    """Several teachers; each one's targets are a store of its own, which another run may share."""
 
-    def __init__(self, road: "Road", members: tuple[OneTeacher, ...]) -> None:
-        self.road, self.members = road, members
-        self.shares = road.teacher.shares
+    def __init__(self, context: RunContext, members: tuple[TeacherArtifacts, ...]) -> None:
+        self.context, self.members = context, members
+        self.weights = context.teacher.shares  # of each member's probabilities; they sum to 1
 
     @property
     def saved(self) -> SavedEnsemble:
         """All of them, for an evaluation."""
-        return SavedEnsemble(tuple(member.saved for member in self.members), self.shares)
+        return SavedEnsemble(tuple(member.saved for member in self.members), self.weights)
 
     @property
     def precision(self) -> Precision:
         """The number format of its members' answers."""
-        return self.road.targets.precision
+        return self.context.targets.precision
 
-    def inputs(self) -> dict[str, Any]:
-        """What decides the ensemble: its members and their shares, as a merged store names them."""
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """The ensemble's members and their weights, as a merged store names them."""
         record = self.origin()["teacher"]
         return {name: value for name, value in record.items() if name != "fingerprint"}
 
     def origin(self) -> dict[str, Any]:
-        """Whose answers about what: what a target store must match."""
-        return average_origin([member.origin() for member in self.members], self.shares)
+        """Identity of teachers, tokenizer and data; a target store must match it."""
+        return average_origin([member.origin() for member in self.members], self.weights)
 
-    def store_inputs(self, settings: StoredTargets) -> dict[str, Any]:
-        """What decides the store of the average."""
-        kept = self.kept(settings).codec.settings()
-        return stores.inputs(settings, self.origin(), self.road.task) | {"averaged_from": kept}
+    def store_fields(self, settings: StoredTargets) -> dict[str, Any]:
+        """The fingerprint fields of the store of the average."""
+        codec = self.member_settings(settings).codec.settings()
+        return stores.inputs(settings, self.origin(), self.context.task) | {"averaged_from": codec}
 
-    def member_inputs(self, settings: StoredTargets) -> list[dict[str, Any]]:
-        """What decides each member's store."""
-        kept = self.kept(settings)
-        return [member.store_inputs(kept) for member in self.members]
+    def member_store_fields(self, settings: StoredTargets) -> list[dict[str, Any]]:
+        """The fingerprint fields of each member's store."""
+        each = self.member_settings(settings)
+        return [member.store_fields(each) for member in self.members]
 
     def store(self, settings: StoredTargets) -> Path:
-        """The folder of the average. The members are asked in turn: one is in memory at a time."""
-        kept = self.kept(settings)
+        """The folder of the average; one member at a time is in memory for it."""
+        each = self.member_settings(settings)
 
         def make(out: Path) -> dict[str, Any]:
             self._check_tokenizers()
             return stores.average_targets(
                 [
-                    TargetStore.open(member.store(kept), verifier=self.road.workspace.verifier)
+                    TargetStore.open(member.store(each), verifier=self.context.workspace.verifier)
                     for member in self.members
                 ],
-                self.shares,
+                self.weights,
                 settings=settings,
                 device=compute_device(),
                 out=out,
             )
 
-        return self.road.obtain("targets", self.store_inputs(settings), make).path
+        return obtain(self.context, "targets", self.store_fields(settings), make).path
 
     def online(self, student: TokenTable, spec: str, settings: OnlineTargets) -> OnlineEnsemble:
-        """All of them, loaded to be asked in turn about the batches of the student's examples."""
+        """All of them, in turn, in the student's training loop."""
         self._check_tokenizers()
         opened = tuple(member.online(student, spec, settings) for member in self.members)
-        return OnlineEnsemble(opened, self.shares, self.road.task.distribution)
+        return OnlineEnsemble(opened, self.weights, self.context.task.distribution)
 
     def is_there(self) -> bool:
         """Whether all are ready, or fitted already."""
@@ -249,17 +262,17 @@ class TeacherEnsemble:
     def find(self) -> None:
         """There is no one fitted teacher."""
 
-    def kept(self, settings: StoredTargets) -> StoredTargets:
-        """How each member's answers are kept: all logits, since only these can be averaged."""
+    def member_settings(self, settings: StoredTargets) -> StoredTargets:
+        """The settings of each member's store: all logits, since only these can be averaged."""
         if settings.codec.keeps_all:
             return settings
-        codec = LastHidden() if self.road.task.family == "language" else Dense()
+        codec = LastHidden() if self.context.task.family == "language" else Dense()
         return replace(settings, codec=codec)
 
     def _check_tokenizers(self) -> None:
         """Raise `ModelError` where ids do not mean the same to all members, and must."""
         first, *others = self.members
-        if not self.road.task.one_tokenizer:
+        if not self.context.task.one_tokenizer:
             self._check_words(first, others)
             return
         for other in others:
@@ -267,13 +280,15 @@ class TeacherEnsemble:
                 first.tokenizer(), other.tokenizer(), key=f"{other.key} = {other.source}"
             )
 
-    def _check_words(self, first: OneTeacher, others: list[OneTeacher]) -> None:
+    def _check_words(self, first: TeacherArtifacts, others: list[TeacherArtifacts]) -> None:
         """Raise `ModelError` where a member's tokenizer drops other words than the first one's."""
         for other in others:
             if other.source == first.source:
                 continue
-            ours, theirs = first.examples().words, other.examples().words
-            if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+            words, others_words = first.examples().words, other.examples().words
+            if words is None or others_words is None:
+                continue
+            if not np.array_equal(words, others_words):
                 raise ModelError(
                     f"{other.key} = {other.source}: its tokenizer drops or cuts other words than "
                     f"that of {first.source}, and answers about other words cannot be averaged; "
@@ -281,7 +296,12 @@ class TeacherEnsemble:
                 )
 
 
-def taught_by(road: "Road") -> OneTeacher | TeacherEnsemble:
-    """Who answers in a run."""
-    members = tuple(OneTeacher(road, it, number) for number, it in enumerate(road.teacher.members))
-    return TeacherEnsemble(road, members) if len(members) > 1 else members[0]
+def teacher_artifacts(
+    context: RunContext, text: TextArtifacts, activations: LayerComparison
+) -> TeacherArtifacts | EnsembleArtifacts:
+    """The teacher of a run, or the ensemble of its teachers."""
+    members = tuple(
+        TeacherArtifacts(context, text, activations, teacher, number)
+        for number, teacher in enumerate(context.teacher.members)
+    )
+    return EnsembleArtifacts(context, members) if len(members) > 1 else members[0]

@@ -5,7 +5,7 @@ The control is trained first for it: it needs no soft targets, and the run makes
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,56 +16,60 @@ from distillkit.errors import TrainingError
 from distillkit.metrics.titles import title
 from distillkit.models.precision import Precision
 from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.pipeline.obtain import obtain
+from distillkit.pipeline.run import Run
 from distillkit.stages import worth
 from distillkit.stages.worth import Answers, Worth
 from distillkit.tasks import HeldOut, SequenceTask
 from distillkit.training.learning import MODEL
 from distillkit.types import LabelSpace
 
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
 
-
-def check_teacher(road: "Road", last: "Road | None" = None) -> None:
+def check_teacher(run: Run, last: Run | None = None) -> None:
     """Say, or raise `TrainingError`, where the teacher is no better than who needs no teacher.
 
     `last` is the run's last phase, which has the control; None: no control is made or looked for.
     """
-    looks = road.teacher.check != "off" and bool(road.loss.needs_soft_targets)
-    if not looks or not isinstance(road.task, SequenceTask):
+    context = run.context
+    looks = context.teacher.check != "off" and bool(context.loss.needs_soft_targets)
+    if not looks or not isinstance(context.task, SequenceTask):
         return
-    if not road.taught_by.is_there() and _has_answered(road):
-        return  # its answers are there, and it is not
-    found = against_commonest(road)
+    if not run.teachers.is_there() and _has_targets(run):
+        return  # its targets are there, and it is not
+    found = against_commonest(run)
     if found is not None:
-        _tell(road, found)
+        _tell(run, found)
         return
-    if last is None or last.control_role is None or not _same_labels(road, last):
+    variant = last.students.control if last else None
+    if last is None or variant is None or not _same_labels(run, last):
         return
-    control = last.trained(last.control_role) if "control" in last.makes else None
-    control = control or last.find(last.control_role)
+    control = last.students.obtain(variant) if "control" in last.context.makes else None
+    control = control or last.students.find(variant)
     if control is not None:
-        found = against_control(road, control)
+        found = against_control(run, control)
         if found is not None:
-            _tell(road, found)
+            _tell(run, found)
 
 
-def _same_labels(road: "Road", last: "Road") -> bool:
+def _same_labels(run: Run, last: Run) -> bool:
     """Whether a phase and the last one learn the same labels of the same texts."""
-    same_task = type(road.task) is type(last.task)
-    return same_task and road.labelled.fingerprint == last.labelled.fingerprint
+    same_task = type(run.context.task) is type(last.context.task)
+    return same_task and run.text.labelled.fingerprint == last.text.labelled.fingerprint
 
 
-def _has_answered(road: "Road") -> bool:
+def _has_targets(run: Run) -> bool:
     """Whether the target store is there."""
-    if not road.keeps_targets:
+    context, store = run.context, run.target_store
+    if not context.stores_targets:
         return False
-    return bool(road.given_store or road.workspace.find("targets", road.store_inputs()))
+    return bool(
+        context.given_store or context.workspace.find("targets", store.fingerprint_fields())
+    )
 
 
-def against_commonest(road: "Road") -> str | None:
+def against_commonest(run: Run) -> str | None:
     """What is wrong where the teacher tells no more than the labels' frequencies; None: nothing."""
-    task, teacher, held_out = _task(road), _teacher_answers(road), _held_out(road)
+    task, teacher, held_out = _task(run), _teacher_answers(run), _held_out(run)
     other = worth.commonest(task, held_out)
     table = held_out.table
     if other is None or not teacher.has_positions_of(table.keys, table.words):
@@ -75,7 +79,7 @@ def against_commonest(road: "Road") -> str | None:
         return None
     if task.distribution == "real":
         return f"{_figures(found, 'always saying the mean')}; its values are no nearer than that"
-    what = _always_named(task, other, road.corpus.labels)
+    what = _always_named(task, other, run.text.corpus.labels)
     return f"{_figures(found, what)}; it has learnt nothing that a student could learn from it"
 
 
@@ -89,11 +93,11 @@ def _always_named(task: SequenceTask, constant: np.ndarray, labels: LabelSpace) 
     )
 
 
-def against_control(road: "Road", control: Artifact) -> str | None:
+def against_control(run: Run, control: Artifact) -> str | None:
     """What is wrong where the teacher is behind the control beyond chance; None: nothing."""
-    teacher, held_out = _teacher_answers(road), _held_out(road)
-    saved = SavedModel(str(control.path / MODEL), "student", None, road.trust)
-    other = _answers(road, saved, control.fingerprint, road.trainer.precision)
+    teacher, held_out = _teacher_answers(run), _held_out(run)
+    saved = SavedModel(str(control.path / MODEL), "student", None, run.context.trust_remote_code)
+    other = _answers(run, saved, control.fingerprint, run.context.trainer.precision)
     if not teacher.has_positions_of(other.keys, other.words):
         if not rank():
             say(
@@ -101,7 +105,7 @@ def against_control(road: "Road", control: Artifact) -> str | None:
                 "the teacher's"
             )
         return None
-    found = worth.compare(_task(road), teacher.logits, other.logits, held_out)
+    found = worth.compare(_task(run), teacher.logits, other.logits, held_out)
     what = "the same student on hard labels alone (the control)"
     if found.is_worse:
         return f"{_figures(found, what)}; a student would learn worse from it than without"
@@ -121,8 +125,8 @@ def _short(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1000 or not math.isfinite(value) else f"{value:.4g}"
 
 
-def _tell(road: "Road", what: str) -> None:
-    teacher = road.teacher
+def _tell(run: Run, what: str) -> None:
+    teacher = run.context.teacher
     if teacher.is_ready:
         out = "take another (teacher.path=…), or see what its outputs mean (teacher.labels=[…])"
     else:
@@ -142,34 +146,35 @@ def _tell(road: "Road", what: str) -> None:
     )
 
 
-def _task(road: "Road") -> SequenceTask:
-    assert isinstance(road.task, SequenceTask)
-    return road.task
+def _task(run: Run) -> SequenceTask:
+    task = run.context.task
+    assert isinstance(task, SequenceTask)
+    return task
 
 
-def _teacher_answers(road: "Road") -> Answers:
-    taught_by = road.taught_by
-    digest = fingerprint(road.teacher_inputs())
-    return _answers(road, taught_by.saved, digest, taught_by.precision)
+def _teacher_answers(run: Run) -> Answers:
+    teachers = run.teachers
+    digest = fingerprint(teachers.fingerprint_fields())
+    return _answers(run, teachers.saved, digest, teachers.precision)
 
 
 def _answers(
-    road: "Road", saved: SavedModel | SavedEnsemble, digest: str, precision: Precision
+    run: Run, saved: SavedModel | SavedEnsemble, digest: str, precision: Precision
 ) -> Answers:
     """A model's answers on the validation split, from the workspace or made there."""
 
     def make(out: Path) -> dict[str, Any]:
-        split = road.corpus.split("validation")
-        labels = road.corpus.labels
-        return worth.answer(saved, _task(road), labels, split, precision=precision, out=out)
+        split = run.text.corpus.split("validation")
+        labels = run.text.corpus.labels
+        return worth.answer(saved, _task(run), labels, split, precision=precision, out=out)
 
-    decided = worth.inputs(
-        digest, _task(road), labelled=road.labelled.fingerprint, precision=precision
+    fields = worth.inputs(
+        digest, _task(run), labelled=run.text.labelled.fingerprint, precision=precision
     )
-    return Answers.open(road.obtain("answers", decided, make).path)
+    return Answers.open(obtain(run.context, "answers", fields, make).path)
 
 
-def _held_out(road: "Road") -> HeldOut:
-    first, split = road.teachers[0], "validation"
-    table = road.tokens(first.key, first.source, split)
-    return HeldOut(table, road.corpus.labels, road.corpus.split(split))
+def _held_out(run: Run) -> HeldOut:
+    first, split, corpus = run.teachers.members[0], "validation", run.text.corpus
+    table = run.text.tokens(first.key, first.source, split)
+    return HeldOut(table, corpus.labels, corpus.split(split))

@@ -9,11 +9,11 @@ from typing import Any
 from distillkit.errors import ModelError
 from distillkit.models.hardware import PROBE_SECONDS, Machine, main_memory
 from distillkit.models.shapes import Shape, shape_of
-from distillkit.pipeline import reading
-from distillkit.pipeline.meta_models import Outlines
-from distillkit.pipeline.road import Road
-from distillkit.pipeline.roles import Role
-from distillkit.pipeline.teachers import TeacherEnsemble
+from distillkit.pipeline.meta_models import MetaModels
+from distillkit.pipeline.run import Run
+from distillkit.pipeline.students import StudentVariant
+from distillkit.pipeline.teachers import EnsembleArtifacts
+from distillkit.pipeline.tokenizers import learning_source
 from distillkit.planning import artifact_status as inventory
 from distillkit.planning import cost_model as planning
 from distillkit.planning.cost_model import Job, Work
@@ -42,7 +42,7 @@ WEIGHTS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0, "8bit":
 class _Training:
     """A training before it is priced."""
 
-    role: Role | None
+    variant: StudentVariant | None  # None: the teacher's
     settings: TrainSettings
     plan: Plan
     table: TokenTable
@@ -61,40 +61,40 @@ class _Training:
 
 
 class Forecast:
-    """Looks along the road of a config. Text and tokens are made where they are not there.
+    """Looks over all that a run would make. Text and tokens are made where they are not there.
 
     A rate is probed for half of `probe_seconds`; with `tells`, what is made is said.
     """
 
     def __init__(
         self,
-        road: Road,
+        run: Run,
         *,
         hardware: str | None,
         probe_seconds: float = PROBE_SECONDS,
         tells: bool = True,
     ) -> None:
-        self.road = road
+        self.run, self.context = run, run.context
         self._probe_seconds, self._tells = probe_seconds, tells
         self.machine = Machine(compute_device(), hardware)
-        self.asks = bool(road.loss.needs_teacher)
-        self.keeps = road.keeps_targets
-        self.outlines = Outlines(road)
+        self.asks = bool(run.context.loss.needs_teacher)
+        self.keeps = run.context.stores_targets
+        self.meta_models = MetaModels(run.context, run.text)
         self.unknown: list[str] = []
         self._rates: dict[tuple[Any, ...], float] = {}
 
     def look(self, check: Callable[[], None] | None = None) -> Outlook:
-        """All of it; `check` may refuse the road before text becomes tokens."""
-        made = inventory.texts(self.road, tells=self._tells)
+        """All of it; `check` may refuse the run before text becomes tokens."""
+        made = inventory.texts(self.run, tells=self._tells)
         if check:
             check()
-        made.append(inventory.tokens(self.road, tells=self._tells))
-        made += inventory.models(self.road)
+        made.append(inventory.tokens(self.run, tells=self._tells))
+        made += inventory.models(self.run)
         trainings = self._trainings()
         states = {it.name: it.state for it in made}
         jobs = self._jobs(trainings, states)
         disk = self._disk(trainings, states)
-        free = shutil.disk_usage(self.road.workspace.root).free
+        free = shutil.disk_usage(self.context.workspace.root).free
         return Outlook(
             made=made,
             texts=self._text_rows(trainings),
@@ -104,76 +104,80 @@ class Forecast:
             host=main_memory(),
             disk=disk,
             free=free,
-            workspace=str(self.road.workspace.root),
-            more_room=more_room(self._codec.name if self.keeps else "", self.road.task.family),
+            workspace=str(self.context.workspace.root),
+            more_room=more_room(self._codec.name if self.keeps else "", self.context.task.family),
             unknown=self.unknown,
         )
 
     # shapes
 
     @cached_property
-    def _teacher_outline(self) -> Any:
+    def _teacher_model(self) -> Any:
         try:
-            return self.outlines.teacher
+            return self.meta_models.teacher
         except ModelError as error:
             self.unknown.append(f"teacher: not described without loading it ({error})")
             return None
 
     @cached_property
-    def _student_outline(self) -> Any:
-        if isinstance(self.road.student, FromTeacher) and self._teacher_outline is None:
+    def _student_model(self) -> Any:
+        if isinstance(self.context.student, FromTeacher) and self._teacher_model is None:
             return None
         try:
-            return self.outlines.student
+            return self.meta_models.student
         except ModelError as error:
             self.unknown.append(f"student: not described without making it ({error})")
             return None
 
     def _shape(self, name: str) -> Shape | None:
-        made = self._teacher_outline if name == "teacher" else self._student_outline
+        made = self._teacher_model if name == "teacher" else self._student_model
         return None if made is None else self._shaped(made)
 
     def _shapes(self, row: str) -> list[Shape | None]:
         """The shapes of all models that answer in a row: of an ensemble there are several."""
-        if row != "teacher" or self._teacher_outline is None:
+        if row != "teacher" or self._teacher_model is None:
             return [self._shape(row)]
-        return [self._shaped(made) for made in self.outlines.teachers]
+        return [self._shaped(made) for made in self.meta_models.teachers]
 
     def _shaped(self, made: Any) -> Shape:
         shape = shape_of(made)
         # rows of a head that no token belongs to are never multiplied
         head = shape.head * self._width // shape.outputs
-        once = 0 if self.road.loss.looks_inside else shape.once
+        once = 0 if self.context.loss.looks_inside else shape.once
         return replace(shape, head=head, outputs=self._width, once=once)
 
     @cached_property
     def _width(self) -> int:
         """The outputs of teacher and student: labels, or the tokenizer's real vocabulary."""
-        return self.road.task.width(self.outlines.tokenizer, self.road.corpus.labels)
+        return self.context.task.width(self.meta_models.tokenizer, self.run.text.corpus.labels)
 
     # how much of it
 
     def _trainings(self) -> dict[str, _Training]:
-        road = self.road
+        context, run = self.context, self.run
         found: dict[str, _Training] = {}
-        if self.asks and not road.teacher.is_ready:
-            key, spec = road.teachers[0].reads
-            table = road.examples(key, spec, transfer=False)
-            settings = fit_settings(road.teacher, len(table))
-            found["teacher"] = self._training(None, settings, table, key, spec)
-        key, spec = reading.source(road)
-        for role in (road.student_role, road.control_role):
-            if role:
-                table = road.examples(key, spec, transfer=role.from_teacher)
-                found[role.name] = self._training(role, role.settings, table, key, spec)
+        if self.asks and not context.teacher.is_ready:
+            source = run.teachers.members[0].reads
+            table = run.text.examples(*source, transfer=False)
+            settings = fit_settings(context.teacher, len(table))
+            found["teacher"] = self._training(None, settings, table, source)
+        source = learning_source(context)
+        for it in (run.students.student, run.students.control):
+            if it:
+                table = run.text.examples(*source, transfer=it.from_teacher)
+                found[it.name] = self._training(it, it.settings, table, source)
         return found
 
     def _training(
-        self, role: Role | None, settings: TrainSettings, table: TokenTable, key: str, spec: str
+        self,
+        variant: StudentVariant | None,
+        settings: TrainSettings,
+        table: TokenTable,
+        source: tuple[str, str],
     ) -> _Training:
         """Packed where the task packs: that a model keeps texts apart shows when it is there."""
-        size, seed, task = settings.batch_size, self.road.seed, self.road.task
-        batch_key = "trainer.batch_size" if role else "teacher.batch_size"
+        size, seed, task = settings.batch_size, self.context.seed, self.context.task
+        batch_key = "trainer.batch_size" if variant else "teacher.batch_size"
         plan: Plan
         if task.packs:
             plan = PackedPlan(table.lengths, size=size, seed=seed, block=task.max_length)
@@ -181,16 +185,18 @@ class Forecast:
         else:
             plan = PaddedPlan(table.lengths, size=size, seed=seed)
             check_batch_size(size, len(table), key=batch_key)
-        return _Training(role, settings, plan, table, self.road.tokens(key, spec, "validation"))
+        validation = self.run.text.tokens(*source, "validation")
+        return _Training(variant, settings, plan, table, validation)
 
     @cached_property
     def _asked(self) -> TokenTable:
-        return self.road.examples(self.road.teacher.key, self.road.teacher.source, transfer=True)
+        teacher = self.context.teacher
+        return self.run.text.examples(teacher.key, teacher.source, transfer=True)
 
     @cached_property
     def _asking(self) -> Work:
         table = self._asked
-        buckets = length_buckets(table.lengths, tokens=self.road.targets.batch_tokens)
+        buckets = length_buckets(table.lengths, tokens=self.context.targets.batch_tokens)
         return planning.work(table.lengths, table.positions, planning.alone(buckets))
 
     def _text_rows(self, trainings: dict[str, _Training]) -> list[Text]:
@@ -220,16 +226,20 @@ class Forecast:
     def _learning(self, name: str, training: _Training, state: str) -> Job:
         shape = self._shape(name)
         settings, steps = training.settings, training.steps
-        times = len(self.road.teachers) if name == "teacher" else 1
+        times = len(self.run.teachers.members) if name == "teacher" else 1
         job = Job(name, state, f"{times} x {steps:,} steps" if times > 1 else f"{steps:,} steps")
         if shape is None:
             return job
-        model = self._teacher_outline if name == "teacher" else self._student_outline
+        model = self._teacher_model if name == "teacher" else self._student_model
         epoch, precision = training.epoch, self.machine.precision(settings.precision)
         checked = self._validation(training).times(planning.evaluations(steps, settings.eval_every))
         share = steps / training.plan.steps_per_epoch
         flops = planning.TRAINING * planning.forward_flops(shape, epoch.times(share))
-        if name == "teacher" and self.road.teacher.head == "probe" and takes_probe(self.road.task):
+        if (
+            name == "teacher"
+            and self.context.teacher.head == "probe"
+            and takes_probe(self.context.task)
+        ):
             read = share_read(training.table, self._width)
             flops += planning.forward_flops(shape, epoch.times(read))
         return replace(
@@ -255,7 +265,7 @@ class Forecast:
     def _states(self, name: str) -> int:
         if name == "teacher":
             return planning.optimizer_states("AdamW")
-        settings = self.road.cfg.optimizer
+        settings = self.context.cfg.optimizer
         kind = str(settings["_target_"]).rpartition(".")[2]
         return planning.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
 
@@ -265,14 +275,14 @@ class Forecast:
         Of several teachers one is in memory at a time where answers are stored, and all are in a
         student's loop.
         """
-        targets, teacher = self.road.targets, self.road.teacher
+        targets, teacher = self.context.targets, self.context.teacher
         every = [shape for shape in self._shapes("teacher") if shape is not None]
         if not every:
             return job
         shape = max(every, key=lambda it: it.parameters)
         precision = self.machine.precision(targets.precision)
         held = WEIGHTS["float32"]
-        if self.road.task.family == "language":
+        if self.context.task.family == "language":
             held = WEIGHTS[teacher.quantization or teacher.dtype]
         memory = planning.asking_memory(
             shape,
@@ -293,7 +303,7 @@ class Forecast:
         )
 
     def _capture(self, state: str) -> Job:
-        targets, asking = self.road.targets, self._asking
+        targets, asking = self.context.targets, self._asking
         assert isinstance(targets, StoredTargets)
         job = Job("targets", state, f"{int(asking.positions):,} positions")
         job = self._asked_of_teacher(job, asking)
@@ -316,7 +326,7 @@ class Forecast:
 
     def _measuring(self, training: _Training, states: dict[str, str]) -> Job:
         """Every model over the held-out text, whose tokens follow from the validation text's."""
-        counts = self.road.labelled.facts()["counts"]
+        counts = self.run.text.labelled.facts()["counts"]
         share = counts["test"] / max(1, counts["validation"])
         once = self._validation(training).times(share)
         models = [row for row in ("teacher", "student", "control", "untrained") if row in states]
@@ -362,14 +372,17 @@ class Forecast:
 
     @property
     def _codec(self) -> Any:
-        targets = self.road.targets
+        targets = self.context.targets
         assert isinstance(targets, StoredTargets), "an online teacher's answers are not kept"
         return targets.codec
 
     def _store(self, state: str) -> Store | None:
         if state == "there":
-            held = StoreManifest.open(self.road.store)
-            stores = [held, *(StoreManifest.open(it) for it in parts_of(self.road.store))]
+            held = StoreManifest.open(self.run.target_store.folder)
+            stores = [
+                held,
+                *(StoreManifest.open(it) for it in parts_of(self.run.target_store.folder)),
+            ]
             size = sum(shard.bytes for store in stores for shard in store.shards)
             size += sum(file.bytes for file in held.files)
             each = size / max(1, held.positions)
@@ -384,7 +397,7 @@ class Forecast:
         if shape is None:
             return None
         beside = states_bytes(
-            self.road.states,
+            self.run.activations.stored,
             examples=len(self._asked),
             tokens=len(self._asked.ids),
             hidden=shape.hidden,
@@ -409,7 +422,7 @@ class Forecast:
             if shape is None:
                 continue
             # the student once more in the run's own folder
-            copies = {"student": 2, "teacher": len(self.road.teachers)}.get(name, 1)
+            copies = {"student": 2, "teacher": len(self.run.teachers.members)}.get(name, 1)
             found[name] = planning.kept_disk(shape, copies=copies)
             if name in trainings:
                 passing.append(planning.passing_disk(shape, states=self._states(name)))
@@ -417,12 +430,12 @@ class Forecast:
 
     def _disk_of_members(self) -> dict[str, float]:
         """What the answers of an ensemble's members take that are not there: all logits of each."""
-        taught_by, targets = self.road.taught_by, self.road.targets
-        if not isinstance(taught_by, TeacherEnsemble) or not isinstance(targets, StoredTargets):
+        teachers, targets = self.run.teachers, self.context.targets
+        if not isinstance(teachers, EnsembleArtifacts) or not isinstance(targets, StoredTargets):
             return {}
-        codec = taught_by.kept(targets).codec
-        inputs = zip(taught_by.member_inputs(targets), self._shapes("teacher"), strict=False)
-        missing = [s for i, s in inputs if not self.road.workspace.find("targets", i)]
+        codec = teachers.member_settings(targets).codec
+        each = zip(teachers.member_store_fields(targets), self._shapes("teacher"), strict=False)
+        missing = [s for it, s in each if not self.context.workspace.find("targets", it)]
         sizes = [self._store_bytes(shape, codec) or 0.0 for shape in missing]
         return {"targets of each teacher": sum(sizes)} if sizes else {}
 

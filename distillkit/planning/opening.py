@@ -5,7 +5,7 @@ machine.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,37 +13,36 @@ from distillkit.console.progress import rank, say, several, warn, working
 from distillkit.console.wording import brief
 from distillkit.errors import DistillkitError
 from distillkit.pipeline import summary
+from distillkit.pipeline.run import Run
 from distillkit.planning import artifact_status as inventory
 from distillkit.planning.cost_model import Job, time_of
 from distillkit.planning.estimator import Forecast
 from distillkit.planning.tables import Outlook
 from distillkit.reporting.report import how_much_smaller
 
-if TYPE_CHECKING:
-    from distillkit.pipeline.road import Road
-
 PROBE_SECONDS = 0.1  # a rate; `plan` takes longer
 MOST_COUNTED = 2_000_000  # rows, above which classes are not counted
 
 
-def show(line: Sequence["Road"], name: str) -> None:
+def show(phases: Sequence[Run], name: str) -> None:
     """Print what the run, or each of its phases, will do; the first process speaks."""
     if rank():
         return
-    road = line[-1]
-    if all(inventory.is_made(it, evaluated=it is road) for it in line):
-        say(f"{name}: all is there already, in {road.workspace.root}")
+    run = phases[-1]
+    if all(inventory.is_made(phase, evaluated=phase is run) for phase in phases):
+        say(f"{name}: all is there already, in {run.context.workspace.root}")
         return
     found = []
     with working("looking at what is to be done"):
-        for it in line:
-            found.append(_outlook(it))
-        rows = [("data", _data(road)), *_classes(road)]
-    rows += [(part, _with_size(part, text, found[-1])) for part, text in _models(road)]
-    for it, outlook in zip(line, found, strict=True):
-        label = it.phase or "training"
-        rows.append((label, f"{_steps(outlook)}{summary.settings(it.cfg.loss)}"))
-        rows.append(("", f"{summary.parts(it)['optimizer']}"))
+        for phase in phases:
+            found.append(_outlook(phase))
+        rows = [("data", _data(run)), *_classes(run)]
+    rows += [(part, _with_size(part, text, found[-1])) for part, text in _models(run)]
+    for phase, outlook in zip(phases, found, strict=True):
+        context = phase.context
+        label = context.phase or "training"
+        rows.append((label, f"{_steps(outlook)}{summary.settings(context.cfg.loss)}"))
+        rows.append(("", f"{summary.parts(context)['optimizer']}"))
     rows.append(("expected", _expected(found)))
     width = max(len(label) for label, _ in rows)
     say("\n".join([f"{name}:", *(f"  {label:<{width}}  {text}" for label, text in rows if text)]))
@@ -52,7 +51,7 @@ def show(line: Sequence["Road"], name: str) -> None:
             warn(f"may not fit: {problem}")
 
 
-def _outlook(road: "Road") -> Outlook | None:
+def _outlook(run: Run) -> Outlook | None:
     """The plan of a training; None where it cannot be told, which does not keep the run back.
 
     Of several processes none is told: the estimate is of one, and asking for its device would wait
@@ -61,7 +60,7 @@ def _outlook(road: "Road") -> Outlook | None:
     if several():
         return None
     try:
-        return Forecast(road, hardware=None, probe_seconds=PROBE_SECONDS, tells=False).look()
+        return Forecast(run, hardware=None, probe_seconds=PROBE_SECONDS, tells=False).look()
     except DistillkitError:
         raise
     except Exception as error:  # a model that another's code describes; the run itself will say
@@ -69,20 +68,22 @@ def _outlook(road: "Road") -> Outlook | None:
         return None
 
 
-def _data(road: "Road") -> str:
-    found = dict(road.labelled.facts()["counts"])
-    if road.transfer:
-        found |= road.transfer.facts()["counts"]
+def _data(run: Run) -> str:
+    found = dict(run.text.labelled.facts()["counts"])
+    if run.text.transfer:
+        found |= run.text.transfer.facts()["counts"]
     what = ", ".join(f"{count:,} {split}" for split, count in found.items())
-    return f"{what} {road.data.rows}; {summary.sources(road)}"
+    return f"{what} {run.context.data.rows}; {summary.sources(run.context)}"
 
 
-def _classes(road: "Road") -> list[tuple[str, str]]:
+def _classes(run: Run) -> list[tuple[str, str]]:
     """The labels of the training text with how often each stands there."""
-    names = road.corpus.labels.names
-    if road.task.family != "sequence" or road.labelled.facts()["counts"]["train"] > MOST_COUNTED:
+    text = run.text
+    names = text.corpus.labels.names
+    is_sequence = run.context.task.family == "sequence"
+    if not is_sequence or text.labelled.facts()["counts"]["train"] > MOST_COUNTED:
         return []
-    labels = road.corpus.split("train").labels
+    labels = text.corpus.split("train").labels
     if labels is None or not len(labels):
         return []
     values = np.asarray(labels)
@@ -99,11 +100,11 @@ def _classes(road: "Road") -> list[tuple[str, str]]:
     return [("classes", f"{len(names):,} in training: {counted}")]
 
 
-def _models(road: "Road") -> list[tuple[str, str]]:
-    found = summary.parts(road)
+def _models(run: Run) -> list[tuple[str, str]]:
+    found = summary.parts(run.context)
     names = ("teacher", "targets", "student")
     rows = [(name, found[name]) for name in names if found[name] != "none"]
-    if road.control_role:
+    if run.students.control:
         rows.append(
             ("control", "the same student on the hard labels alone; control=false skips it")
         )

@@ -27,7 +27,8 @@ from distillkit.console.progress import say
 from distillkit.evaluation.language import SCORES
 from distillkit.metrics.interval import bootstrap_difference
 from distillkit.models.saved import SavedModel
-from distillkit.pipeline.road import Road
+from distillkit.pipeline.build_context import build_context
+from distillkit.pipeline.run import Run
 from distillkit.targets import Sampled, StoredTargets, StoreManifest, TopK
 from distillkit.targets.convert import convert
 from distillkit.training.learning import MODEL
@@ -64,15 +65,15 @@ STORES = {"top-12": TopK(k=12), "top-50": TopK(k=50), "sampled-50": Sampled(draw
 ARMS = ("ce", *STORES, "full")
 
 
-def road(words: list[str], *makes: str) -> Road:
-    """The road of a run config, checked as on a command line."""
+def run_of(words: list[str], *makes: str) -> Run:
+    """The run of a config, checked as on a command line."""
     settled = {word.partition("=")[0]: word for word in (*RUN, *words)}  # the last one counts
-    return Road(overrides.check([*settled.values()]).cfg, makes=makes)
+    return Run(build_context(overrides.check([*settled.values()]).cfg, makes=makes))
 
 
 def stores(words: list[str]) -> dict[str, Path]:
     """The target stores: asked of the teacher once, then converted."""
-    exact = road([*words, *SOFT], "teacher", "targets").store
+    exact = run_of([*words, *SOFT], "teacher", "targets").target_store.folder
     found = {"full": exact}
     for arm, codec in STORES.items():
         path = exact.with_name(f"{arm}-{StoreManifest.open(exact).fingerprint}")
@@ -86,29 +87,31 @@ def stores(words: list[str]) -> dict[str, Path]:
 def student(arm: str, seed: int, words: list[str], kept: dict[str, Path]) -> Artifact:
     """The trained student of an arm."""
     taught = ["loss=hard_labels"] if arm == "ce" else [*SOFT, f"targets.path={kept[arm]}"]
-    of_arm = road([*words, *taught, f"seed={seed}"], "student")
-    return of_arm.trained(of_arm.student_role)
+    students = run_of([*words, *taught, f"seed={seed}"], "student").students
+    return students.obtain(students.student)
 
 
 def scores(seed: int, words: list[str], students: dict[str, Artifact]) -> dict[str, Any]:
     """name -> values of each held-out position, teacher and all arms of a seed."""
-    measured = road([*words, "loss=hard_labels", f"seed={seed}"])
-    models = {"teacher": (measured.taught_by.saved, fingerprint(measured.teacher_inputs()))}
+    measured = run_of([*words, "loss=hard_labels", f"seed={seed}"])
+    teachers = measured.teachers
+    models = {"teacher": (teachers.saved, fingerprint(teachers.fingerprint_fields()))}
     for arm, artifact in students.items():
         folder = str(artifact.path / MODEL)
         models[arm] = (SavedModel(folder, f"student {arm}", None, False), artifact.fingerprint)
-    found = measured.evaluated(models)
+    found = measured.evaluation.obtain(models)
     with np.load(found.path / SCORES) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
 def windows(words: list[str], students: dict[str, Artifact]) -> np.ndarray:
     """The window that each held-out position belongs to: those of one are not independent."""
-    measured = road([*words, "loss=hard_labels"])
+    measured = run_of([*words, "loss=hard_labels"])
     folder = str(next(iter(students.values())).path / MODEL)
-    tokenizer = measured.task.load_tokenizer(folder, key="student")
-    texts = measured.corpus.split("test")
-    table, _ = measured.task.tokenise(texts, tokenizer, label="the test texts", held_out=True)
+    task = measured.context.task
+    tokenizer = task.load_tokenizer(folder, key="student")
+    texts = measured.text.corpus.split("test")
+    table, _ = task.tokenise(texts, tokenizer, label="the test texts", held_out=True)
     return np.repeat(np.arange(len(table)), table.positions)
 
 

@@ -20,7 +20,8 @@ from distillkit.config import overrides
 from distillkit.console.progress import say
 from distillkit.errors import ConfigError, ModelError
 from distillkit.models.saved import SavedModel
-from distillkit.pipeline.road import Road
+from distillkit.pipeline.build_context import build_context
+from distillkit.pipeline.run import Run
 from distillkit.training.learning import MODEL
 from scripts.reproduction import figures, local_data
 
@@ -64,8 +65,8 @@ ARMS = ("control", "kd", *INSIDE, *(f"{s}{c}" for s in STUDENTS if s for c in ("
 TITLES = ("text", "arm", "student", "seeds", "steps", "score", "gain over its control")
 
 
-def road(words: list[str], *makes: str, loss: dict[str, Any] | None = None) -> Road:
-    """The road of a run config, checked as on a command line; of a key said twice the last counts.
+def run_of(words: list[str], *makes: str, loss: dict[str, Any] | None = None) -> Run:
+    """The run of a config, checked as on a command line; of a key said twice the last counts.
 
     `loss` takes the place of the config's.
     """
@@ -73,7 +74,7 @@ def road(words: list[str], *makes: str, loss: dict[str, Any] | None = None) -> R
     cfg = overrides.check([*settled.values()]).cfg
     if loss:
         cfg.loss = loss
-    return Road(cfg, makes=makes)
+    return Run(build_context(cfg, makes=makes))
 
 
 def of_arm(arm: str, soft: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
@@ -94,22 +95,22 @@ def of_arm(arm: str, soft: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
 
 def fitted(words: list[str]) -> str:
     """The folder of the teacher that all arms and seeds share."""
-    fit = road([*words, "teacher=minilm", "loss=hard_labels", "seed=0"], "teacher")
-    return fit.teachers[0].saved.folder
+    fit = run_of([*words, "teacher=minilm", "loss=hard_labels", "seed=0"], "teacher")
+    return fit.teachers.members[0].saved.folder
 
 
-def score(measured: Road, model: SavedModel, fingerprint: str) -> float:
+def score(measured: Run, model: SavedModel, fingerprint: str) -> float:
     """The headline on the held-out split, in per cent where it is a share."""
-    found: Artifact = measured.evaluated({"student": (model, fingerprint)})
-    headline = measured.task.headline
+    found: Artifact = measured.evaluation.obtain({"student": (model, fingerprint)})
+    headline = measured.context.task.headline
     return figures.scaled(headline, [found.facts()["rows"]["student"][headline]])[0]
 
 
 def measure(arm: str, seed: int, words: list[str], soft: dict[str, Any]) -> float:
     """Train an arm's student, unless it is there, and score it."""
     own, loss = of_arm(arm, soft)
-    run = road([*words, *own, f"seed={seed}"], "targets", "student", loss=loss)
-    student = run.trained(run.student_role)
+    run = run_of([*words, *own, f"seed={seed}"], "targets", "student", loss=loss)
+    student = run.students.obtain(run.students.student)
     saved = SavedModel(str(student.path / MODEL), "student", None, False)
     return score(run, saved, student.fingerprint)
 
@@ -151,10 +152,10 @@ def main() -> None:
     teacher = fitted(words)
     words += ["teacher=local", f"teacher.path={teacher}"]
 
-    first = road([*words, "loss=hard_labels"])
-    model = first.teachers[0].model
+    first = run_of([*words, "loss=hard_labels"])
+    model = first.teachers.members[0].model
     best = score(first, model.saved, model.origin["fingerprint"])
-    steps = first.trainer.steps or 0
+    steps = first.context.trainer.steps or 0
     write = partial(figures.write_rows, chosen.table, "ablation", TITLES, keys=2)
     write([[chosen.text, "teacher", "MiniLM-L6", "1", "", f"{best:.2f}", ""]])
     scores: dict[str, list[float]] = {}

@@ -9,7 +9,8 @@ import pytest
 
 from distillkit.config import overrides
 from distillkit.errors import ConfigError
-from distillkit.pipeline.road import Road
+from distillkit.pipeline.build_context import build_context
+from distillkit.pipeline.run import Run
 from distillkit.targets import Dense, LastHidden, Sampled, TargetStore, TopK
 from tests import tiny, tiny_language
 from tests.cli.runs import but, refused
@@ -27,8 +28,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [w for w in words if not w.startswith(("targets=", "loss."))]
 
 
-def road(words: list[str], *more: str) -> Road:
-    return Road(overrides.check(but(words, *more)).cfg, makes=())
+def run(words: list[str], *more: str) -> Run:
+    return Run(build_context(overrides.check(but(words, *more)).cfg, makes=()))
 
 
 @pytest.mark.parametrize(
@@ -54,20 +55,20 @@ def test_a_language_model_is_sampled_at_the_temperature_of_its_loss(
 ) -> None:
     if more == ["targets.codec.temperature=3"]:
         temperature = 3.0  # the loss follows a codec that says its own
-    found = road(spoken, *more)
+    found = run(spoken, *more).context
     assert found.targets.codec == codec
     assert found.loss.temperatures["temperature"](0.0) == temperature
 
 
 def test_a_temperature_that_moves_needs_all_of_the_teacher(spoken: list[str]) -> None:
-    assert road(spoken, f"loss.temperature={LINEAR}").targets.codec == LastHidden()
+    assert run(spoken, f"loss.temperature={LINEAR}").context.targets.codec == LastHidden()
     refusal = _refusal(spoken, "targets=top_k", f"loss.temperature={LINEAR}")
     assert str(refusal).startswith("loss.temperature: goes through all from 1 to 4")
 
 
 def _refusal(words: list[str], *more: str) -> Exception:
     with pytest.raises(Exception, match="targets=last_hidden") as refusal:
-        road(words, *more)
+        run(words, *more)
     return refusal.value
 
 
@@ -79,15 +80,15 @@ def test_several_temperatures_of_a_mixture(spoken: list[str], codec: str) -> Non
     ]
     words = ["loss=mixture", *terms, "loss.weights={kl:0,warm:1,hot:1}", f"targets={codec}"]
     if codec == "top_k":
-        assert road(spoken, *words).targets.codec.captured == (1.0, 2.0, 4.0)
+        assert run(spoken, *words).context.targets.codec.captured == (1.0, 2.0, 4.0)
     else:
         assert "temperatures 2 and 4" in str(_refusal(spoken, *words))
 
 
 def test_classes_are_few_and_all_kept(words: list[str]) -> None:
-    assert road(words).targets.codec == Dense()
-    assert road(words, "targets.codec.dtype=float16").targets.codec == Dense(dtype="float16")
-    assert road(words).loss.temperature == 2.0  # of a classifier: the file's
+    assert run(words).context.targets.codec == Dense()
+    assert run(words, "targets.codec.dtype=float16").context.targets.codec == Dense(dtype="float16")
+    assert run(words).context.loss.temperature == 2.0  # of a classifier: the file's
 
 
 def test_what_a_recipe_says_stands() -> None:
@@ -98,7 +99,7 @@ def test_what_a_recipe_says_stands() -> None:
 
 def test_a_setting_of_another_codec_is_refused_by_name(spoken: list[str]) -> None:
     with pytest.raises(ConfigError) as refusal:
-        road(spoken, "targets.codec.k=9")
+        run(spoken, "targets.codec.k=9")
     assert "targets.codec.k: no such setting of distillkit.targets.Sampled" in str(refusal.value)
     assert "chosen by targets=auto; targets=NAME chooses another" in str(refusal.value)
 
@@ -203,6 +204,6 @@ def test_a_patience_of_one_s_own_is_the_control_s_once_it_has_learnt_its_labels(
     more: list[str], patience: int | None, below: float | None, fresh: list[str]
 ) -> None:
     words = but(fresh, without="trainer.eval_every")
-    found = road(words, "control=true", *more).control_role
+    found = run(words, "control=true", *more).students.control
     assert found is not None
     assert (found.settings.patience, found.settings.patience_below) == (patience, below)

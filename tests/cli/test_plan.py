@@ -202,12 +202,12 @@ def test_a_teacher_that_cannot_be_described_is_said_and_the_rest_is_told(
     distillkit: Distillkit, fresh: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from distillkit.errors import ModelError
-    from distillkit.pipeline import meta_models as outlines
+    from distillkit.pipeline import meta_models
 
     def undescribed(*_: Any, **__: Any) -> None:
         raise ModelError("teacher.body = x: it has a secret")
 
-    monkeypatch.setattr(outlines, "outline", undescribed)
+    monkeypatch.setattr(meta_models, "meta_model", undescribed)
     result = distillkit("plan", *fresh)
     work = table(result, "work")
     assert "cannot be told" in work["teacher"]

@@ -160,7 +160,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from distillkit.artifacts import workspace as artifacts
-from distillkit.pipeline.road import SCRATCH
+from distillkit.pipeline.obtain import SCRATCH
 def make(folder):
     for name in ("checkpoint-0000003", "new-checkpoint"):
         (folder / name).mkdir()

@@ -100,15 +100,14 @@ def test_a_module_imports_lower_floors_and_its_own_package() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports inside functions and under TYPE_CHECKING are counted, within packages and between."""
     graph = {module: targets(path) for module, path in NAMED.items()}
-    todo = TopologicalSorter({m: t for m, t in graph.items() if ".pipeline." not in m})
     try:
-        todo.prepare()
+        TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_hydra_stays_in_config_pipeline_and_cli() -> None:
-    assert importers("hydra", "omegaconf") <= {"config", "pipeline", "cli", "planning"}
+    assert importers("hydra", "omegaconf") <= {"config", "pipeline", "cli"}
 
 
 def test_transformers_stays_where_models_are_made_and_texts_are_read() -> None:

@@ -1,6 +1,6 @@
 """What of a student's own tokenizer gives way to its teacher's, in words."""
 
-from distillkit.pipeline.reading import differences
+from distillkit.pipeline.tokenizers import differences
 from tests import chats
 
 

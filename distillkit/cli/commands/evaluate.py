@@ -8,32 +8,33 @@ from distillkit.data.sources import identity
 from distillkit.models.saved import SavedModel
 from distillkit.pipeline import run_folder as output
 from distillkit.pipeline import summary
-from distillkit.pipeline.phases import roads
+from distillkit.pipeline.phases import runs
 from distillkit.reporting.report import write_report
 from distillkit.students import PretrainedStudent
 
 
 def evaluate(cfg: DictConfig) -> float:
     """Evaluate `student.path`, or the student of this config; return its headline metric."""
-    road = roads(cfg, makes=())[-1]
+    run = runs(cfg, makes=())[-1]
+    context, students = run.context, run.students
     path = cfg.student.get("path")
     # `path` of a pretrained student is where it starts from: its trained copy comes first
-    is_start = isinstance(road.student, PretrainedStudent) and road.find(road.student_role)
+    is_start = isinstance(context.student, PretrainedStudent) and students.find(students.student)
 
     if path and not is_start:
-        folder = model_folder(path, key="student.path", cache=road.workspace.assets)
-        saved = SavedModel(folder, "student.path", None, road.trust)
-        rows = road.rows(student=saved, digest=identity(path, key="student.path"))
+        folder = model_folder(path, key="student.path", cache=context.workspace.assets)
+        saved = SavedModel(folder, "student.path", None, context.trust_remote_code)
+        rows = run.evaluation.rows(student=saved, digest=identity(path, key="student.path"))
     else:
-        rows = road.rows()
+        rows = run.evaluation.rows()
     if "teacher" not in rows:
         say("evaluate: no fitted teacher of this config in the workspace; its row is left out")
-    evaluation = road.evaluated(rows)
+    evaluation = run.evaluation.obtain(rows)
 
     results = evaluation.facts() | {
         "recipe": cfg.run_name,
         "overrides": output.overrides(),
-        "run": {"command": summary.command("evaluate"), **summary.parts(road)},
+        "run": {"command": summary.command("evaluate"), **summary.parts(context)},
     }
     if path and not is_start:  # made elsewhere, nobody here knows how
         results["run"] = {name: results["run"][name] for name in ("command", "teacher", "data")} | {

@@ -5,11 +5,9 @@ import math
 from omegaconf import DictConfig
 
 from distillkit.console.progress import stdout
-from distillkit.pipeline.inside import check_inside
-from distillkit.pipeline.model_checks import check_shapes
-from distillkit.pipeline.phases import roads
-from distillkit.pipeline.reading import check_tokenizers
-from distillkit.pipeline.road import Road
+from distillkit.pipeline.model_checks import check_models
+from distillkit.pipeline.phases import runs
+from distillkit.pipeline.run import Run
 from distillkit.planning.estimator import Forecast
 from distillkit.students import FromTeacher, ScratchStudent
 
@@ -17,22 +15,26 @@ from distillkit.students import FromTeacher, ScratchStudent
 def plan(cfg: DictConfig) -> float:
     """Print the plan of a run; return its expected seconds, NaN where they cannot be told."""
     # nothing that costs: no teacher is fitted or asked, nobody learns
-    line = roads(cfg, makes=())
-    for road in line:
-        road.record.leave()
+    phases = runs(cfg, makes=())
+    for run in phases:
+        run.context.record.leave()
     seconds = 0.0
-    for road in line:
-        if isinstance(road.student, FromTeacher | ScratchStudent) and not road.before:
-            road.student.check_is_new()
-        if road.phase:
-            stdout().print(f"phase {road.phase}", style="bold")
-        seconds += _show(road, cfg)
+    for run in phases:
+        student = run.context.student
+        if isinstance(student, FromTeacher | ScratchStudent) and not run.before:
+            student.check_is_new()
+        if run.context.phase:
+            stdout().print(f"phase {run.context.phase}", style="bold")
+        seconds += _show(run, cfg)
     return seconds
 
 
-def _show(road: Road, cfg: DictConfig) -> float:
+def _show(run: Run, cfg: DictConfig) -> float:
     """Print what one training would find, make, compute and need; its expected seconds or NaN."""
-    outlook = Forecast(road, hardware=cfg.hardware).look(lambda: _check(road))
+    outlook = Forecast(run, hardware=cfg.hardware).look(
+        # what does not fit into memory is said beside the rest
+        lambda: check_models(run, memory=math.inf)
+    )
 
     console = stdout()
     for line in outlook.problems():
@@ -43,10 +45,3 @@ def _show(road: Road, cfg: DictConfig) -> float:
     for line in outlook.sentences():
         console.print(line)
     return float("nan") if outlook.seconds is None else outlook.seconds
-
-
-def _check(road: Road) -> None:
-    """Raise for what training would refuse, in the same order."""
-    check_shapes(road, memory=math.inf)  # what does not fit is told beside the rest
-    check_tokenizers(road)
-    check_inside(road)

@@ -9,12 +9,9 @@ from distillkit.artifacts.workspace import Artifact
 from distillkit.console.progress import rank, stdout
 from distillkit.pipeline import run_folder as output
 from distillkit.pipeline import summary
-from distillkit.pipeline.inside import check_inside
-from distillkit.pipeline.model_checks import check_shapes
-from distillkit.pipeline.phases import roads
-from distillkit.pipeline.reading import check_tokenizers
-from distillkit.pipeline.road import Road
-from distillkit.pipeline.roles import same_text
+from distillkit.pipeline.model_checks import check_models
+from distillkit.pipeline.phases import runs
+from distillkit.pipeline.run import Run
 from distillkit.pipeline.worth import check_teacher
 from distillkit.planning import opening
 from distillkit.reporting.report import model_card, write_report
@@ -24,84 +21,84 @@ MAKES = ("teacher", "targets", "student", "control", "untrained")
 
 
 def train(cfg: DictConfig) -> float:
-    """Run the whole road; return the student's headline metric."""
-    line = roads(cfg, makes=MAKES)
-    road = line[-1]
-    for phase in line:
-        check_shapes(phase)
-        check_tokenizers(phase)
-        check_inside(phase)
-    opening.show(line, str(cfg.run_name))
-    for phase in line:
-        check_teacher(phase, road)
+    """Make all of a run; return the student's headline metric."""
+    phases = runs(cfg, makes=MAKES)
+    run = phases[-1]
+    for phase in phases:
+        check_models(phase)
+    opening.show(phases, str(cfg.run_name))
+    for phase in phases:
+        check_teacher(phase, run)
 
-    for phase in line:
+    for phase in phases:
         _cut_student(phase)
-    for phase in line:
+    for phase in phases:
         _mend_store(phase)
-        student = phase.trained(phase.student_role)
-    control = road.trained(road.control_role) if road.control_role else None
-    evaluation = road.evaluated(road.rows())
+        student = phase.students.obtain(phase.students.student)
+    variant = run.students.control
+    control = run.students.obtain(variant) if variant else None
+    evaluation = run.evaluation.obtain(run.evaluation.rows())
 
     results = evaluation.facts() | {
         "recipe": cfg.run_name,
         "overrides": output.overrides(),
-        "run": _run(road, student, control),
-        "layer_maps": {k: v for phase in line for k, v in _layer_maps(phase).items()},
-        "phases": [_phase(phase) for phase in line if phase.phase],
+        "run": _run(run, student, control),
+        "layer_maps": {k: v for phase in phases for k, v in _layer_maps(phase).items()},
+        "phases": [_phase(phase) for phase in phases if phase.context.phase],
     }
     if rank() == 0:
-        title = f"{cfg.run_name}: {road.teacher.source_name} -> student"
+        title = f"{cfg.run_name}: {run.context.teacher.source_name} -> student"
         with output.new_report() as draft:
-            _write(cfg, line, results, student, control, title=title, out=draft)
+            _write(cfg, phases, results, student, control, title=title, out=draft)
             output.copy_predictions(evaluation.path, draft)
         _show(results, title)
     return float(results["rows"]["student"][results["headline"]])
 
 
-def _cut_student(road: Road) -> None:
+def _cut_student(run: Run) -> None:
     """Cut a student out of its teacher before that is asked: some cannot be cut.
 
     The evaluation has it anyway, as the student before training.
     """
-    role = road.untrained_role
-    if role and not road.before and not road.find(role):
-        _ = road.teachers[0].model  # fitted, if it is to be, as an artifact of its own
-        road.trained(role)
+    initial = run.students.initial
+    if initial and not run.before and not run.students.find(initial):
+        _ = run.teachers.members[0].model  # fitted, if it is to be, as an artifact of its own
+        run.students.obtain(initial)
 
 
-def _mend_store(road: Road) -> None:
+def _mend_store(run: Run) -> None:
     """Make a damaged target store again, though the student that it was for may be there."""
-    is_own = road.keeps_targets and not road.given_store
-    if is_own and road.workspace.is_damaged("targets", road.store_inputs()):
-        _ = road.store
+    context, store = run.context, run.target_store
+    is_own = context.stores_targets and not context.given_store
+    if is_own and context.workspace.is_damaged("targets", store.fingerprint_fields()):
+        _ = store.folder
 
 
-def _run(road: Road, student: Artifact, control: Artifact | None) -> dict[str, Any]:
+def _run(run: Run, student: Artifact, control: Artifact | None) -> dict[str, Any]:
     """The facts of the run that a reader of the report asks for."""
     facts = student.facts()
-    counts = dict(road.labelled.facts()["counts"])
-    if road.transfer:
-        counts |= road.transfer.facts()["counts"]
-    run: dict[str, Any] = {
+    counts = dict(run.text.labelled.facts()["counts"])
+    if run.text.transfer:
+        counts |= run.text.transfer.facts()["counts"]
+    shown: dict[str, Any] = {
         "command": summary.command("train"),
-        **summary.parts(road),
+        **summary.parts(run.context),
         "rows": ", ".join(f"{n:,} {name}" for name, n in counts.items()),
-        "seed": road.seed,
+        "seed": run.context.seed,
         "student steps": facts["fit"]["steps"],
         "student training seconds": round(facts["fit"]["seconds"], 1),
         "student weights sha256": facts["weights_sha256"],
     }
     if control:
         learnt = control.facts()
-        run["control"] = (
+        shown["control"] = (
             f"the same student and seed, {_steps_of(learnt['fit'])} over the "
             f"{learnt['examples']:,} labelled examples, hard labels only"
         )
-        before = _steps_before(road)
+        before = _steps_before(run)
         if before:
-            run["control"] += f"; the student had {before:,} steps more, in phases on other text"
-    return run
+            shown["control"] += f"; the student had {before:,} steps more, in phases on other text"
+    return shown
 
 
 def _steps_of(fit: dict[str, Any]) -> str:
@@ -113,30 +110,31 @@ def _steps_of(fit: dict[str, Any]) -> str:
     return f"{taken:,} of {planned:,} steps (until validation had stalled)"
 
 
-def _steps_before(road: Road) -> int:
+def _steps_before(run: Run) -> int:
     """The steps of earlier phases that a control does without: those on other text."""
-    phase, total = road.before, 0
-    counted = [] if road.task.packs else same_text(road)
+    phase, total = run.students.before, 0
+    on_same_text = [] if run.context.task.packs else run.students.earlier_on_same_text()
     while phase is not None:
-        if phase not in counted:
-            total += int(phase.trained(phase.student_role).facts()["fit"]["steps"])
+        if phase not in on_same_text:
+            total += int(phase.obtain(phase.student).facts()["fit"]["steps"])
         phase = phase.before
     return total
 
 
-def _layer_maps(road: Road) -> dict[str, str]:
+def _layer_maps(run: Run) -> dict[str, str]:
     """Which layers a phase compared: term -> drawing."""
-    maps = road.trained(road.student_role).facts().get("layer_maps", {})
-    return {f"{road.phase}: {term}" if road.phase else term: drawn for term, drawn in maps.items()}
+    phase = run.context.phase
+    maps = run.students.obtain(run.students.student).facts().get("layer_maps", {})
+    return {f"{phase}: {term}" if phase else term: drawn for term, drawn in maps.items()}
 
 
-def _phase(road: Road) -> dict[str, Any]:
+def _phase(run: Run) -> dict[str, Any]:
     """What one phase of several did."""
-    fit = road.trained(road.student_role).facts()["fit"]
+    fit = run.students.obtain(run.students.student).facts()["fit"]
     return {
-        "name": road.phase,
-        "starts from": road.before.phase if road.before else "new weights",
-        "loss": str(road.cfg.loss["_target_"]).rpartition(".")[2],
+        "name": run.context.phase,
+        "starts from": run.before.context.phase if run.before else "new weights",
+        "loss": str(run.context.cfg.loss["_target_"]).rpartition(".")[2],
         "steps": fit["steps"],
         "seconds": round(fit["seconds"], 1),
         "validation": fit["best_score"],
@@ -145,7 +143,7 @@ def _phase(road: Road) -> dict[str, Any]:
 
 def _write(
     cfg: DictConfig,
-    line: list[Road],
+    phases: list[Run],
     results: dict[str, Any],
     student: Artifact,
     control: Artifact | None,
@@ -156,12 +154,13 @@ def _write(
     """Write the report, and a copy of the student, under `out`."""
     output.write_run(cfg, out)
     metrics = {
-        phase.phase: read_metrics(phase.trained(phase.student_role).path) for phase in line[:-1]
+        run.context.phase: read_metrics(run.students.obtain(run.students.student).path)
+        for run in phases[:-1]
     }
     metrics["student"] = read_metrics(student.path)
     if control:
         metrics["control"] = read_metrics(control.path)
-    teacher = line[-1].find_teacher()
+    teacher = phases[-1].teachers.find()
     output.write_metrics(
         out, metrics | ({"teacher": read_metrics(teacher.path)} if teacher else {})
     )

@@ -1,0 +1,78 @@
+"""What all of a run's artifacts are made from: its config, the objects built from it, its place.
+
+It imports no other file of `pipeline`; each of them imports it and those before:
+
+    context      config, built groups, workspace, seed
+    obtain       joint: find an artifact, or make it, alone or with other processes
+    text         tokenizers: splits, transfer set, token tables
+    checks       codec_choice, build_context: what is wrong before any work is done
+    teachers     meta_models, activations: teachers and their answers; target_store
+    students     the student, its control, and the student before training
+    evaluation   the rows of an evaluation
+    run          all of these as one object, which the commands use
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+
+from distillkit.artifacts.run_records import RunRecord
+from distillkit.artifacts.workspace import Workspace
+from distillkit.data import Augmentation, Data
+from distillkit.metrics import EvaluationSettings
+from distillkit.students import Student
+from distillkit.targets import OnlineTargets, StoredTargets
+from distillkit.tasks import Task
+from distillkit.teachers import Teacher
+from distillkit.training.settings import TrainSettings
+
+
+@dataclass(frozen=True, eq=False)
+class RunContext:
+    """One run, or one phase of it: its config, the objects built from it, and its workspace.
+
+    `makes` names the kinds of artifact that may be made, not only found. Of a run in phases, the
+    student of `phase` starts from that of `before`.
+    """
+
+    cfg: DictConfig
+    makes: tuple[str, ...]
+    phase: str  # empty where the run has no phases
+    before: "RunContext | None"
+    workspace: Workspace
+    record: RunRecord
+    seed: int
+    trust_remote_code: bool
+    teacher: Teacher
+    student: Student
+    data: Data
+    augmentation: Augmentation
+    task: Task
+    trainer: TrainSettings
+    evaluation: EvaluationSettings
+    loss: Any  # a `Loss`; `build_context` refuses anything else
+    optimizer: Callable[..., Any]  # parameter groups -> optimizer
+    schedule: Any
+    targets: StoredTargets | OnlineTargets
+
+    @property
+    def given_store(self) -> str | None:
+        """The folder of the target store that the config names, if it names one."""
+        return self.targets.path if isinstance(self.targets, StoredTargets) else None
+
+    @property
+    def stores_targets(self) -> bool:
+        """Whether the student learns from a store, not from a teacher in its training loop."""
+        return bool(self.loss.needs_teacher) and isinstance(self.targets, StoredTargets)
+
+    @property
+    def has_transfer(self) -> bool:
+        """Whether there is a transfer set."""
+        return self.data.has_transfer or self.augmentation.copies > 0
+
+    @property
+    def phases(self) -> "list[RunContext]":
+        """This phase after those whose students it starts from, the first one first."""
+        return [*(self.before.phases if self.before else []), self]

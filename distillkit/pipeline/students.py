@@ -1,0 +1,288 @@
+"""The students of a run: the student, its control on hard labels, and the student untrained."""
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from distillkit.artifacts.workspace import Artifact, fingerprint
+from distillkit.config.overrides import plain
+from distillkit.data.folders import model_folder
+from distillkit.data.sources import identity, tokenizer_identity
+from distillkit.losses import HardLabelLoss
+from distillkit.models.saved import SavedModel
+from distillkit.pipeline import joint, tokenizers
+from distillkit.pipeline.activations import LayerComparison
+from distillkit.pipeline.context import RunContext
+from distillkit.pipeline.obtain import obtain
+from distillkit.pipeline.target_store import TargetStoreArtifact
+from distillkit.pipeline.teachers import EnsembleArtifacts, TeacherArtifacts
+from distillkit.pipeline.text import TextArtifacts
+from distillkit.stages import student as stage
+from distillkit.students import FromTeacher, PretrainedStudent, Student
+from distillkit.targets import OnlineTargets, StoreManifest
+from distillkit.targets.hidden_states import StoredStates
+from distillkit.tasks.shared_words import Selection, align
+from distillkit.token_table import TokenTable
+from distillkit.training.learning import MODEL, TrainingJob
+from distillkit.training.settings import TrainSettings
+
+# Looks at the validation score, 20 a run: bert-tiny's control is at its best after 180 of 1,200
+# steps and fits every label after 400
+PATIENCE = 6
+# of the loss that it began with: what stands still above that has not fitted its labels yet, and
+# may be about to begin
+FITTED = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class StudentVariant:
+    """One model to train: the student, its control on hard labels, or the student as it starts."""
+
+    name: str  # its row in the results: "student", "control" or "untrained"
+    loss: Any
+    node: dict[str, Any]  # the loss as the config has it
+    from_teacher: bool  # whether it learns from soft targets
+    settings: TrainSettings
+
+
+class StudentArtifacts:
+    """Each variant of a run's student. A later phase's starts from the student of `before`."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        text: TextArtifacts,
+        activations: LayerComparison,
+        teachers: TeacherArtifacts | EnsembleArtifacts,
+        target_store: TargetStoreArtifact,
+        before: "StudentArtifacts | None",
+    ) -> None:
+        self.context, self.text, self.activations = context, text, activations
+        self.teachers, self.target_store, self.before = teachers, target_store, before
+
+    @cached_property
+    def student(self) -> StudentVariant:
+        """The student, as the config has it."""
+        context = self.context
+        node, needs_teacher = plain(context.cfg.loss), bool(context.loss.needs_teacher)
+        return StudentVariant("student", context.loss, node, needs_teacher, context.trainer)
+
+    @cached_property
+    def control(self) -> StudentVariant | None:
+        """The same student and steps over the labelled text alone, hard labels only.
+
+        None where the run has no control. It always keeps its best weights by validation: over so
+        many epochs of the labelled text the last ones are overfitted, and a control that is held
+        down proves nothing. It ends where it has fitted its labels and nothing better came for so
+        long that nothing will. In a run of phases it has the steps of all that learn from the same
+        text.
+        """
+        context, trainer = self.context, self.context.trainer
+        if not context.cfg.control or not self.student.from_teacher:
+            return None
+        settings = replace(trainer, keep="best")
+        if settings.patience is None and settings.eval_every is None:
+            settings = replace(settings, patience=PATIENCE, patience_below=FITTED)
+        elif settings.patience is not None and settings.patience_below is None:
+            # the student's loss has another scale
+            settings = replace(settings, patience_below=FITTED)
+        earlier = [] if context.task.packs else self.earlier_on_same_text()
+        if self.text.transfer or earlier:
+            labelled = self.text.labelled.facts()["counts"]["train"]
+            settings = replace(
+                settings,
+                steps=sum(phase.steps() for phase in (self, *earlier)),
+                epochs=None,
+                batch_size=min(trainer.batch_size, labelled),
+            )
+        node = {"_target_": "distillkit.losses.HardLabelLoss"}
+        return StudentVariant("control", HardLabelLoss(), node, False, settings)
+
+    @cached_property
+    def initial(self) -> StudentVariant | None:
+        """The student as it was cut out of its teacher; None for a student of another kind."""
+        if not isinstance(self.context.student, FromTeacher):
+            return None
+        return StudentVariant("untrained", None, {"untrained": True}, False, self.context.trainer)
+
+    @property
+    def variants(self) -> list[StudentVariant]:
+        """Those that the run has, in the order of their rows."""
+        return [it for it in (self.student, self.control, self.initial) if it]
+
+    def earlier_on_same_text(self) -> "list[StudentArtifacts]":
+        """The earlier phases of a run that learn from the same labelled text."""
+        if self.before is None:
+            return []
+        earlier = self.before.earlier_on_same_text()
+        is_same = self.before.text.labelled.fingerprint == self.text.labelled.fingerprint
+        return [*earlier, self.before] if is_same else earlier
+
+    def steps(self) -> int:
+        """The optimizer steps of a student that reads all the labelled text and transfer set."""
+        text, trainer = self.text, self.context.trainer
+        examples = text.labelled.facts()["counts"]["train"]
+        if text.transfer:
+            examples += text.transfer.facts()["counts"]["transfer"]
+        return trainer.length(-(-examples // trainer.batch_size))
+
+    # artifacts
+
+    def obtain(self, variant: StudentVariant) -> Artifact:
+        """The variant's model, trained if it is not there; the initial one is only saved."""
+        context, fields = self.context, self.fingerprint_fields(variant)
+
+        def make(out: Path) -> dict[str, Any]:
+            if variant.name == "untrained":
+                made = self._make(context.student, *tokenizers.student_source(context))
+                return stage.keep_untrained(*made, context.task, out=out)
+            job = self._job(variant)
+            model, tokenizer = self._start(variant)
+            label = f"{variant.name}, {context.phase}" if context.phase else variant.name
+            with joint.training(context, "student", variant.name, fields):
+                return stage.train_student(model, tokenizer, job, out=out, label=label)
+
+        return obtain(context, "student", fields, make, learns=variant.name != "untrained")
+
+    def find(self, variant: StudentVariant) -> Artifact | None:
+        """The variant's model, if it is there."""
+        return self.context.workspace.find("student", self.fingerprint_fields(variant))
+
+    def fingerprint_fields(self, variant: StudentVariant) -> dict[str, Any]:
+        """All that decides the weights of a variant."""
+        context, text = self.context, self.text
+        key, spec = tokenizers.learning_source(context)
+        data = [text.labelled.fingerprint]
+        if variant.from_teacher and text.transfer:
+            data.append(text.transfer.fingerprint)
+        if variant.name == "untrained":
+            # nothing of the training decides it
+            return stage.start_inputs(
+                context.student,
+                context.task,
+                teacher=self._first_teacher_fingerprint(),
+                data=data,
+                seed=context.seed,
+            )
+        start, source = self._start_source(variant)
+        return stage.inputs(
+            start,
+            context.task,
+            source=source,
+            tokenizer=tokenizer_identity(spec, key=key),
+            teacher=self._first_teacher_fingerprint() if start.starts_from_teacher else "",
+            texts=lambda: [it.fingerprint for it in (text.labelled, text.transfer) if it],
+            targets=self._targets_fingerprint() if variant.from_teacher else None,
+            data=data,
+            loss=variant.node,
+            optimizer=plain(context.cfg.optimizer),
+            scheduler=plain(context.cfg.scheduler),
+            settings=variant.settings,
+            seed=context.seed,
+        )
+
+    def _start_source(self, variant: StudentVariant) -> tuple[Student, str]:
+        """(the student before training, the identity of the weights that it starts from)."""
+        student: Student = self.context.student
+        if self.before and variant.name == "student":
+            fields = self.before.fingerprint_fields(self.before.student)
+            return PretrainedStudent(""), f"student-{fingerprint(fields)}"
+        if isinstance(student, PretrainedStudent):
+            return student, identity(student.path, key="student.path")
+        return student, "new weights"
+
+    def _first_teacher_fingerprint(self) -> str:
+        return fingerprint(self.teachers.members[0].fingerprint_fields())
+
+    def _targets_fingerprint(self) -> str:
+        """The identity of the soft targets."""
+        targets = self.context.targets
+        if isinstance(targets, OnlineTargets):
+            return fingerprint({"origin": self.teachers.origin(), "online": asdict(targets)})
+        if self.context.given_store:
+            given = StoreManifest.open(self.target_store.folder).fingerprint
+            return fingerprint({"run": self.teachers.origin(), "store": given})
+        return fingerprint(self.target_store.fingerprint_fields())
+
+    # training
+
+    def _job(self, variant: StudentVariant) -> TrainingJob:
+        """What a student or control learns from, and how."""
+        context, text = self.context, self.text
+        key, spec = tokenizers.learning_source(context)
+        text.check_held_out()
+        examples, selection = self._examples(variant, key, spec)
+        teacher = store = states = None
+        if variant.from_teacher and isinstance(context.targets, OnlineTargets):
+            teacher = self.teachers.online(examples, spec, context.targets)
+        validation = text.tokens(key, spec, "validation")
+        if variant.from_teacher and context.stores_targets:
+            store = self.target_store.open()
+        if variant.from_teacher and self.activations.stored:
+            folder, verifier = self.target_store.folder, context.workspace.verifier
+            states = StoredStates(folder, self.activations.stored, verifier)
+        return TrainingJob(
+            task=context.task,
+            loss=variant.loss,
+            examples=examples,
+            validation=validation,
+            store=store,
+            teacher=teacher,
+            states=states,
+            make_optimizer=context.optimizer,
+            schedule=context.schedule,
+            settings=variant.settings,
+            seed=context.seed,
+            batch_key="trainer.batch_size",
+            labels=text.corpus.labels,
+            selection=selection,
+        )
+
+    def _examples(
+        self, variant: StudentVariant, key: str, spec: str
+    ) -> tuple[TokenTable, Selection | None]:
+        """The training examples, and their positions in the store where the teacher reads more."""
+        examples = self.text.examples(key, spec, transfer=variant.from_teacher)
+        first = self.teachers.members[0]
+        if variant.from_teacher and examples.words is not None and spec != first.source:
+            return align(examples, first.examples())
+        return examples, None
+
+    def _start(self, variant: StudentVariant) -> tuple[Any, Any]:
+        """The model before training, and its tokenizer.
+
+        A later phase starts from the student of an earlier one. What is cut out of a teacher is cut
+        once: student, control and those of other losses start from the same artifact.
+        """
+        context = self.context
+        if self.before and variant.name == "student":
+            folder = str(self.before.obtain(self.before.student).path / MODEL)
+            return self._make(PretrainedStudent(folder), "start", folder)
+        if not self.initial:
+            return self._make(context.student, *tokenizers.student_source(context))
+        folder = str(self.obtain(self.initial).path / MODEL)
+        saved = SavedModel(folder, "student", None, context.trust_remote_code)
+        start = context.task.load(saved, self.text.corpus.labels)
+        return start.model, start.tokenizer
+
+    def _make(self, student: Student, key: str, spec: str) -> tuple[Any, Any]:
+        """A student of new weights, pretrained ones, or those cut out of the first teacher."""
+        context, text, teacher = self.context, self.text, self.teachers.members[0]
+        return stage.make_student(
+            student,
+            context.task,
+            text.corpus.labels,
+            lambda: teacher.model,
+            lambda: text.tokens(*teacher.reads, "train"),
+            teacher.examples,
+            folder=model_folder(
+                spec,
+                key=key,
+                cache=context.workspace.assets,
+                weights=isinstance(student, PretrainedStudent),
+            ),
+            tokenizer=text.tokenizer(*tokenizers.learning_source(context)),
+            seed=context.seed,
+            trust_remote_code=context.trust_remote_code,
+        )

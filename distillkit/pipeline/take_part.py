@@ -1,0 +1,41 @@
+"""A process that takes part in what the first process of a run trains."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from distillkit.artifacts.workspace import fingerprint
+from distillkit.errors import WorkspaceError
+from distillkit.pipeline.build_context import build_context
+from distillkit.pipeline.run import Run
+
+
+def take_part(job: dict[str, Any]) -> None:
+    """Train with the first process what it has called for (`joint.training`)."""
+    run: Run | None = None
+    for it in job["phases"]:
+        cfg = OmegaConf.create(it["config"])
+        assert isinstance(cfg, DictConfig)
+        before = run.context if run else None
+        run = Run(build_context(cfg, makes=(), phase=it["phase"], before=before), run)
+    assert run is not None
+    if job["kind"] == "teacher":
+        teacher = run.teachers.members[int(job["which"])]
+        _check_same(job, teacher.fingerprint_fields())
+        _ = teacher.fitted
+        return
+    students = run.students
+    variant = students.control if job["which"] == "control" else students.student
+    assert variant is not None
+    _check_same(job, students.fingerprint_fields(variant))
+    students.obtain(variant)
+
+
+def _check_same(job: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Raise `WorkspaceError` where the same config means something else on this machine."""
+    name = f"{job['kind']}-{fingerprint(fields)}"
+    if name != job["artifact"]:
+        raise WorkspaceError(
+            f"{job['artifact']}: would be {name} here; a file that the config names, or distillkit "
+            "itself, is not the same on all machines"
+        )
