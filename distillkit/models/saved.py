@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.types import Batch, HiddenOutputs, Outputs
+from distillkit.types import Batch, HiddenOutputs, LabelSpace, Outputs
 
 # (model, batch) -> what the model says at the batch's counted positions
 Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
@@ -18,7 +18,8 @@ class SavedModel:
 
     `folder` is a folder, a GGUF file or a hub id; `key` the setting it came from, for messages;
     `labels` names its outputs, in their order, where its own config does not. `options` are the
-    teacher's own: how its weights are held (dtype, device_map, quantization).
+    teacher's own: how its weights are held (dtype, device_map, quantization). `loader` is the
+    teacher's own, too; None: the task loads the folder.
     """
 
     folder: str
@@ -26,6 +27,12 @@ class SavedModel:
     labels: list[str] | None = None
     trust_remote_code: bool = False
     options: dict[str, Any] | None = None
+    loader: "Loader | None" = None
+
+    def open(self, task: Any, labels: LabelSpace) -> "Loaded":
+        """The model, ready to be asked; in the order of `labels`, as `Loaded.order` says."""
+        loaded: Loaded = self.loader(self, task, labels) if self.loader else task.load(self, labels)
+        return loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,10 @@ class Loaded:
     model: Any
     tokenizer: Any
     order: np.ndarray | None = None
+
+
+# (saved, task, labels) -> the model
+Loader = Callable[[SavedModel, Any, LabelSpace], Loaded]
 
 
 def ordered(said: Outputs | HiddenOutputs, order: np.ndarray | None) -> Outputs | HiddenOutputs:

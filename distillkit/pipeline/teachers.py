@@ -23,7 +23,7 @@ from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
 from distillkit.targets import Dense, LastHidden, OnlineTargets, StoredTargets, TargetStore
 from distillkit.targets.average import average_origin
-from distillkit.teachers import LocalTeacher
+from distillkit.teachers import Teacher
 from distillkit.token_table import TokenTable
 from distillkit.training.distributed import compute_device
 from distillkit.training.learning import MODEL
@@ -41,7 +41,7 @@ class TeacherArtifacts:
         context: RunContext,
         text: TextArtifacts,
         activations: LayerComparison,
-        teacher: LocalTeacher,
+        teacher: Teacher,
         number: int = 0,
     ) -> None:
         self.context, self.text, self.activations = context, text, activations
@@ -82,7 +82,12 @@ class TeacherArtifacts:
         folder = str(self.fitted.path / MODEL) if self.fitted else self._folder
         teacher, fields = self.teacher, self.fingerprint_fields()
         saved = SavedModel(
-            folder, self.key, teacher.labels, self.context.trust_remote_code, teacher.options
+            folder,
+            self.key,
+            teacher.labels,
+            self.context.trust_remote_code,
+            teacher.options,
+            teacher.load,
         )
         return teachers.TeacherModel(saved, {"fingerprint": fingerprint(fields), **fields})
 

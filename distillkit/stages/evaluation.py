@@ -138,7 +138,7 @@ def _loaded(
         every = (_loaded(it, task, space, test, device, shared) for it in saved.members)
         first, *others = every
         return replace(first, others=tuple(others), shares=saved.shares)
-    found = task.load(saved, space)
+    found = saved.open(task, space)
     check_positions(found.model, task.max_length, whose=f"{saved.key} = {saved.folder}")
     table = shared
     if table is None:

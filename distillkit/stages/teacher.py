@@ -19,8 +19,7 @@ from distillkit.models.precision import Precision
 from distillkit.models.saved import Loaded, SavedModel
 from distillkit.schedules import LinearLR
 from distillkit.tasks import SequenceTask, Task, identity_of
-from distillkit.teachers import LocalTeacher
-from distillkit.teachers.local import ModelTeacher
+from distillkit.teachers import Teacher
 from distillkit.token_table import TokenTable
 from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
@@ -42,7 +41,7 @@ class TeacherModel:
 
     def load(self, task: Task, space: LabelSpace) -> Loaded:
         """The model in eval mode, its tokenizer, where the data's labels stand in its output."""
-        return task.load(self.saved, space)
+        return self.saved.open(task, space)
 
     def place(self, task: Task, space: LabelSpace) -> Loaded:
         """The same, on the device that is computed on, if it may be moved."""
@@ -59,7 +58,7 @@ class TeacherModel:
 
 
 def fitted_inputs(
-    teacher: LocalTeacher, task: Task, *, body: str, labelled: str, seed: int
+    teacher: Teacher, task: Task, *, body: str, labelled: str, seed: int
 ) -> dict[str, Any]:
     """What decides a fitted teacher: its body, the labelled text, and how it is fitted."""
     length = ("epochs", "usual_steps", "max_steps", "patience")
@@ -75,16 +74,18 @@ def fitted_inputs(
         **{name: getattr(teacher, name) for name in (*length, *how)},
         "min_epochs": teacher.min_epochs if teacher.usual_steps else None,
         "head": teacher.head if takes_probe(task) else "random",
+        **teacher.fingerprint_fields(),
     }
 
 
-def ready_inputs(teacher: LocalTeacher, *, source: str) -> dict[str, Any]:
+def ready_inputs(teacher: Teacher, *, source: str) -> dict[str, Any]:
     """What decides a ready teacher's answers: its files, and how its outputs are named."""
-    return {"version": 1, "ready": source, "labels": teacher.labels}
+    decided = {"version": 1, "ready": source, "labels": teacher.labels}
+    return decided | teacher.fingerprint_fields()
 
 
 def fit_settings(
-    teacher: ModelTeacher, examples: int, *, checkpoint_seconds: float = 30.0
+    teacher: Teacher, examples: int, *, checkpoint_seconds: float = 30.0
 ) -> TrainSettings:
     """How long a teacher is fitted on so many examples, and how often it is looked at."""
     steps_per_epoch = -(-examples // teacher.batch_size)
@@ -103,7 +104,7 @@ def fit_settings(
 
 
 def fit_teacher(
-    teacher: LocalTeacher,
+    teacher: Teacher,
     task: Task,
     space: LabelSpace,
     examples: TokenTable,

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from distillkit.errors import ConfigError
 from distillkit.setting_types import Fraction, NonNegative, Positive, PositiveInt, Seed
+from distillkit.teachers.teacher import Teacher
 
 
 @dataclass(frozen=True)
-class ModelTeacher:
+class ModelTeacher(Teacher):
     """How a model is fitted on the task with AdamW, and how a language model's weights are held.
 
     With `head: probe` a new head starts from a linear probe on the body's features, which stays the
@@ -71,16 +72,6 @@ class LocalTeacher(ModelTeacher):
             )
 
     @property
-    def members(self) -> "tuple[LocalTeacher, ...]":
-        """Who answers: this one."""
-        return (self,)
-
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """How much each member counts."""
-        return (1.0,)
-
-    @property
     def is_ready(self) -> bool:
         """Whether nothing is to be fitted."""
         return bool(self.path)
@@ -94,11 +85,3 @@ class LocalTeacher(ModelTeacher):
     def key(self) -> str:
         """The setting that `source` came from."""
         return "teacher.path" if self.path else "teacher.body"
-
-    @property
-    def source_name(self) -> str:
-        """A short name of the source, for titles."""
-        plain = self.source.split("#")[0].rstrip("/")
-        if plain.startswith("pypi://"):
-            return plain.removeprefix("pypi://").split("==")[0]
-        return plain.split("/")[-1].removesuffix(".gguf")

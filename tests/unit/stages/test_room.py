@@ -123,7 +123,7 @@ def test_where_any_teacher_would_fit_its_config_is_not_read(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("read")
 
-    monkeypatch.setattr(stage, "outline", never)
+    monkeypatch.setattr(stage, "meta_model", never)
     with pytest.raises(Never):
         generate(tmp_path, tmp_path, monkeypatch, free=10**12, task=CausalLM(), codec=Dense())
 
@@ -134,6 +134,6 @@ def test_a_teacher_that_cannot_be_described_is_left_to_its_loading(
     def undescribed(*_: Any, **__: Any) -> None:
         raise ModelError("its config cannot be made ready")
 
-    monkeypatch.setattr(stage, "outline", undescribed)
+    monkeypatch.setattr(stage, "meta_model", undescribed)
     with pytest.raises(Never):
         generate(language_model, tmp_path, monkeypatch, free=1, task=CausalLM(), codec=Dense())
