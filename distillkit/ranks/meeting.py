@@ -24,6 +24,7 @@ SECONDS = "DISTILLKIT_MEETING_SECONDS"
 USUAL = 60.0
 LEAST = 5.0  # seconds to connect to what is there
 PAUSE = 0.05  # seconds between two looks
+SILENT = 800  # looks in vain at a store that does not answer: 40 seconds
 LAST_WORD = 2.0  # seconds that the store is kept for others to read why the meeting failed
 
 
@@ -53,8 +54,29 @@ def meet(words: list[str]) -> tuple[Any, list[Holder], list[list[str]]]:
     Raises `NobodyError` if one does not come, and `ConfigError` where they cannot meet.
     """
     late = time.monotonic() + seconds()
-    world = int(os.environ["WORLD_SIZE"])
     store = _store(late)
+    looks = [0]
+    try:
+        came = _beside(lambda: _gathered(store, words, looks), lambda: looks[0], SILENT)
+    except TimeoutError:
+        raise _left("does not answer: stopped, or cut off") from None
+    except RuntimeError as error:  # of the store
+        raise _left("is gone: killed, stopped by a signal, or its machine is down") from error
+    return store, [Holder(**it["who"]) for it in came], [it["words"] for it in came]
+
+
+def _left(state: str) -> NobodyError:
+    """What is to be said where the store goes while others wait at it."""
+    line = (
+        f"rank 0 of {os.environ['WORLD_SIZE']}, or what started it, {state}; all others end, and "
+        "the same command can be run again"
+    )
+    return NobodyError(line if _speaks_for_its_machine() else "")
+
+
+def _gathered(store: Any, words: list[str], looks: list[int]) -> list[dict[str, Any]]:
+    """What all say of themselves, once all are there; counts how often it looked."""
+    world = int(os.environ["WORLD_SIZE"])
     mine = json.dumps({"who": asdict(myself()), "words": words})
     if store.compare_set(f"who/{rank()}", "", mine).decode() != mine:
         other = Holder(**json.loads(store.get(f"who/{rank()}"))["who"])
@@ -62,17 +84,17 @@ def meet(words: list[str]) -> tuple[Any, list[Holder], list[list[str]]]:
             f"rank {rank()} of {world} is {other} already at {place()}: another run meets there; "
             "set MASTER_PORT to another port for one of them, or wait for it"
         )
-    _await_all(store, world)
-    came = [json.loads(store.get(f"who/{other}")) for other in range(world)]
-    return store, [Holder(**it["who"]) for it in came], [it["words"] for it in came]
+    _await_all(store, world, looks)
+    return [json.loads(store.get(f"who/{other}")) for other in range(world)]
 
 
-def _await_all(store: Any, world: int) -> None:
+def _await_all(store: Any, world: int, looks: list[int]) -> None:
     """Wait until all have said who they are; raise `NobodyError` if nobody comes any more."""
-    missing, late = list(range(world)), 0.0
+    missing, late = list(range(world)), time.monotonic() + seconds()
     while True:
         before = len(missing)
         missing = [other for other in missing if not store.check([f"who/{other}"])]
+        looks[0] += 1
         if not missing:
             return
         if len(missing) < before:
@@ -113,33 +135,48 @@ def _store(late: float) -> Any:
     else:
         _await_server(address, port, late)
     wait = max(LEAST, late - time.monotonic())
-    store = _in_time(
-        lambda: TCPStore(
-            address, port, None, holds, timeout=timedelta(seconds=wait), wait_for_workers=False
-        ),
-        wait,
-    )
+    try:
+        store = _beside(
+            lambda: TCPStore(
+                address, port, None, holds, timeout=timedelta(seconds=wait), wait_for_workers=False
+            ),
+            lambda: 0,
+            int(wait / PAUSE),
+        )
+    except TimeoutError:
+        raise _unmet(
+            "what listens there is no process of this run; set MASTER_PORT to a free one"
+        ) from None
+    except (RuntimeError, ValueError) as error:
+        raise _unmet(str(error).strip().splitlines()[0]) from error
     # torchrun keeps its store when it starts the processes again
     return PrefixStore(f"distillkit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
-def _in_time(connect: Callable[[], Any], wait: float) -> Any:
-    """A store that is connected to beside this thread, as what is no store never answers."""
+def _beside(work: Callable[[], Any], progress: Callable[[], int], most: int) -> Any:
+    """What a function returns or raises, which runs beside this thread, as the store may hang.
+
+    Raises `TimeoutError` after so many looks without progress.
+    """
     found: list[Any] = []
 
     def run() -> None:
         try:
-            found.append(connect())
-        except (RuntimeError, ValueError) as error:
+            found.append(work())
+        except BaseException as error:
             found.append(error)
 
     thread = threading.Thread(target=run, name="meeting", daemon=True)
     thread.start()
-    thread.join(wait)
-    if not found:
-        raise _unmet("what listens there is no process of this run; set MASTER_PORT to a free one")
-    if isinstance(found[0], Exception):
-        raise _unmet(str(found[0]).strip().splitlines()[0]) from found[0]
+    last, silent = 0, 0
+    while thread.is_alive():
+        thread.join(PAUSE)
+        silent = silent + 1 if progress() == last else 0
+        last = progress()
+        if silent > most and not found:
+            raise TimeoutError
+    if isinstance(found[0], BaseException):
+        raise found[0]
     return found[0]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from distillkit import stopping
 from distillkit.artifacts.locks import myself
 from distillkit.errors import ConfigError
 from distillkit.ranks import meeting
@@ -153,3 +155,54 @@ def test_what_listens_there_and_is_no_store_keeps_nobody_waiting(
         pytest.raises(ConfigError, match=r"what listens there is no process of this run; set MAS"),
     ):
         meeting.meet([])
+
+
+class Leaving:
+    """A store whose holder ends, or is stopped, while others wait at it."""
+
+    def __init__(self, how: str) -> None:
+        self.how, self.looks = how, 0
+
+    def compare_set(self, name: str, expected: str, value: str) -> bytes:
+        return value.encode()
+
+    def check(self, names: list[str]) -> bool:
+        self.looks += 1
+        if self.looks < 20:
+            return False
+        if self.how == "stopped":
+            time.sleep(5)
+        raise RuntimeError("Connection reset by peer")
+
+
+@pytest.mark.parametrize(
+    ("how", "state"), [("stopped", "does not answer"), ("killed", "is gone: killed, stopped by")]
+)
+def test_the_first_that_leaves_while_others_wait_keeps_nobody_waiting(
+    how: str, state: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be(1, monkeypatch)
+    monkeypatch.setenv(meeting.SECONDS, "60")
+    monkeypatch.setattr(meeting, "_store", lambda late: Leaving(how))
+    monkeypatch.setattr(meeting, "SILENT", 10)
+    begun = time.monotonic()
+    with pytest.raises(meeting.NobodyError, match=rf"^rank 0 of 2, or what started it, {state}"):
+        meeting.meet([])
+    assert time.monotonic() - begun < 4.5
+
+
+def test_a_signal_breaks_the_wait_off(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    be(1, monkeypatch)
+    monkeypatch.setenv(meeting.SECONDS, "60")
+    before = signal.getsignal(signal.SIGTERM)
+    begun = time.monotonic()
+    try:
+        with stopping.handled(), pytest.raises(stopping.Stopped):
+            timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+            timer.start()
+            meeting.meet([])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        with stopping.handled():  # forget the signal
+            pass
+    assert time.monotonic() - begun < 5
