@@ -1,4 +1,4 @@
-"""Work on what a model said, beside the model's next forward pass."""
+"""Work on a model's outputs beside its next forward pass."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,13 +10,13 @@ import torch
 T = TypeVar("T")
 
 
-class Beside:
-    """Runs functions of a model's answers in order, on a GPU while the model reads on.
+class SideStream:
+    """Runs functions of a model's outputs in order, on a GPU beside the next forward pass.
 
-    There a thread with a stream of its own does it, so that neither its small operations nor its
-    copies to the processor keep the next forward pass waiting; it is at most one call behind, so
-    that no more than two batches' answers are held. A processor has nothing to gain and runs them
-    at once. What fails is raised, as it is, by the next call or by the future's result.
+    There a thread with a stream of its own runs them, so that neither their small operations nor
+    their copies to the processor keep the next forward pass waiting; it is at most one call behind,
+    so that no more than two batches' outputs are held. A processor has nothing to gain and runs
+    them at once. An error of a function is raised by the next call or by the future's result.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -41,18 +41,18 @@ class Beside:
             self._thread.shutdown(cancel_futures=True)
 
     def __call__(self, work: Callable[[], T]) -> Future[T]:
-        """Have `work` done after all that the model was told so far.
+        """Run `work` after all operations that were launched so far; return its result to come.
 
-        It must copy what it gives to the processor: the caller may then forget what it worked on.
+        It must copy its result to the processor: the caller may then free what it worked on.
         """
         if self._thread is None:
             done: Future[T] = Future()
             done.set_result(work())
             return done
         self.wait()
-        told = torch.cuda.Event()
-        told.record()
-        self._last = self._thread.submit(self._apart, work, told)
+        launched = torch.cuda.Event()
+        launched.record()
+        self._last = self._thread.submit(self._apart, work, launched)
         return self._last
 
     def wait(self) -> None:
@@ -60,7 +60,7 @@ class Beside:
         if self._last is not None:
             self._last.result()
 
-    def _apart(self, work: Callable[[], T], told: Any) -> T:
+    def _apart(self, work: Callable[[], T], launched: Any) -> T:
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
-            self._stream.wait_event(told)
+            self._stream.wait_event(launched)
             return work()

@@ -12,7 +12,7 @@ import pytest
 
 from distillkit import stopping
 from distillkit.stages import evaluation
-from distillkit.stages import targets as capture
+from distillkit.stages import target_capture as capture
 from tests.cli.runs import run
 from tests.conftest import Result
 

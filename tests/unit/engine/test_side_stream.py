@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from distillkit.training.side_stream import Beside
+from distillkit.training.side_stream import SideStream
 
 
 class Told:
@@ -30,25 +30,25 @@ class Stream:
 
 
 @pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Beside:
+def apart(monkeypatch: pytest.MonkeyPatch) -> SideStream:
     """As on a GPU, but for the GPU."""
     monkeypatch.setattr(torch.cuda, "Event", Told)
     monkeypatch.setattr(torch.cuda, "device", lambda _: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
-    found = Beside(torch.device("cpu"))
+    found = SideStream(torch.device("cpu"))
     found._thread = ThreadPoolExecutor(max_workers=1)
     found._stream = Stream()
     return found
 
 
 def test_a_processor_does_it_at_once() -> None:
-    with Beside(torch.device("cpu")) as beside:
+    with SideStream(torch.device("cpu")) as beside:
         assert beside(threading.get_ident).result() == threading.get_ident()
         with pytest.raises(ValueError, match="no"):
             beside(lambda: (_ for _ in ()).throw(ValueError("no")).__next__())
 
 
-def test_elsewhere_a_thread_does_it_in_order_and_one_behind_at_most(apart: Beside) -> None:
+def test_elsewhere_a_thread_does_it_in_order_and_one_behind_at_most(apart: SideStream) -> None:
     begun: list[int] = []
     behind: list[int] = []
 
@@ -67,7 +67,7 @@ def test_elsewhere_a_thread_does_it_in_order_and_one_behind_at_most(apart: Besid
     assert max(behind) <= 1
 
 
-def test_what_fails_is_raised_by_the_next_call(apart: Beside) -> None:
+def test_what_fails_is_raised_by_the_next_call(apart: SideStream) -> None:
     def fail() -> Any:
         raise ValueError("it failed")
 
