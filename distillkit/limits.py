@@ -12,6 +12,7 @@ from distillkit.errors import ConfigError
 UNPACKED = "DISTILLKIT_MAX_UNPACKED"  # of a wheel or a packed file, once it is unpacked
 MODEL = "DISTILLKIT_MAX_MODEL"  # of a model's weights in memory, as its config describes them
 DEFAULT_UNPACKED = 4 * 10**9  # bytes
+ADVISED = 20 * 10**9  # bytes, or more
 BLOCK = 4096  # bytes that a file takes on a disk at least
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -33,11 +34,16 @@ def model() -> int | None:
     return _of_environment(MODEL)
 
 
-def too_large(at: str, size: str) -> str:
-    """That the file which `at` names unpacks to `size` (in words), and the way out."""
+def too_large(at: str, size: str, *, least: int = 0) -> str:
+    """That the file which `at` names unpacks to `size` (in words), and the way out.
+
+    The limit that is advised takes the file, of which `least` bytes are known (0: it was given up
+    at the present limit), or is five times the present one.
+    """
+    advised = max(ADVISED, least or 5 * unpacked())
     return (
         f"{at}: unpacks to {size}, where {in_words(unpacked())} is the limit; if you trust it and "
-        f"have the room, set {UNPACKED} in the environment, as {UNPACKED}=20G"
+        f"have the room, set {UNPACKED} in the environment, as {UNPACKED}={-(-advised // 10**9)}G"
     )
 
 

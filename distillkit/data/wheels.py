@@ -172,7 +172,8 @@ def _refuse_size(archive: zipfile.ZipFile, wheel: Path, key: str) -> None:
     """
     size = sum(max(member.file_size, limits.BLOCK) for member in archive.infolist())
     if size > limits.unpacked():
-        raise DataError(limits.too_large(f"{key}: {wheel.name}", limits.in_words(size)))
+        at = f"{key}: {wheel.name}"
+        raise DataError(limits.too_large(at, limits.in_words(size), least=size))
 
 
 def _refuse_traversal(member: zipfile.ZipInfo, wheel: Path, key: str) -> None:

@@ -85,7 +85,9 @@ def _refuse_size(data: bytes, at: str) -> None:
         size = sum(member.file_size for member in archive.infolist())
     if size * CELLS > limits.unpacked():
         words = f"{limits.in_words(size)}, and to {CELLS} times that as cells"
-        raise DataError(f"{limits.too_large(at, words)}, or save the sheet as csv")
+        raise DataError(
+            f"{limits.too_large(at, words, least=size * CELLS)}, or save the sheet as csv"
+        )
 
 
 def _undimensioned(sheet: Any) -> Any:

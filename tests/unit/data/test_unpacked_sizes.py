@@ -27,6 +27,22 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def test_the_limit_that_is_advised_takes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def advised(least: int) -> str:
+        return limits.too_large("a", "much", least=least).rpartition("=")[2]
+
+    assert [advised(size) for size in (5 * 10**9, 35 * 10**9, 35 * 10**9 + 1)] == [
+        "20G",
+        "35G",
+        "36G",
+    ]
+    monkeypatch.setenv(limits.UNPACKED, advised(35 * 10**9 + 1))
+    assert limits.unpacked() > 35 * 10**9
+    for limit in ("36G", "180G", "900G"):
+        monkeypatch.setenv(limits.UNPACKED, limit)
+        assert advised(0) == f"{5 * int(limit[:-1])}G"
+
+
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(limits.UNPACKED, "4M")
