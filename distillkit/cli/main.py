@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -230,7 +230,10 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
 
 
 def _view(command: str, options: list[str], given: list[str], folder: Path | None) -> None:
-    """Show a config, or what Hydra knows; what cannot be shown is one line, too."""
+    """Show a config, or what Hydra knows; what cannot be shown is one line, too.
+
+    What comes from the environment is named, also where references are resolved.
+    """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -239,10 +242,11 @@ def _view(command: str, options: list[str], given: list[str], folder: Path | Non
 
     entries.register(folder, given)
     words = _shown(given, folder, sweeps="--multirun" in options)
-    err = io.StringIO()
+    out, err = io.StringIO(), io.StringIO()
     try:
-        with bounded_references(), redirect_stderr(err):
+        with bounded_references(), redirect_stdout(out), redirect_stderr(err):
             failed = _hydra(command, [*options, *words])
+        sys.stdout.write(masking.masked(out.getvalue(), masking.names_of(given)))
         sys.stderr.write(err.getvalue())
     except SystemExit as end:  # Hydra has said why
         if not end.code:

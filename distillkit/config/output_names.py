@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from distillkit.config.file_checks import NO_RUN_NAME, RUN_NAME
 from distillkit.config.keys import as_written
@@ -12,6 +12,13 @@ from distillkit.console.masking import masked
 OF_ENVIRONMENT = (
     "a run's name stands in folders and reports, and what comes from the environment is written "
     "nowhere; write the name out"
+)
+
+
+WRITTEN = ("data.label_names", "teacher.labels", "data.template")  # into the student's own files
+OF_STUDENT = (
+    "it stands in the files of the student, and what comes from the environment is written "
+    "nowhere; write it out"
 )
 
 
@@ -26,6 +33,12 @@ def output_problems(
     path = OmegaConf.select(cfg, "workspace.path", throw_on_missing=False)
     if isinstance(path, str) and not path.strip():
         yield f"workspace.path = {path!r}", "needs a folder after it, as workspace=FOLDER"
+    for key in WRITTEN:
+        value, written = OmegaConf.select(cfg, key), as_written(cfg, key)
+        if isinstance(value, ListConfig):
+            value = OmegaConf.to_container(value, resolve=True)
+        if masked(str(value), secret) != str(value) or "{oc.env:" in str(written):
+            yield f"{key} = {shown(written)}", OF_STUDENT
     name, written = str(cfg.run_name), as_written(cfg, "run_name")
     if masked(name, secret) != name or "{oc.env:" in str(written):
         yield f"run_name = {written}", OF_ENVIRONMENT

@@ -17,6 +17,12 @@ _SECRET = re.compile(
 )
 _NO_SECRET = ("TOKENIZERS_PARALLELISM",)
 _IN_ADDRESS = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://)[^\s/?#'\"@]{1,500}@")
+_ADDRESS = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s'\"<>]{1,4000}")
+_IN_QUERY = re.compile(
+    r"([?&;](?:[\w.-]*(?:token|secret|password|passwd|signature|credential)|sig|key|api_?key|"
+    r"awsaccesskeyid)=)[^\s&;#'\"<>\])}]{1,2000}",
+    re.IGNORECASE,
+)
 _OF_HUB = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
 _REFERENCE = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)")
 
@@ -43,7 +49,9 @@ def masked(text: str, names: Iterable[str] = ()) -> str:
                 json.dumps(value, ensure_ascii=False)[1:-1],
             }:
                 text = text.replace(form, f"${{oc.env:{name}}}")
-    return _OF_HUB.sub(HIDDEN, _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text))
+    text = _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text)
+    text = _ADDRESS.sub(lambda address: _IN_QUERY.sub(rf"\1{HIDDEN}", address[0]), text)
+    return _OF_HUB.sub(HIDDEN, text)
 
 
 def mask_file(path: Path, names: Iterable[str]) -> None:

@@ -75,6 +75,42 @@ def test_a_runs_name_is_not_of_the_environment(words: list[str], distillkit: Dis
     assert TOKEN not in line
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data=files", "data.train=a.csv", "data.label_names=['${oc.env:DK_VALUE}',good]"],
+        ["teacher.path=t", "teacher.labels='${about.a}'", "+about.a=['${oc.env:DK_VALUE}',good]"],
+        [
+            "task=causal_lm",
+            "data=conversations",
+            "data.train=a.csv",
+            "data.template=${oc.env:DK_VALUE}",
+        ],
+    ],
+)
+def test_nor_is_what_stands_in_the_student(words: list[str], distillkit: Distillkit) -> None:
+    done = distillkit("plan", *words)
+    assert done.code == 2
+    assert "it stands in the files of the student, and what comes from the environment" in done.err
+    assert VALUE not in done.err
+
+
+@pytest.mark.parametrize(
+    "options", ["job --resolve", "all --resolve", "hydra", "job --package about"]
+)
+def test_a_config_that_is_shown_names_it(options: str, distillkit: Distillkit) -> None:
+    words = [
+        "+about.a=${oc.env:DK_VALUE}",
+        f"+about.b={TOKEN}",
+        "+about.c=https://h/x?token=s3cr3t1",
+    ]
+    done = distillkit("train", "--cfg", *options.split(), *words)
+    assert done.code == 0
+    assert "about" in done.out or "a: ${oc.env:DK_VALUE}" in done.out
+    for text in (VALUE, TOKEN, "s3cr3t1"):
+        assert text not in done.out + done.err
+
+
 @pytest.mark.parametrize("command", ["plan", "train", "generate-targets"])
 def test_a_run_that_fails_names_it(command: str, distillkit: Distillkit, tmp_path: Path) -> None:
     words = ["data.train=${oc.env:DK_VALUE}.csv", f"+about.key={TOKEN}", "data=files"]

@@ -38,6 +38,13 @@ def test_a_short_value_stands_in_any_text_and_is_left() -> None:
         ("see https://user:pass@host/x", "see https://***@host/x"),
         ("https://oauth2:hf@a.b/x https://c@d", "https://***@a.b/x https://***@d"),
         ("https://host/a@b", "https://host/a@b"),
+        ("s3://b/x?a=1&token=abc#y", "s3://b/x?a=1&token=***#y"),
+        (
+            "'https://h/x?X-Amz-Signature=0a&X-Amz-Date=2' z",
+            "'https://h/x?X-Amz-Signature=***&X-Amz-Date=2' z",
+        ),
+        ("[https://h/x?api_key=a-b] ?token=x", "[https://h/x?api_key=***] ?token=x"),
+        ("https://h/x?tokens=3&keys=4&monkey=5", "https://h/x?tokens=3&keys=4&monkey=5"),
         ("mail me@host.org", "mail me@host.org"),
         ("owner/name@main", "owner/name@main"),
         ("hf_abcdefghijklmnopqrstuvwxyz123456", "***"),
