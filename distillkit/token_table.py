@@ -102,8 +102,24 @@ class TokenTable:
 
     @classmethod
     def open(cls, folder: Path) -> "TokenTable":
-        """Map the arrays that `save` wrote."""
-        return cls(**{f.name: _mapped(folder / f"{f.name}.npy") for f in fields(cls)})
+        """Map the arrays that `save` wrote; raises `ValueError` where they do not fit together."""
+        table = cls(**{f.name: _mapped(folder / f"{f.name}.npy") for f in fields(cls)})
+        table._check()
+        return table
+
+    def _check(self) -> None:
+        """Raise `ValueError` for offsets or lengths that no examples have, before they are used."""
+        tokens, examples = len(self.ids), len(self)
+        begins = np.diff(self.offsets)
+        fits = examples >= 0 and self.offsets[0] == 0 and self.offsets[-1] == tokens
+        if not fits or (begins < 0).any():
+            raise ValueError("offsets.npy holds other places than those of its tokens")
+        per_token = (self.segments, self.counted, self.allowed, self.spans)
+        per_example = (self.keys, self.owners)
+        wrong = [it for it in per_token if it is not None and len(it) != tokens]
+        wrong += [it for it in per_example if it is not None and len(it) != examples]
+        if wrong or len(self.labels) != len(self.labelled):
+            raise ValueError("its arrays have lengths that do not fit together")
 
     def joined(self, other: "TokenTable") -> "TokenTable":
         """This table's examples, then the other's."""

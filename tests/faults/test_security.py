@@ -113,7 +113,9 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     "Labels and messages": [f"{HERE}::test_a_literal_that_is_too_long_is_none"],
     "Whatever words and files": [f"{HERE}::test_whatever_is_given_is_taken_or_refused"],
     "What a config takes": [f"{HERE}::test_a_report_names_what_came_from_the_environment"],
-    "The terminal and": [
+    "The terminal, `--cfg` and": [
+        f"{LINES}::test_a_config_that_is_shown_names_it",
+        f"{LINES}::test_nor_is_what_stands_in_the_student",
         f"{LINES}::test_a_sweep_writes_and_says_none",
         f"{LINES}::test_a_run_that_fails_names_it",
         f"{LINES}::test_a_runs_name_is_not_of_the_environment",

@@ -1,6 +1,6 @@
 """Token tables: flat arrays that say where each example begins, saved and opened as they were."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,29 @@ def test_an_empty_or_unlabelled_or_real_valued_table_is_opened_too(
         table = tokenised(tokenizer, texts, labels=labels)
         table.save(tmp_path / name)
         same(TokenTable.open(tmp_path / name), table)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("offsets", lambda values: np.where(np.arange(len(values)) == 1, 2**58, values)),
+        ("offsets", lambda values: values[::-1]),
+        ("offsets", lambda values: values + 1),
+        ("offsets", lambda values: values[:-1]),
+        ("ids", lambda values: values[:-1]),
+        ("keys", lambda values: values[:-1]),
+        ("segments", lambda values: np.append(values, values[:1])),
+        ("labelled", lambda values: values[:-1]),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_not_opened(
+    tokenizer: Any, tmp_path: Path, name: str, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    tokenised(tokenizer, TEXTS, PAIRS, labels=LABELS).save(tmp_path)
+    file = tmp_path / f"{name}.npy"
+    np.save(file, change(np.load(file)))
+    with pytest.raises(ValueError, match=r"that do not fit together|other places than those of"):
+        TokenTable.open(tmp_path)
 
 
 def test_a_key_that_ends_in_zeros_is_kept_whole(tokenizer: Any, tmp_path: Path) -> None:
