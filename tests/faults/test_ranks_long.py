@@ -5,6 +5,7 @@ pytest -m slow tests/faults/test_ranks_long.py --durations=0
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -255,13 +256,7 @@ def test_a_death_under_torchrun(
     words = encoder(body, texts, tmp_path, *OFTEN)
     run = torchrun("train", *words, cwd=tmp_path)
     try:
-        while not any(tmp_path.glob(STAGES["student"])):
-            assert run.poll() is None
-            time.sleep(0.01)
-        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-        of_rank = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in children}
-        (pid,) = (it for it in children if f"\0RANK={rank}\0".encode() in of_rank[it])
-        os.kill(int(pid), signal.SIGKILL)
+        pid = killed_rank(run, rank, tmp_path)
         _, err = run.communicate(timeout=MINUTE)
     finally:
         run.kill()
@@ -271,4 +266,33 @@ def test_a_death_under_torchrun(
     assert len(said) == 1, err
     assert f"process {pid} of " in said[0]
     assert_ended(distillkit("train", *words, cwd=tmp_path).end())
+    assert weights(tmp_path / "w") == undisturbed
+
+
+def killed_rank(run: "subprocess.Popen[str]", rank: int, folder: Path) -> str:
+    """The number of the process that a launcher told this rank, killed while a student trains."""
+    while not any(folder.glob(STAGES["student"])):
+        assert run.poll() is None
+        time.sleep(0.01)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    of_rank = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in children}
+    (pid,) = (it for it in children if f"\0RANK={rank}\0".encode() in of_rank[it])
+    os.kill(int(pid), signal.SIGKILL)
+    return pid
+
+
+def test_torchrun_goes_on_by_itself_after_a_death(
+    undisturbed: dict[str, str], body: Path, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As with `--max-restarts 1`: all meet again at the store that torchrun keeps."""
+    words = encoder(body, texts, tmp_path, *OFTEN)
+    run = launched("torchrun", "train", *words, cwd=tmp_path, PET_MAX_RESTARTS="1")
+    try:
+        killed_rank(run, 1, tmp_path)
+        _, err = run.communicate(timeout=300)
+    finally:
+        run.kill()
+        run.communicate()
+    assert run.returncode == 0, err
+    assert len([line for line in err.splitlines() if line.startswith("distillkit: rank 1")]) == 1
     assert weights(tmp_path / "w") == undisturbed

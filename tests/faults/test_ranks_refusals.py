@@ -68,14 +68,15 @@ def test_a_teacher_behind_the_control_that_all_trained_stops_all(
 
 PATCHED = """
 import sys
-import distillkit.pipeline.joint as joint
 from distillkit.cli.main import main
 from distillkit.errors import WorkspaceError
+from distillkit.ranks.team import Team
 
 def take_part(job):
     raise {error}
 
-joint.take_part = take_part
+follow = Team.follow
+Team.follow = lambda team, _: follow(team, take_part)
 sys.argv = ["distillkit", *sys.argv[1:]]
 main()
 """
