@@ -46,6 +46,7 @@ LANGUAGE = [
     "targets=online",
 ]
 RESULTS = (".safetensors", ".arrow")
+LONGEST = 3600  # seconds of a run
 
 
 def every_loss() -> Iterator[tuple[str, str]]:
@@ -100,39 +101,47 @@ def bits(workspace: Path) -> Iterator[tuple[str, str]]:
             yield name, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def everything(parts: list[str]) -> dict[str, str | list[str]]:
-    """Name -> bits, of what begins with one of `parts`; files of one name are sorted by bits."""
+def every_part(parts: list[str]) -> Iterator[tuple[str, str | list[str]]]:
+    """Each name and its bits, of what begins with one of `parts`; files of one name are sorted."""
 
     def is_wanted(name: str) -> bool:
         return not parts or any(name.startswith(part) for part in parts)
 
-    found: dict[str, str | list[str]] = {k: v for k, v in every_loss() if is_wanted(k)}
+    yield from ((name, digest) for name, digest in every_loss() if is_wanted(name))
     if parts and all(part.startswith("loss ") for part in parts):
-        return found
+        return
     for name, words, folder in every_run():
         if not is_wanted(name):
             continue
         sys.stderr.write(f"{name}\n")
-        result = tiny.run("train", *words, cwd=folder, timeout=1200)
+        result = tiny.run("train", *words, cwd=folder, timeout=LONGEST)
         if result.returncode:
             sys.stderr.write(f"failed: {result.stderr[-2000:]}\n")
-            found[name] = "failed"
+            yield name, "failed"
             continue
         (word,) = (word for word in words if word.startswith("workspace="))
         files: dict[str, list[str]] = {}
         for file, digest in bits(Path(word.partition("=")[2])):
             files.setdefault(f"{name}: {file}", []).append(digest)
-        found |= {file: sorted(digests) for file, digests in files.items()}
-    return found
+        yield from ((file, sorted(digests)) for file, digests in files.items())
+
+
+def record(file: Path, parts: list[str]) -> dict[str, str | list[str]]:
+    """Write each part as soon as it is there, beside what the file holds of others."""
+    now = json.loads(file.read_text()) if file.exists() else {}
+    for name, digest in every_part(parts):
+        now[name] = digest
+        file.write_text(json.dumps(now, indent=1) + "\n")
+    return now
 
 
 def main(command: str, file: str, *parts: str) -> None:
     """Record, or compare."""
-    now = everything(list(parts))
     if command == "record":
-        Path(file).write_text(json.dumps(now, indent=1) + "\n")
+        now = record(Path(file), list(parts))
         sys.stdout.write(f"{len(now)} recorded\n")
         sys.exit(1 if "failed" in now.values() else 0)
+    now = dict(every_part(list(parts)))
     before = json.loads(Path(file).read_text())
     if parts:
         before = {k: v for k, v in before.items() if any(k.startswith(part) for part in parts)}
