@@ -39,6 +39,8 @@ def code_of_node(node: Any) -> dict[str, Any]:
     """The same of every class that a config's node names: `_target_` -> identity; {} for ours."""
     found = {}
     for target in _targets(node):
+        if target.partition(".")[0] in OURS:
+            continue
         module, _, name = target.rpartition(".")
         identity = code_identity(getattr(import_module(module), name))
         if identity:

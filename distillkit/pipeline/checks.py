@@ -6,7 +6,7 @@ import torch
 
 from distillkit.artifacts.homes import expanded
 from distillkit.config.build import refusal
-from distillkit.data import Data, Documents, MaskAndRefill, hub
+from distillkit.data import MaskAndRefill, hub
 from distillkit.data.folders import model_folder
 from distillkit.data.hub import HubSource
 from distillkit.data.sources import LocalSource, expand, parse
@@ -21,8 +21,6 @@ from distillkit.pipeline import tokenizers
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import corpus as corpora
-from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
-from distillkit.targets import StoredTargets
 from distillkit.targets.average import no_hidden_states
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.codec import check_outputs as check_distribution
@@ -53,7 +51,7 @@ def check_optimizer(context: RunContext) -> None:
 
 def check_fit(context: RunContext) -> None:
     """What the groups show of each other, before any work."""
-    loss, student, targets = context.loss, context.student, context.targets
+    loss, student = context.loss, context.student
     corpora.check_fit(context.data, context.task)
     corpora.check_augmented(context.data, context.augmentation)
     check_activations(context)
@@ -62,12 +60,11 @@ def check_fit(context: RunContext) -> None:
         raise ConfigError("targets.path: set, but loss=hard_labels looks at no soft targets")
     check_outputs(context.task, loss)
     check_texts_compared(context)
-    if isinstance(targets, StoredTargets) and not context.given_store:
-        check_codec(context.task, targets.codec)
-    if "student" in context.makes and isinstance(student, FromTeacher | ScratchStudent):
+    if context.targets.keeps_store and not context.given_store:
+        check_codec(context.task, context.store_settings.codec)
+    if "student" in context.makes:
         student.check_is_new()
-    if "student" in context.makes and isinstance(student, ScratchStudent):
-        check_siamese(student, context.data)
+        student.check_data(has_pairs=context.data.has_pairs)
     check_evaluation(context)
     if context.given_store and not expanded(context.given_store).is_dir():
         raise TargetsError(f"targets.path = {context.given_store}: no such folder")
@@ -116,19 +113,11 @@ def reads_alike(context: RunContext) -> bool:
 
 def check_averaged(context: RunContext) -> None:
     """An ensemble whose average cannot be kept as the codec would."""
-    if not isinstance(context.targets, StoredTargets) or context.given_store:
+    if not context.targets.keeps_store or context.given_store:
         return
-    if len(context.teacher.members) > 1 and context.targets.codec.files:
-        raise ConfigError(no_hidden_states(context.targets.codec.name))
-
-
-def check_siamese(student: ScratchStudent, data: Data) -> None:
-    """A student that compares two texts, where the data has one."""
-    if student.config.get("siamese") and getattr(data, "text_pair", None) is None:
-        raise ConfigError(
-            "student.config.siamese = true: it compares the texts of a pair, but data.text_pair is "
-            "not set; name its column, or set student.config.siamese=false"
-        )
+    codec = context.store_settings.codec
+    if len(context.teacher.members) > 1 and codec.reads_hidden:
+        raise ConfigError(no_hidden_states(codec.name))
 
 
 def check_outputs(task: Task, loss: Any) -> None:
@@ -153,7 +142,7 @@ def check_codec(task: Task, codec: Codec) -> None:
     """Raise `ConfigError` where a codec cannot keep what the task's models say."""
     name = type(task).__name__
     check_distribution(codec, task.distribution, whose=f"a model of {name}")
-    if codec.files and task.family != "language":
+    if codec.reads_hidden and task.family != "language":
         raise ConfigError(
             f"targets.codec = {codec.name}: keeps the last hidden states of language models, and "
             f"of a model of {name} there are logits alone; choose targets=stored"
@@ -163,9 +152,7 @@ def check_codec(task: Task, codec: Codec) -> None:
 def check_evaluation(context: RunContext) -> None:
     """What is to be measured of language models, before there is one."""
     settings = context.evaluation
-    if settings.rouge_examples and (
-        not context.task.generates or isinstance(context.data, Documents)
-    ):
+    if settings.rouge_examples and not (context.task.generates and context.data.has_prompts):
         raise ConfigError(
             f"evaluation.rouge_examples = {settings.rouge_examples}: ROUGE-L is of responses to "
             "prompts; it takes data=conversations, or set it to 0"
@@ -200,8 +187,8 @@ def check_sources(context: RunContext) -> None:
         "teacher"
     )
     models = [(it.key, it.source) for it in context.teacher.members if asked or it.is_ready]
-    if isinstance(context.student, PretrainedStudent):
-        models.append(("student.path", context.student.path))
+    if context.student.weights_source:
+        models.append(context.student.weights_source)
     if isinstance(context.augmentation, MaskAndRefill):
         models.append(("augmentation.model", context.augmentation.model))
     for key, spec in models:
@@ -222,7 +209,7 @@ def check_configs(context: RunContext) -> None:
     for key, spec in _sources(context):
         folder = model_folder(spec, key=key, cache=context.workspace.assets, weights=False)
         check_tokenizer_files(folder, key=key)
-        if key != "student.tokenizer":
+        if (key, spec) != context.student.tokenizer_source or context.student.weights_source:
             config = config_of(folder, key=key, trust_remote_code=context.trust_remote_code)
             check_config(config, auto_class, key=f"{key} = {spec}")
 
@@ -231,13 +218,11 @@ def _sources(context: RunContext) -> list[tuple[str, str]]:
     """(setting, source) of the models and tokenizers that are to be loaded."""
     found = []
     asks = {"teacher", "targets"} & {*context.makes} and context.loss.needs_teacher
-    if asks or isinstance(context.student, FromTeacher):
+    if asks or context.student.is_cut:
         found += [(member.key, member.source) for member in context.teacher.members]
     if "student" in context.makes and not context.before:
-        if isinstance(context.student, PretrainedStudent):
-            found.append(("student.path", context.student.path))
-        elif isinstance(context.student, ScratchStudent) and context.student.tokenizer:
-            found.append(("student.tokenizer", context.student.tokenizer))
+        own = (context.student.weights_source, context.student.tokenizer_source)
+        found += dict.fromkeys(source for source in own if source)
     return found
 
 

@@ -4,11 +4,9 @@ And whether the loss can be computed from it.
 """
 
 from copy import deepcopy
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,33 +18,22 @@ from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import Loss
 from distillkit.pipeline import run_folder as output
 from distillkit.pipeline.context import RunContext
-from distillkit.targets import (
-    AutoTargets,
-    Codec,
-    Draws,
-    OnlineTargets,
-    Sampled,
-    StoredTargets,
-    StoreManifest,
-)
-from distillkit.targets.codecs.bit_packing import payload
+from distillkit.targets import Codec, CodecChoice, OnlineTargets, StoreManifest, TargetProvider
+from distillkit.targets.codecs.codec import listed_temperatures
 from distillkit.targets.codecs.registry import from_settings
-from distillkit.targets.codecs.truncated import Nucleus
 from distillkit.tasks import Task
 from distillkit.teachers import Teacher
-from distillkit.types import KEY_BYTES, HardLabels, Outputs
-
-TRIED = 256  # classes of the trial
+from distillkit.types import HardLabels, Outputs
 
 
 def settle_targets(
-    targets: AutoTargets | StoredTargets | OnlineTargets,
+    targets: TargetProvider,
     loss: Any,
     *,
     teacher: Teacher,
     task: Task,
     node: DictConfig,
-) -> StoredTargets | OnlineTargets:
+) -> TargetProvider:
     """Where the soft targets come from, chosen where the loss leaves no choice.
 
     `node` is the loss as the config has it. Raises `ConfigError` where a store was asked for that
@@ -57,7 +44,7 @@ def settle_targets(
             f"loss._target_ = {node['_target_']}: no loss; a loss is derived from "
             "distillkit.losses.Loss"
         )
-    if isinstance(targets, OnlineTargets) or not loss.looks_inside:
+    if not (targets.keeps_store and loss.looks_inside):
         return choose(targets, loss, teacher=teacher, task=task)
     name = type(loss).__name__
     asked = output.overrides().get("targets", "auto")
@@ -81,34 +68,33 @@ def settle_targets(
 
 
 def choose(
-    targets: AutoTargets | StoredTargets | OnlineTargets,
+    targets: TargetProvider,
     loss: Loss,
     *,
     teacher: Teacher,
     task: Task,
-) -> StoredTargets | OnlineTargets:
+) -> TargetProvider:
     """The targets of the config, with a codec that fits the task, and the loss's temperatures.
 
     Raises `ConfigError` for settings that the chosen codec does not take.
     """
-    if isinstance(targets, AutoTargets):
-        targets = targets.kept_by(_smallest(targets, loss, teacher=teacher, task=task))
-    if isinstance(targets, StoredTargets) and not targets.path:
-        targets = replace(targets, codec=at_temperatures(targets.codec, loss))
-    return targets
+    given, temperatures = bool(targets.path), constant_temperatures(loss)
+    smallest = partial(_smallest, loss, given, teacher=teacher, task=task)
+    return targets.settle(CodecChoice(smallest, temperatures))
 
 
-def _smallest(targets: AutoTargets, loss: Loss, *, teacher: Teacher, task: Task) -> Any:
+def _smallest(
+    loss: Loss, given: bool, settings: dict[str, Any], *, teacher: Teacher, task: Task
+) -> Any:
     """The first codec of the task's that the loss can be computed from; the last one keeps all."""
-    settings = targets.codec
     *sparse, last = task.codecs
     if len(teacher.members) > 1:  # whose average has no hidden states
         sparse = [name for name in sparse if name != "LastHidden"]
-    if not loss.needs_teacher or targets.path:
+    if not loss.needs_teacher or given:
         return _codec(sparse[0] if sparse else last, settings)
     for name in sparse:
         try:
-            try_loss(loss, at_temperatures(_codec(name, {}), loss), task)
+            try_loss(loss, _codec(name, {}).at_temperatures(constant_temperatures(loss)), task)
         except (ConfigError, TargetsError):
             continue
         return _codec(name, settings)
@@ -125,31 +111,18 @@ def _codec(name: str, settings: dict[str, Any]) -> Any:
     return build(OmegaConf.create(node), key="targets.codec")
 
 
-def at_temperatures(codec: Any, loss: Loss) -> Any:
-    """The codec, to be captured at the temperatures that the loss looks at.
-
-    Raises `ConfigError` where draws, which hold at one temperature, are to serve several.
-    """
+def constant_temperatures(loss: Loss) -> set[float]:
+    """The temperatures by which the loss softens the teacher, of those that do not change."""
     schedules = loss.temperatures.values()
-    wanted = {schedule(0.0) for schedule in schedules if schedule.is_constant}
-    if isinstance(codec, Nucleus) and wanted - set(codec.captured):
-        return replace(codec, temperatures=sorted({*codec.captured, *wanted}))
-    if isinstance(codec, Sampled) and codec.temperature is None and wanted:
-        if len(wanted) > 1:
-            raise ConfigError(
-                f"loss: looks at the teacher at temperatures {_listed(wanted)}, and draws hold at "
-                "one; choose targets=top_k or targets=last_hidden"
-            )
-        return replace(codec, temperature=wanted.pop())
-    return codec
+    return {schedule(0.0) for schedule in schedules if schedule.is_constant}
 
 
 def check_loss(context: RunContext) -> None:
     """Raise for a loss that cannot be had from what the codec, or the given store, keeps."""
-    targets, loss = context.targets, context.loss
-    if not isinstance(targets, StoredTargets) or not loss.needs_teacher:
+    loss = context.loss
+    if not context.stores_targets:
         return
-    codec = targets.codec
+    codec = context.store_settings.codec
     if context.given_store:
         codec = from_settings(StoreManifest.open(expanded(context.given_store)).codec)
     _check_temperatures(codec, loss, context.given_store)
@@ -163,7 +136,7 @@ def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
     for setting, schedule in loss.temperatures.items():
         if not schedule.is_constant or schedule(0.0) in codec.captured:
             continue
-        wanted, kept = schedule(0.0), _listed(codec.captured)
+        wanted, kept = schedule(0.0), listed_temperatures(codec.captured)
         if store:
             way_out = "or unset targets.path to have the teacher asked at it"
             what = f"targets.path = {store}: it was captured at temperature {kept}"
@@ -176,25 +149,17 @@ def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
         )
 
 
-def try_loss(loss: Loss, codec: Any, task: Task) -> None:
-    """Compute the loss of one position of a sparse codec; it raises for what it lacks.
+def try_loss(loss: Loss, codec: Codec, task: Task) -> None:
+    """Compute the loss of one position as the codec keeps it; it raises for what it lacks.
 
     What looks inside the teacher takes nothing from the codec.
     """
-    if not isinstance(codec, (Nucleus, Sampled)):
+    targets = codec.trial()
+    if targets is None:
         return
     loss = deepcopy(loss)
-    width = max(TRIED, getattr(codec, "k", 0))
-    one = np.ones(1, np.int64)
-    said = Outputs(torch.zeros(1, width))
-    picked = codec.pick(said, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), one))
-    decode = codec.decoder(Path(), width, torch.device("cpu"))
     labels = HardLabels(torch.zeros(1).long(), torch.zeros(1).bool(), task.per_example)
-    targets = decode(payload(codec.encode(picked, one), one))
+    outputs = Outputs(torch.zeros(1, codec.trial_outputs))
     for part in loss.summands:
         if not part.looks_inside:
-            part(said, targets, labels)
-
-
-def _listed(temperatures: Any) -> str:
-    return " and ".join(f"{t:g}" for t in sorted(temperatures))
+            part(outputs, targets, labels)

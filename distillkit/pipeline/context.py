@@ -23,7 +23,7 @@ from distillkit.artifacts.workspace import Workspace
 from distillkit.data import Augmentation, Data
 from distillkit.metrics import EvaluationSettings
 from distillkit.students import Student
-from distillkit.targets import OnlineTargets, StoredTargets
+from distillkit.targets import StoredTargets, TargetProvider
 from distillkit.tasks import Task
 from distillkit.teachers import Teacher
 from distillkit.training.settings import TrainSettings
@@ -55,17 +55,23 @@ class RunContext:
     loss: Any  # a `Loss`; `build_context` refuses anything else
     optimizer: Callable[..., Any]  # parameter groups -> optimizer
     schedule: Any
-    targets: StoredTargets | OnlineTargets
+    targets: TargetProvider
 
     @property
     def given_store(self) -> str | None:
         """The folder of the target store that the config names, if it names one."""
-        return self.targets.path if isinstance(self.targets, StoredTargets) else None
+        return self.targets.path
 
     @property
     def stores_targets(self) -> bool:
         """Whether the student learns from a store, not from a teacher in its training loop."""
-        return bool(self.loss.needs_teacher) and isinstance(self.targets, StoredTargets)
+        return bool(self.loss.needs_teacher) and self.targets.keeps_store
+
+    @property
+    def store_settings(self) -> StoredTargets:
+        """The settings of the target store, of a run whose targets are kept in one."""
+        assert isinstance(self.targets, StoredTargets), "an online teacher's answers are not kept"
+        return self.targets
 
     @property
     def has_transfer(self) -> bool:

@@ -1,17 +1,16 @@
 """Teacher and student on the meta device: shapes without weights, made from their configs."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import torch
-
 from distillkit.data.folders import model_folder
+from distillkit.models.saved import Loaded
 from distillkit.models.shapes import meta_model
 from distillkit.pipeline import tokenizers
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.text import TextArtifacts
-from distillkit.students import FromTeacher, PretrainedStudent
-from distillkit.students import from_teacher as cut
+from distillkit.students import StudentContext
 
 
 class MetaModels:
@@ -36,26 +35,29 @@ class MetaModels:
     @cached_property
     def student(self) -> Any:
         """The student before training."""
-        context = self.context
-        student: Any = context.student
-        if isinstance(student, FromTeacher):
-            return cut.outline(student, self.teacher)
-        if isinstance(student, PretrainedStudent):
-            return self.pretrained(device="meta")
-        with torch.device("meta"):
-            return context.task.new_model(
-                student.config, self.text.corpus.labels, self.tokenizer, key="student.config"
-            )
+        return self.context.student.meta_model(self.student_context(lambda: self.teacher))
+
+    def student_context(
+        self, teacher: Callable[[], Any], *, weights: bool = False
+    ) -> StudentContext:
+        """What a student's shape is told from: this teacher, and no text."""
+        context, (key, spec) = self.context, tokenizers.student_source(self.context)
+        return StudentContext(
+            task=context.task,
+            labels=self.text.corpus.labels,
+            key=key,
+            load_tokenizer=lambda: self.tokenizer,
+            find_folder=lambda: model_folder(
+                spec, key=key, cache=context.workspace.assets, weights=weights
+            ),
+            teacher=lambda: Loaded(teacher(), None),
+            trust_remote_code=context.trust_remote_code,
+        )
 
     def new_teacher(self) -> Any:
         """The first teacher's architecture and sizes, with new weights."""
         it = self.context.teacher.members[0]
         return self._meta_model(it.key, it.source, fresh_head=not it.is_ready, device="cpu")
-
-    def pretrained(self, *, device: str) -> Any:
-        """A pretrained student's architecture and sizes, with new weights on a device."""
-        source = tokenizers.student_source(self.context)
-        return self._meta_model(*source, fresh_head=True, device=device)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -25,10 +25,6 @@ from distillkit.pipeline import tokenizers
 from distillkit.pipeline.checks import check_least_outputs
 from distillkit.pipeline.meta_models import MetaModels
 from distillkit.pipeline.run import Run
-from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
-from distillkit.students.from_teacher import may_depend_on_place, try_cut
-from distillkit.targets import StoredTargets
-from distillkit.tasks import SequenceTask
 
 MOST_TRIED = 300_000_000  # parameters of a student that is made once more, to be tried
 
@@ -103,10 +99,10 @@ def check_shapes(run: Run, *, student: bool = True, memory: float | None = None)
         check_least_outputs(context, run.text)
     if not student or context.before:
         return
-    is_scratch = isinstance(context.student, ScratchStudent)
-    must_be = is_described if isinstance(context.student, FromTeacher) else is_scratch
-    if is_scratch:
-        check_memory(models.student.num_parameters(), memory or _memory(), key="student.config")
+    is_new = context.student.weights_source is None  # else loading it says what is wrong
+    must_be = is_described if context.student.is_cut else is_new
+    if key := context.student.size_key:
+        check_memory(models.student.num_parameters(), memory or _memory(), key=key)
     with nullcontext() if must_be else suppress(ModelError):
         check_positions(models.student, context.task.max_length, whose="the student")
         _check_room(run, models.student, whose="the student")
@@ -141,7 +137,7 @@ def _check_rows(model: Any, tokenizer: Any, *, key: str) -> None:
 def _check_labels(run: Run) -> None:
     """Raise `ModelError` where the outputs of a ready teacher are not the labels of the data."""
     context, task = run.context, run.context.task
-    if not (isinstance(task, SequenceTask) and context.loss.needs_teacher) or (
+    if not (task.family == "sequence" and context.loss.needs_teacher) or (
         task.distribution == "choice"
     ):
         return
@@ -170,45 +166,31 @@ def _check_room(run: Run, model: Any, *, whose: str) -> None:
 
 
 def _check_codec(run: Run) -> None:
-    context, targets = run.context, run.context.targets
-    if context.stores_targets and isinstance(targets, StoredTargets) and not context.given_store:
+    context = run.context
+    if context.stores_targets and not context.given_store:
         tokenizer = run.teachers.members[0].tokenizer()
-        targets.codec.check(context.task.width(tokenizer, run.text.corpus.labels))
+        context.store_settings.codec.check(context.task.width(tokenizer, run.text.corpus.labels))
 
 
 def _try_cut(run: Run, models: MetaModels) -> None:
     """Try what is cut out of a teacher on new weights, which show if layers hang on their place."""
     student, initial = run.context.student, run.students.initial
-    if not isinstance(student, FromTeacher) or initial is None or run.students.find(initial):
+    if initial is None or run.students.find(initial):
         return
-    teacher = models.teacher
-    if teacher.num_parameters() <= MOST_TRIED and may_depend_on_place(student, teacher):
+    if models.teacher.num_parameters() <= MOST_TRIED:
         with torch.random.fork_rng(devices=[]):
-            try_cut(student, models.new_teacher())
+            student.try_cut(models.teacher, models.new_teacher)
 
 
 def _try_student(run: Run, models: MetaModels) -> None:
     """Raise for a student whose outputs for a text change with the padding of its batch."""
-    context, labels = run.context, run.text.corpus.labels
-    student: Any = context.student
-    if isinstance(student, FromTeacher) or run.students.find(run.students.student):
+    context, student = run.context, run.context.student
+    if student.is_cut or run.students.find(run.students.student):
         return  # an architecture that its teacher is tried with, or a student that is there
-    loads = isinstance(student, PretrainedStudent) and bool(
-        context.makes
-    )  # a plan loads no weights
+    loads = student.weights_source is not None and bool(context.makes)  # a plan loads no weights
     if not loads and models.student.num_parameters() > MOST_TRIED:
         return
-    key, spec = tokenizers.student_source(context)
-    tokenizer, task = models.tokenizer, context.task
+    made_of = models.student_context(models.new_teacher, weights=loads)
     with torch.random.fork_rng(devices=[]):
-        if isinstance(student, PretrainedStudent) and not loads:
-            model, at = models.pretrained(device="cpu"), f"{key} = {spec}"
-        elif isinstance(student, PretrainedStudent):
-            folder = model_folder(spec, key=key, cache=context.workspace.assets)
-            trust = context.trust_remote_code
-            model = task.load_body(folder, labels, key=key, trust_remote_code=trust)
-            at = f"{key} = {spec}"
-        else:
-            model = task.new_model(student.config, labels, tokenizer, key="student.config")
-            at = f"student.config.model_type = {student.config['model_type']}"
-        task.agree_on_padding(model, tokenizer, key=at)
+        model = student.trial_model(made_of, weights=loads)
+        context.task.agree_on_padding(model, models.tokenizer, key=student.label)

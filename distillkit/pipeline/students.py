@@ -1,10 +1,11 @@
 """The students of a run: the student, its control on hard labels, and the student untrained."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from distillkit.artifacts.code_identity import code_of_node
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.config.overrides import plain
 from distillkit.data.folders import model_folder
@@ -19,8 +20,7 @@ from distillkit.pipeline.target_store import TargetStoreArtifact
 from distillkit.pipeline.teachers import EnsembleArtifacts, TeacherArtifacts
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import student as stage
-from distillkit.students import FromTeacher, PretrainedStudent, Student
-from distillkit.targets import OnlineTargets, StoreManifest
+from distillkit.students import PretrainedStudent, Student
 from distillkit.targets.hidden_states import StoredStates
 from distillkit.tasks.shared_words import Selection, align
 from distillkit.token_table import TokenTable
@@ -102,7 +102,7 @@ class StudentArtifacts:
     @cached_property
     def initial(self) -> StudentVariant | None:
         """The student as it was cut out of its teacher; None for a student of another kind."""
-        if not isinstance(self.context.student, FromTeacher):
+        if not self.context.student.is_cut:
             return None
         return StudentVariant("untrained", None, {"untrained": True}, False, self.context.trainer)
 
@@ -166,7 +166,10 @@ class StudentArtifacts:
                 seed=context.seed,
             )
         start, source = self._start_source(variant)
-        return stage.inputs(
+        code = code_of_node(
+            [variant.node, plain(context.cfg.optimizer), plain(context.cfg.scheduler)]
+        )
+        return ({"code": code} if code else {}) | stage.inputs(
             start,
             context.task,
             source=source,
@@ -188,8 +191,9 @@ class StudentArtifacts:
         if self.before and variant.name == "student":
             fields = self.before.fingerprint_fields(self.before.student)
             return PretrainedStudent(""), f"student-{fingerprint(fields)}"
-        if isinstance(student, PretrainedStudent):
-            return student, identity(student.path, key="student.path")
+        if student.weights_source:
+            key, spec = student.weights_source
+            return student, identity(spec, key=key)
         return student, "new weights"
 
     def _first_teacher_fingerprint(self) -> str:
@@ -197,13 +201,7 @@ class StudentArtifacts:
 
     def _targets_fingerprint(self) -> str:
         """The identity of the soft targets."""
-        targets = self.context.targets
-        if isinstance(targets, OnlineTargets):
-            return fingerprint({"origin": self.teachers.origin(), "online": asdict(targets)})
-        if self.context.given_store:
-            given = StoreManifest.open(self.target_store.folder).fingerprint
-            return fingerprint({"run": self.teachers.origin(), "store": given})
-        return fingerprint(self.target_store.fingerprint_fields())
+        return fingerprint(self.context.targets.fingerprint_fields(self.teachers))
 
     # training
 
@@ -214,8 +212,8 @@ class StudentArtifacts:
         text.check_held_out()
         examples, selection = self._examples(variant, key, spec)
         teacher = store = states = None
-        if variant.from_teacher and isinstance(context.targets, OnlineTargets):
-            teacher = self.teachers.online(examples, spec, context.targets)
+        if variant.from_teacher:
+            teacher = context.targets.in_loop(self.teachers, examples, spec)
         validation = text.tokens(key, spec, "validation")
         if variant.from_teacher and context.stores_targets:
             store = self.target_store.open()
@@ -280,7 +278,7 @@ class StudentArtifacts:
                 spec,
                 key=key,
                 cache=context.workspace.assets,
-                weights=isinstance(student, PretrainedStudent),
+                weights=student.weights_source is not None,
             ),
             tokenizer=text.tokenizer(*tokenizers.learning_source(context)),
             seed=context.seed,

@@ -15,9 +15,6 @@ from distillkit.data.sources import parse
 from distillkit.errors import DataError
 from distillkit.pipeline import run_folder as output
 from distillkit.pipeline.context import RunContext
-from distillkit.students import FromTeacher, PretrainedStudent, ScratchStudent
-from distillkit.targets import StoredTargets
-from distillkit.targets.codecs.codec import described
 
 SPLITS = ("train", "validation", "test", "transfer")
 
@@ -93,28 +90,13 @@ def _teacher(context: RunContext) -> str:
 
 
 def _student(context: RunContext) -> str:
-    student: Any = context.student
-    if isinstance(student, PretrainedStudent):
-        return f"{short(student.path)}, from its weights on"
-    if isinstance(student, FromTeacher):
-        return f"cut out of the teacher: {settings(context.cfg.student)}"
-    if isinstance(student, ScratchStudent):
-        given = student.config
-        sizes = [f"{k} {v}" for k, v in given.items() if k != "model_type" and "size" in k]
-        layers = given.get("num_hidden_layers")
-        shape = [*([f"{layers} layer{'s' * (layers != 1)}"] if layers else []), *sizes]
-        return f"new {given.get('model_type', 'model')} ({', '.join(shape)})"
-    return settings(context.cfg.student)
+    return context.student.describe(settings(context.cfg.student), short)
 
 
 def _targets(context: RunContext) -> str:
     if not context.loss.needs_teacher:
         return "none"
-    if not isinstance(context.targets, StoredTargets):
-        return "online: the teacher answers in the training loop"
-    if context.targets.path:
-        return f"the store {context.targets.path}"
-    return described(context.targets.codec.settings())
+    return context.targets.describe()
 
 
 def counts(names: Iterable[str], numbers: Iterable[int]) -> str:

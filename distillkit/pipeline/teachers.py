@@ -159,6 +159,14 @@ class TeacherArtifacts:
         fields = self.store_fields(settings)
         return obtain(context, "targets", fields, make, resumable=True).path
 
+    def member_settings(self, settings: StoredTargets) -> StoredTargets:
+        """The settings of its store."""
+        return settings
+
+    def member_store_fields(self, settings: StoredTargets) -> list[dict[str, Any]]:
+        """There is one store, and none of members."""
+        return []
+
     def online(self, student: TokenTable, spec: str, settings: OnlineTargets) -> OnlineTeacher:
         """The teacher in the student's training loop.
 

@@ -134,6 +134,6 @@ class TextArtifacts:
 
     def check_held_out(self) -> None:
         """Read the held-out conversations: a refusal comes before the teacher's forward passes."""
-        if self.context.data.kind == "conversations":
+        if self.context.data.has_conversations:
             for split in ("validation", "test"):
                 self.tokens(*tokenizers.learning_source(self.context), split)

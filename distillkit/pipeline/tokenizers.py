@@ -6,7 +6,6 @@ from distillkit.chat.templates import ChatTemplate
 from distillkit.data.folders import model_folder
 from distillkit.errors import DataError
 from distillkit.pipeline.context import RunContext
-from distillkit.students import PretrainedStudent, ScratchStudent
 
 TOKENS = {"bos_token": "begin of text", "eos_token": "end of text", "pad_token": "padding"}
 
@@ -15,12 +14,8 @@ def student_source(context: RunContext) -> tuple[str, str]:
     """(setting, source) of the student's own tokenizer, whether or not it learns with it."""
     if context.before:
         return student_source(context.before)
-    student = context.student
-    if isinstance(student, PretrainedStudent):
-        return "student.path", student.path
-    if isinstance(student, ScratchStudent) and student.tokenizer:
-        return "student.tokenizer", student.tokenizer
-    return context.teacher.key, context.teacher.source
+    teacher = context.teacher
+    return context.student.tokenizer_source or (teacher.key, teacher.source)
 
 
 def learning_source(context: RunContext) -> tuple[str, str]:

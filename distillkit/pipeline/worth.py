@@ -32,7 +32,7 @@ def check_teacher(run: Run, last: Run | None = None) -> None:
     """
     context = run.context
     looks = context.teacher.check != "off" and bool(context.loss.needs_soft_targets)
-    if not looks or not isinstance(context.task, SequenceTask):
+    if not looks or context.task.family != "sequence":
         return
     if not run.teachers.is_there() and _has_targets(run):
         return  # its targets are there, and it is not

@@ -5,10 +5,9 @@ from typing import Any
 from distillkit.artifacts.workspace import fingerprint
 from distillkit.console.progress import say
 from distillkit.pipeline.run import Run
-from distillkit.pipeline.teachers import EnsembleArtifacts
 from distillkit.pipeline.tokenizers import learning_source
 from distillkit.planning.tables import Made
-from distillkit.targets import StoredTargets, StoreManifest
+from distillkit.targets import StoreManifest
 
 THERE, MADE_NOW, BEGUN, MISSING = "there", "made now", "begun", "to be made"
 NOT_NEEDED = "not needed"
@@ -98,9 +97,8 @@ def _targets(run: Run) -> Made:
         return Made("targets", THERE, f"given: {context.given_store}")
     fields = run.target_store.fingerprint_fields()
     state = _state(run, "targets", fields)
-    if state == MISSING and isinstance(teachers, EnsembleArtifacts):
-        assert isinstance(context.targets, StoredTargets)
-        members = teachers.member_store_fields(context.targets)
+    if state == MISSING:
+        members = teachers.member_store_fields(context.store_settings)
         begun = any(_state(run, "targets", each) != MISSING for each in members)
         state = BEGUN if begun else MISSING
     return Made("targets", state, f"targets-{fingerprint(fields)}")

@@ -12,7 +12,6 @@ from distillkit.models.shapes import Shape, shape_of
 from distillkit.pipeline.meta_models import MetaModels
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.students import StudentVariant
-from distillkit.pipeline.teachers import EnsembleArtifacts
 from distillkit.pipeline.tokenizers import learning_source
 from distillkit.planning import artifact_status as inventory
 from distillkit.planning import cost_model as planning
@@ -20,8 +19,7 @@ from distillkit.planning.cost_model import Job, Work
 from distillkit.planning.tables import Outlook, Store, Text
 from distillkit.stages.targets import more_room
 from distillkit.stages.teacher import fit_settings
-from distillkit.students import FromTeacher
-from distillkit.targets import StoredTargets, StoreManifest
+from distillkit.targets import StoreManifest
 from distillkit.targets.codecs.codec import Codec, described
 from distillkit.targets.codecs.logits import CHUNK, FEWER_LAUNCHES
 from distillkit.targets.expected_size import picked_bytes, store_bytes
@@ -121,7 +119,7 @@ class Forecast:
 
     @cached_property
     def _student_model(self) -> Any:
-        if isinstance(self.context.student, FromTeacher) and self._teacher_model is None:
+        if self.context.student.is_cut and self._teacher_model is None:
             return None
         try:
             return self.meta_models.student
@@ -303,8 +301,7 @@ class Forecast:
         )
 
     def _capture(self, state: str) -> Job:
-        targets, asking = self.context.targets, self._asking
-        assert isinstance(targets, StoredTargets)
+        targets, asking = self.context.store_settings, self._asking
         job = Job("targets", state, f"{int(asking.positions):,} positions")
         job = self._asked_of_teacher(job, asking)
         if job.shape is None:
@@ -372,9 +369,7 @@ class Forecast:
 
     @property
     def _codec(self) -> Any:
-        targets = self.context.targets
-        assert isinstance(targets, StoredTargets), "an online teacher's answers are not kept"
-        return targets.codec
+        return self.context.store_settings.codec
 
     def _store(self, state: str) -> Store | None:
         if state == "there":
@@ -430,9 +425,7 @@ class Forecast:
 
     def _disk_of_members(self) -> dict[str, float]:
         """What the answers of an ensemble's members take that are not there: all logits of each."""
-        teachers, targets = self.run.teachers, self.context.targets
-        if not isinstance(teachers, EnsembleArtifacts) or not isinstance(targets, StoredTargets):
-            return {}
+        teachers, targets = self.run.teachers, self.context.store_settings
         codec = teachers.member_settings(targets).codec
         each = zip(teachers.member_store_fields(targets), self._shapes("teacher"), strict=False)
         missing = [s for it, s in each if not self.context.workspace.find("targets", it)]

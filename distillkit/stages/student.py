@@ -113,9 +113,9 @@ def make_student(
     context = StudentContext(
         task=task,
         labels=space,
-        tokenizer=tokenizer,
-        folder=folder,
         key=key,
+        load_tokenizer=lambda: tokenizer,
+        find_folder=lambda: folder,
         teacher=lambda: teacher().load(task, space),
         calibration=lambda reads, count: _batches(count, calibration, reads),
         texts=texts,

@@ -36,6 +36,11 @@ class FromTeacher(CutSettings, Student):
             order_outputs(model, loaded.order, context.labels)
         return model
 
+    def try_cut(self, teacher: Any, new_teacher: Callable[[], Any]) -> None:
+        """Try what is cut on new weights, which show if layers hang on their place."""
+        if may_depend_on_place(self, teacher):
+            try_cut(self, new_teacher())
+
     def meta_model(self, context: StudentContext) -> Any:
         """The cut of a teacher on the meta device."""
         return outline(self, context.teacher().model)

@@ -8,13 +8,14 @@ architecture alone needs no class: `ScratchStudent` takes any transformers confi
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from distillkit.artifacts.code_identity import code_identity
-from distillkit.errors import ConfigError
+from distillkit.errors import ConfigError, ModelError
 from distillkit.models.saved import Loaded
 from distillkit.token_table import TokenTable
 from distillkit.types import LabelSpace
@@ -22,25 +23,40 @@ from distillkit.types import LabelSpace
 Source = tuple[str, str]  # (the setting that names it, a folder, hub id or pypi://)
 
 
-@dataclass(frozen=True, slots=True)
+def no_text(*_: Any) -> Any:
+    """A student's shape is told before any text is read."""
+    raise ModelError("student: its shape cannot be told without text")
+
+
+@dataclass(frozen=True)
 class StudentContext:
     """What a student may be made of: a task, labels, a tokenizer, and the teacher.
 
-    `folder` is that of the student's own weights, or of its tokenizer's source where it has none;
-    `key` is the setting that names it. `teacher()` loads the first teacher (for `meta_model`: on
-    the meta device, without a tokenizer); `calibration(tokenizer, count)` gives inputs of so many
-    training examples, one by one; `texts()` are the tokens of all that the teacher is asked about.
+    `key` is the setting that names `folder`. `teacher()` loads the first teacher (for `meta_model`:
+    on the meta device; for `trial_model`: with new weights; both without a tokenizer);
+    `calibration(tokenizer, count)` gives inputs of so many training examples, one by one; `texts()`
+    are the tokens of all that the teacher is asked about.
     """
 
     task: Any
     labels: LabelSpace
-    tokenizer: Any
-    folder: str
     key: str
+    load_tokenizer: Callable[[], Any]
+    find_folder: Callable[[], str]
     teacher: Callable[[], Loaded]
-    calibration: Callable[[Any, int], Iterable[Mapping[str, Tensor]]]
-    texts: Callable[[], TokenTable]
+    calibration: Callable[[Any, int], Iterable[Mapping[str, Tensor]]] = no_text
+    texts: Callable[[], TokenTable] = no_text
     trust_remote_code: bool = False
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer that the student learns with."""
+        return self.load_tokenizer()
+
+    @cached_property
+    def folder(self) -> str:
+        """The folder of its own weights, or of its tokenizer's source where it has none."""
+        return self.find_folder()
 
     @property
     def outputs(self) -> int | None:
@@ -126,6 +142,12 @@ class Student(ABC):
         """The same model on the meta device: its shape, for plans and checks, without weights."""
         with torch.device("meta"):
             return self.make(context)
+
+    def try_cut(self, teacher: Any, new_teacher: Callable[[], Any]) -> None:  # noqa: B027
+        """Raise `ModelError` where the layers of one that `is_cut` do not stand alone.
+
+        `teacher` is on the meta device; `new_teacher()` has the same shapes and new weights.
+        """
 
     def trial_model(self, context: StudentContext, *, weights: bool) -> Any:
         """A model to try padding on before the run; not called of one that `is_cut`.

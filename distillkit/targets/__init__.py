@@ -1,5 +1,8 @@
 """The target store: what the teacher said of every example, kept once and read in any order.
 
+`codecs.codec.Codec` says what a new codec has to do, `provider.TargetProvider` what a new source of
+targets has.
+
 How a position is kept is a codec's, in `codecs`; how a teacher is run is a stage's.
 """
 
@@ -12,6 +15,7 @@ from distillkit.targets.codecs.sampling import Draws
 from distillkit.targets.codecs.top_k import TopK
 from distillkit.targets.codecs.top_p import TopP
 from distillkit.targets.manifest import StoreManifest
+from distillkit.targets.provider import CodecChoice, TargetProvider
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.settings import AutoTargets, OnlineTargets, StoredTargets
 from distillkit.targets.writer import TargetWriter
@@ -19,6 +23,7 @@ from distillkit.targets.writer import TargetWriter
 __all__ = [
     "AutoTargets",
     "Codec",
+    "CodecChoice",
     "Dense",
     "Draws",
     "LastHidden",
@@ -27,6 +32,7 @@ __all__ = [
     "SampledLogits",
     "StoreManifest",
     "StoredTargets",
+    "TargetProvider",
     "TargetStore",
     "TargetWriter",
     "TopK",

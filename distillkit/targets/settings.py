@@ -1,17 +1,20 @@
 """How soft targets are had: from a store, or from a teacher in the loop."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal
 
+from distillkit.artifacts.homes import expanded
 from distillkit.errors import ConfigError
 from distillkit.setting_types import PositiveInt, Seed
-from distillkit.targets.codecs.codec import Codec
+from distillkit.targets.codecs.codec import Codec, described
 from distillkit.targets.codecs.dense import Dense
 from distillkit.targets.codecs.registry import register
+from distillkit.targets.manifest import StoreManifest
+from distillkit.targets.provider import CodecChoice, TargetProvider, TeacherOutputs
 
 
 @dataclass(frozen=True)
-class StoredTargets:
+class StoredTargets(TargetProvider):
     """Targets from a store that is made once and read by every student.
 
     `codec` says what is kept of each position; `seed` belongs to codecs that draw. `path` takes a
@@ -19,6 +22,8 @@ class StoredTargets:
     is a forward pass's size with padding; neither it nor `shard_tokens` changes what the store
     means.
     """
+
+    keeps_store: ClassVar = True
 
     codec: Any = field(default_factory=Dense)
     seed: Seed = 0
@@ -35,13 +40,34 @@ class StoredTargets:
             )
         register(self.codec)
 
+    def settle(self, choice: CodecChoice) -> "StoredTargets":
+        """The same, captured at the temperatures of the loss; a given store is as it is."""
+        return (
+            self
+            if self.path
+            else replace(self, codec=self.codec.at_temperatures(choice.temperatures))
+        )
+
+    def fingerprint_fields(self, teachers: TeacherOutputs) -> dict[str, Any]:
+        """Those of the store; of a given one its content, and whose it must be."""
+        if self.path:
+            given = StoreManifest.open(expanded(self.path).absolute()).fingerprint
+            return {"run": teachers.origin(), "store": given}
+        return teachers.store_fields(self)
+
+    def describe(self) -> str:
+        """The given store, or the codec."""
+        return f"the store {self.path}" if self.path else described(self.codec.settings())
+
 
 @dataclass(frozen=True)
-class AutoTargets:
+class AutoTargets(TargetProvider):
     """Targets from a store whose codec follows from the task and the loss.
 
     `codec` holds settings of the one that is chosen; the rest is as of `StoredTargets`.
     """
+
+    keeps_store: ClassVar = True
 
     codec: dict[str, Any] = field(default_factory=dict)
     seed: Seed = 0
@@ -50,6 +76,18 @@ class AutoTargets:
     shard_tokens: PositiveInt = 65536
     path: str | None = None
 
+    def settle(self, choice: CodecChoice) -> StoredTargets:
+        """A store with the smallest codec that does for the loss."""
+        return self.kept_by(choice.smallest(self.codec)).settle(choice)
+
+    def fingerprint_fields(self, teachers: TeacherOutputs) -> dict[str, Any]:
+        """None of its own: it is settled first."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Which store it will be follows from the loss."""
+        return "a store whose codec follows from the loss"
+
     def kept_by(self, codec: Any) -> StoredTargets:
         """The same with a codec."""
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "codec"}
@@ -57,7 +95,7 @@ class AutoTargets:
 
 
 @dataclass(frozen=True)
-class OnlineTargets:
+class OnlineTargets(TargetProvider):
     """The teacher answers in the training loop, and nothing is kept.
 
     For what is too large to keep: hidden states, attention. `precision` is of its forward pass,
@@ -66,3 +104,15 @@ class OnlineTargets:
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_tokens: PositiveInt = 4096
+
+    def fingerprint_fields(self, teachers: TeacherOutputs) -> dict[str, Any]:
+        """The teacher, what it is asked about, and how."""
+        return {"origin": teachers.origin(), "online": asdict(self)}
+
+    def describe(self) -> str:
+        """Nothing is stored."""
+        return "online: the teacher answers in the training loop"
+
+    def in_loop(self, teachers: TeacherOutputs, examples: Any, spec: str) -> Any:
+        """The teacher itself."""
+        return teachers.online(examples, spec, self)

@@ -72,7 +72,7 @@ class Fitted:
 
 def takes_probe(task: Task) -> bool:
     """Whether a task's outputs come from a linear layer on features, one for each label."""
-    return isinstance(task, SequenceTask) and task.distribution != "choice"
+    return task.family == "sequence" and task.distribution != "choice"
 
 
 def start_head(

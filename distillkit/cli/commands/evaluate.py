@@ -10,7 +10,6 @@ from distillkit.pipeline import run_folder as output
 from distillkit.pipeline import summary
 from distillkit.pipeline.phases import runs
 from distillkit.reporting.report import write_report
-from distillkit.students import PretrainedStudent
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -19,7 +18,7 @@ def evaluate(cfg: DictConfig) -> float:
     context, students = run.context, run.students
     path = cfg.student.get("path")
     # `path` of a pretrained student is where it starts from: its trained copy comes first
-    is_start = isinstance(context.student, PretrainedStudent) and students.find(students.student)
+    is_start = context.student.weights_source and students.find(students.student)
 
     if path and not is_start:
         folder = model_folder(path, key="student.path", cache=context.workspace.assets)

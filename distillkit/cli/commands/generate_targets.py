@@ -8,13 +8,12 @@ from distillkit.pipeline import run_folder as output
 from distillkit.pipeline.model_checks import check_shapes
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.worth import check_teacher
-from distillkit.targets import StoredTargets
 
 
 def generate_targets(cfg: DictConfig) -> float:
     """Make the target store, or find it; return the number of its examples."""
     phases = runs(cfg, makes=("teacher", "targets"))
-    stored = [run for run in phases if isinstance(run.context.targets, StoredTargets)]
+    stored = [run for run in phases if run.context.targets.keeps_store]
     if not stored:
         raise ConfigError(
             "targets = online: nothing is kept, since the teacher answers in the training loop; "

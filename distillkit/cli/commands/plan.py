@@ -9,7 +9,6 @@ from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
 from distillkit.planning.estimator import Forecast
-from distillkit.students import FromTeacher, ScratchStudent
 
 
 def plan(cfg: DictConfig) -> float:
@@ -20,9 +19,8 @@ def plan(cfg: DictConfig) -> float:
         run.context.record.leave()
     seconds = 0.0
     for run in phases:
-        student = run.context.student
-        if isinstance(student, FromTeacher | ScratchStudent) and not run.before:
-            student.check_is_new()
+        if not run.before:
+            run.context.student.check_is_new()
         if run.context.phase:
             stdout().print(f"phase {run.context.phase}", style="bold")
         seconds += _show(run, cfg)

@@ -21,8 +21,6 @@ from distillkit.targets.codecs.logits import Said
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import KEY_BYTES, Distribution, Head, HiddenOutputs, Outputs, Targets
 
-TRIAL_OUTPUTS = 256  # outputs of the teacher that `Codec.trial` makes up
-
 
 class Codec(ABC):
     """What is kept of a teacher's outputs, and how. Its fields are its settings.
@@ -88,14 +86,19 @@ class Codec(ABC):
         """About how many bytes `files` take."""
         return 0.0
 
-    def trial(self, outputs: int = TRIAL_OUTPUTS) -> Targets | None:
+    @property
+    def trial_outputs(self) -> int:
+        """How many outputs the made-up teacher of `trial` has: as many as `check` demands."""
+        return 256
+
+    def trial(self) -> Targets | None:
         """Targets of one position, picked, encoded and decoded again: what a loss will be given.
 
         The teacher behind them has equal logits. None where any loss can be had: all is kept.
         """
         if self.keeps_all:
             return None
-        one = np.ones(1, np.int64)
+        outputs, one = self.trial_outputs, np.ones(1, np.int64)
         said: Said = Outputs(torch.zeros(1, outputs))
         if self.reads_hidden:
             said = HiddenOutputs(torch.zeros(1, 1), Head(torch.zeros(outputs, 1), outputs))

@@ -37,12 +37,12 @@ from distillkit.targets.codecs.bit_packing import (
     rows,
     unpack,
 )
-from distillkit.targets.codecs.codec import TRIAL_OUTPUTS, Codec
+from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.estimates import id_set_bytes, nucleus_ids
 from distillkit.targets.codecs.logits import Said, check_mass, chunks, width
 from distillkit.targets.codecs.quantization import log_kept, step_sizes, steps, stored_masses
 from distillkit.targets.codecs.sampling import Draws
-from distillkit.types import SparseTargets, Targets
+from distillkit.types import SparseTargets
 
 _NO_ID = torch.iinfo(torch.int64).max
 
@@ -181,9 +181,10 @@ class Nucleus(Codec):
         fixed = 2 * len(self.captured) + 1
         return fixed + (number + self.bits * ids) / 8 + id_set_bytes(outputs, ids)
 
-    def trial(self, outputs: int = TRIAL_OUTPUTS) -> Targets | None:
-        """As of any codec, of a teacher with k outputs or more."""
-        return super().trial(max(outputs, self.k))
+    @property
+    def trial_outputs(self) -> int:
+        """k or more."""
+        return max(super().trial_outputs, self.k)
 
     def expected_ids(self, outputs: int) -> float:
         """About how many ids a position has."""
