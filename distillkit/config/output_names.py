@@ -1,6 +1,7 @@
 """Where a run's outputs go: a name that is a folder's, and none that came from the environment."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -20,6 +21,15 @@ OF_STUDENT = (
     "it stands in the files of the student, and what comes from the environment is written "
     "nowhere; write it out"
 )
+
+
+def folder_problems(hydra: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the folders of Hydra's own settings: one that is empty is the current."""
+    for name in ("run", "sweep"):
+        folder = (hydra.get(name) or {}).get("dir")
+        if isinstance(folder, str) and not folder.strip():
+            key = f"hydra.{name}.dir"
+            yield f"{key} = {folder!r}", f"needs a folder after it, as {key}=FOLDER"
 
 
 def output_problems(

@@ -12,7 +12,7 @@ from distillkit.config import entries, task_defaults
 from distillkit.config.build import granted
 from distillkit.config.compose import Composer, composing, load_yaml
 from distillkit.config.keys import LISTED_BY, as_written, deepest, every_key, exists, holds, sibling
-from distillkit.config.output_names import output_problems
+from distillkit.config.output_names import folder_problems, output_problems
 from distillkit.config.paths import CONF, recipe_files
 from distillkit.config.references import fault
 from distillkit.config.renamed import with_current_names
@@ -320,7 +320,8 @@ class _Check:
         except Exception as error:  # hydra's errors, omegaconf's and yaml's have no common base
             self._not_composed(error, overrides)
             return None
-        for key, text in setup_problems(hydra, trusted=granted(cfg)):
+        found = [*setup_problems(hydra, trusted=granted(cfg)), *folder_problems(hydra)]
+        for key, text in found:
             self._fault(key, text)
         return cfg
 

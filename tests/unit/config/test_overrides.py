@@ -40,6 +40,8 @@ WHEEL = "pypi://some-package==1.0.2/data/all.csv#sha256=" + "0f" * 32
         ("data.label_names=good", "data.label_names = good: must be a list"),
         ("data.where=imdb", "data.where = imdb: must be a mapping"),
         ("student.config=bert", "student.config = bert: must be a mapping"),
+        ("hydra.run.dir=", "hydra.run.dir = '': needs a folder after it, as hydra.run.dir=FOLDER"),
+        ("hydra.sweep.dir=' '", "hydra.sweep.dir = ' ': needs a folder after it, as hydra.sweep."),
         ("workspace=null", "workspace.path = null: must be a string"),
         (
             "workspace.verify=sometimes",
