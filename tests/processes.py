@@ -117,5 +117,5 @@ def launched(launcher: str, *words: str, cwd: Path, **environment: str) -> subpr
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=tiny.env(**environment),
+        env=tiny.env(**{"DISTILLKIT_MEETING_SECONDS": "240"} | environment),
     )
