@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
+from distillkit import fast_paths
 from distillkit.config import entries, task_defaults
 from distillkit.config.build import granted
 from distillkit.config.compose import Composer, composing, load_yaml
@@ -56,6 +57,7 @@ def check(words: list[str], *, user_folder: Path | None = None, sweeps: bool = T
     Of a sweep, each choice of each swept key is checked beside the first choices of the others.
     """
     words = respelled(words)
+    fast_paths.disabled()  # refuses what the environment names wrongly
     entries.register(user_folder, words)
     with composing(user_folder) as composer:
         return _Check(composer, words, user_folder, sweeps).run()

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from distillkit.fast_paths import FastPath
 from distillkit.types import Head
 
 # a product of bfloat16 matrices whose sums come out in float32; PyTorch has it for CUDA only
@@ -90,7 +91,7 @@ def _products(*, narrow: bool) -> Iterator[None]:
     """Within, a processor's float32 matrices may be rounded to bfloat16 as they are multiplied."""
     matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # made at run time
     before = matmul.fp32_precision
-    if narrow:
+    if narrow and FastPath.BFLOAT16_PRODUCTS.is_enabled:
         matmul.fp32_precision = "bf16"
     try:
         yield

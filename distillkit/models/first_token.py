@@ -14,6 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from distillkit.fast_paths import FastPath
+
 # (layer, hidden states [rows, tokens, width], mask) -> what the layer says of the first token
 FirstToken = Callable[[Any, Tensor, Tensor | None], Tensor]
 KERNELS = ("eager", "sdpa")  # whose masks are [rows, heads, queries, keys], or not there
@@ -69,6 +71,8 @@ def read_once(model: Any) -> int:
 
 def _found(model: Any) -> tuple[Any, Reader] | None:
     """The last layer and how to read it; None where it must run whole."""
+    if not FastPath.FIRST_TOKEN_LAYER.is_enabled:
+        return None
     kind = type(model)
     if kind.__name__ not in KNOWN or not kind.__module__.startswith("transformers.models."):
         return None

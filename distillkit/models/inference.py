@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from distillkit.models.modes import evaluating
-from distillkit.models.precision import Precision, autocast, casts_kept, resolve
+from distillkit.models.precision import Precision, autocast, cached_casts, resolve
 from distillkit.ragged import ranges
 from distillkit.types import Batch, HiddenOutputs, Outputs
 
@@ -28,7 +28,7 @@ def answers(
     """
     device = next(model.parameters()).device
     dtype = resolve(precision, device)
-    with evaluating(model), casts_kept():
+    with evaluating(model), cached_casts():
         for bucket in buckets:
             batch = collate(bucket)
             # entered for each batch: a generator may be left half-way, or used inside another

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from distillkit.fast_paths import FastPath
 from distillkit.losses.heads import has_bfloat16
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -24,12 +25,15 @@ def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager
 
 
 @contextmanager
-def casts_kept() -> Iterator[None]:
+def cached_casts() -> Iterator[None]:
     """Within, autocast converts a weight once, not anew each time that it is entered.
 
     For weights that do not change meanwhile: what was converted is taken again as it is. PyTorch
     keeps it outside of inference mode only.
     """
+    if not FastPath.CACHED_CASTS.is_enabled:
+        yield
+        return
     torch.autocast_increment_nesting()
     try:
         yield

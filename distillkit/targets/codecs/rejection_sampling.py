@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.fast_paths import FastPath
 from distillkit.losses.heads import finish, has_bfloat16
 from distillkit.targets.codecs.logits import Said, check_mass, chunks, rounded
 from distillkit.targets.codecs.sampling import Draws, drawn
@@ -27,6 +28,7 @@ def are_cheaper(said: Said) -> TypeGuard[HiddenOutputs]:
         and said.hidden.dtype == torch.bfloat16
         and said.hidden.device.type == "cpu"
         and has_bfloat16(said.hidden.device)
+        and FastPath.REJECTION_SAMPLING.is_enabled
     )
 
 
