@@ -1,11 +1,13 @@
 """Which artifacts of a run are there; text and tokens, which cost little, are made if need be."""
 
+from collections.abc import Collection
 from typing import Any
 
 from distillkit.artifacts.workspace import fingerprint
 from distillkit.console.progress import say
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.tokenizers import learning_source
+from distillkit.planning.cost_model import EARLIER
 from distillkit.planning.tables import Made
 from distillkit.targets import StoreManifest
 
@@ -15,7 +17,7 @@ NOT_NEEDED = "not needed"
 
 def is_made(run: Run, *, evaluated: bool) -> bool:
     """Whether nothing is left for a run to compute, its evaluation included where there is one."""
-    found = [it for it in models(run) if evaluated or it.name != "evaluation"]
+    found = models(run, is_last=evaluated)
     return all(it.state in (THERE, NOT_NEEDED) for it in found)
 
 
@@ -42,19 +44,37 @@ def tokens(run: Run, *, tells: bool = True) -> Made:
     return Made("tokens", state, f"{len(tables)} tables: {', '.join(splits)}")
 
 
-def models(run: Run) -> list[Made]:
-    """Teacher, targets, students and evaluation: looked for, never made."""
+def models(run: Run, *, is_last: bool = True, earlier: Collection[str] = ()) -> list[Made]:
+    """Teacher, targets, students and evaluation: looked for, never made.
+
+    Of several phases only the last has a control, and is evaluated; what is in `earlier` one of
+    those before makes.
+    """
+    found = _models(run, is_last=is_last)
+    return [
+        Made(it.name, EARLIER, it.detail)
+        if it.detail in earlier and it.state in (MISSING, BEGUN)
+        else it
+        for it in found
+    ]
+
+
+def _models(run: Run, *, is_last: bool) -> list[Made]:
     asks = bool(run.context.loss.needs_teacher)
     found = [_teacher(run), *([_targets(run)] if run.context.stores_targets else [])]
     rows: dict[str, str] = {}
     if asks or run.teachers.is_there():
         rows["teacher"] = fingerprint(run.teachers.fingerprint_fields())
     for variant in run.students.variants:
+        if variant.name == "control" and not is_last:
+            continue
         fields = run.students.fingerprint_fields(variant)
         state = _state(run, "student", fields)
         if asks or variant.name == "student" or state == THERE:
             rows[variant.name] = fingerprint(fields)
             found.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
+    if not is_last:
+        return found
     fields = run.evaluation.fingerprint_fields(rows)
     state = _state(run, "evaluation", fields)
     return [*found, Made("evaluation", state, f"evaluation-{fingerprint(fields)}")]

@@ -160,6 +160,10 @@ def passing_disk(shape: Shape, *, states: int) -> float:
     return FLOAT * shape.parameters * (CHECKPOINTS * (1 + states) + 1)
 
 
+EARLIER = "by an earlier phase"
+DONE = ("there", EARLIER)  # states of artifacts that cost nothing more
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One thing that a run computes. None: it cannot be told.
@@ -182,7 +186,7 @@ class Job:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to compute."""
-        return self.state == "there"
+        return self.state in DONE
 
     @property
     def seconds(self) -> float | None:

@@ -1,7 +1,7 @@
 """What a run would compute, hold and keep: gathered without its teacher, and without training."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -71,8 +71,11 @@ class Forecast:
         hardware: str | None,
         probe_seconds: float = PROBE_SECONDS,
         tells: bool = True,
+        is_last: bool = True,
+        earlier: Collection[str] = (),
     ) -> None:
         self.run, self.context = run, run.context
+        self.is_last, self._earlier = is_last, earlier
         self._probe_seconds, self._tells = probe_seconds, tells
         self.machine = Machine(compute_device(), hardware)
         self.asks = bool(run.context.loss.needs_teacher)
@@ -87,7 +90,7 @@ class Forecast:
         if check:
             check()
         made.append(inventory.tokens(self.run, tells=self._tells))
-        made += inventory.models(self.run)
+        made += inventory.models(self.run, is_last=self.is_last, earlier=self._earlier)
         trainings = self._trainings()
         states = {it.name: it.state for it in made}
         jobs = self._jobs(trainings, states)
@@ -105,6 +108,7 @@ class Forecast:
             workspace=str(self.context.workspace.root),
             more_room=more_room(self._codec.name if self.keeps else "", self.context.task.family),
             unknown=self.unknown,
+            ends_early=any(it.settings.patience is not None for it in trainings.values()),
         )
 
     # shapes
@@ -160,7 +164,7 @@ class Forecast:
             settings = fit_settings(context.teacher, len(table))
             found["teacher"] = self._training(None, settings, table, source)
         source = learning_source(context)
-        for it in (run.students.student, run.students.control):
+        for it in (run.students.student, run.students.control if self.is_last else None):
             if it:
                 table = run.text.examples(*source, transfer=it.from_teacher)
                 found[it.name] = self._training(it, it.settings, table, source)
@@ -219,7 +223,7 @@ class Forecast:
         for name in ("student", "control"):
             if name in trainings:
                 jobs.append(self._learning(name, trainings[name], states[name]))
-        return [*jobs, self._measuring(trainings["student"], states)]
+        return [*jobs, *([self._measuring(trainings["student"], states)] if self.is_last else [])]
 
     def _learning(self, name: str, training: _Training, state: str) -> Job:
         shape = self._shape(name)
@@ -245,7 +249,9 @@ class Forecast:
             shape=shape,
             precision=precision,
             flops=times * (flops + planning.forward_flops(shape, checked)),
-            rate=self._rate(shape, precision, epoch.most_tokens) if state != "there" else None,
+            rate=self._rate(shape, precision, epoch.most_tokens)
+            if state not in planning.DONE
+            else None,
             memory=planning.learning_memory(
                 shape,
                 epoch,
@@ -296,7 +302,7 @@ class Forecast:
             shape=shape,
             precision=precision,
             flops=sum(planning.forward_flops(it, done) for it in every),
-            rate=self._rate(shape, precision, done.most_tokens) if job.state != "there" else None,
+            rate=self._rate(shape, precision, done.most_tokens) if not job.is_done else None,
             memory=memory,
         )
 
@@ -408,7 +414,7 @@ class Forecast:
     def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
         """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
         found: dict[str, float] = {}
-        if self.keeps and states["targets"] != "there":
+        if self.keeps and states["targets"] not in planning.DONE:
             found["targets"] = self._store_bytes(self._shape("teacher"), self._codec) or 0.0
             found |= self._disk_of_members()
         passing = [0.0]

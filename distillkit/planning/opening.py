@@ -4,7 +4,7 @@ It is made of what the run makes anyway (text, tokens, the models' configs) and 
 machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,11 @@ def show(phases: Sequence[Run], name: str) -> None:
     if all(inventory.is_made(phase, evaluated=phase is run) for phase in phases):
         say(f"{name}: all is there already, in {run.context.workspace.root}")
         return
-    found = []
+    found: list[Outlook | None] = []
     with working("looking at what is to be done"):
         for phase in phases:
-            found.append(_outlook(phase))
+            earlier = {made.detail for outlook in found if outlook for made in outlook.made}
+            found.append(_outlook(phase, is_last=phase is run, earlier=earlier))
         rows = [("data", _data(run)), *_classes(run)]
     rows += [(part, _with_size(part, text, found[-1])) for part, text in _models(run)]
     for phase, outlook in zip(phases, found, strict=True):
@@ -51,7 +52,7 @@ def show(phases: Sequence[Run], name: str) -> None:
             warn(f"may not fit: {problem}")
 
 
-def _outlook(run: Run) -> Outlook | None:
+def _outlook(run: Run, *, is_last: bool, earlier: Collection[str]) -> Outlook | None:
     """The plan of a training; None where it cannot be told, which does not keep the run back.
 
     Of several processes none is told: the estimate is of one, and asking for its device would wait
@@ -60,7 +61,14 @@ def _outlook(run: Run) -> Outlook | None:
     if several():
         return None
     try:
-        return Forecast(run, hardware=None, probe_seconds=PROBE_SECONDS, tells=False).look()
+        return Forecast(
+            run,
+            hardware=None,
+            probe_seconds=PROBE_SECONDS,
+            tells=False,
+            is_last=is_last,
+            earlier=earlier,
+        ).look()
     except DistillkitError:
         raise
     except Exception as error:  # a model that another's code describes; the run itself will say

@@ -56,6 +56,7 @@ class Outlook:
     workspace: str
     more_room: str
     unknown: Sequence[str]
+    ends_early: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -157,6 +158,10 @@ class Outlook:
         ]
         if any(job.name == "control" and not job.is_done for job in self.jobs):
             lines.append("The control doubles the training; control=false leaves it out.")
+        if self.ends_early:
+            lines.append(
+                "Steps and time are the most: training ends earlier where validation has stalled."
+            )
         if self.store and self.store.is_estimate:
             lines.append(
                 "The size of targets that keep some ids of a position is an estimate for a usual "
@@ -221,6 +226,6 @@ def _text(row: Text) -> list[str]:
 def _work(job: Job) -> list[str]:
     parameters = f"{job.shape.parameters:,}" if job.shape else ""
     if job.is_done:
-        return [job.name, "there", parameters, "", "", ""]
+        return [job.name, job.state, parameters, "", "", ""]
     flops = "cannot be told" if job.flops is None else operations(job.flops)
     return [job.name, job.what, parameters, flops, job.precision, time_of(job.seconds)]

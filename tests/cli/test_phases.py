@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, Finished, run
+from tests.cli.runs import QUICK, Finished, but, run
 
 PHASES = "phases={layers:['loss=hidden_mse'],joint:['loss.hard_weight=0.5','trainer.epochs=2']}"
 
@@ -107,3 +107,23 @@ def test_a_word_with_brackets_is_to_stand_in_quotes(done: Finished, tmp_path: Pa
     assert "sweep" not in refused.err
     quoted = run(tmp_path, "plan", *done.words, f"phases={{a:[{loss},'loss.layers=[[7,1]]']}}")
     assert "loss.layers = [7, 1]" in quoted.err  # read, and no such layer
+
+
+def test_a_plan_has_what_the_phases_make_once(done: Finished, tmp_path: Path) -> None:
+    """The control is the last phase's, the teacher the first one's work; steps are the run's."""
+    words = but(done.words, f"workspace={tmp_path / 'workspace'}")
+    result = run(tmp_path, "plan", *words, PHASES)
+    assert result.code == 0, result.err
+    first, last = result.out.split("phase joint")
+    assert re.findall(r"^ +(control|evaluation) +", first, re.M) == []
+    assert re.search(r"^ +teacher +to be made", first, re.M)
+    assert re.search(r"^ +teacher +by an earlier phase +teacher-", last, re.M)
+    told = json.loads(next(done.folder.glob("outputs/*/*/results.json")).read_text())
+    planned = [
+        int(re.search(r"training the student .* ([\d,]+) *$", text, re.M)[1])  # type: ignore[index]
+        for text in (first, last)
+    ]
+    assert planned == [phase["steps"] for phase in told["phases"]]
+    control = re.search(r"training the control .* ([\d,]+) *$", last, re.M)
+    assert control and f" {control[1]} steps" in told["run"]["control"].replace(" of ", " steps ")
+    assert "Steps and time are the most" in last

@@ -1,14 +1,15 @@
 """`distillkit plan`: what a run would find, make, compute and need, before it does."""
 
 import math
+from functools import partial
 
 from omegaconf import DictConfig
 
 from distillkit.console.progress import stdout
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
-from distillkit.pipeline.run import Run
 from distillkit.planning.estimator import Forecast
+from distillkit.planning.tables import Outlook
 
 
 def plan(cfg: DictConfig) -> float:
@@ -17,23 +18,24 @@ def plan(cfg: DictConfig) -> float:
     phases = runs(cfg, makes=())
     for run in phases:
         run.context.record.leave()
-    seconds = 0.0
+    seconds, earlier = 0.0, set[str]()
     for run in phases:
         if not run.before:
             run.context.student.check_is_new()
         if run.context.phase:
             stdout().print(f"phase {run.context.phase}", style="bold")
-        seconds += _show(run, cfg)
+        is_last = run is phases[-1]
+        outlook = Forecast(run, hardware=cfg.hardware, is_last=is_last, earlier=earlier).look(
+            # what does not fit into memory is said beside the rest
+            partial(check_models, run, memory=math.inf)
+        )
+        earlier |= {made.detail for made in outlook.made}
+        seconds += _show(outlook)
     return seconds
 
 
-def _show(run: Run, cfg: DictConfig) -> float:
+def _show(outlook: Outlook) -> float:
     """Print what one training would find, make, compute and need; its expected seconds or NaN."""
-    outlook = Forecast(run, hardware=cfg.hardware).look(
-        # what does not fit into memory is said beside the rest
-        lambda: check_models(run, memory=math.inf)
-    )
-
     console = stdout()
     for line in outlook.problems():
         console.print(f"does not fit: {line}", style="red", soft_wrap=True)
