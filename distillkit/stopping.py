@@ -12,7 +12,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -24,6 +24,7 @@ TWICE = 0.5  # seconds within which one signal may come twice: from SLURM, and f
 _number: int | None = None  # the signal that came first
 _came = 0.0  # when
 _holding = False
+_receivers: Callable[[int], Iterable[int]] | None = None  # whom a signal is passed on to
 
 
 class Stopped(KeyboardInterrupt):
@@ -119,6 +120,22 @@ def deferred() -> Iterator[None]:
         _holding = before
 
 
+@contextmanager
+def passed_on(receivers: Callable[[int], Iterable[int]]) -> Iterator[None]:
+    """Within, a first signal is remembered here and sent to other processes, whose end is awaited.
+
+    `receivers` names them when it comes; at the end of the work the signal is raised here.
+    """
+    global _receivers
+    before, _receivers = _receivers, receivers
+    try:
+        with deferred():
+            yield
+    finally:
+        _receivers = before
+    check()
+
+
 def is_cause(error: BaseException) -> bool:
     """Whether an error came of a signal: of `Stopped`, or of what it broke off."""
     found: BaseException | None = error
@@ -150,6 +167,9 @@ def _handle(number: int, frame: FrameType | None) -> None:
         if not _holding:
             raise Stopped(number)
         _tell("it ends after this step, which is kept; a second signal leaves at once")
+        for pid in _receivers(number) if _receivers else ():
+            with suppress(OSError):
+                os.kill(pid, number)
     elif time.monotonic() - _came > TWICE:
         _tell("left at once; the same command goes on from what was saved before")
         os._exit(status())

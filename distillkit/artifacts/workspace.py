@@ -47,6 +47,7 @@ MANIFEST = "manifest.json"
 SHARED_SOON = 90.0  # seconds until a network disk shows what another machine has written
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy, which drops the number
+_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -161,10 +162,13 @@ class Workspace:
         with self.guard():
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
-            except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            except OSError as error:
+                if error.errno not in _NO_PLACE:
+                    raise
                 raise WorkspaceError(
-                    f"workspace = {self.root}: no folder can be made there ({error.strerror}); set "
-                    "workspace=FOLDER, or DISTILLKIT_WORKSPACE, to one that can be written"
+                    f"workspace = {brief(str(self.root))}: no folder can be made there "
+                    f"({error.strerror}); set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to one "
+                    "that can be written"
                 ) from error
         try:
             with self.guard():

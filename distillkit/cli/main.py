@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit import stopping
-from distillkit.cli import completion
+from distillkit.cli import completion, launched
 from distillkit.cli import help as usage
 from distillkit.config.paths import recipe_files
 from distillkit.console import masking
@@ -107,7 +107,8 @@ def _exit_code(
             raise
         if error.filename is None:
             _close_stdout()
-        where = error.filename if error.filename is not None else "the output"
+        unnamed = "the current folder" if error.errno == errno.ENOENT else "the output"
+        where = error.filename if error.filename is not None else unnamed
         return _tell(OutputError(f"{where}: {error.strerror}"))
 
 
@@ -220,9 +221,11 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     sweep_folder = None
     if sweeps:
         sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))
-    failed = _hydra(command, [*options, *settled], checked.swept)
-    if sweep_folder is not None:
-        masking.mask_file(sweep_folder / "multirun.yaml", masking.names_of(settled))
+    try:
+        failed = _hydra(command, [*options, *settled], checked.swept)
+    finally:  # also of a sweep that a signal ends
+        if sweep_folder is not None:
+            masking.mask_file(sweep_folder / "multirun.yaml", masking.names_of(settled))
     if sweep_folder is not None and command == "train" and _has_results(sweep_folder):
         _load("distillkit.cli.commands.report:report")(sweep_folder)
     if failed:
@@ -295,11 +298,9 @@ def _sweep_folder(settled: list[str], run_name: str) -> Path:
 
 def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = None) -> list[str]:
     """Run a command under Hydra; what was refused, a line each, once all jobs have ended."""
-    import hydra
     from omegaconf import DictConfig
 
     from distillkit.config import entries
-    from distillkit.config.paths import CONF
     from distillkit.console.progress import heartbeat, mask_with, say, working
     from distillkit.console.quiet import quiet_others
 
@@ -353,7 +354,7 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
         return metric
 
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")(run)()
+        launched.launch(run, words)
     except OSError as error:
         if has_folder or error.filename is None:
             raise

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +158,30 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(
     assert "choose a shorter run_name" in line
     assert len(line) < 600
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("word", ["workspace=" + 300 * "n", "workspace=" + 60 * f"{99 * 'n'}/"])
+def test_a_workspace_of_a_name_that_is_too_long_is_refused_before_the_work(
+    complete: list[str], tmp_path: Path, word: str
+) -> None:
+    line = refused(run(tmp_path, "train", *but(complete, word)), "(File name too long); set work")
+    assert line.startswith("distillkit: workspace = /")
+    assert len(line) < 600
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_current_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    (here := tmp_path / "here").mkdir()
+    code = "import os; from distillkit.cli.main import main; os.rmdir(os.getcwd()); main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train"],
+        cwd=here,
+        env=tiny.env(PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "distillkit: the current folder: No such file or directory\n"
 
 
 def test_a_folder_that_vanishes_under_way_is_made_again(

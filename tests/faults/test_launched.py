@@ -1,0 +1,143 @@
+"""Jobs of a sweep in processes of their own end after the step that a signal to the sweep finds."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny
+from tests.cli.runs import QUICK, but
+from tests.faults.kills import weights
+
+JOBS = """
+import sys, time
+from pathlib import Path
+from joblib import Parallel, delayed
+from distillkit import stopping
+from distillkit.cli import launched
+from distillkit.cli.main import _exit_code
+folder = Path(sys.argv[1])
+def work(number):
+    with stopping.scope():
+        if number:
+            stopping.hold()
+        (folder / f"began-{number}").touch()
+        if not number:
+            return 0.5  # its process is at leisure when the signal comes
+        steps = 0
+        while not stopping.requested():
+            time.sleep(0.01)
+            steps += 1
+        time.sleep(0.3)  # the rest of a step, and its checkpoint
+        (folder / f"saved-{number}").write_text(str(steps))
+    return 1.0
+def sweep():
+    words = [launched.JOBLIB]
+    with launched.passed_on(words):
+        job = launched.job(work, words)
+        results = Parallel(n_jobs=int(sys.argv[2]), backend="loky")(
+            delayed(job)(number) for number in range(int(sys.argv[3]))
+        )
+        (folder / "results").write_text(repr(results))
+    return 0
+sys.exit(_exit_code(["train"], sweep))
+"""
+
+
+def wait_for(folder: Path, names: list[str], process: "subprocess.Popen[Any]") -> None:
+    began = time.monotonic()
+    while not all((folder / name).exists() for name in names):
+        assert process.poll() is None and time.monotonic() - began < 60, names
+        time.sleep(0.01)
+
+
+def wait_for_readiness(pid: int, number: int) -> None:
+    """Wait until a signal ends none of a process's children; loky's own helpers ignore it, soon."""
+    deadline, waiting = time.monotonic() + 60, True
+    while waiting:
+        assert time.monotonic() < deadline
+        waiting = False
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            status = Path(f"/proc/{child}/status").read_text().splitlines()
+            masks = [int(it.split()[1], 16) for it in status if it[:7] in ("SigIgn:", "SigCgt:")]
+            waiting |= not any(mask >> (number - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize(
+    ("workers", "jobs", "everyone"),
+    [(3, 3, False), (2, 3, True), (2, 4, False), (5, 3, False)],
+    ids=["one at leisure", "all are signalled", "one in the queue", "two that had no job"],
+)
+def test_every_job_saves_and_the_sweep_leaves_with_a_status_of_its_own(
+    workers: int, jobs: int, everyone: bool, tmp_path: Path
+) -> None:
+    number = signal.SIGTERM if everyone else signal.SIGUSR1
+    words = [sys.executable, "-c", JOBS, str(tmp_path), str(workers), str(jobs)]
+    env = tiny.env(PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.Popen(
+        words, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(tmp_path, ["began-0", "began-1", "began-2"], process)
+    time.sleep(0.2)
+    if everyone:
+        wait_for_readiness(process.pid, number)
+    (os.killpg if everyone else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err
+    assert "Traceback" not in err
+    assert err.rstrip().endswith(f"stopped by {number.name}; the same command goes on from here")
+    assert sorted(path.name for path in tmp_path.glob("saved-*")) == ["saved-1", "saved-2"]
+    assert (tmp_path / "results").read_text() == repr([0.5, *[float("nan")] * (jobs - 1)])
+    assert not (tmp_path / "began-3").exists()
+
+
+def test_one_job_at_a_time_runs_here_and_ends_as_any_run(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", JOBS, str(tmp_path), "1", "2"]
+    env = tiny.env(PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path, ["began-1"], process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err
+    assert (tmp_path / "saved-1").exists() and not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("hydra_plugins") is None
+    or importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
+    reason="of the extra `sweep`",
+)
+def test_a_sweep_of_joblibs_ends_with_the_weights_of_an_undisturbed_one(
+    body: Path, tmp_path: Path
+) -> None:
+    texts = tiny.write_reviews(tmp_path, 120, 60)
+    words = but(tiny.small(body, *texts, Path("w")), *QUICK, "trainer.epochs=100", "control=false")
+    words = ["train", "-m", *words, "loss.temperature=1,2"]
+    (alone := tmp_path / "alone").mkdir()
+    assert tiny.run(*words, cwd=alone, timeout=300).returncode == 0
+    (folder := tmp_path / "signalled").mkdir()
+    launched = [*words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(
+        tiny.command(*launched),
+        cwd=folder,
+        env=tiny.env(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while len(list(folder.glob("w/.partial/student-*/checkpoint-*"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err
+    assert len(list(folder.glob("w/.partial/student-*/checkpoint-*"))) == 2
+    assert tiny.run(*launched, cwd=folder, timeout=300).returncode == 0
+    assert weights(folder / "w") == weights(alone / "w")
