@@ -86,6 +86,20 @@ PLACES = {
     "converted": "loss: {_convert_: object}",
     "a kernel": "student: {config: {attn_implementation: evil/kernel}}",
     "a kernel by another name": "student: {config: {_attn_implementation: 'evil/kernel@main:run'}}",
+    "a kernel inside": "student: {config: {_attn_implementation_internal: evil/kernel}}",
+    "a kernel of experts": "student: {config: {_experts_implementation: evil/kernel}}",
+    "code by a map": "student: {config: {auto_map: {AutoModel: 'evil--modeling.Evil'}}}",
+    "an architecture above": "student: {config: {model_type: ../../evil}}",
+    "weights that another package reads": "student: {config: {quantization_config: {a: b}}}",
+    "a module in an optimizer's": "optimizer: {_target_: torch.optim._multi_tensor.os.system}",
+    "an import in an optimizer's": "optimizer: {_target_: torch.optim.sgd.torch.load, f: x}",
+    "a method of an optimizer": (
+        "optimizer: {_target_: torch.optim.Adam.register_optimizer_step_pre_hook}"
+    ),
+    "a class in a schedule in a schedule": "loss: {hard_weight: {_target_: "
+    "distillkit.losses.schedules.Linear, end: 1, start: {_target_: hubconf.Evil}}}",
+    "a class for the control": "control: {_target_: hubconf.Evil}",
+    "a task of lm-eval as a mapping": "evaluation: {harness: [{task: x, dataset_path: evil}]}",
     "kernels of parts": "student: {config: {attn_implementation: {text_config: evil/kernel}}}",
 }
 HYDRA = {
@@ -155,6 +169,14 @@ SPELLINGS = {  # of YAML and Unicode
     "a default of ours by a path": "defaults: [{override /loss: ./jsd}]",
     "a default of a copy": "defaults: [/run]",
     "a header": f"# @package hydra.callbacks\nx: {SAVE}",
+    "a default above": "defaults: [{override /loss: 'forward_kl/../../x'}]",
+    "a default of nothing": "defaults: [{override /loss: null}]",
+    "a default of Hydra's sweeper": "defaults: [{override /hydra/sweeper: basic}]",
+    "words by an alias": "about: {x: &x [trusted=x.]}\nphases: {a: *x}",
+    "a word of full width": "phases: {a: ['ｔrusted=[x]']}",  # noqa: RUF001
+    "a word in a word": 'phases: {a: ["loss.temperature=1\\ntrusted=[torch.]"]}',
+    "a reference after two backslashes": "phases: {a: ['data.text=\\\\${oc.env:HOME}']}",
+    "OmegaConf's own words": "loss: {_metadata: 1, _flags: {allow_objects: true}}",
     "a partial in a list": "teacher: {labels: [{_partial_: true, _target_: torch.save}]}",
     "arguments in a list": "optimizer: {betas: [{_args_: [PWN], _target_: builtins.open}]}",
 }

@@ -61,7 +61,10 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{HERE}::test_a_class_stands_where_it_belongs",
         f"{NOTHING}::test_nothing_of_a_strangers_files_runs",
     ],
-    "A look at a stranger's files": [f"{NOTHING}::test_nothing_runs_where_it_is_only_looked_at"],
+    "A look at a stranger's files": [
+        f"{NOTHING}::test_nothing_runs_where_it_is_only_looked_at",
+        "tests/cli/test_plan.py::test_before_anything_only_text_and_tokens_are_made",
+    ],
     "Wheels are files": [
         f"{WHEELS}::test_another_checksum_is_refused_and_the_wheel_not_kept",
         f"{WHEELS}::test_a_path_that_leads_out_is_refused",
