@@ -28,6 +28,7 @@ PATTERNS = {
     "modernbert-decoder": ("global_attn_every_n_layers", 0),
 }
 PHI3 = ("phi3", "phi4_multimodal")  # which take these three fields and no other
+SCALINGS = ("linear", "dynamic", "yarn", "longrope", "llama3", "su")  # of transformers 4
 FULL, WINDOW = "full_attention", "sliding_attention"
 KNOWN_TO_ALL = {
     "TokenizersBackend": "PreTrainedTokenizerFast",
@@ -106,8 +107,8 @@ def _bases(rope: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def _scaling(rope: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
     """How a rotation is stretched beyond the length it was trained for; None: not at all."""
-    if rope.get("rope_type", "default") == "default":
-        return None
+    if rope.get("rope_type", "default") not in SCALINGS:
+        return None  # nor of a kind that no older reader knows: newer ones may take it for all
     if kind in PHI3:
         return {
             "type": rope["rope_type"],

@@ -102,6 +102,20 @@ def test_the_two_bases_of_modernbert_have_their_names(tmp_path: Path) -> None:
     assert "rope_theta" not in config
 
 
+@pytest.mark.parametrize("kind", ["gemma4_text", "gemma4_unified_text"])
+def test_a_rotation_that_no_older_reader_knows_has_no_older_name(kind: str, tmp_path: Path) -> None:
+    """Gemma 4's "proportional", written as rope_scaling, would be read for all its rotations."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(kind)
+    rope = config.rope_parameters["full_attention"]
+    assert rope["rope_type"] == "proportional"
+    written = config.to_dict() | legacy_config(config.to_dict())
+    assert "rope_scaling" not in written
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert AutoConfig.from_pretrained(tmp_path).rope_parameters == config.rope_parameters
+
+
 def test_layers_without_a_pattern_have_no_older_name() -> None:
     layers = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
     assert legacy_config({"model_type": "gemma3_text", "layer_types": layers}) == {}
