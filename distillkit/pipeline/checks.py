@@ -16,8 +16,7 @@ from distillkit.losses import HardLabelLoss, Loss
 from distillkit.models.configs import check_config, config_of
 from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.vocabularies import same_ids
-from distillkit.pipeline import run_folder as output
-from distillkit.pipeline import tokenizers
+from distillkit.pipeline import run_folder, tokenizers
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import corpus as corpora
@@ -50,7 +49,7 @@ def check_optimizer(context: RunContext) -> None:
 
 
 def check_fit(context: RunContext) -> None:
-    """What the groups show of each other, before any work."""
+    """Raise where the groups of a config do not go together."""
     loss, student = context.loss, context.student
     corpora.check_fit(context.data, context.task)
     corpora.check_augmented(context.data, context.augmentation)
@@ -112,7 +111,7 @@ def reads_alike(context: RunContext) -> bool:
 
 
 def check_averaged(context: RunContext) -> None:
-    """An ensemble whose average cannot be kept as the codec would."""
+    """Raise `ConfigError` for an ensemble whose average the codec cannot store."""
     if not context.targets.keeps_store or context.given_store:
         return
     codec = context.store_settings.codec
@@ -121,7 +120,7 @@ def check_averaged(context: RunContext) -> None:
 
 
 def check_outputs(task: Task, loss: Any) -> None:
-    """Raise `ConfigError` where a loss cannot be had from what the task's outputs mean."""
+    """Raise `ConfigError` where a loss cannot be computed from what the outputs mean."""
     if task.distribution not in getattr(loss, "takes", (task.distribution,)):
         raise ConfigError(f"loss = {type(loss).__name__}: {UNFIT[task.distribution]}")
 
@@ -139,7 +138,7 @@ def check_least_outputs(context: RunContext, text: TextArtifacts) -> None:
 
 
 def check_codec(task: Task, codec: Codec) -> None:
-    """Raise `ConfigError` where a codec cannot keep what the task's models say."""
+    """Raise `ConfigError` where a codec cannot store the outputs of the task's models."""
     name = type(task).__name__
     check_distribution(codec, task.distribution, whose=f"a model of {name}")
     if codec.reads_hidden and task.family != "language":
@@ -150,7 +149,7 @@ def check_codec(task: Task, codec: Codec) -> None:
 
 
 def check_evaluation(context: RunContext) -> None:
-    """What is to be measured of language models, before there is one."""
+    """Raise `ConfigError` for measurements that the task has not."""
     settings = context.evaluation
     if settings.rouge_examples and not (context.task.generates and context.data.has_prompts):
         raise ConfigError(
@@ -164,7 +163,7 @@ def check_evaluation(context: RunContext) -> None:
             f"evaluation.harness = {settings.harness}: its tasks are for language models; it takes "
             "task=causal_lm, or set it to null"
         )
-    if settings.harness_path and "evaluation.harness_path" not in output.overrides():
+    if settings.harness_path and "evaluation.harness_path" not in run_folder.overrides():
         raise ConfigError(
             f"evaluation.harness_path = {settings.harness_path}: task files can run code, and a "
             "file cannot grant itself trust; give it on the command line"
@@ -173,9 +172,9 @@ def check_evaluation(context: RunContext) -> None:
 
 
 def check_sources(context: RunContext) -> None:
-    """Sources that are not there, or cannot be models, before any work.
+    """Raise for sources that are not there, or cannot be models.
 
-    Of the hub's models their small files are looked at, of its data sets whether they are there.
+    Of the hub's models the small files are fetched, of its data sets the commit.
     """
     for split, spec in context.data.sources.items():
         key = f"data.{split}"
@@ -183,10 +182,10 @@ def check_sources(context: RunContext) -> None:
             source = parse(item, key=key)
             if isinstance(source, HubSource):
                 hub.commit(source, key=key, spec=item, repo_type="dataset")
-    asked = context.loss.needs_teacher or tokenizers.student_source(context)[0].startswith(
+    uses_teacher = context.loss.needs_teacher or tokenizers.student_source(context)[0].startswith(
         "teacher"
     )
-    models = [(it.key, it.source) for it in context.teacher.members if asked or it.is_ready]
+    models = [(it.key, it.source) for it in context.teacher.members if uses_teacher or it.is_ready]
     if context.student.weights_source:
         models.append(context.student.weights_source)
     if isinstance(context.augmentation, MaskAndRefill):
@@ -216,18 +215,18 @@ def check_configs(context: RunContext) -> None:
 
 def _sources(context: RunContext) -> list[tuple[str, str]]:
     """(setting, source) of the models and tokenizers that are to be loaded."""
-    found = []
+    sources = []
     asks = {"teacher", "targets"} & {*context.makes} and context.loss.needs_teacher
     if asks or context.student.is_cut:
-        found += [(member.key, member.source) for member in context.teacher.members]
+        sources += [(member.key, member.source) for member in context.teacher.members]
     if "student" in context.makes and not context.before:
         own = (context.student.weights_source, context.student.tokenizer_source)
-        found += dict.fromkeys(source for source in own if source)
-    return found
+        sources += dict.fromkeys(source for source in own if source)
+    return sources
 
 
 def check_batches(context: RunContext, text: TextArtifacts) -> None:
-    """Batches that the data cannot fill, before the teacher is fitted or asked.
+    """Raise `ConfigError` for batches that the data cannot fill.
 
     Documents are cut into windows and packed: how many there are is known when they are.
     """

@@ -16,7 +16,7 @@ from distillkit.config.schema import node_problems
 from distillkit.console.progress import say
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import Loss
-from distillkit.pipeline import run_folder as output
+from distillkit.pipeline import run_folder
 from distillkit.pipeline.context import RunContext
 from distillkit.targets import Codec, CodecChoice, OnlineTargets, StoreManifest, TargetProvider
 from distillkit.targets.codecs.codec import listed_temperatures
@@ -47,14 +47,14 @@ def settle_targets(
     if not (targets.keeps_store and loss.looks_inside):
         return choose(targets, loss, teacher=teacher, task=task)
     name = type(loss).__name__
-    asked = output.overrides().get("targets", "auto")
-    asked = "" if asked == "auto" else asked
-    wanted = bool(targets.path or asked)
-    # the first token's states are as small as logits; those of all tokens are kept when asked for
-    if loss.extent == "first" or (loss.extent == "last" and wanted):
+    choice = run_folder.overrides().get("targets", "auto")
+    choice = "" if choice == "auto" else choice
+    is_chosen = bool(targets.path or choice)
+    # the first token's states are as small as logits; those of all tokens are stored by choice
+    if loss.extent == "first" or (loss.extent == "last" and is_chosen):
         return choose(targets, loss, teacher=teacher, task=task)
-    if wanted:
-        what = f"targets = {asked}" if asked else f"targets.path = {targets.path}"
+    if is_chosen:
+        what = f"targets = {choice}" if choice else f"targets.path = {targets.path}"
         raise ConfigError(
             f"{what}: {name} looks inside the teacher, at more than a store keeps (hidden states "
             "of the first token, or of the last layer alone: loss.layers=[[-1,-1]], no "
@@ -118,7 +118,7 @@ def constant_temperatures(loss: Loss) -> set[float]:
 
 
 def check_loss(context: RunContext) -> None:
-    """Raise for a loss that cannot be had from what the codec, or the given store, keeps."""
+    """Raise for a loss that cannot be computed from what the codec, or the given store, keeps."""
     loss = context.loss
     if not context.stores_targets:
         return
@@ -130,22 +130,22 @@ def check_loss(context: RunContext) -> None:
 
 
 def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
-    """Raise `ConfigError` where the loss looks at the teacher at a temperature that is not kept."""
+    """Raise `ConfigError` where the loss takes the teacher at a temperature that is not stored."""
     if codec.captured is None:
         return
     for setting, schedule in loss.temperatures.items():
         if not schedule.is_constant or schedule(0.0) in codec.captured:
             continue
-        wanted, kept = schedule(0.0), listed_temperatures(codec.captured)
+        temperature, stored = schedule(0.0), listed_temperatures(codec.captured)
         if store:
             way_out = "or unset targets.path to have the teacher asked at it"
-            what = f"targets.path = {store}: it was captured at temperature {kept}"
+            what = f"targets.path = {store}: it was captured at temperature {stored}"
         else:
-            way_out = f"or targets.codec.temperature={wanted:g}"
-            what = f"targets.codec.temperature = {kept}"
+            way_out = f"or targets.codec.temperature={temperature:g}"
+            what = f"targets.codec.temperature = {stored}"
         raise ConfigError(
-            f"{what}, and loss.{setting} is {wanted:g}; set loss.{setting}={codec.captured[0]:g}, "
-            f"{way_out}"
+            f"{what}, and loss.{setting} is {temperature:g}; set "
+            f"loss.{setting}={codec.captured[0]:g}, {way_out}"
         )
 
 

@@ -1,15 +1,6 @@
-"""What all of a run's artifacts are made from: its config, the objects built from it, its place.
+"""What a run is made from: its config, the objects built from it, its workspace and seed.
 
-It imports no other file of `pipeline`; each of them imports it and those before:
-
-    context      config, built groups, workspace, seed
-    obtain       joint: find an artifact, or make it, alone or with other processes
-    text         tokenizers: splits, transfer set, token tables
-    checks       codec_choice, build_context: what is wrong before any work is done
-    teachers     meta_models, activations: teachers and their answers; target_store
-    students     the student, its control, and the student before training
-    evaluation   the rows of an evaluation
-    run          all of these as one object, which the commands use
+It imports no other file of `pipeline`: all of them may import it.
 """
 
 from collections.abc import Callable

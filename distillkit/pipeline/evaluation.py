@@ -63,17 +63,17 @@ class EvaluationArtifacts:
         A `student` from elsewhere, of this fingerprint, stands in place of the run's own.
         """
         context, students = self.context, self.students
-        found: dict[str, Row] = {}
+        rows: dict[str, Row] = {}
         makes_teacher = "teacher" in context.makes and context.loss.needs_teacher
         if makes_teacher or self.teachers.is_there():
             digest_of_teacher = fingerprint(self.teachers.fingerprint_fields())
-            found["teacher"] = (self.teachers.saved, digest_of_teacher)
+            rows["teacher"] = (self.teachers.saved, digest_of_teacher)
         if student:
-            return found | {"student": (student, digest)}
+            return rows | {"student": (student, digest)}
         for variant in students.variants:
             if variant.name == "student" or variant.name in context.makes or students.find(variant):
                 artifact = students.obtain(variant)
                 folder = str(artifact.path / MODEL)
                 saved = SavedModel(folder, "student", None, context.trust_remote_code)
-                found[variant.name] = (saved, artifact.fingerprint)
-        return found
+                rows[variant.name] = (saved, artifact.fingerprint)
+        return rows

@@ -42,10 +42,10 @@ def obtain(
     """
     if rank():
         return joint.obtain(context, kind, fields, make)
-    found = context.workspace.find(kind, fields)
-    if found:
-        context.record.note(found.name, made=False)
-        return found
+    artifact = context.workspace.find(kind, fields)
+    if artifact:
+        context.record.note(artifact.name, made=False)
+        return artifact
     if kind in COMMANDS and kind not in context.makes:
         command = f"`distillkit {COMMANDS[kind]}` with the same arguments makes it, and "
         if kind == "teacher" and not context.stores_targets:

@@ -18,12 +18,12 @@ def runs(cfg: DictConfig, *, makes: tuple[str, ...]) -> list[Run]:
     declared = phases.declared(cfg)
     if not declared:
         return [Run(build_context(cfg, makes=makes))]
-    found: dict[str, Run] = {}
+    by_name: dict[str, Run] = {}
     words = [str(word) for word in HydraConfig.get().overrides.task]
     for phase in phases.settled(words, declared, user_folder=entries.user_folder()):
-        before = found[phase.start] if phase.start else None
+        before = by_name[phase.start] if phase.start else None
         context = build_context(
             phase.cfg, makes=makes, phase=phase.name, before=before.context if before else None
         )
-        found[phase.name] = Run(context, before)
-    return [*found.values()]
+        by_name[phase.name] = Run(context, before)
+    return [*by_name.values()]

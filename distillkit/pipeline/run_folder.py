@@ -77,7 +77,7 @@ def _mask(draft: Path) -> None:
         masking.mask_file(path, names)
 
 
-def run_folder() -> Path:
+def current() -> Path:
     """This run's own folder, where its report is when it is written."""
     return Path(HydraConfig.get().runtime.output_dir)
 
@@ -174,7 +174,7 @@ def recipe() -> str:
 
 
 def write_metrics(folder: Path, metrics: dict[str, list[dict[str, float]]]) -> None:
-    """Write metrics.jsonl: a row a logged step, `model` naming whose."""
+    """Write metrics.jsonl: a row a logged step, `model` naming the model."""
     lines = [json.dumps({"model": name, **row}) for name, rows in metrics.items() for row in rows]
     (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
@@ -195,7 +195,7 @@ def copy_model(source: Path, folder: Path, card: str) -> None:
 
 
 def copy_predictions(evaluation: Path, folder: Path) -> None:
-    """Copy what each model said about the held-out rows, where it is written for people."""
+    """Copy each model's predictions of the held-out rows, where it wrote them."""
     if (evaluation / PREDICTIONS).exists():
         shutil.copyfile(evaluation / PREDICTIONS, folder / PREDICTIONS)
 
@@ -213,7 +213,7 @@ def show(results: dict[str, Any], title: str) -> None:
 
 
 def relative(path: Path) -> str:
-    """A path as short as it can be said."""
+    """A path, relative to the working folder where it lies within."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -13,7 +13,7 @@ from distillkit.data import hub
 from distillkit.data.hub import HubSource
 from distillkit.data.sources import parse
 from distillkit.errors import DataError
-from distillkit.pipeline import run_folder as output
+from distillkit.pipeline import run_folder
 from distillkit.pipeline.context import RunContext
 
 SPLITS = ("train", "validation", "test", "transfer")
@@ -34,7 +34,7 @@ def parts(context: RunContext) -> dict[str, str]:
 
 def command(name: str) -> str:
     """The command line that makes this run, or this job of a sweep, again."""
-    words = output.words()
+    words = run_folder.words()
     words = [word for word in words if word != "workspace.repair=true"]  # --repair, done by then
     if folder := entries.user_folder():
         words = ["--config-dir", str(folder), *words]
@@ -61,13 +61,13 @@ def _setting(name: str, value: Any) -> str:
 
 def sources(context: RunContext) -> str:
     """Where the text comes from."""
-    found = []
+    lines = []
     for split in SPLITS:
-        given = getattr(context.data, split, None)
-        if given:
-            each = given if isinstance(given, list | tuple) else [given]
-            found.append(f"{split}: {listed((short(str(it), 'dataset') for it in each), most=4)}")
-    return "; ".join(found)
+        source = getattr(context.data, split, None)
+        if source:
+            each = source if isinstance(source, list | tuple) else [source]
+            lines.append(f"{split}: {listed((short(str(it), 'dataset') for it in each), most=4)}")
+    return "; ".join(lines)
 
 
 def short(spec: str, repo_type: hub.RepoType = "model") -> str:

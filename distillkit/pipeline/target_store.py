@@ -29,7 +29,7 @@ class TargetStoreArtifact:
         return self.teachers.store_fields(self._settings)
 
     def open(self) -> TargetStore:
-        """The store, once its identity and its shards' checksums are found right."""
+        """The store; raises `TargetsError` for one of another teacher or data, or a damaged one."""
         expected = self.teachers.origin() if self.context.given_store else None
         return TargetStore.open(
             self.folder, expected=expected, verifier=self.context.workspace.verifier

@@ -36,24 +36,24 @@ def load(context: RunContext, key: str, spec: str) -> Any:
 
 
 def differences(own: Any, teacher: Any, *, reads_chats: bool) -> list[str]:
-    """What two tokenizers of one vocabulary do otherwise, for a message."""
-    found = [
+    """In what two tokenizers of one vocabulary differ, for a message."""
+    lines = [
         f"{what} ({getattr(own, name)}, the teacher's {getattr(teacher, name)})"
         for name, what in TOKENS.items()
         if getattr(own, name) != getattr(teacher, name)
     ]
     if not reads_chats or own.chat_template == teacher.chat_template:
-        return found
+        return lines
     if not own.chat_template:
-        return [*found, "the chat template, of which it has none"]
+        return [*lines, "the chat template, of which it has none"]
     ends = [_end_of_turn(it) for it in (own, teacher)]
     if ends[0] == ends[1]:
-        return [*found, "the chat template"]
-    return [*found, f"the chat template, which ends a turn with {ends[0]}, the teacher's {ends[1]}"]
+        return [*lines, "the chat template"]
+    return [*lines, f"the chat template, which ends a turn with {ends[0]}, the teacher's {ends[1]}"]
 
 
-def _end_of_turn(held: Any) -> str:
+def _end_of_turn(tokenizer: Any) -> str:
     try:
-        return ChatTemplate(held).end_of_turn or "no token of its own"
+        return ChatTemplate(tokenizer).end_of_turn or "no token of its own"
     except DataError:
         return "no token of its own"

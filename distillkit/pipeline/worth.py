@@ -1,4 +1,4 @@
-"""Whether the teacher is worth asking, before it is asked: against the commonest label, a control.
+"""Whether a teacher is worth learning from: held against the commonest label, and a control.
 
 The control is trained first for it: it needs no soft targets, and the run makes it anyway.
 """
@@ -26,7 +26,7 @@ from distillkit.types import LabelSpace
 
 
 def check_teacher(run: Run, last: Run | None = None) -> None:
-    """Say, or raise `TrainingError`, where the teacher is no better than who needs no teacher.
+    """Say, or raise `TrainingError`, where the teacher is no better than a model that needs none.
 
     `last` is the run's last phase, which has the control; None: no control is made or looked for.
     """
@@ -36,9 +36,9 @@ def check_teacher(run: Run, last: Run | None = None) -> None:
         return
     if not run.teachers.is_there() and _has_targets(run):
         return  # its targets are there, and it is not
-    found = against_commonest(run)
-    if found is not None:
-        _tell(run, found)
+    fault = against_commonest(run)
+    if fault is not None:
+        _tell(run, fault)
         return
     variant = last.students.control if last else None
     if last is None or variant is None or not _same_labels(run, last):
@@ -46,9 +46,9 @@ def check_teacher(run: Run, last: Run | None = None) -> None:
     control = last.students.obtain(variant) if "control" in last.context.makes else None
     control = control or last.students.find(variant)
     if control is not None:
-        found = against_control(run, control)
-        if found is not None:
-            _tell(run, found)
+        fault = against_control(run, control)
+        if fault is not None:
+            _tell(run, fault)
 
 
 def _same_labels(run: Run, last: Run) -> bool:
@@ -68,19 +68,19 @@ def _has_targets(run: Run) -> bool:
 
 
 def against_commonest(run: Run) -> str | None:
-    """What is wrong where the teacher tells no more than the labels' frequencies; None: nothing."""
+    """The fault of a teacher that tells no more than the labels' frequencies, or None."""
     task, teacher, held_out = _task(run), _teacher_answers(run), _held_out(run)
     other = worth.commonest(task, held_out)
     table = held_out.table
     if other is None or not teacher.has_positions_of(table.keys, table.words):
         return None
-    found = worth.compare(task, teacher.logits, other, held_out)
-    if not found.is_no_better or worth.informs(task, teacher.logits, other, held_out):
+    result = worth.compare(task, teacher.logits, other, held_out)
+    if not result.is_no_better or worth.informs(task, teacher.logits, other, held_out):
         return None
     if task.distribution == "real":
-        return f"{_figures(found, 'always saying the mean')}; its values are no nearer than that"
+        return f"{_figures(result, 'always saying the mean')}; its values are no nearer than that"
     what = _always_named(task, other, run.text.corpus.labels)
-    return f"{_figures(found, what)}; it has learnt nothing that a student could learn from it"
+    return f"{_figures(result, what)}; it has learnt nothing that a student could learn from it"
 
 
 def _always_named(task: SequenceTask, constant: np.ndarray, labels: LabelSpace) -> str:
@@ -94,7 +94,7 @@ def _always_named(task: SequenceTask, constant: np.ndarray, labels: LabelSpace) 
 
 
 def against_control(run: Run, control: Artifact) -> str | None:
-    """What is wrong where the teacher is behind the control beyond chance; None: nothing."""
+    """The fault of a teacher that is behind the control beyond chance, or None."""
     teacher, held_out = _teacher_answers(run), _held_out(run)
     saved = SavedModel(str(control.path / MODEL), "student", None, run.context.trust_remote_code)
     other = _answers(run, saved, control.fingerprint, run.context.trainer.precision)
@@ -105,20 +105,20 @@ def against_control(run: Run, control: Artifact) -> str | None:
                 "the teacher's"
             )
         return None
-    found = worth.compare(_task(run), teacher.logits, other.logits, held_out)
+    result = worth.compare(_task(run), teacher.logits, other.logits, held_out)
     what = "the same student on hard labels alone (the control)"
-    if found.is_worse:
-        return f"{_figures(found, what)}; a student would learn worse from it than without"
-    if found.is_no_better and not rank():
-        say(f"teacher: {_figures(found, what)}, within chance; expect little of the distillation")
+    if result.is_worse:
+        return f"{_figures(result, what)}; a student would learn worse from it than without"
+    if result.is_no_better and not rank():
+        say(f"teacher: {_figures(result, what)}, within chance; expect little of the distillation")
     return None
 
 
-def _figures(found: Worth, what: str) -> str:
-    sign = -1 if found.metric == "squared error" else 1
-    own, other = (_short(sign * value) for value in (found.teacher, found.other))
-    name = title(found.metric)
-    return f"on {found.examples:,} validation examples its {name} is {own}, that of {what} {other}"
+def _figures(result: Worth, what: str) -> str:
+    sign = -1 if result.metric == "squared error" else 1
+    own, other = (_short(sign * value) for value in (result.teacher, result.other))
+    name = title(result.metric)
+    return f"on {result.examples:,} validation examples its {name} is {own}, that of {what} {other}"
 
 
 def _short(value: float) -> str:
@@ -126,6 +126,7 @@ def _short(value: float) -> str:
 
 
 def _tell(run: Run, what: str) -> None:
+    """Say a teacher's fault and the ways out, or raise `TrainingError`, as `teacher.check` says."""
     teacher = run.context.teacher
     if teacher.is_ready:
         out = "take another (teacher.path=…), or see what its outputs mean (teacher.labels=[…])"
@@ -161,7 +162,7 @@ def _teacher_answers(run: Run) -> Answers:
 def _answers(
     run: Run, saved: SavedModel | SavedEnsemble, digest: str, precision: Precision
 ) -> Answers:
-    """A model's answers on the validation split, from the workspace or made there."""
+    """A model's outputs on the validation split, from the workspace or made there."""
 
     def make(out: Path) -> dict[str, Any]:
         split = run.text.corpus.split("validation")

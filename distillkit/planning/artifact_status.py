@@ -17,18 +17,18 @@ NOT_NEEDED = "not needed"
 
 def is_made(run: Run, *, evaluated: bool) -> bool:
     """Whether nothing is left for a run to compute, its evaluation included where there is one."""
-    found = models(run, is_last=evaluated)
-    return all(it.state in (THERE, NOT_NEEDED) for it in found)
+    made = models(run, is_last=evaluated)
+    return all(it.state in (THERE, NOT_NEEDED) for it in made)
 
 
 def texts(run: Run, *, tells: bool = True) -> list[Made]:
     """Text; what is not there is made, and that is said if it `tells`."""
-    found = [_text(run, "data", run.text.labelled_fields(), tells)]
+    made = [_text(run, "data", run.text.labelled_fields(), tells)]
     if run.context.augmentation.copies:
-        found.append(_text(run, "augmented", run.text.augmented_fields(), tells))
+        made.append(_text(run, "augmented", run.text.augmented_fields(), tells))
     if run.context.has_transfer:
-        found.append(_text(run, "transfer", run.text.transfer_fields(), tells))
-    return found
+        made.append(_text(run, "transfer", run.text.transfer_fields(), tells))
+    return made
 
 
 def tokens(run: Run, *, tells: bool = True) -> Made:
@@ -50,18 +50,18 @@ def models(run: Run, *, is_last: bool = True, earlier: Collection[str] = ()) -> 
     Of several phases only the last has a control, and is evaluated; what is in `earlier` one of
     those before makes.
     """
-    found = _models(run, is_last=is_last)
+    made = _models(run, is_last=is_last)
     return [
         Made(it.name, EARLIER, it.detail)
         if it.detail in earlier and it.state in (MISSING, BEGUN)
         else it
-        for it in found
+        for it in made
     ]
 
 
 def _models(run: Run, *, is_last: bool) -> list[Made]:
     asks = bool(run.context.loss.needs_teacher)
-    found = [_teacher(run), *([_targets(run)] if run.context.stores_targets else [])]
+    made = [_teacher(run), *([_targets(run)] if run.context.stores_targets else [])]
     rows: dict[str, str] = {}
     if asks or run.teachers.is_there():
         rows["teacher"] = fingerprint(run.teachers.fingerprint_fields())
@@ -72,12 +72,12 @@ def _models(run: Run, *, is_last: bool) -> list[Made]:
         state = _state(run, "student", fields)
         if asks or variant.name == "student" or state == THERE:
             rows[variant.name] = fingerprint(fields)
-            found.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
+            made.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
     if not is_last:
-        return found
+        return made
     fields = run.evaluation.fingerprint_fields(rows)
     state = _state(run, "evaluation", fields)
-    return [*found, Made("evaluation", state, f"evaluation-{fingerprint(fields)}")]
+    return [*made, Made("evaluation", state, f"evaluation-{fingerprint(fields)}")]
 
 
 def _text(run: Run, kind: str, fields: dict[str, Any], tells: bool) -> Made:
@@ -94,8 +94,8 @@ def _text(run: Run, kind: str, fields: dict[str, Any], tells: bool) -> Made:
 def _tokenizers(run: Run) -> list[tuple[str, str]]:
     """(setting, source) of the tokenizers in use; two settings may name one source."""
     read = [it.reads for it in run.teachers.members] if run.context.loss.needs_teacher else []
-    found = {spec: (key, spec) for key, spec in [learning_source(run.context), *read]}
-    return [*found.values()]
+    by_source = {spec: (key, spec) for key, spec in [learning_source(run.context), *read]}
+    return [*by_source.values()]
 
 
 def _teacher(run: Run) -> Made:
@@ -112,8 +112,8 @@ def _teacher(run: Run) -> Made:
 def _targets(run: Run) -> Made:
     context, teachers = run.context, run.teachers
     if context.given_store:
-        given = StoreManifest.open(run.target_store.folder)
-        given.check_origin(teachers.origin(), at=f"targets.path = {context.given_store}")
+        manifest = StoreManifest.open(run.target_store.folder)
+        manifest.check_origin(teachers.origin(), at=f"targets.path = {context.given_store}")
         return Made("targets", THERE, f"given: {context.given_store}")
     fields = run.target_store.fingerprint_fields()
     state = _state(run, "targets", fields)

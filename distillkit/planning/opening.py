@@ -32,22 +32,22 @@ def show(phases: Sequence[Run], name: str) -> None:
     if all(inventory.is_made(phase, evaluated=phase is run) for phase in phases):
         say(f"{name}: all is there already, in {run.context.workspace.root}")
         return
-    found: list[Outlook | None] = []
+    outlooks: list[Outlook | None] = []
     with working("looking at what is to be done"):
         for phase in phases:
-            earlier = {made.detail for outlook in found if outlook for made in outlook.made}
-            found.append(_outlook(phase, is_last=phase is run, earlier=earlier))
+            earlier = {made.detail for outlook in outlooks if outlook for made in outlook.made}
+            outlooks.append(_outlook(phase, is_last=phase is run, earlier=earlier))
         rows = [("data", _data(run)), *_classes(run)]
-    rows += [(part, _with_size(part, text, found[-1])) for part, text in _models(run)]
-    for phase, outlook in zip(phases, found, strict=True):
+    rows += [(part, _with_size(part, text, outlooks[-1])) for part, text in _models(run)]
+    for phase, outlook in zip(phases, outlooks, strict=True):
         context = phase.context
         label = context.phase or "training"
         rows.append((label, f"{_steps(outlook)}{summary.settings(context.cfg.loss)}"))
         rows.append(("", f"{summary.parts(context)['optimizer']}"))
-    rows.append(("expected", _expected(found)))
+    rows.append(("expected", _expected(outlooks)))
     width = max(len(label) for label, _ in rows)
     say("\n".join([f"{name}:", *(f"  {label:<{width}}  {text}" for label, text in rows if text)]))
-    for outlook in found:
+    for outlook in outlooks:
         for problem in outlook.problems() if outlook else ():
             warn(f"may not fit: {problem}")
 
@@ -77,10 +77,10 @@ def _outlook(run: Run, *, is_last: bool, earlier: Collection[str]) -> Outlook | 
 
 
 def _data(run: Run) -> str:
-    found = dict(run.text.labelled.facts()["counts"])
+    counts = dict(run.text.labelled.facts()["counts"])
     if run.text.transfer:
-        found |= run.text.transfer.facts()["counts"]
-    what = ", ".join(f"{count:,} {split}" for split, count in found.items())
+        counts |= run.text.transfer.facts()["counts"]
+    what = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     return f"{what} {run.context.data.rows}; {summary.sources(run.context)}"
 
 
@@ -109,9 +109,9 @@ def _classes(run: Run) -> list[tuple[str, str]]:
 
 
 def _models(run: Run) -> list[tuple[str, str]]:
-    found = summary.parts(run.context)
+    parts = summary.parts(run.context)
     names = ("teacher", "targets", "student")
-    rows = [(name, found[name]) for name in names if found[name] != "none"]
+    rows = [(name, parts[name]) for name in names if parts[name] != "none"]
     if run.students.control:
         rows.append(
             ("control", "the same student on the hard labels alone; control=false skips it")
@@ -144,21 +144,21 @@ def _steps(outlook: Outlook | None) -> str:
     return f"{job.what} of " if job else ""
 
 
-def _expected(found: Sequence[Outlook | None]) -> str:
+def _expected(outlooks: Sequence[Outlook | None]) -> str:
     """The time of what is to be made, and of each part of it."""
     if several():
         return "cannot be told of several processes; `distillkit plan` tells it of one"
     spent: dict[str, float] = {}
-    for outlook in found:
+    for outlook in outlooks:
         for job in outlook.jobs if outlook else ():
             if job.seconds is None:
                 return "cannot be told"
             if not job.is_done:
                 spent[job.name] = spent.get(job.name, 0.0) + job.seconds
-    if not spent or None in found:
+    if not spent or None in outlooks:
         return "cannot be told"
     each = ", ".join(f"{name} {time_of(n)}" for name, n in spent.items() if n >= 1)
-    where: Any = found[-1].place if found[-1] else ""
+    where: Any = outlooks[-1].place if outlooks[-1] else ""
     total = sum(spent.values())
-    said = f"{'about ' if total >= 1 else ''}{time_of(total)} of computing on {where}"
-    return f"{said} ({each})" if each else said
+    text = f"{'about ' if total >= 1 else ''}{time_of(total)} of computing on {where}"
+    return f"{text} ({each})" if each else text

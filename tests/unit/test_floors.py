@@ -106,6 +106,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_the_context_of_a_run_imports_no_other_file_of_its_package() -> None:
+    pipeline = {name for name in targets(MODULES["pipeline.context"]) if ".pipeline" in name}
+    assert not pipeline
+
+
 def test_hydra_stays_in_config_pipeline_and_cli() -> None:
     assert importers("hydra", "omegaconf") <= {"config", "pipeline", "cli"}
 

@@ -6,8 +6,7 @@ from distillkit.console.progress import rank, say, stdout
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.models.saved import SavedModel
-from distillkit.pipeline import run_folder as output
-from distillkit.pipeline import summary
+from distillkit.pipeline import run_folder, summary
 from distillkit.pipeline.phases import runs
 from distillkit.reporting.report import write_report
 
@@ -32,7 +31,7 @@ def evaluate(cfg: DictConfig) -> float:
 
     results = evaluation.facts() | {
         "recipe": cfg.run_name,
-        "overrides": output.overrides(),
+        "overrides": run_folder.overrides(),
         "run": {"command": summary.command("evaluate"), **summary.parts(context)},
     }
     if path and not is_start:  # made elsewhere, nobody here knows how
@@ -41,11 +40,11 @@ def evaluate(cfg: DictConfig) -> float:
         }
     if rank() == 0:
         title = f"{cfg.run_name}: evaluation"
-        with output.new_report() as draft:
-            output.write_run(cfg, draft)
+        with run_folder.new_report() as draft:
+            run_folder.write_run(cfg, draft)
             write_report(results, title=title, metrics={}, teacher_validation=None, out=draft)
-            output.copy_predictions(evaluation.path, draft)
-        output.show(results, title)
-        where = output.relative(output.run_folder() / "report.md")
+            run_folder.copy_predictions(evaluation.path, draft)
+        run_folder.show(results, title)
+        where = run_folder.relative(run_folder.current() / "report.md")
         stdout().print(f"report: {where}", soft_wrap=True)
     return float(results["rows"]["student"][results["headline"]])

@@ -4,7 +4,7 @@ from omegaconf import DictConfig
 
 from distillkit.console.progress import stdout
 from distillkit.errors import ConfigError
-from distillkit.pipeline import run_folder as output
+from distillkit.pipeline import run_folder
 from distillkit.pipeline.model_checks import check_shapes
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.worth import check_teacher
@@ -27,5 +27,5 @@ def generate_targets(cfg: DictConfig) -> float:
     stores = [run.target_store.open() for run in wanted]
 
     for store in stores:
-        stdout().print(f"targets: {output.relative(store.folder)}", soft_wrap=True)
+        stdout().print(f"targets: {run_folder.relative(store.folder)}", soft_wrap=True)
     return float(sum(store.manifest.examples for store in stores))

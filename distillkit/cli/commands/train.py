@@ -7,8 +7,7 @@ from omegaconf import DictConfig
 
 from distillkit.artifacts.workspace import Artifact
 from distillkit.console.progress import rank, stdout
-from distillkit.pipeline import run_folder as output
-from distillkit.pipeline import summary
+from distillkit.pipeline import run_folder, summary
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
@@ -41,16 +40,16 @@ def train(cfg: DictConfig) -> float:
 
     results = evaluation.facts() | {
         "recipe": cfg.run_name,
-        "overrides": output.overrides(),
+        "overrides": run_folder.overrides(),
         "run": _run(run, student, control),
         "layer_maps": {k: v for phase in phases for k, v in _layer_maps(phase).items()},
         "phases": [_phase(phase) for phase in phases if phase.context.phase],
     }
     if rank() == 0:
         title = f"{cfg.run_name}: {run.context.teacher.source_name} -> student"
-        with output.new_report() as draft:
+        with run_folder.new_report() as draft:
             _write(cfg, phases, results, student, control, title=title, out=draft)
-            output.copy_predictions(evaluation.path, draft)
+            run_folder.copy_predictions(evaluation.path, draft)
         _show(results, title)
     return float(results["rows"]["student"][results["headline"]])
 
@@ -152,7 +151,7 @@ def _write(
     out: Path,
 ) -> None:
     """Write the report, and a copy of the student, under `out`."""
-    output.write_run(cfg, out)
+    run_folder.write_run(cfg, out)
     metrics = {
         run.context.phase: read_metrics(run.students.obtain(run.students.student).path)
         for run in phases[:-1]
@@ -161,7 +160,7 @@ def _write(
     if control:
         metrics["control"] = read_metrics(control.path)
     teacher = phases[-1].teachers.find()
-    output.write_metrics(
+    run_folder.write_metrics(
         out, metrics | ({"teacher": read_metrics(teacher.path)} if teacher else {})
     )
     write_report(
@@ -171,13 +170,13 @@ def _write(
         teacher_validation=teacher.facts()["fit"]["best_score"] if teacher else None,
         out=out,
     )
-    card = model_card(results, name=f"{cfg.run_name}-student", recipe=output.recipe())
-    output.copy_model(student.path / MODEL, out / "student", card)
+    card = model_card(results, name=f"{cfg.run_name}-student", recipe=run_folder.recipe())
+    run_folder.copy_model(student.path / MODEL, out / "student", card)
 
 
 def _show(results: dict[str, Any], title: str) -> None:
     """Print the table, and where all of it is."""
-    folder = output.run_folder()
-    output.show(results, title)
-    stdout().print(f"report: {output.relative(folder / 'report.md')}", soft_wrap=True)
-    stdout().print(f"student: {output.relative(folder / 'student')}", soft_wrap=True)
+    folder = run_folder.current()
+    run_folder.show(results, title)
+    stdout().print(f"report: {run_folder.relative(folder / 'report.md')}", soft_wrap=True)
+    stdout().print(f"student: {run_folder.relative(folder / 'student')}", soft_wrap=True)

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from distillkit.console.progress import stdout
-from distillkit.pipeline import run_folder as output
+from distillkit.pipeline import run_folder
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
 from distillkit.training.learning import MODEL
@@ -19,5 +19,5 @@ def train_student(cfg: DictConfig) -> float:
         artifact = run.students.obtain(run.students.student)
 
     facts = artifact.facts()
-    stdout().print(f"student: {output.relative(artifact.path / MODEL)}", soft_wrap=True)
+    stdout().print(f"student: {run_folder.relative(artifact.path / MODEL)}", soft_wrap=True)
     return float(facts["fit"]["best_score"])
