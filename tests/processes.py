@@ -17,7 +17,7 @@ from tests.conftest import Result
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def found_by_two(module: str, model: Path, folder: Path) -> dict[tuple[str, str], Any]:
+def steps_of_two_processes(module: str, model: Path, folder: Path) -> dict[tuple[str, str], Any]:
     """What `python -m module MODEL OUT` leaves in OUT as two processes."""
     import torch
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, Finished, but, run
+from tests.cli.runs import QUICK, Finished, run, with_overrides
 
 ROWS = 120
 
@@ -16,7 +16,7 @@ def finished(body: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """`distillkit train` on few texts, with teacher, targets, student, control and evaluation."""
     folder = tmp_path_factory.mktemp("finished")
     texts = tiny.write_reviews(folder, ROWS, 60)
-    words = but(tiny.small(body, *texts, folder / "workspace"), *QUICK)
+    words = with_overrides(tiny.small(body, *texts, folder / "workspace"), *QUICK)
     result = run(folder, "train", *words)
     assert result.code == 0, result.err
     return Finished(words, folder / "workspace", folder, result)
@@ -25,7 +25,7 @@ def finished(body: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.fixture
 def fresh(finished: Finished, tmp_path: Path) -> list[str]:
     """The words of that run over an empty workspace."""
-    return but(finished.words, f"workspace={tmp_path / 'workspace'}")
+    return with_overrides(finished.words, f"workspace={tmp_path / 'workspace'}")
 
 
 @pytest.fixture

@@ -60,14 +60,14 @@ def run(folder: Path, *words: object) -> Result:
     return Result(int(code or 0), out.getvalue(), err.getvalue())
 
 
-def but(words: Sequence[str], *more: str, without: str = "-") -> list[str]:
+def with_overrides(words: Sequence[str], *more: str, without: str = "-") -> list[str]:
     """These words with some keys given another value, and without the keys that begin so."""
     new = {word.partition("=")[0] for word in more}
     kept = [w for w in words if w.partition("=")[0] not in new and not w.startswith(without)]
     return [*kept, *more]
 
 
-def kinds(workspace: Path) -> list[str]:
+def artifact_kinds(workspace: Path) -> list[str]:
     """The kinds of the finished artifacts in a workspace, each as often as it is there."""
     return sorted(path.parent.name.split("-")[0] for path in workspace.glob("*/manifest.json"))
 
@@ -84,7 +84,7 @@ def report(folder: Path) -> Path:
     return max(folder.glob("outputs/*/*/report.md"), key=lambda path: path.parent.name).parent
 
 
-def refused(result: Result, *said: str) -> str:
+def assert_refused(result: Result, *said: str) -> str:
     """That a command was refused as it should be, saying all this; return the line."""
     assert result.code == 2, result
     ours = [line for line in result.err.splitlines() if line.startswith("distillkit:")]
@@ -94,3 +94,6 @@ def refused(result: Result, *said: str) -> str:
     for part in said:
         assert part in ours[0]
     return ours[0]
+
+
+but, kinds, refused = with_overrides, artifact_kinds, assert_refused  # the names of before

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, but, kinds, refused, run
+from tests.cli.runs import QUICK, artifact_kinds, assert_refused, run, with_overrides
 
 
 @pytest.fixture
 def few(body: Path, tmp_path: Path) -> list[str]:
     texts = tiny.write_reviews(tmp_path, 80, 20)
-    return [*but(tiny.small(body, *texts, tmp_path / "w"), *QUICK), "control=false"]
+    return [*with_overrides(tiny.small(body, *texts, tmp_path / "w"), *QUICK), "control=false"]
 
 
 def counts(workspace: Path, kind: str) -> dict[str, int]:
@@ -27,7 +27,7 @@ def test_the_teacher_is_asked_about_the_copies_too(few: list[str], tmp_path: Pat
     done = run(tmp_path, "generate-targets", *words)
     assert done.code == 0, done.err
     workspace = tmp_path / "w"
-    assert kinds(workspace).count("augmented") == 1
+    assert artifact_kinds(workspace).count("augmented") == 1
     made = counts(workspace, "augmented")["augmented"]
     transfer, train = counts(workspace, "transfer")["transfer"], counts(workspace, "data")["train"]
     assert made > train
@@ -37,15 +37,17 @@ def test_the_teacher_is_asked_about_the_copies_too(few: list[str], tmp_path: Pat
 
     plain = run(tmp_path, "plan", *few)
     assert plain.code == 0, plain.err  # another transfer set, without them
-    assert kinds(workspace).count("transfer") == 2
-    assert kinds(workspace).count("augmented") == 1
+    assert artifact_kinds(workspace).count("transfer") == 2
+    assert artifact_kinds(workspace).count("augmented") == 1
 
 
 @pytest.mark.slow
 def test_pairs_are_rewritten_as_pairs(few: list[str], tmp_path: Path) -> None:
     rows = [(text, text[::-1], label) for text, label in tiny.labelled(80)]
     pairs = tiny.write_csv(tmp_path / "pairs.csv", ("text", "other", "label"), rows)
-    words = but(few, f"data.train={pairs}", "data.text_pair=other", without="data.transfer")
+    words = with_overrides(
+        few, f"data.train={pairs}", "data.text_pair=other", without="data.transfer"
+    )
     done = run(tmp_path, "train", *words, "augmentation=rule_based", "augmentation.copies=3")
     assert done.code == 0, done.err
     assert counts(tmp_path / "w", "transfer")["transfer"] > 80
@@ -56,10 +58,12 @@ def test_a_model_that_cannot_refill_is_told_before_the_teacher_is_fitted(
     few: list[str], body: Path, tmp_path: Path
 ) -> None:
     words = [*few, "augmentation=mask_and_refill"]
-    refused(run(tmp_path, "train", *words), "augmentation.model: required, but not set")
+    assert_refused(run(tmp_path, "train", *words), "augmentation.model: required, but not set")
     gone = run(tmp_path, "train", *words, f"augmentation.model={tmp_path / 'nowhere'}")
-    refused(gone, "augmentation.model")
-    refused(run(tmp_path, "train", *words, f"augmentation.model={body}"), "no masked-LM head")
+    assert_refused(gone, "augmentation.model")
+    assert_refused(
+        run(tmp_path, "train", *words, f"augmentation.model={body}"), "no masked-LM head"
+    )
     assert not list((tmp_path / "w").glob("teacher-*"))
 
 
@@ -67,4 +71,4 @@ def test_only_texts_with_a_label_each_are_rewritten(tmp_path: Path) -> None:
     words = ["task=causal_lm", "data=documents", "data.train=my.txt", "teacher=local"]
     words += ["teacher.path=./x", "student=from_teacher", "augmentation=word_dropout"]
     done = run(tmp_path, "train", *words, f"workspace={tmp_path / 'w'}")
-    refused(done, "augmentation = WordDropout", "data=files", "augmentation=none")
+    assert_refused(done, "augmentation = WordDropout", "data=files", "augmentation=none")

@@ -17,7 +17,7 @@ from distillkit.cli.completion import SCRIPTS
 from distillkit.cli.main import RUNS, TOOLS
 from distillkit.config.paths import groups, recipe_files
 from tests import tiny
-from tests.cli.runs import refused
+from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
 
 # bash cuts words at "=" before it calls the function; what it shows is in COMPREPLY
@@ -135,7 +135,7 @@ def test_every_shell_has_a_script_of_its_own(distillkit: Distillkit, kind: str) 
 
 def test_no_other_shell_is_promised(distillkit: Distillkit) -> None:
     assert distillkit("completion").out == distillkit("completion", "bash").out
-    refused(
+    assert_refused(
         distillkit("completion", "powershell"),
         "completion powershell: there is one for bash, zsh, fish",
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import chats, tiny_language
-from tests.cli.runs import kinds, refused
+from tests.cli.runs import artifact_kinds, assert_refused
 from tests.conftest import Distillkit
 
 
@@ -90,11 +90,11 @@ def test_responses_that_leave_no_room_for_a_prompt_are_refused_before_the_teache
     workspace = tmp_path / "workspace"
     given = words(teacher, base, write_talks(tmp_path / "talks.jsonl"), workspace)
     measured = ["evaluation.rouge_examples=3", f"evaluation.rouge_tokens={most}"]
-    refused(
+    assert_refused(
         distillkit("train", *given, *measured),
         f"evaluation.rouge_tokens = {most}: leaves no room for a prompt in the {most} tokens",
     )
-    assert not {"targets", "student"} & {*kinds(workspace)}
+    assert not {"targets", "student"} & {*artifact_kinds(workspace)}
 
 
 def test_a_base_student_takes_its_instruct_teachers_template_and_tokenizer(
@@ -130,7 +130,7 @@ def test_another_vocabulary_is_refused_before_anything_is_asked(
     result = distillkit("train", *words(teacher, other, talks, tmp_path / "workspace"))
     assert result.code == 2
     assert "the student's tokenizer is not the teacher's: token" in result.err
-    assert not {"tokens", "targets"} & {*kinds(tmp_path / "workspace")}
+    assert not {"tokens", "targets"} & {*artifact_kinds(tmp_path / "workspace")}
 
 
 def test_a_held_out_conversation_that_is_refused_stops_the_run_before_the_teacher_is_asked(
@@ -154,4 +154,4 @@ def test_a_held_out_conversation_that_is_refused_stops_the_run_before_the_teache
         "distillkit: data: row 3 of data.test: the chat template refuses it: no two; mend it, or "
         "set data.bad_rows=drop"
     )
-    assert "targets" not in kinds(tmp_path / "workspace")
+    assert "targets" not in artifact_kinds(tmp_path / "workspace")

@@ -13,7 +13,7 @@ from distillkit.pipeline.build_context import build_context
 from distillkit.pipeline.run import Run
 from distillkit.targets import Dense, LastHidden, Sampled, TargetStore, TopK
 from tests import tiny, tiny_language
-from tests.cli.runs import but, refused
+from tests.cli.runs import assert_refused, with_overrides
 from tests.conftest import Distillkit
 
 LINEAR = "{_target_:distillkit.schedules.Linear,start:4,end:1}"
@@ -29,7 +29,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def run(words: list[str], *more: str) -> Run:
-    return Run(build_context(overrides.check(but(words, *more)).cfg, makes=()))
+    return Run(build_context(overrides.check(with_overrides(words, *more)).cfg, makes=()))
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_a_setting_of_another_codec_is_refused_by_name(spoken: list[str]) -> Non
 def test_a_given_store_of_another_temperature_is_refused_and_the_advice_works(
     distillkit: Distillkit, spoken: list[str], tmp_path: Path
 ) -> None:
-    words = but(spoken, f"workspace={tmp_path / 'workspace'}", "control=false")
+    words = with_overrides(spoken, f"workspace={tmp_path / 'workspace'}", "control=false")
     made = distillkit("generate-targets", *words, "loss.temperature=2")
     assert made.code == 0, made.err
     (store,) = (tmp_path / "workspace").glob("targets-*")
     assert TargetStore.open(store).manifest.codec["temperature"] == 2.0
-    line = refused(
+    line = assert_refused(
         distillkit("train-student", *words, f"targets.path={store}"),
         "it was captured at temperature 2, and loss.temperature is 1; set loss.temperature=2, or",
     )
@@ -147,7 +147,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_ones_own_loss_trains_with_its_own_settings(
     distillkit: Distillkit, own: Path, words: list[str]
 ) -> None:
-    made = distillkit("train", *but(words, "trainer.epochs=1", "teacher.epochs=1"), *TRUST)
+    made = distillkit(
+        "train", *with_overrides(words, "trainer.epochs=1", "teacher.epochs=1"), *TRUST
+    )
     assert made.code == 0, made.err
     (config,) = own.glob("outputs/run/*/config.yaml")
     assert "temperature: 2.0" not in config.read_text()
@@ -160,7 +162,9 @@ def test_settings_for_ones_own_class_are_checked_against_it(
     shown = distillkit("train", *words, *TRUST, "loss.strength=3", "--cfg", "job")
     assert "  strength: 3\n" in shown.out
     assert "scale_by_t2" not in shown.out
-    refused(distillkit("train", *words, *TRUST, "loss.strengh=3"), "did you mean loss.strength?")
+    assert_refused(
+        distillkit("train", *words, *TRUST, "loss.strengh=3"), "did you mean loss.strength?"
+    )
 
 
 def test_another_optimizers_class_keeps_the_rate() -> None:
@@ -203,7 +207,7 @@ def test_a_module_beside_the_command_is_found_without_python_path(own: Path) -> 
 def test_a_patience_of_one_s_own_is_the_control_s_once_it_has_learnt_its_labels(
     more: list[str], patience: int | None, below: float | None, fresh: list[str]
 ) -> None:
-    words = but(fresh, without="trainer.eval_every")
+    words = with_overrides(fresh, without="trainer.eval_every")
     found = run(words, "control=true", *more).students.control
     assert found is not None
     assert (found.settings.patience, found.settings.patience_below) == (patience, below)

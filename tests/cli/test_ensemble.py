@@ -11,7 +11,7 @@ from distillkit.data import Corpus
 from distillkit.data.splits import example_key
 from distillkit.targets import TargetStore
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but, kinds, refused, results, run
+from tests.cli.runs import QUICK, artifact_kinds, assert_refused, results, run, with_overrides
 
 ROWS = 120
 
@@ -32,7 +32,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def ensemble(words: list[str], *more: str) -> list[str]:
-    return but(words, "teacher=ensemble", *QUICK, "control=false", *more)
+    return with_overrides(words, "teacher=ensemble", *QUICK, "control=false", *more)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_body_is_fitted_from_each_seed_and_their_probabilities_are_averaged(
     done = run(tmp_path, "train", *words)
     assert done.code == 0, done.err
     workspace = workspace_of(words)
-    found = kinds(workspace)
+    found = artifact_kinds(workspace)
     assert (found.count("teacher"), found.count("targets")) == (2, 3)
     single, averages = stores(workspace)
     mean = averages["[0.5, 0.5]"]
@@ -106,7 +106,7 @@ def test_another_teacher_or_weight_asks_nobody_again(words: list[str], tmp_path:
     def made(*more: str) -> list[str]:
         """What a run with other settings makes, by kind."""
         there = {path.name for path in workspace.glob("*-*")}
-        done = run(tmp_path, "generate-targets", *but(words, *more))
+        done = run(tmp_path, "generate-targets", *with_overrides(words, *more))
         assert done.code == 0, done.err
         return sorted(p.name.split("-")[0] for p in workspace.glob("*-*") if p.name not in there)
 
@@ -132,7 +132,7 @@ def test_ready_teachers_keep_their_own_tokens_and_label_orders(
     words = ensemble(small, f"teacher.teachers=[{','.join(map(str, ready))}]")
     done = run(tmp_path, "train", *words)
     assert done.code == 0, done.err
-    assert kinds(tmp_path / "w").count("teacher") == 0
+    assert artifact_kinds(tmp_path / "w").count("teacher") == 0
     _, averages = stores(tmp_path / "w")
     (mean,) = averages.values()
     assert mean.manifest.labels == ["bad", "good"]
@@ -171,7 +171,9 @@ def _probabilities(folder: Path, texts: list[str]) -> np.ndarray:
 def test_of_real_values_the_mean_is_learnt(body: Path, tmp_path: Path) -> None:
     rows = [(text, label + len(text) / 100) for text, label in tiny.labelled(60)]
     texts = tiny.write_csv(tmp_path / "scores.csv", ("text", "label"), rows)
-    small = but(tiny.small(body, texts, None, tmp_path / "w"), without="data.label_names")
+    small = with_overrides(
+        tiny.small(body, texts, None, tmp_path / "w"), without="data.label_names"
+    )
     regression = ["task=regression", "loss=logit_mse", "teacher.seeds=[0,1]"]
     done = run(tmp_path, "generate-targets", *ensemble(small, *regression))
     assert done.code == 0, done.err
@@ -200,7 +202,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         for word in tiny_language.small(models[0], texts, folder / "workspace")
         if not word.startswith("teacher.path=")
     ]
-    return but(
+    return with_overrides(
         words,
         "teacher=ensemble",
         f"teacher.teachers=[{models[0]},{models[1]}]",
@@ -246,8 +248,8 @@ def test_what_they_say_in_the_loop_is_what_a_store_of_all_logits_keeps(
 
 
 def test_hidden_states_of_an_average_are_refused(language: list[str], tmp_path: Path) -> None:
-    done = run(tmp_path, "train", *but(language, "targets=last_hidden"))
-    refused(done, "targets.codec = last_hidden", "average of several teachers has none")
+    done = run(tmp_path, "train", *with_overrides(language, "targets=last_hidden"))
+    assert_refused(done, "targets.codec = last_hidden", "average of several teachers has none")
 
 
 def test_teachers_of_other_tokenizers_are_refused(language: list[str], tmp_path: Path) -> None:
@@ -259,12 +261,16 @@ def test_teachers_of_other_tokenizers_are_refused(language: list[str], tmp_path:
     assert "goof" in AutoTokenizer.from_pretrained(other).get_vocab()
     (teachers,) = (word for word in language if word.startswith("teacher.teachers="))
     first = teachers.partition("[")[2].split(",")[0]
-    done = run(tmp_path, "generate-targets", *but(language, f"teacher.teachers=[{first},{other}]"))
-    refused(done, f"teacher.teachers = {other}", "'goof'", "teachers of one tokenizer")
+    done = run(
+        tmp_path,
+        "generate-targets",
+        *with_overrides(language, f"teacher.teachers=[{first},{other}]"),
+    )
+    assert_refused(done, f"teacher.teachers = {other}", "'goof'", "teachers of one tokenizer")
 
 
 @pytest.mark.slow
 def test_a_loss_that_looks_inside_is_refused(words: list[str], tmp_path: Path) -> None:
     plain = [word for word in words if not word.startswith("targets.")]
     done = run(tmp_path, "train", *plain, "loss=hidden_mse")
-    refused(done, "HiddenMSE", "an ensemble has no one inside", "teacher=local")
+    assert_refused(done, "HiddenMSE", "an ensemble has no one inside", "teacher=local")

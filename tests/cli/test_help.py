@@ -15,7 +15,7 @@ from distillkit.config.compose import load_yaml
 from distillkit.config.paths import groups, recipe_files
 from distillkit.errors import ConfigError
 from tests import tiny
-from tests.cli.runs import refused
+from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
 
 
@@ -64,8 +64,8 @@ def test_the_version_is_the_packages(distillkit: Distillkit, option: str) -> Non
 
 
 def test_an_unknown_command_is_told_the_nearest(distillkit: Distillkit) -> None:
-    refused(distillkit("trian"), "trian: no such command; did you mean train?")
-    refused(distillkit("xyz"), "xyz: no such command; it takes ", *RUNS, *TOOLS)
+    assert_refused(distillkit("trian"), "trian: no such command; did you mean train?")
+    assert_refused(distillkit("xyz"), "xyz: no such command; it takes ", *RUNS, *TOOLS)
 
 
 def test_the_list_of_recipes_has_a_line_each_under_its_family(distillkit: Distillkit) -> None:
@@ -106,7 +106,7 @@ def test_a_recipe_is_told_in_full(distillkit: Distillkit, name: str) -> None:
 
 
 def test_an_unknown_recipe_is_told_the_nearest(distillkit: Distillkit) -> None:
-    refused(
+    assert_refused(
         distillkit("recipes", "bert-tyni"),
         "bert-tyni: no such recipe; did you mean bert-tiny? (`distillkit recipes` lists them)",
     )
@@ -120,7 +120,7 @@ def test_a_users_recipes_stand_in_the_list(distillkit: Distillkit, tmp_path: Pat
     assert "  own " in distillkit("recipes", *words).out
     assert "accuracy 0.99" in distillkit("recipes", "own", *words).out
     (folder / "broken.yaml").write_text("about: {expects: [\n")
-    refused(distillkit("recipes", *words), "broken.yaml: not valid YAML", "line 2")
+    assert_refused(distillkit("recipes", *words), "broken.yaml: not valid YAML", "line 2")
 
 
 def test_the_list_of_recipes_costs_little(tmp_path: Path) -> None:
@@ -137,7 +137,9 @@ def test_the_list_of_recipes_costs_little(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["recipes", "train"])
 def test_a_config_dir_that_is_not_there_is_refused(distillkit: Distillkit, command: str) -> None:
-    refused(distillkit(command, "--config-dir", "nowhere"), "--config-dir nowhere: no such folder")
+    assert_refused(
+        distillkit(command, "--config-dir", "nowhere"), "--config-dir nowhere: no such folder"
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_a_config_dir_that_is_not_there_is_refused(distillkit: Distillkit, comma
 def test_what_cannot_be_read_or_written_is_one_line(
     distillkit: Distillkit, words: list[str], said: str
 ) -> None:
-    assert refused(distillkit(*words)).startswith(f"distillkit: {said}")
+    assert assert_refused(distillkit(*words)).startswith(f"distillkit: {said}")
 
 
 def test_the_longest_message_is_bounded(
@@ -169,7 +171,7 @@ def test_the_longest_message_is_bounded(
         raise ConfigError("begins " + "a name, " * 2000 + "the way out")
 
     monkeypatch.setattr("distillkit.cli.commands.report.main", fail)
-    line = refused(distillkit("report", "x"), "distillkit: begins a name", "the way out")
+    line = assert_refused(distillkit("report", "x"), "distillkit: begins a name", "the way out")
     assert len(line) < 1000
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but, refused, report, results
+from tests.cli.runs import QUICK, assert_refused, report, results, with_overrides
 from tests.conftest import Distillkit
 
 
 @pytest.fixture
 def common(body: Path, tmp_path: Path) -> list[str]:
     """Words of a short run without data."""
-    words = but(tiny.small(body, Path("none"), None, tmp_path / "workspace"), *QUICK)
-    return but(words, without="data")
+    words = with_overrides(tiny.small(body, Path("none"), None, tmp_path / "workspace"), *QUICK)
+    return with_overrides(words, without="data")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -92,7 +92,7 @@ def test_words_that_one_tokenizer_drops_are_learnt_by_neither(
     tiny_language.write_tokenizer(tmp_path / "other")
     words = [*common, "task=token_classification", "data=tagged", f"data.train={path}"]
     words += [f"student.tokenizer={tmp_path / 'other'}", "student.embeddings=random"]
-    result = distillkit("train", *but(words, f"targets={targets}", without="targets."))
+    result = distillkit("train", *with_overrides(words, f"targets={targets}", without="targets."))
     assert result.code == 0, result.err
     assert "words are left out of all figures" in result.err
     predictions = rows_of(report(tmp_path) / "predictions.csv")
@@ -159,14 +159,14 @@ def test_teachers_that_drop_other_words_are_not_averaged_and_not_asked(
     names = ["O", "B-GOOD", "I-GOOD", "B-BAD", "I-BAD"]
     folders = [str(tagger(tmp_path / name, names)) for name in ("one", "other")]
     words = [*common, "task=token_classification", "data=tagged", f"data.train={path}"]
-    words = but(
+    words = with_overrides(
         words,
         "teacher=ensemble",
         "teacher.check=off",
         f"teacher.teachers=[{','.join(folders)}]",
         without="teach",
     )
-    refused(distillkit("train", *words), "drops or cuts other words than", "task.max_length")
+    assert_refused(distillkit("train", *words), "drops or cuts other words than", "task.max_length")
     assert not list((tmp_path / "workspace").glob("targets-*"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny_language
-from tests.cli.runs import but, kinds, refused, results
+from tests.cli.runs import artifact_kinds, assert_refused, results, with_overrides
 from tests.conftest import Distillkit
 
 
@@ -73,11 +73,11 @@ def test_answers_that_are_not_finite_are_refused_whatever_keeps_them(
     (folder / "config.json").write_text(json.dumps(config))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     words = tiny_language.small(folder, texts, tmp_path / "workspace")
-    words = but(words, f"targets={targets}")
+    words = with_overrides(words, f"targets={targets}")
     if targets == "online":
         words = [word for word in words if not word.startswith("targets.shard_tokens")]
-    refused(distillkit("train", *words), "not finite (NaN or infinite) at")
-    assert "targets" not in kinds(tmp_path / "workspace")
+    assert_refused(distillkit("train", *words), "not finite (NaN or infinite) at")
+    assert "targets" not in artifact_kinds(tmp_path / "workspace")
 
 
 def test_a_student_of_the_teacher_is_evaluated_from_its_folder(
@@ -90,7 +90,7 @@ def test_a_student_of_the_teacher_is_evaluated_from_its_folder(
     assert rows["student"]["kl_to_teacher"] == 0
     assert rows["student"]["nll"] == rows["teacher"]["nll"]
     for command in ("train", "plan"):
-        refused(distillkit(command, *words, f"student.path={teacher}"), "student=pretrained")
+        assert_refused(distillkit(command, *words, f"student.path={teacher}"), "student=pretrained")
 
 
 @pytest.mark.slow
@@ -108,9 +108,9 @@ def test_one_store_serves_other_batches_packings_seeds_and_losses(
     ):
         result = distillkit("train-student", *words, *change)
         assert result.code == 0, result.err
-    assert kinds(tmp_path / "workspace").count("targets") == 1
+    assert artifact_kinds(tmp_path / "workspace").count("targets") == 1
     trained, starts = 5, 2  # another seed is another start, whatever is cut out of the teacher
-    assert kinds(tmp_path / "workspace").count("student") == trained + starts
+    assert artifact_kinds(tmp_path / "workspace").count("student") == trained + starts
 
 
 @pytest.mark.slow
@@ -229,7 +229,7 @@ def test_conversations_that_cannot_be_read_stop_before_the_teacher_is_asked(
     assert "Traceback" not in result.err
     (line,) = [line for line in result.err.splitlines() if line.startswith("distillkit: ")]
     assert said in line
-    assert "targets" not in kinds(tmp_path / "workspace")
+    assert "targets" not in artifact_kinds(tmp_path / "workspace")
 
 
 @pytest.mark.slow
@@ -239,12 +239,12 @@ def test_a_store_captured_at_another_temperature_is_refused_before_any_work(
     made = distillkit("generate-targets", *words)
     assert made.code == 0, made.err
     (store,) = (tmp_path / "workspace").glob("targets-*")
-    before = kinds(tmp_path / "workspace")
+    before = artifact_kinds(tmp_path / "workspace")
     given = [w for w in words if not w.startswith("loss.temperature")]
     result = distillkit("train-student", *given, f"targets.path={store}", "loss.temperature=2")
     assert result.code == 2, result.err
     assert "loss.temperature = 2: the store was captured at 1; capture it with" in result.err
-    assert kinds(tmp_path / "workspace") == before
+    assert artifact_kinds(tmp_path / "workspace") == before
 
 
 def test_a_student_with_another_tokenizer_is_refused_with_the_first_token_that_differs(

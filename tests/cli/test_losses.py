@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from tests.cli.runs import but, refused
+from tests.cli.runs import assert_refused, with_overrides
 from tests.conftest import Distillkit
 
 LINEAR = "_target_:distillkit.schedules.Linear"
@@ -23,7 +23,7 @@ def test_a_mixture_reports_its_terms_and_leaves_nothing_of_itself_in_the_student
     distillkit: Distillkit, again: list[str], tmp_path: Path
 ) -> None:
     there = set((tmp_path / "workspace").glob("student-*"))
-    words = but(again, *MIXTURE, without="loss.")
+    words = with_overrides(again, *MIXTURE, without="loss.")
     learnt = distillkit("train-student", *words)
     assert learnt.code == 0, learnt.err
     (student,) = set((tmp_path / "workspace").glob("student-*")) - there
@@ -61,8 +61,8 @@ def test_a_mixture_reports_its_terms_and_leaves_nothing_of_itself_in_the_student
 def test_what_a_store_of_a_few_entries_cannot_give_is_refused_before_any_work(
     distillkit: Distillkit, fresh: list[str], tmp_path: Path, words: list[str], fault: str
 ) -> None:
-    sparse = but(fresh, "targets=top_k", "targets.codec.k=2", *words, without="loss.")
-    refused(distillkit("train", *sparse), fault)
+    sparse = with_overrides(fresh, "targets=top_k", "targets.codec.k=2", *words, without="loss.")
+    assert_refused(distillkit("train", *sparse), fault)
     assert not list((tmp_path / "workspace").glob("teacher-*"))
 
 
@@ -70,28 +70,30 @@ def test_what_a_store_of_a_few_entries_cannot_give_is_refused_before_any_work(
 def test_a_softmax_inside_a_mixture_is_no_loss_for_one_real_value(
     distillkit: Distillkit, fresh: list[str]
 ) -> None:
-    words = but(fresh, "task=regression", "loss=mixture", without="loss.")
-    refused(distillkit("train", *words), "loss = Mixture: a softmax over one real-valued output")
+    words = with_overrides(fresh, "task=regression", "loss=mixture", without="loss.")
+    assert_refused(
+        distillkit("train", *words), "loss = Mixture: a softmax over one real-valued output"
+    )
 
 
 def test_what_is_no_loss_of_ours_is_refused_in_one_line(
     distillkit: Distillkit, again: list[str]
 ) -> None:
     other = "torch.nn.modules.loss.MSELoss"
-    words = [*but(again, without="loss."), "loss=hard_labels", f"loss._target_={other}"]
-    refused(distillkit("train", *words), f"loss._target_: {other} is outside the classes")
+    words = [*with_overrides(again, without="loss."), "loss=hard_labels", f"loss._target_={other}"]
+    assert_refused(distillkit("train", *words), f"loss._target_: {other} is outside the classes")
     words.append(f"trusted=[{other}]")  # as the line advises
-    said = refused(distillkit("train", *words), f"loss._target_ = {other}: no loss")
+    said = assert_refused(distillkit("train", *words), f"loss._target_ = {other}: no loss")
     assert "distillkit.losses.Loss" in said
 
 
 def test_z_scores_of_two_classes_are_refused_before_the_teacher(
     distillkit: Distillkit, fresh: list[str], tmp_path: Path
 ) -> None:
-    words = but(fresh, "loss=standardised_kl", without="loss.")
+    words = with_overrides(fresh, "loss=standardised_kl", without="loss.")
     fault = "learns nothing from 2 classes, it takes 3 or more"
-    refused(distillkit("plan", *words), fault)
-    said = refused(distillkit("train", *words), fault)
+    assert_refused(distillkit("plan", *words), fault)
+    said = assert_refused(distillkit("train", *words), fault)
     assert "loss = StandardisedKL" in said and "choose loss=forward_kl" in said
     assert not list((tmp_path / "workspace").glob("teacher-*"))
 
@@ -118,5 +120,5 @@ def test_z_scores_of_two_classes_are_refused_before_the_teacher(
 def test_what_a_loss_or_a_codec_cannot_be_for_is_refused_before_any_work(
     distillkit: Distillkit, fresh: list[str], tmp_path: Path, words: list[str], fault: str
 ) -> None:
-    refused(distillkit("train", *but(fresh, *words, without="loss.")), fault)
+    assert_refused(distillkit("train", *with_overrides(fresh, *words, without="loss.")), fault)
     assert not list((tmp_path / "workspace").glob("*-*"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import tiny, tiny_language
-from tests.cli.runs import but, run
+from tests.cli.runs import run, with_overrides
 from tests.unit.tasks.test_padding import classifier
 from tests.unit.tasks.tiny_configs import tiny_config
 from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
@@ -52,8 +52,8 @@ COMMANDS = ["train", "generate-targets", "plan"]
 def test_an_encoder_decoder_is_refused(fresh: list[str], tmp_path: Path, role: str) -> None:
     folder = written(tmp_path / "t5", "t5", **ENCODER_DECODER)
     more = ["student=pretrained"] if role == "student.path" else []
-    words = but([w for w in fresh if not (more and "student.config" in w)], *more)
-    line = refused(tmp_path, *but(words, f"{role}={folder}"))
+    words = with_overrides([w for w in fresh if not (more and "student.config" in w)], *more)
+    line = refused(tmp_path, *with_overrides(words, f"{role}={folder}"))
     assert f"{role} = {folder}: an encoder-decoder (t5)" in line
 
 
@@ -79,7 +79,7 @@ def test_positions_of_the_teacher_are_counted_too(
         max_position_embeddings=34,
         pad_token_id=0,
     )
-    words = but(fresh, f"teacher.body={folder}", "task.max_length=34")
+    words = with_overrides(fresh, f"teacher.body={folder}", "task.max_length=34")
     result = run(tmp_path, command, *words)
     assert result.code == 2
     assert (
@@ -88,7 +88,7 @@ def test_positions_of_the_teacher_are_counted_too(
     )
     assert not made(tmp_path) & {"teacher", "targets", "student"}
     if command == "train":  # what it advises
-        done = run(tmp_path, "generate-targets", *but(words, "task.max_length=33"))
+        done = run(tmp_path, "generate-targets", *with_overrides(words, "task.max_length=33"))
         assert done.code == 0, done.err
 
 
@@ -109,7 +109,7 @@ def test_positions_of_the_teacher_are_counted_too(
 def test_what_configs_show_is_refused_before_the_teacher_is_fitted(
     fresh: list[str], tmp_path: Path, change: list[str], said: str
 ) -> None:
-    assert said in refused(tmp_path, *but(fresh, *change))
+    assert said in refused(tmp_path, *with_overrides(fresh, *change))
 
 
 @pytest.mark.parametrize("command", ["plan", "train"])
@@ -120,8 +120,12 @@ def test_other_labels_of_a_ready_teacher_are_refused_by_a_plan_too(
     fresh: list[str], tmp_path: Path, command: str, change: str
 ) -> None:
     teacher = tiny.write_model(tmp_path / "ready", labels=("good", "bad"))
-    words = [*but(fresh, without="teacher."), f"teacher.path={teacher}", "teacher.check=off"]
-    line = refused(tmp_path, *but(words, change), command=command)
+    words = [
+        *with_overrides(fresh, without="teacher."),
+        f"teacher.path={teacher}",
+        "teacher.check=off",
+    ]
+    line = refused(tmp_path, *with_overrides(words, change), command=command)
     assert line.startswith(f"distillkit: teacher.path = {teacher}: its labels are [")
 
 
@@ -154,9 +158,9 @@ def test_a_pad_token_beyond_what_a_model_has_rows_for_is_refused(
     folder = written(tmp_path / "roberta", "roberta", **shape)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": pad}))
-    words = but(fresh, f"{key}={folder}")
+    words = with_overrides(fresh, f"{key}={folder}")
     if key == "student.path":
-        words = but(words, "student=pretrained", without="student.config")
+        words = with_overrides(words, "student=pretrained", without="student.config")
     assert said in refused(tmp_path, *words, command=command)
 
 
@@ -169,7 +173,9 @@ def test_layers_that_depend_on_their_place_are_refused_before_the_teacher_is_fit
     heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}
     body = written(tmp_path / "squeeze", "squeezebert", **sizes, **heads)
     words = [word for word in fresh if "student.config" not in word]
-    words = but(words, f"teacher.body={body}", "student=from_teacher", "student.layers=1")
+    words = with_overrides(
+        words, f"teacher.body={body}", "student=from_teacher", "student.layers=1"
+    )
     line = refused(tmp_path, *words, command=command)
     assert "SqueezeBertForSequenceClassification without its layers [1] does not say" in line
 
@@ -223,7 +229,9 @@ def test_what_is_no_language_model_is_refused(tmp_path: Path, kind: str, said: s
 def test_an_evaluated_model_has_positions_for_the_texts(fresh: list[str], tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "student", labels=("bad", "good"))
     words = [w for w in fresh if "student.config" not in w]
-    words = but(words, "student=pretrained", f"student.path={folder}", "task.max_length=70")
+    words = with_overrides(
+        words, "student=pretrained", f"student.path={folder}", "task.max_length=70"
+    )
     result = run(tmp_path, "evaluate", *words)
     assert result.code == 2
     assert f"student.path = {folder} has positions for 64 tokens" in result.err
@@ -235,7 +243,7 @@ def test_a_folder_without_a_tokenizer_is_refused(
     folder = shutil.copytree(body, tmp_path / "bare")
     for file in [*folder.glob("tokenizer*"), folder / "vocab.txt"]:
         file.unlink()
-    line = refused(tmp_path, *but(fresh, f"teacher.body={folder}"))
+    line = refused(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
     assert f"teacher.body = {folder}: it has no tokenizer" in line
 
 
@@ -245,11 +253,11 @@ def test_an_architecture_that_nobody_knows_is_named(
     folder = shutil.copytree(body, tmp_path / "unknown")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "berd"}))
-    line = refused(tmp_path, *but(fresh, f"teacher.body={folder}"))
+    line = refused(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
     assert "model_type berd" in line and len(line) < 500
     del config["model_type"]
     (folder / "config.json").write_text(json.dumps(config))
-    assert "no model_type" in refused(tmp_path, *but(fresh, f"teacher.body={folder}"))
+    assert "no model_type" in refused(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
 
 
 def logits_of_texts(folder: Path, texts: list[str]) -> np.ndarray:
@@ -311,7 +319,7 @@ def test_a_plan_loads_no_weights_of_a_pretrained_student(
 
     folder = tiny.write_model(tmp_path / "student")
     words = [w for w in fresh if "student.config" not in w]
-    words = but(words, "student=pretrained", f"student.path={folder}")
+    words = with_overrides(words, "student=pretrained", f"student.path={folder}")
 
     def load(*_: Any, **__: Any) -> None:
         raise AssertionError("weights are loaded")

@@ -10,7 +10,7 @@ import pytest
 from distillkit.data.corpus import Corpus
 from distillkit.pipeline import summary
 from tests import tiny
-from tests.cli.runs import Finished, but, kinds, report, results, run
+from tests.cli.runs import Finished, artifact_kinds, report, results, run, with_overrides
 from tests.conftest import Distillkit
 
 
@@ -80,7 +80,9 @@ def test_labels_of_other_tasks(
     else:
         file = tiny.write_several(tmp_path, 80)
         more = ["loss=bernoulli_kl", "data.label=labels", "'data.label_separator=|'".strip("'")]
-    changed = but(words, f"task={task}", f"data.train={file}", "trainer.epochs=1", without="data.")
+    changed = with_overrides(
+        words, f"task={task}", f"data.train={file}", "trainer.epochs=1", without="data."
+    )
     result = distillkit("train", *changed, "data=files", "data.text=text", *more)
     if task == "multi_label":
         assert result.code == 0, result.err
@@ -108,8 +110,8 @@ def test_the_command_of_a_report_makes_the_same_again(finished: Finished, tmp_pa
     """Also of a run over one job's settings: nothing is made a second time."""
     text = (report(finished.folder) / "report.md").read_text()
     command = text.partition("- command: `distillkit train ")[2].partition("`\n")[0]
-    before = kinds(finished.workspace)
+    before = artifact_kinds(finished.workspace)
     done = run(tmp_path, "train", *shlex.split(command))
     assert done.code == 0, done.err
-    assert kinds(finished.workspace) == before
+    assert artifact_kinds(finished.workspace) == before
     assert "all is there already" in done.err

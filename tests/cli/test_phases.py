@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, Finished, but, run
+from tests.cli.runs import QUICK, Finished, run, with_overrides
 
 PHASES = "phases={layers:['loss=hidden_mse'],joint:['loss.hard_weight=0.5','trainer.epochs=2']}"
 
@@ -111,7 +111,7 @@ def test_a_word_with_brackets_is_to_stand_in_quotes(done: Finished, tmp_path: Pa
 
 def test_a_plan_has_what_the_phases_make_once(done: Finished, tmp_path: Path) -> None:
     """The control is the last phase's, the teacher the first one's work; steps are the run's."""
-    words = but(done.words, f"workspace={tmp_path / 'workspace'}")
+    words = with_overrides(done.words, f"workspace={tmp_path / 'workspace'}")
     result = run(tmp_path, "plan", *words, PHASES)
     assert result.code == 0, result.err
     first, last = result.out.split("phase joint")

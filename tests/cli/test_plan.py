@@ -11,7 +11,7 @@ import pytest
 
 from distillkit.models import hardware
 from tests import tiny, tiny_language
-from tests.cli.runs import Finished, but, kinds, refused
+from tests.cli.runs import Finished, artifact_kinds, assert_refused, with_overrides
 from tests.conftest import Distillkit, Result
 
 Usage = namedtuple("Usage", "total used free")
@@ -62,7 +62,7 @@ def test_before_anything_only_text_and_tokens_are_made(
     assert {name for name, state in found.items() if state == "to be made"} == {
         *("teacher", "targets", "student", "control", "evaluation")
     }
-    assert set(kinds(tmp_path / "workspace")) == TEXTS
+    assert set(artifact_kinds(tmp_path / "workspace")) == TEXTS
     assert "plan: data: not there; fetched and made now" in result.err
     assert not (tmp_path / "outputs").exists()
     assert states(distillkit("plan", *fresh)) == {
@@ -103,7 +103,7 @@ def test_after_a_run_all_is_there_and_nothing_is_left(
 def test_what_a_change_makes_anew_is_what_the_run_would_make(
     distillkit: Distillkit, again: list[str], word: str, again_made: set[str], tmp_path: Path
 ) -> None:
-    found = states(distillkit("plan", *but(again, word)))
+    found = states(distillkit("plan", *with_overrides(again, word)))
     assert {name for name, state in found.items() if state != "there"} == again_made
 
 
@@ -130,7 +130,7 @@ def test_what_was_begun_is_said(
 def test_without_soft_targets_no_teacher_is_planned(
     distillkit: Distillkit, fresh: list[str]
 ) -> None:
-    words = but(fresh, "loss=hard_labels", without="loss.")
+    words = with_overrides(fresh, "loss=hard_labels", without="loss.")
     result = distillkit("plan", *words)
     assert states(result)["teacher"] == "not needed"
     assert {"targets", "control"}.isdisjoint(states(result))
@@ -171,7 +171,7 @@ def test_a_language_model_is_planned_from_its_config(
     from transformers import AutoModelForCausalLM
 
     teacher = next(w for w in language_words if w.startswith("teacher.path=")).partition("=")[2]
-    words = but(language_words, f"workspace={tmp_path / 'workspace'}")
+    words = with_overrides(language_words, f"workspace={tmp_path / 'workspace'}")
     result = distillkit("plan", *words)
     found = states(result)
     assert found["teacher"] == "there"
@@ -180,7 +180,7 @@ def test_a_language_model_is_planned_from_its_config(
     assert f"{parameters:,}" in table(result, "work")["targets"]
     assert "about" in str(table(result, "targets"))
     assert "The size of targets that keep some ids" in result.out
-    assert set(kinds(tmp_path / "workspace")) == {"data", "tokens"}
+    assert set(artifact_kinds(tmp_path / "workspace")) == {"data", "tokens"}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_language_model_is_planned_from_its_config(
 def test_other_students_of_a_language_model(
     distillkit: Distillkit, language_words: list[str], student: list[str]
 ) -> None:
-    words = but(language_words, *student, without="student")
+    words = with_overrides(language_words, *student, without="student")
     assert table(distillkit("plan", *words), "work")["student"][1].replace(",", "").isdigit()
 
 
@@ -227,7 +227,7 @@ def test_hardware_by_name(distillkit: Distillkit, language_words: list[str]) -> 
 
 
 def test_unknown_hardware_is_told_all_there_is(distillkit: Distillkit, fresh: list[str]) -> None:
-    line = refused(distillkit("plan", *fresh, "hardware=h1000"), "hardware = h1000")
+    line = assert_refused(distillkit("plan", *fresh, "hardware=h1000"), "hardware = h1000")
     assert all(name in line for name in hardware.HARDWARE)
 
 
@@ -273,7 +273,7 @@ def test_memory_that_is_too_small_is_named_for_each_job(
 def test_what_a_run_would_refuse_is_refused(
     distillkit: Distillkit, fresh: list[str], word: str, said: str
 ) -> None:
-    refused(distillkit("plan", *but(fresh, word)), said)
+    assert_refused(distillkit("plan", *with_overrides(fresh, word)), said)
 
 
 @pytest.mark.slow
@@ -282,8 +282,8 @@ def test_a_store_of_another_teacher_is_refused(
 ) -> None:
     path = finished.artifact("targets")
     assert states(distillkit("plan", *fresh, f"targets.path={path}"))["targets"] == "there"
-    words = but(fresh, "teacher.lr=1e-5", f"targets.path={path}")
-    refused(distillkit("plan", *words), "made by another teacher")
+    words = with_overrides(fresh, "teacher.lr=1e-5", f"targets.path={path}")
+    assert_refused(distillkit("plan", *words), "made by another teacher")
 
 
 @pytest.mark.slow
@@ -298,6 +298,6 @@ def test_other_texts_are_other_artifacts(
     distillkit: Distillkit, again: list[str], tmp_path: Path
 ) -> None:
     train, _ = tiny.write_reviews(tmp_path, 130, 10)
-    found = states(distillkit("plan", *but(again, f"data.train={train}")))
+    found = states(distillkit("plan", *with_overrides(again, f"data.train={train}")))
     assert found["data"] == "made now"
     assert found["student"] == "to be made"

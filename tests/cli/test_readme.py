@@ -19,7 +19,7 @@ from distillkit.config import overrides
 from distillkit.config.paths import ROOT
 from distillkit.errors import ConfigError
 from tests import tiny, tiny_language
-from tests.cli.runs import but, run
+from tests.cli.runs import run, with_overrides
 from tests.conftest import Result
 from tests.hub.local import wheel, write_wheels
 from tests.readmes import blocks, commands
@@ -174,15 +174,17 @@ def cut(line: str) -> list[str]:
     if "data.train=" not in line:
         short += [word for word in SHORT_DATA if can_take(given, word)]
     if "smollm2" in line:  # thirty layers
-        short = but(short, "data.train_size=16", "data.held_out_size=4", "task.max_length=64")
-    return [command, *options, *but(given, *short)]
+        short = with_overrides(
+            short, "data.train_size=16", "data.held_out_size=4", "task.max_length=64"
+        )
+    return [command, *options, *with_overrides(given, *short)]
 
 
 def can_take(given: list[str], word: str) -> bool:
     if "trainer." in word:
         return True  # steps and epochs: one without the other is refused
     try:
-        overrides.check(but(given, word))
+        overrides.check(with_overrides(given, word))
     except ConfigError:
         return False
     return True

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import but, refused, run
+from tests.cli.runs import assert_refused, run, with_overrides
 from tests.conftest import Distillkit
 
 VALUE = "xy-Quaint7Value"  # of a variable with a name like any other
@@ -47,7 +47,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_line_is_ours_and_leads_on(words: str, distillkit: Distillkit, tmp_path: Path) -> None:
     if "launcher=joblib" in words and find_spec("hydra_plugins"):
         pytest.skip("it is installed here")
-    assert refused(distillkit("train", *words.split())) == f"distillkit: {LINES[words]}"
+    assert assert_refused(distillkit("train", *words.split())) == f"distillkit: {LINES[words]}"
     assert [*tmp_path.iterdir()] == []
 
 
@@ -70,7 +70,7 @@ def test_so_many_problems_are_shown(distillkit: Distillkit) -> None:
     ids=" ".join,
 )
 def test_a_runs_name_is_not_of_the_environment(words: list[str], distillkit: Distillkit) -> None:
-    line = refused(distillkit("train", *words), "write the name out")
+    line = assert_refused(distillkit("train", *words), "write the name out")
     assert VALUE not in line
     assert TOKEN not in line
 
@@ -128,7 +128,7 @@ def test_a_sweep_writes_and_says_none(
     labelled = tmp_path / f"{VALUE}.csv"
     labelled.write_bytes(reviews[0].read_bytes())
     words = [
-        *but(tiny.small(body, *reviews, tmp_path / "workspace"), "control=false"),
+        *with_overrides(tiny.small(body, *reviews, tmp_path / "workspace"), "control=false"),
         "data.train=${oc.env:DK_VALUE}.csv",
         "+about.list=[{a: ['${oc.env:DK_VALUE}']}]",
         f"+about.key={TOKEN}",

@@ -7,7 +7,7 @@ import pytest
 
 from distillkit.models import hardware
 from tests import tiny
-from tests.cli.runs import QUICK, but, refused, report, results
+from tests.cli.runs import QUICK, assert_refused, report, results, with_overrides
 from tests.conftest import Distillkit
 
 KINDS = pytest.mark.parametrize("kind", ["textcnn", pytest.param("bilstm", marks=pytest.mark.slow)])
@@ -15,7 +15,7 @@ KINDS = pytest.mark.parametrize("kind", ["textcnn", pytest.param("bilstm", marks
 
 def other(words: list[str], kind: str, *more: str) -> list[str]:
     """The words of a run with this student instead."""
-    kept = but(words, without="student.config")
+    kept = with_overrides(words, without="student.config")
     return [*kept, f"student={kind}", "student.config.embedding_size=16", *more]
 
 
@@ -64,8 +64,8 @@ def test_a_siamese_student_learns_to_score_pairs(
     halves = zip(texts[:80], texts[80:], strict=True)
     rows = [(one, two, float(a == b) + i / 100) for i, ((one, a), (two, b)) in enumerate(halves)]
     file = tiny.write_csv(tmp_path / "pairs.csv", ("text", "other", "label"), rows)
-    words = but(tiny.small(body, file, None, tmp_path / "workspace"), *QUICK)
-    words = but(words, "data.label_names=null", "data.text_pair=other")
+    words = with_overrides(tiny.small(body, file, None, tmp_path / "workspace"), *QUICK)
+    words = with_overrides(words, "data.label_names=null", "data.text_pair=other")
     words = [*words, "task=regression", "loss=logit_mse"]
     result = distillkit("train", *other(words, "bilstm", "student.config.siamese=true"))
     assert result.code == 0, result.err
@@ -78,4 +78,4 @@ def test_a_siamese_student_of_single_texts_is_refused(
     distillkit: Distillkit, fresh: list[str]
 ) -> None:
     result = distillkit("train", *other(fresh, "bilstm", "student.config.siamese=true"))
-    refused(result, "student.config.siamese = true", "data.text_pair is not set")
+    assert_refused(result, "student.config.siamese = true", "data.text_pair is not set")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import Finished, but, kinds, refused, report, results
+from tests.cli.runs import Finished, artifact_kinds, assert_refused, report, results, with_overrides
 from tests.conftest import Distillkit
 
 
@@ -15,7 +15,7 @@ def test_the_stages_alone_make_what_train_makes(
     workspace = tmp_path / "workspace"
     asked = distillkit("generate-targets", *fresh)
     assert asked.code == 0, asked.err
-    assert kinds(workspace) == ["data", "targets", "teacher", *3 * ["tokens"], "transfer"]
+    assert artifact_kinds(workspace) == ["data", "targets", "teacher", *3 * ["tokens"], "transfer"]
     store = finished.artifact("targets").name
     assert asked.out == f"targets: workspace/{store}\n"
     assert (workspace / store / "targets.json").is_file()
@@ -61,7 +61,7 @@ def test_a_stage_names_the_command_that_makes_what_it_lacks(
     missing: str,
     makes: str,
 ) -> None:
-    refused(distillkit(command, *fresh), missing, f"`{makes}`", "`distillkit train`")
+    assert_refused(distillkit(command, *fresh), missing, f"`{makes}`", "`distillkit train`")
     assert not (tmp_path / "outputs").exists()
 
 
@@ -92,10 +92,10 @@ def test_a_stage_alone_leaves_no_empty_folder(
 def test_a_change_of_the_loss_asks_the_teacher_nothing(
     distillkit: Distillkit, again: list[str], tmp_path: Path
 ) -> None:
-    before = kinds(tmp_path / "workspace")
+    before = artifact_kinds(tmp_path / "workspace")
     result = distillkit("train-student", *again, "loss.temperature=7")
     assert result.code == 0
-    assert kinds(tmp_path / "workspace") == sorted([*before, "student"])
+    assert artifact_kinds(tmp_path / "workspace") == sorted([*before, "student"])
     assert "teacher" not in result.err
     assert "targets" not in result.err
 
@@ -127,23 +127,27 @@ def test_evaluate_refuses_a_folder_with_another_label_set(
     folder = tiny.write_model(tmp_path / "mine", labels=("cat", "dog"))
     words = request.getfixturevalue(where)
     result = distillkit("evaluate", *words, f"student.path={folder}")
-    refused(result, "student.path", "[cat, dog]", "[bad, good]")
+    assert_refused(result, "student.path", "[cat, dog]", "[bad, good]")
 
 
 def test_evaluate_refuses_a_folder_that_is_not_there(
     distillkit: Distillkit, again: list[str]
 ) -> None:
-    refused(distillkit("evaluate", *again, "student.path=./nowhere"), "student.path = ./nowhere")
+    assert_refused(
+        distillkit("evaluate", *again, "student.path=./nowhere"), "student.path = ./nowhere"
+    )
 
 
 @pytest.mark.parametrize("where", ["again", "fresh"])
 def test_train_refuses_a_folder_for_a_student_of_a_config(
     distillkit: Distillkit, body: Path, tmp_path: Path, where: str, request: pytest.FixtureRequest
 ) -> None:
-    words = but(request.getfixturevalue(where), f"student.path={body}")
-    refused(distillkit("train", *words), "student.path", "student=pretrained")
+    words = with_overrides(request.getfixturevalue(where), f"student.path={body}")
+    assert_refused(distillkit("train", *words), "student.path", "student=pretrained")
     if where == "fresh":
-        assert "teacher" not in kinds(tmp_path / "workspace"), "found only after the teacher's work"
+        assert "teacher" not in artifact_kinds(tmp_path / "workspace"), (
+            "found only after the teacher's work"
+        )
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,8 @@ def test_train_refuses_a_folder_for_a_student_of_a_config(
 def test_what_the_optimizer_refuses_is_refused_before_any_work(
     distillkit: Distillkit, fresh: list[str], tmp_path: Path, words: list[str], fault: str
 ) -> None:
-    said = refused(distillkit("train", *but(fresh, *words, without="optimizer.")), fault)
+    said = assert_refused(
+        distillkit("train", *with_overrides(fresh, *words, without="optimizer.")), fault
+    )
     assert "change them, as optimizer.NAME=VALUE" in said
     assert not list((tmp_path / "workspace").glob("teacher-*"))

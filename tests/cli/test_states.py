@@ -7,7 +7,7 @@ import pytest
 
 from distillkit.training.learning import read_metrics
 from tests import tiny
-from tests.cli.runs import QUICK, Finished, but, run
+from tests.cli.runs import QUICK, Finished, run, with_overrides
 
 PATIENCE = ["loss=patience", "loss.layers=[[1,1],[1,2]]", "loss.projection=shared"]
 LAST = ["loss=hidden_mse", "loss.layers=[[-1,-1]]", "loss.embeddings=false"]
@@ -18,7 +18,9 @@ def words(body: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("states")
     texts = tiny.write_reviews(folder, 120, 60)
     small = tiny.small(body, *texts, folder / "workspace")
-    return but(small, *QUICK, "control=false", "targets.precision=float32", "trainer.log_every=1")
+    return with_overrides(
+        small, *QUICK, "control=false", "targets.precision=float32", "trainer.log_every=1"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def test_a_damaged_shard_of_states_is_named(kept: Finished, tmp_path: Path) -> N
 def test_all_tokens_of_the_last_layer_are_kept_when_asked_for(
     words: list[str], tmp_path: Path
 ) -> None:
-    own = but(words, f"workspace={tmp_path / 'w'}")
+    own = with_overrides(words, f"workspace={tmp_path / 'w'}")
     done = run(tmp_path, "train", *own, *LAST, "targets=stored")
     assert done.code == 0, done.err
     (manifest,) = (tmp_path / "w").glob("targets-*/whole/targets.json")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs import Finished, but, kinds, refused, run
+from tests.cli.runs import Finished, artifact_kinds, assert_refused, run, with_overrides
 from tests.conftest import Distillkit
 
 
@@ -14,7 +14,7 @@ def sweep(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finis
     """`distillkit train -m loss.temperature=1,4` over an empty workspace."""
     folder = tmp_path_factory.mktemp("sweep")
     workspace = folder / "workspace"
-    words = but(finished.words, f"workspace={workspace}", "loss.temperature=1,4")
+    words = with_overrides(finished.words, f"workspace={workspace}", "loss.temperature=1,4")
     result = run(folder, "train", "-m", *words)
     assert result.code == 0, result.err
     return Finished(words, workspace, folder, result)
@@ -34,9 +34,9 @@ def test_the_teacher_is_fitted_and_asked_once(sweep: Finished) -> None:
     assert [said.count(part) for part in ("targets", "control")] == [1, 1]
     assert said.count("student") == 2
     # two students and the control that both are held against
-    assert kinds(sweep.workspace).count("student") == 3
-    assert kinds(sweep.workspace).count("teacher") == 1
-    assert kinds(sweep.workspace).count("targets") == 1
+    assert artifact_kinds(sweep.workspace).count("student") == 3
+    assert artifact_kinds(sweep.workspace).count("teacher") == 1
+    assert artifact_kinds(sweep.workspace).count("targets") == 1
 
 
 def test_it_ends_with_a_leaderboard_on_the_terminal(sweep: Finished) -> None:
@@ -83,15 +83,15 @@ def test_report_takes_any_folder_of_runs(distillkit: Distillkit, finished: Finis
 
 def test_report_of_a_folder_without_runs_is_refused(distillkit: Distillkit, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused(distillkit("report", "empty"), "empty: no results.json of a finished run")
-    refused(distillkit("report", "nowhere"), "nowhere: no such folder")
+    assert_refused(distillkit("report", "empty"), "empty: no results.json of a finished run")
+    assert_refused(distillkit("report", "nowhere"), "nowhere: no such folder")
 
 
 def test_a_sweep_with_a_bad_value_does_not_begin(
     distillkit: Distillkit, fresh: list[str], tmp_path: Path
 ) -> None:
     result = distillkit("train", "-m", *fresh, "loss.temperature=1,0")
-    assert refused(result) == "distillkit: loss.temperature = 0: must be greater than 0"
+    assert assert_refused(result) == "distillkit: loss.temperature = 0: must be greater than 0"
     assert not (tmp_path / "outputs").exists()
     assert not (tmp_path / "workspace").exists()
 
@@ -100,9 +100,11 @@ def test_a_sweep_with_a_bad_value_does_not_begin(
 def test_a_refused_run_does_not_stop_the_others(
     distillkit: Distillkit, again: list[str], tmp_path: Path
 ) -> None:
-    words = but(again, "trainer.batch_size=5000,16")
+    words = with_overrides(again, "trainer.batch_size=5000,16")
     result = distillkit("train", "-m", *words)
-    refused(result, "job 1 of 2: trainer.batch_size=5000: trainer.batch_size = 5000: larger than")
+    assert_refused(
+        result, "job 1 of 2: trainer.batch_size=5000: trainer.batch_size = 5000: larger than"
+    )
     (done,) = tmp_path.glob("outputs/run/*-sweep/*/results.json")
     assert done.parent.name == "1"
     title = "job 1 of 2: trainer.batch_size=5000"
@@ -117,7 +119,7 @@ def test_a_later_job_whose_folder_cannot_be_made_is_refused_like_the_first(
 ) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "1").write_text("a file")
-    words = but(again, "trainer.batch_size=5000,16", "hydra.sweep.dir=sweep")
+    words = with_overrides(again, "trainer.batch_size=5000,16", "hydra.sweep.dir=sweep")
     result = distillkit("train", "-m", *words)
     assert (result.code, "Traceback" in result.err) == (2, False), result.err
     first, second = result.err.splitlines()[-2:]
@@ -127,7 +129,7 @@ def test_a_later_job_whose_folder_cannot_be_made_is_refused_like_the_first(
 
 @pytest.mark.slow
 def test_a_stage_can_be_swept_too(distillkit: Distillkit, again: list[str], tmp_path: Path) -> None:
-    before = kinds(tmp_path / "workspace").count("student")
+    before = artifact_kinds(tmp_path / "workspace").count("student")
     result = distillkit("train-student", "-m", *again, "loss=logit_mse,soft_cross_entropy")
     assert result.code == 0, result.err
-    assert kinds(tmp_path / "workspace").count("student") == before + 2
+    assert artifact_kinds(tmp_path / "workspace").count("student") == before + 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import Finished, but, kinds, refused
+from tests.cli.runs import Finished, artifact_kinds, assert_refused, with_overrides
 from tests.conftest import Distillkit
 
 
@@ -62,25 +62,27 @@ def test_a_damaged_shard_is_named(
     else:
         path.unlink()
     said = {"truncated": f"not {len(content):,}", "altered": "altered", "missing": "missing"}
-    refused(distillkit("targets", action, store), str(store), path.name, said[how])
+    assert_refused(distillkit("targets", action, store), str(store), path.name, said[how])
 
 
 def test_a_store_without_a_manifest_is_not_complete(distillkit: Distillkit, store: Path) -> None:
     (store / "targets.json").unlink()
     for folder in (store, store / "nowhere"):
         for action in ("inspect", "verify"):
-            refused(distillkit("targets", action, folder), f"{folder}: no targets.json in it")
+            assert_refused(
+                distillkit("targets", action, folder), f"{folder}: no targets.json in it"
+            )
 
 
 def test_a_manifest_that_is_no_json_is_refused(distillkit: Distillkit, store: Path) -> None:
     (store / "targets.json").write_text('{"schema": 1, "exam')
-    refused(distillkit("targets", "verify", store), str(store))
+    assert_refused(distillkit("targets", "verify", store), str(store))
 
 
 def test_a_store_of_a_newer_distillkit_is_refused(distillkit: Distillkit, store: Path) -> None:
     manifest = json.loads((store / "targets.json").read_text())
     (store / "targets.json").write_text(json.dumps(manifest | {"schema": 99}))
-    refused(distillkit("targets", "verify", store), "schema 99")
+    assert_refused(distillkit("targets", "verify", store), "schema 99")
 
 
 # targets.path
@@ -92,7 +94,7 @@ def test_a_store_of_this_run_is_taken_as_it_is(
 ) -> None:
     result = distillkit("train-student", *fresh, f"targets.path={store}")
     assert result.code == 0, result.err
-    assert not {"teacher", "targets"} & set(kinds(tmp_path / "workspace"))
+    assert not {"teacher", "targets"} & set(artifact_kinds(tmp_path / "workspace"))
 
 
 @pytest.mark.slow
@@ -108,8 +110,8 @@ def test_a_store_of_this_run_is_taken_as_it_is(
 def test_a_store_of_another_teacher_or_data_is_refused(
     distillkit: Distillkit, fresh: list[str], store: Path, word: str, said: list[str]
 ) -> None:
-    words = but(fresh, word, f"targets.path={store}")
-    refused(distillkit("train-student", *words), f"targets.path = {store}", "made by", *said)
+    words = with_overrides(fresh, word, f"targets.path={store}")
+    assert_refused(distillkit("train-student", *words), f"targets.path = {store}", "made by", *said)
 
 
 @pytest.mark.slow
@@ -118,8 +120,10 @@ def test_a_store_of_another_tokenizer_is_refused(
 ) -> None:
     other = shutil.copytree(body, tmp_path / "other")
     tiny.write_tokenizer(other, extra=["extraordinary"])
-    words = but(fresh, f"teacher.body={other}", f"targets.path={store}")
-    refused(distillkit("train-student", *words), f"targets.path = {store}", "made by another")
+    words = with_overrides(fresh, f"teacher.body={other}", f"targets.path={store}")
+    assert_refused(
+        distillkit("train-student", *words), f"targets.path = {store}", "made by another"
+    )
 
 
 def test_a_damaged_store_is_not_learnt_from(
@@ -127,7 +131,9 @@ def test_a_damaged_store_is_not_learnt_from(
 ) -> None:
     path = shard(store)
     path.write_bytes(path.read_bytes()[:-8])
-    refused(distillkit("train-student", *fresh, f"targets.path={store}"), str(store), path.name)
+    assert_refused(
+        distillkit("train-student", *fresh, f"targets.path={store}"), str(store), path.name
+    )
 
 
 # merge and export
@@ -153,7 +159,7 @@ def test_merged_stores_are_one_that_a_run_takes(
 def test_the_average_of_two_teachers_teaches_another_student(
     distillkit: Distillkit, again: list[str], store: Path, tmp_path: Path
 ) -> None:
-    assert distillkit("generate-targets", *but(again, "seed=1")).code == 0
+    assert distillkit("generate-targets", *with_overrides(again, "seed=1")).code == 0
     (other,) = (
         path
         for path in (tmp_path / "workspace").glob("targets-*")
@@ -185,7 +191,7 @@ def test_a_store_under_another_codec_serves_the_same_run(
     words = [*fresh, f"targets.path={tmp_path / 'drawn'}", "loss.temperature=1.0"]
     learnt = distillkit("train-student", *words)
     assert learnt.code == 0, learnt.err
-    assert "targets" not in kinds(tmp_path / "workspace")
+    assert "targets" not in artifact_kinds(tmp_path / "workspace")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +214,7 @@ def test_a_store_under_another_codec_serves_the_same_run(
 def test_what_cannot_be_made_of_stores_is_one_line(
     distillkit: Distillkit, store: Path, tmp_path: Path, words: list[str], said: str
 ) -> None:
-    refused(distillkit("targets", *(word.format(store=store) for word in words)), said)
+    assert_refused(distillkit("targets", *(word.format(store=store) for word in words)), said)
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
 
 

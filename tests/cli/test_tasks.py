@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but, refused, report, results
+from tests.cli.runs import QUICK, assert_refused, report, results, with_overrides
 from tests.conftest import Distillkit
 
 
@@ -15,7 +15,7 @@ from tests.conftest import Distillkit
 def common(body: Path, tmp_path: Path) -> list[str]:
     """Words of a run that are over in seconds, without task, data and loss."""
     words = tiny.small(body, Path("unused"), None, tmp_path / "workspace")
-    return [*but(words, *QUICK, without="data"), "data.validation_fraction=0.2"]
+    return [*with_overrides(words, *QUICK, without="data"), "data.validation_fraction=0.2"]
 
 
 def trained(distillkit: Distillkit, folder: Path, *words: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def trained(distillkit: Distillkit, folder: Path, *words: str) -> dict[str, Any]
 def test_token_classification(distillkit: Distillkit, common: list[str], tmp_path: Path) -> None:
     words = [*common, "task=token_classification", "data=tagged"]
     words += [f"data.train={tiny.write_tagged(tmp_path)}", "data.columns=[tokens,tags,rest]"]
-    words = but(words, "teacher.epochs=4")
+    words = with_overrides(words, "teacher.epochs=4")
     found = trained(distillkit, tmp_path, *words)
     assert found["headline"] == "f1"
     teacher, student = (found["rows"][row] for row in ("teacher", "student"))
@@ -96,8 +96,10 @@ def test_multi_label(distillkit: Distillkit, several: list[str], tmp_path: Path)
 def test_what_several_labels_cannot_be_learnt_with_is_refused(
     change: list[str], said: str, distillkit: Distillkit, several: list[str]
 ) -> None:
-    words = but(several, *change, without="loss." if change[0].startswith("loss") else "-")
-    refused(distillkit("train", *words), said)
+    words = with_overrides(
+        several, *change, without="loss." if change[0].startswith("loss") else "-"
+    )
+    assert_refused(distillkit("train", *words), said)
 
 
 @pytest.fixture
@@ -105,7 +107,9 @@ def documents(body: Path, common: list[str], tmp_path: Path) -> list[str]:
     """Words of a masked-language-model run; the teacher is fitted with a new head."""
     data = ["data=documents", f"data.train={tiny_language.write_documents(tmp_path, 40)}"]
     more = ["task.max_length=24", "evaluation.samples=2", "targets=sampled", "loss.temperature=1.0"]
-    return but([*common, "task=masked_lm", "task.masks=2", *data, *more], "data.test_fraction=0.2")
+    return with_overrides(
+        [*common, "task=masked_lm", "task.masks=2", *data, *more], "data.test_fraction=0.2"
+    )
 
 
 @pytest.mark.slow
@@ -132,8 +136,8 @@ def test_a_ready_teacher_is_cut_to_a_student_of_fewer_layers(
     task = MaskedLM()
     model = task.load_body(str(body), LabelSpace(()), key="k")
     task.save(model, task.load_tokenizer(str(body), key="k"), tmp_path / "ready")
-    words = but(documents, "teacher.body=null", f"teacher.path={tmp_path / 'ready'}")
-    words = [*but(words, without="student"), "student=from_teacher", "student.layers=1"]
+    words = with_overrides(documents, "teacher.body=null", f"teacher.path={tmp_path / 'ready'}")
+    words = [*with_overrides(words, without="student"), "student=from_teacher", "student.layers=1"]
     result = distillkit("train", *words)
     assert result.code == 0, result.err
     assert list(results(tmp_path)["rows"]) == ["teacher", "student", "control", "untrained"]
@@ -149,14 +153,16 @@ def test_a_ready_teacher_is_cut_to_a_student_of_fewer_layers(
 def test_what_masked_language_models_cannot_do_is_refused(
     change: list[str], said: str, distillkit: Distillkit, documents: list[str]
 ) -> None:
-    refused(distillkit("train", *but(documents, *change)), said)
+    assert_refused(distillkit("train", *with_overrides(documents, *change)), said)
 
 
 def test_a_body_without_a_head_is_no_ready_teacher(
     distillkit: Distillkit, documents: list[str], body: Path
 ) -> None:
-    words = but(documents, "teacher.body=null", f"teacher.path={body}")
-    refused(distillkit("train", *words), "it has no weights for cls.predictions", "teacher.body=")
+    words = with_overrides(documents, "teacher.body=null", f"teacher.path={body}")
+    assert_refused(
+        distillkit("train", *words), "it has no weights for cls.predictions", "teacher.body="
+    )
 
 
 @pytest.fixture
@@ -164,7 +170,7 @@ def questions(common: list[str], tmp_path: Path) -> list[str]:
     """Words of a run over questions; some passages need two windows."""
     data = ["data=questions", f"data.train={tiny.write_questions(tmp_path)}"]
     more = ["task.max_length=24", "task.stride=4", "teacher.epochs=4", "data.test_fraction=0.2"]
-    return but([*common, "task=question_answering", *data], *more)
+    return with_overrides([*common, "task=question_answering", *data], *more)
 
 
 @pytest.mark.slow
@@ -190,7 +196,7 @@ def test_a_sparse_store_keeps_no_place_that_is_ruled_out(
     targets: list[str], distillkit: Distillkit, questions: list[str], tmp_path: Path
 ) -> None:
     change = [f"targets={targets[0]}", *targets[1:], "loss.temperature=1.0", "teacher.epochs=1"]
-    words = but(questions, *change)
+    words = with_overrides(questions, *change)
     made = distillkit("generate-targets", *words)
     assert made.code == 0, made.err
     result = distillkit("train-student", *words)
@@ -216,7 +222,9 @@ def test_a_sparse_store_keeps_no_place_that_is_ruled_out(
 def test_answers_are_learnt_where_most_places_are_ruled_out(
     loss: list[str], distillkit: Distillkit, questions: list[str], tmp_path: Path
 ) -> None:
-    words = but(questions, f"loss={loss[0]}", *loss[1:], "trainer.log_every=1", without="loss.")
+    words = with_overrides(
+        questions, f"loss={loss[0]}", *loss[1:], "trainer.log_every=1", without="loss."
+    )
     result = distillkit("train", *words, "control=false")
     assert result.code == 0, result.err
     (metrics,) = tmp_path.glob("workspace/student-*/metrics.jsonl")
@@ -237,5 +245,7 @@ def test_answers_are_learnt_where_most_places_are_ruled_out(
 def test_what_questions_cannot_be_answered_with_is_refused(
     change: list[str], said: str, distillkit: Distillkit, questions: list[str]
 ) -> None:
-    words = but(questions, *change, without="loss." if change[0].startswith("loss") else "-")
-    refused(distillkit("train", *words), said)
+    words = with_overrides(
+        questions, *change, without="loss." if change[0].startswith("loss") else "-"
+    )
+    assert_refused(distillkit("train", *words), said)

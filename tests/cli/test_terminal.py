@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, Finished, but
+from tests.cli.runs import QUICK, Finished, with_overrides
 
 # of datasets, transformers, huggingface_hub, httpx, pip and Python's warnings
 FOREIGN = re.compile(
@@ -66,7 +66,7 @@ def test_a_run_on_a_terminal_has_our_bars_alone(fresh: list[str], tmp_path: Path
 def test_an_interrupted_run_says_one_line_and_goes_on_later(
     finished: Finished, tmp_path: Path
 ) -> None:
-    words = but(
+    words = with_overrides(
         finished.words,
         f"workspace={tmp_path / 'workspace'}",
         "trainer.epochs=2000",
@@ -95,5 +95,5 @@ def test_an_interrupted_run_says_one_line_and_goes_on_later(
     )
     assert "Traceback" not in err
     assert out == ""
-    done = tiny.run("train", *but(words, "trainer.epochs=1"), *QUICK[2:], cwd=tmp_path)
+    done = tiny.run("train", *with_overrides(words, "trainer.epochs=1"), *QUICK[2:], cwd=tmp_path)
     assert done.returncode == 0, done.stderr

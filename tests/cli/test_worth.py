@@ -17,7 +17,7 @@ from distillkit.token_table import TokenTable
 from distillkit.training.learning import read_metrics
 from distillkit.types import KEY_BYTES, LabelSpace
 from tests import tiny
-from tests.cli.runs import but, kinds, refused, run
+from tests.cli.runs import artifact_kinds, assert_refused, run, with_overrides
 
 NOTHING_LEARNT = ["teacher.head=random", "teacher.max_steps=1", "teacher.lr=1e-9"]
 
@@ -25,14 +25,14 @@ NOTHING_LEARNT = ["teacher.head=random", "teacher.max_steps=1", "teacher.lr=1e-9
 @pytest.fixture
 def words(fresh: list[str]) -> list[str]:
     """A run whose teacher is looked at."""
-    return but(fresh, "teacher.check=stop", "data.validation_fraction=0.3")
+    return with_overrides(fresh, "teacher.check=stop", "data.validation_fraction=0.3")
 
 
 def test_a_fitted_teacher_that_learnt_nothing_stops_before_the_capture(
     words: list[str], tmp_path: Path
 ) -> None:
-    done = run(tmp_path, "train", *but(words, *NOTHING_LEARNT))
-    line = refused(
+    done = run(tmp_path, "train", *with_overrides(words, *NOTHING_LEARNT))
+    line = assert_refused(
         done,
         "validation examples its accuracy is 0.",
         "always naming the commonest label 0.",
@@ -43,38 +43,38 @@ def test_a_fitted_teacher_that_learnt_nothing_stops_before_the_capture(
         "teacher.head=probe",
     )
     assert line.startswith("distillkit: teacher: on ")
-    made = kinds(tmp_path / "workspace")
+    made = artifact_kinds(tmp_path / "workspace")
     assert "teacher" in made
     assert "targets" not in made
     assert "student" not in made
 
 
 def test_it_goes_on_where_it_is_told_to_and_says_the_same(words: list[str], tmp_path: Path) -> None:
-    done = run(tmp_path, "train", *but(words, *NOTHING_LEARNT, "teacher.check=warn"))
+    done = run(tmp_path, "train", *with_overrides(words, *NOTHING_LEARNT, "teacher.check=warn"))
     assert done.code == 0, done.err
     assert "always naming the commonest label 0." in done.err
-    assert "targets" in kinds(tmp_path / "workspace")
+    assert "targets" in artifact_kinds(tmp_path / "workspace")
 
 
 def test_what_it_advises_helps(words: list[str], tmp_path: Path) -> None:
-    done = run(tmp_path, "train", *but(words, "teacher.epochs=4", "teacher.lr=3e-3"))
+    done = run(tmp_path, "train", *with_overrides(words, "teacher.epochs=4", "teacher.lr=3e-3"))
     assert done.code == 0, done.err
     assert "commonest label" not in done.err
 
 
 def test_a_ready_teacher_whose_labels_are_crossed_stops(words: list[str], tmp_path: Path) -> None:
-    done = run(tmp_path, "train", *but(words, "teacher.epochs=4", "control=false"))
+    done = run(tmp_path, "train", *with_overrides(words, "teacher.epochs=4", "control=false"))
     assert done.code == 0, done.err
     (fitted,) = (tmp_path / "workspace").glob("teacher-*/model")
-    ready = but(words, f"teacher.path={fitted}", "control=false", without="teacher.body")
+    ready = with_overrides(words, f"teacher.path={fitted}", "control=false", without="teacher.body")
     assert run(tmp_path, "generate-targets", *ready).code == 0
     crossed = run(tmp_path, "generate-targets", *ready, "teacher.labels=[good,bad]")
-    refused(crossed, "always naming the commonest label", "teacher.path=", "teacher.labels=")
+    assert_refused(crossed, "always naming the commonest label", "teacher.path=", "teacher.labels=")
 
 
 def test_a_teacher_behind_the_control_stops_after_the_control(body: Path, tmp_path: Path) -> None:
     texts = tiny.write_reviews(tmp_path, 400, 60)
-    words = but(
+    words = with_overrides(
         tiny.small(body, *texts, tmp_path / "workspace"),
         "teacher.check=stop",
         "data.validation_fraction=0.4",
@@ -84,20 +84,20 @@ def test_a_teacher_behind_the_control_stops_after_the_control(body: Path, tmp_pa
         "optimizer.lr=1e-2",
     )
     done = run(tmp_path, "train", *words)
-    refused(done, "that of the same student on hard labels alone (the control) 0.9")
+    assert_refused(done, "that of the same student on hard labels alone (the control) 0.9")
     assert "fine-tuning found nothing better than the probe, which is kept" in done.err
-    made = kinds(tmp_path / "workspace")
+    made = artifact_kinds(tmp_path / "workspace")
     assert "student" in made  # the control
     assert "targets" not in made
     assert run(tmp_path, "train", *words, "control=false").code == 0  # it beats naming one label
 
 
 def test_the_check_is_no_part_of_the_teachers_name(words: list[str], tmp_path: Path) -> None:
-    words = but(words, "teacher.epochs=4")
+    words = with_overrides(words, "teacher.epochs=4")
     assert run(tmp_path, "generate-targets", *words).code == 0
-    before = kinds(tmp_path / "workspace")
-    assert run(tmp_path, "generate-targets", *but(words, "teacher.check=off")).code == 0
-    assert kinds(tmp_path / "workspace") == before
+    before = artifact_kinds(tmp_path / "workspace")
+    assert run(tmp_path, "generate-targets", *with_overrides(words, "teacher.check=off")).code == 0
+    assert artifact_kinds(tmp_path / "workspace") == before
 
 
 @pytest.mark.parametrize("ready", [False, True], ids=["fitted", "ready"])
@@ -106,14 +106,14 @@ def test_a_model_has_one_figure_whoever_tells_it(
 ) -> None:
     """The teacher's fit is looked at in bfloat16 where the processor has it, the control's not."""
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
-    words = but(words, "teacher.check=warn", "teacher.epochs=4")
+    words = with_overrides(words, "teacher.check=warn", "teacher.epochs=4")
     assert run(tmp_path, "train", *words).code == 0
     workspace = tmp_path / "workspace"
     (fitted,) = workspace.glob("teacher-*")
     if ready:  # asked for its answers as it was looked at
         workspace = tmp_path / "another"
-        words = but(words, f"teacher.path={fitted}/model", without="teacher.body")
-        assert run(tmp_path, "train", *but(words, f"workspace={workspace}")).code == 0
+        words = with_overrides(words, f"teacher.path={fitted}/model", without="teacher.body")
+        assert run(tmp_path, "train", *with_overrides(words, f"workspace={workspace}")).code == 0
     (control,) = (
         path
         for path in workspace.glob("student-*")

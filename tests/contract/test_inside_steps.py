@@ -9,7 +9,7 @@ from tests.contract import inside_steps
 from tests.contract.inside_steps import CUTS, NAMES, step
 from tests.contract.steps import Step
 from tests.contract.test_steps import assert_same
-from tests.processes import found_by_two
+from tests.processes import steps_of_two_processes
 
 each_loss = pytest.mark.parametrize("name", NAMES)
 
@@ -33,7 +33,7 @@ def test_packing_and_cutting_change_neither_loss_nor_gradients(
 def of_two_processes(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Step]:
-    return found_by_two(inside_steps.__name__, folder, tmp_path_factory.mktemp("two"))
+    return steps_of_two_processes(inside_steps.__name__, folder, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from tests.contract import language_steps
 from tests.contract.language_steps import CUTS, LANGUAGE, step
 from tests.contract.steps import Step
 from tests.contract.test_steps import assert_same
-from tests.processes import found_by_two
+from tests.processes import steps_of_two_processes
 
 NAMED = {loss.name: loss for loss in LANGUAGE}
 each_loss = pytest.mark.parametrize("name", NAMED)
@@ -34,7 +34,7 @@ def test_packing_and_cutting_change_neither_loss_nor_gradients(
 def of_two_processes(
     teacher: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Step]:
-    return found_by_two(language_steps.__name__, teacher, tmp_path_factory.mktemp("two"))
+    return steps_of_two_processes(language_steps.__name__, teacher, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.slow

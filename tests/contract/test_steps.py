@@ -9,7 +9,7 @@ import torch
 from tests.contract import steps
 from tests.contract.listing import NAMES, Loss, every
 from tests.contract.steps import CUTS, EXAMPLES, Step, classifier, step
-from tests.processes import found_by_two
+from tests.processes import steps_of_two_processes
 
 
 def assert_same(found: Step, expected: Step) -> None:
@@ -58,7 +58,7 @@ def test_micro_batches_change_neither_loss_nor_gradients(
 def of_two_processes(
     body: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Step]:
-    return found_by_two(steps.__name__, body, tmp_path_factory.mktemp("two"))
+    return steps_of_two_processes(steps.__name__, body, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.slow

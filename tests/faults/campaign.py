@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but
+from tests.cli.runs import QUICK, with_overrides
 
 A_WORKSPACE = 5  # ends that one workspace sees before its run may finish
 OFTEN = [*QUICK, "trainer.checkpoint_seconds=0", "teacher.epochs=2", "trainer.epochs=2"]
@@ -121,10 +121,10 @@ def jobs(folder: Path) -> list[Job]:
     """An encoder with all its stages, a sweep over it, and a language model."""
     texts = tiny.write_reviews(folder, 120, 60)
     body = tiny.write_model(folder / "body")
-    words = but(tiny.small(body, *texts, Path("w")), *OFTEN)
+    words = with_overrides(tiny.small(body, *texts, Path("w")), *OFTEN)
     model, documents = tiny_language.write_model(folder / "llama"), folder
     documents = tiny_language.write_documents(folder, 60)
-    language = but(tiny_language.small(model, documents, Path("w")), *OFTEN[:-2])
+    language = with_overrides(tiny_language.small(model, documents, Path("w")), *OFTEN[:-2])
     return [
         Job("encoder", ("train", *words)),
         Job("language", ("train", *language)),
@@ -219,7 +219,7 @@ def compare(job: Job, folder: Path, expected: dict[str, str], tally: Tally) -> N
     tally.workspaces += 1
     words = job.words
     if tally.workspaces % 2:  # it writes no checkpoint over what a killed one began
-        words = tuple(but(words, "trainer.checkpoint_seconds=600", without="--"))
+        words = tuple(with_overrides(words, "trainer.checkpoint_seconds=600", without="--"))
     code = Job(job.name, words).run(folder)
     log = (folder / "log").read_text()
     if code or "Traceback" in log:

@@ -13,7 +13,7 @@ import pytest
 from distillkit.artifacts.digests import Verifier
 from distillkit.artifacts.workspace import Artifact, Workspace
 from tests.cli.conftest import finished  # noqa: F401
-from tests.cli.runs import Finished, but, run
+from tests.cli.runs import Finished, run, with_overrides
 from tests.conftest import Result
 from tests.faults.damages import DAMAGES, damaged, kinds_of_files
 
@@ -32,7 +32,7 @@ def fresh(finished: Finished, tmp_path: Path) -> Finished:  # noqa: F811
 
 def copied(finished: Finished, folder: Path) -> Finished:  # noqa: F811
     shutil.copytree(finished.workspace, folder / "workspace")
-    words = but(finished.words, f"workspace={folder / 'workspace'}")
+    words = with_overrides(finished.words, f"workspace={folder / 'workspace'}")
     return Finished(words, folder / "workspace", folder, finished.result)
 
 
@@ -56,7 +56,9 @@ def contents(workspace: Path) -> dict[str, dict[str, str]]:
 
 def words_of(copy: Finished, kind: str) -> list[str]:
     """The words of a run that uses an artifact: tokens are for a student that is yet to be made."""
-    return but(copy.words, "optimizer.lr=1e-3") if kind.startswith("tokens") else copy.words
+    return (
+        with_overrides(copy.words, "optimizer.lr=1e-3") if kind.startswith("tokens") else copy.words
+    )
 
 
 def judged(result: Result, path: Path, workspace: Path) -> str:
@@ -239,7 +241,9 @@ def test_damage_that_is_not_looked_for_ends_in_no_traceback(copy: Finished) -> N
     faults = []
     for number, (kind, (path, other)) in enumerate(kinds.items()):
         for how in ("first byte", "a third"):
-            words = but(copy.words, f"optimizer.lr={1e-3 + number * 1e-6}", "control=false")
+            words = with_overrides(
+                copy.words, f"optimizer.lr={1e-3 + number * 1e-6}", "control=false"
+            )
             with damaged(path, other, DAMAGES[how]):
                 try:
                     result = run(copy.folder, "train", "workspace.verify=never", *words)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, Finished, but, run
+from tests.cli.runs import QUICK, Finished, run, with_overrides
 from tests.faults.damages import DAMAGES, damaged, kinds_of_files
 from tests.faults.test_damage import contents, judged, whose
 
@@ -38,10 +38,10 @@ def done(
             tiny_language.write_documents(folder, 60),
         )
         small = tiny_language.small(model, texts, folder / "w")
-        words = but(small, *STATES, without="loss.temperature")
+        words = with_overrides(small, *STATES, without="loss.temperature")
     else:
         reviews = tiny.write_reviews(folder, 80, 20)
-        words = but(tiny.small(body, *reviews, folder / "w"), *QUICK, *COPIES)
+        words = with_overrides(tiny.small(body, *reviews, folder / "w"), *QUICK, *COPIES)
     result = run(folder, "train", *words)
     assert result.code == 0, result.err
     return Finished(words, folder / "w", folder, result)
@@ -51,7 +51,7 @@ def used_by(done: Finished, kind: str, number: int = 0) -> list[str]:
     """The words of a run that uses a file: one of which all is there reads no tokens or states."""
     needs = ("tokens", "targets/whole", "augmented")
     another = f"optimizer.lr={1e-3 + number * 1e-5}"
-    return but(done.words, another) if kind.startswith(needs) else done.words
+    return with_overrides(done.words, another) if kind.startswith(needs) else done.words
 
 
 @contextmanager

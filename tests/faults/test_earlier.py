@@ -7,7 +7,7 @@ import pytest
 
 from distillkit.artifacts import earlier, versions
 from tests.cli.conftest import finished  # noqa: F401
-from tests.cli.runs import Finished, but, run
+from tests.cli.runs import Finished, run, with_overrides
 from tests.faults.test_damage import contents, copied
 
 LINE = "made by an earlier version and will not be used"
@@ -63,7 +63,7 @@ def test_what_will_not_be_used_is_told_and_removed(
 ) -> None:
     before = contents(copy.workspace)
     raised(monkeypatch, kind)
-    first = run(copy.folder, "train", *but(copy.words, "control=false"))
+    first = run(copy.folder, "train", *with_overrides(copy.words, "control=false"))
     assert first.code == 0, first.err
     (line,) = [line for line in first.err.splitlines() if LINE in line]
     unused = earlier.earlier_in(copy.workspace)
@@ -71,7 +71,7 @@ def test_what_will_not_be_used_is_told_and_removed(
     assert {name.rpartition("-")[0] for name in unused}.isdisjoint(used)
     assert line.startswith(f"workspace = {copy.workspace}: {len(unused)} artifacts were made by")
     assert first.err.index(LINE) < first.err.index("student: 10 steps")
-    again = run(copy.folder, "train", *but(copy.words, "control=false"))
+    again = run(copy.folder, "train", *with_overrides(copy.words, "control=false"))
     assert "all is there already" in again.err and LINE not in again.err
     named = run(copy.folder, "workspace", "list", f"workspace={copy.workspace}").out
     assert named.count("of an earlier version: no run") == len(unused)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from distillkit.artifacts import digests
 from tests import tiny
-from tests.cli.runs import QUICK, but, run
+from tests.cli.runs import QUICK, run, with_overrides
 from tests.faults.hashing import Spent, counted
 
 
@@ -22,7 +22,7 @@ def test_no_file_is_read_twice_as_it_is_made_nor_as_it_is_opened(
     body: Path, tmp_path: Path
 ) -> None:
     texts = tiny.write_reviews(tmp_path, 120, 60)
-    words = but(tiny.small(body, *texts, tmp_path / "w"), *QUICK)
+    words = with_overrides(tiny.small(body, *texts, tmp_path / "w"), *QUICK)
     made = measured(tmp_path, words)
     files = {
         (path.stat().st_dev, path.stat().st_ino): path

@@ -8,7 +8,7 @@ import pytest
 
 from distillkit.artifacts.homes import users_cache
 from tests import tiny
-from tests.cli.runs import QUICK, but, refused, run
+from tests.cli.runs import QUICK, assert_refused, run, with_overrides
 
 STRANGER = "~nobody-of-this-name/x"
 
@@ -30,18 +30,18 @@ def test_a_home_that_is_not_known_is_named(
     command: str, word: str, line: str, body: Path, tmp_path: Path
 ) -> None:
     texts = tiny.write_reviews(tmp_path, 20, 10)
-    words = but(tiny.small(body, *texts, tmp_path / "w"), *QUICK, word)
-    refused(run(tmp_path, command, *words), line)
+    words = with_overrides(tiny.small(body, *texts, tmp_path / "w"), *QUICK, word)
+    assert_refused(run(tmp_path, command, *words), line)
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith("~")]
 
 
 def test_a_workspace_and_a_folder_of_configs_in_no_home(tmp_path: Path) -> None:
     for action in ("list", "size", "verify"):
-        refused(
+        assert_refused(
             run(tmp_path, "workspace", action, f"workspace={STRANGER}"),
             f"workspace = {STRANGER}: no such folder",
         )
-    refused(
+    assert_refused(
         run(tmp_path, "train", "--config-dir", STRANGER),
         f"--config-dir {STRANGER}: no such folder",
     )
@@ -63,7 +63,7 @@ def test_a_user_without_a_home_has_no_folder_for_what_was_read(
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     assert users_cache() == []
     texts = tiny.write_reviews(tmp_path, 120, 10)
-    words = but(tiny.small(body, *texts, tmp_path / "w"), *QUICK, "control=false")
+    words = with_overrides(tiny.small(body, *texts, tmp_path / "w"), *QUICK, "control=false")
     done = run(tmp_path, "train", *words)
     assert done.code == 0, done.err
     assert not os.path.lexists(tmp_path / "~")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, but, run
+from tests.cli.runs import QUICK, run, with_overrides
 from tests.faults.kills import kill_when, weights
 
 SLOW = ["trainer.checkpoint_seconds=0", "teacher.epochs=1", "trainer.epochs=2", "control=false"]
@@ -38,7 +38,7 @@ def test_a_student_killed_in_training_ends_with_the_weights_of_an_undisturbed_on
     """What lies before the student is there already, and only the killed run is a process."""
     texts = tiny.write_reviews(tmp_path, 120, 60)
     alone, words = (
-        but(tiny.small(body, *texts, tmp_path / name), *QUICK, *SLOW, "trainer.epochs=4")
+        with_overrides(tiny.small(body, *texts, tmp_path / name), *QUICK, *SLOW, "trainer.epochs=4")
         for name in ("alone", "workspace")
     )
     assert run(tmp_path, "train", *alone).code == 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, but
+from tests.cli.runs import QUICK, with_overrides
 from tests.faults.kills import weights
 
 JOBS = """
@@ -118,7 +118,9 @@ def test_a_sweep_of_joblibs_ends_with_the_weights_of_an_undisturbed_one(
     body: Path, tmp_path: Path
 ) -> None:
     texts = tiny.write_reviews(tmp_path, 120, 60)
-    words = but(tiny.small(body, *texts, Path("w")), *QUICK, "trainer.epochs=100", "control=false")
+    words = with_overrides(
+        tiny.small(body, *texts, Path("w")), *QUICK, "trainer.epochs=100", "control=false"
+    )
     words = ["train", "-m", *words, "loss.temperature=1,2"]
     (alone := tmp_path / "alone").mkdir()
     assert tiny.run(*words, cwd=alone, timeout=300).returncode == 0

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, but, refused, run
+from tests.cli.runs import QUICK, assert_refused, run, with_overrides
 from tests.conftest import Distillkit
 
 WHOLE = {
@@ -37,7 +37,7 @@ def complete(body: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The words of a run of which all is in its workspace: what is left is the report."""
     folder = tmp_path_factory.mktemp("complete")
     texts = tiny.write_reviews(folder, 120, 60)
-    words = but(tiny.small(body, *texts, folder / "workspace"), *QUICK)
+    words = with_overrides(tiny.small(body, *texts, folder / "workspace"), *QUICK)
     done = run(folder, "train", *words)
     assert done.code == 0, done.err
     return words
@@ -76,7 +76,9 @@ def test_a_full_disk_leaves_no_part_of_a_report(
 ) -> None:
     with no_file_larger(size):
         done = run(tmp_path, "train", *complete)
-    refused(done, "hydra.run.dir = outputs/run/", "File too large (the disk or quota is full)")
+    assert_refused(
+        done, "hydra.run.dir = outputs/run/", "File too large (the disk or quota is full)"
+    )
     assert left(tmp_path) == []
     again = run(tmp_path, "train", *complete)
     assert again.code == 0, again.err
@@ -94,14 +96,16 @@ def test_a_copy_that_fills_the_disk_names_the_folder_it_was_for(
 
     monkeypatch.setattr(os, "sendfile", full)
     done = run(tmp_path, "train", *complete)
-    refused(done, "hydra.run.dir = outputs/run/", "device (the disk or quota is full); free some")
+    assert_refused(
+        done, "hydra.run.dir = outputs/run/", "device (the disk or quota is full); free some"
+    )
     assert left(tmp_path) == []
 
 
 def test_a_full_disk_leaves_no_part_of_an_evaluation(complete: list[str], tmp_path: Path) -> None:
     with no_file_larger(4_000):
         done = run(tmp_path, "evaluate", *complete)
-    refused(done, "hydra.run.dir = outputs/run/", "the disk or quota is full")
+    assert_refused(done, "hydra.run.dir = outputs/run/", "the disk or quota is full")
     assert left(tmp_path) == []
 
 
@@ -114,7 +118,7 @@ def test_a_report_takes_the_place_of_an_earlier_one_or_leaves_it_whole(
     (mine / "notes.txt").write_text("my own")
     before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
     with no_file_larger(29_000):
-        refused(run(tmp_path, "train", *words, "run_name=other"), "hydra.run.dir = mine")
+        assert_refused(run(tmp_path, "train", *words, "run_name=other"), "hydra.run.dir = mine")
     assert {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()} == before
     assert run(tmp_path, "train", *words, "run_name=other").code == 0
     assert {path.name for path in mine.iterdir()} == {*WHOLE, "notes.txt"}
@@ -128,7 +132,9 @@ def test_a_closed_folder_for_reports_is_refused_before_the_work(
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     done = run(tmp_path, "train", *complete, "hydra.run.dir=closed")
-    refused(done, "hydra.run.dir = closed: no report can be written there: Permission denied")
+    assert_refused(
+        done, "hydra.run.dir = closed: no report can be written there: Permission denied"
+    )
     assert "evaluation" not in done.err
 
 
@@ -143,8 +149,10 @@ def test_a_folder_that_shows_to_be_closed_is_refused_before_the_work(
         return whole(path, *content, **how)
 
     monkeypatch.setattr(Path, "write_text", closed)
-    done = run(tmp_path, "train", *but(complete, f"workspace={tmp_path / 'other'}"))
-    refused(done, "hydra.run.dir = outputs/run/", "Read-only file system; set hydra.run.dir=FOLDER")
+    done = run(tmp_path, "train", *with_overrides(complete, f"workspace={tmp_path / 'other'}"))
+    assert_refused(
+        done, "hydra.run.dir = outputs/run/", "Read-only file system; set hydra.run.dir=FOLDER"
+    )
     assert not (tmp_path / "other").exists()
 
 
@@ -153,8 +161,8 @@ def test_a_folder_that_shows_to_be_closed_is_refused_before_the_work(
 def test_a_name_that_is_too_long_is_refused_before_the_work(
     complete: list[str], tmp_path: Path, word: str, mode: list[str]
 ) -> None:
-    words = but(complete, f"workspace={tmp_path / 'other'}")
-    line = refused(run(tmp_path, "train", *mode, *words, word), "File name too long")
+    words = with_overrides(complete, f"workspace={tmp_path / 'other'}")
+    line = assert_refused(run(tmp_path, "train", *mode, *words, word), "File name too long")
     assert "choose a shorter run_name" in line
     assert len(line) < 600
     assert not (tmp_path / "other").exists()
@@ -164,7 +172,9 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(
 def test_a_workspace_of_a_name_that_is_too_long_is_refused_before_the_work(
     complete: list[str], tmp_path: Path, word: str
 ) -> None:
-    line = refused(run(tmp_path, "train", *but(complete, word)), "(File name too long); set work")
+    line = assert_refused(
+        run(tmp_path, "train", *with_overrides(complete, word)), "(File name too long); set work"
+    )
     assert line.startswith("distillkit: workspace = /")
     assert len(line) < 600
     assert not list(tmp_path.rglob("*"))
@@ -196,7 +206,9 @@ def test_a_folder_that_vanishes_under_way_is_made_again(
         whole(*given)
 
     monkeypatch.setattr(output, "write_run", vanishing)
-    refused(run(tmp_path, "train", *complete), "hydra.run.dir = outputs/run/", "No such file")
+    assert_refused(
+        run(tmp_path, "train", *complete), "hydra.run.dir = outputs/run/", "No such file"
+    )
     monkeypatch.setattr(output, "write_run", whole)
     checked = output.check_writable
 
@@ -238,7 +250,7 @@ def test_labels_that_are_formulas_are_text_in_the_predictions(body: Path, tmp_pa
     names = {0: "=1+1", 1: "@good|[/b]\x1b[1m"}
     rows = [(text, names[label]) for text, label in tiny.labelled(120)]
     train = tiny.write_csv(tmp_path / "formulas.csv", ("text", "label"), rows)
-    words = but(tiny.small(body, train, None, tmp_path / "workspace"), *QUICK)
+    words = with_overrides(tiny.small(body, train, None, tmp_path / "workspace"), *QUICK)
     words = [word for word in words if not word.startswith("data.label_names=")]
     done = run(tmp_path, "train", *words)
     assert done.code == 0, done.err
@@ -304,7 +316,7 @@ def test_a_leaderboard_is_whole_or_not_there(distillkit: Distillkit, tmp_path: P
     (tmp_path / "results.json").write_text(json.dumps(record))
     with no_file_larger(1_000):
         done = distillkit("report", tmp_path)
-    refused(done, f"{tmp_path}: the leaderboard cannot be written there (File too large)")
+    assert_refused(done, f"{tmp_path}: the leaderboard cannot be written there (File too large)")
     assert "1 run, by student accuracy" in done.out
     assert "leaderboard.png" not in left(tmp_path)
     assert not [name for name in left(tmp_path) if name.startswith(".")]
@@ -325,5 +337,5 @@ def test_a_path_that_cannot_be_is_one_line(
     distillkit: Distillkit, tmp_path: Path, words: list[str], name: str
 ) -> None:
     (tmp_path / "file").write_text("a file")
-    line = refused(distillkit(*(word.format(name) for word in words)))
+    line = assert_refused(distillkit(*(word.format(name) for word in words)))
     assert "\x1b" not in line

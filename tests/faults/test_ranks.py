@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but, kinds
+from tests.cli.runs import QUICK, artifact_kinds, with_overrides
 from tests.conftest import Result
 from tests.faults.kills import weights
 from tests.processes import distillkit, torchrun
@@ -31,7 +31,7 @@ def undisturbed(
     """The folder of a run of two processes on an empty workspace, and how each ended."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "temporary").mkdir()
-    words = but(tiny.small(body, *texts, folder / "workspace"), *QUICK, *OFTEN)
+    words = with_overrides(tiny.small(body, *texts, folder / "workspace"), *QUICK, *OFTEN)
     return folder, distillkit("train", *words, cwd=folder, TMPDIR=str(folder / "temporary")).end()
 
 
@@ -40,7 +40,7 @@ def test_two_processes_make_all_on_an_empty_workspace(
 ) -> None:
     folder, (first, second) = undisturbed
     assert (first.code, second.code) == (0, 0), first.err + second.err
-    assert kinds(folder / "workspace") == sorted([*WHOLE, "transfer"])
+    assert artifact_kinds(folder / "workspace") == sorted([*WHOLE, "transfer"])
     assert (second.out, second.err) == ("", "")
     assert "The student keeps" in first.out
     assert "expected  cannot be told of several processes; `distillkit plan`" in first.err
@@ -59,7 +59,9 @@ def test_a_process_that_is_killed_takes_the_other_along_and_the_run_goes_on(
     shutil.copytree(
         folder / "workspace", tmp_path / "workspace", ignore=shutil.ignore_patterns("student-*")
     )
-    words = but(tiny.small(body, *texts, tmp_path / "workspace"), *QUICK, *OFTEN, "control=false")
+    words = with_overrides(
+        tiny.small(body, *texts, tmp_path / "workspace"), *QUICK, *OFTEN, "control=false"
+    )
     run = distillkit("train", *words, cwd=tmp_path)
     assert run.kill_when(1, tmp_path, "workspace/.partial/student-*/checkpoint-0000000[2-9]*")
     pid, begun = run.children[1].pid, time.monotonic()
@@ -93,9 +95,9 @@ def test_each_stage_is_a_command_of_two_as_well(
     What two train together has other bits than what one trains.
     """
     folder, _ = undisturbed
-    words = but(tiny.small(body, *texts, tmp_path / "workspace"), *QUICK, *OFTEN)
+    words = with_overrides(tiny.small(body, *texts, tmp_path / "workspace"), *QUICK, *OFTEN)
     assert [it.code for it in distillkit("generate-targets", *words, cwd=tmp_path).end()] == [0, 0]
-    assert {"teacher", "targets"} < set(kinds(tmp_path / "workspace"))
+    assert {"teacher", "targets"} < set(artifact_kinds(tmp_path / "workspace"))
     run = torchrun("train-student", *words, cwd=tmp_path)
     try:
         out, err = run.communicate(timeout=300)
@@ -117,5 +119,5 @@ def test_a_language_model_of_two_is_made_on_an_empty_workspace(tmp_path: Path) -
     words = tiny_language.small(model, documents, tmp_path / "workspace")
     first, second = distillkit("train", *words, cwd=tmp_path).end()
     assert (first.code, second.code) == (0, 0), first.err + second.err
-    assert {"targets", "student", "evaluation"} <= set(kinds(tmp_path / "workspace"))
+    assert {"targets", "student", "evaluation"} <= set(artifact_kinds(tmp_path / "workspace"))
     assert (second.out, second.err) == ("", "")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but, results
+from tests.cli.runs import QUICK, results, with_overrides
 from tests.faults.campaign import content
 from tests.faults.test_ranks_long import assert_ended, assert_taken_along
 from tests.processes import distillkit
@@ -40,8 +40,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     quick = [word for word in QUICK if not word.startswith("teacher")]
     more = ["trainer.epochs=4", "control=false"]
     return {
-        "encoder": but(tiny.small(body, *texts, Path("w")), *QUICK, *more),
-        "language": but(tiny_language.small(model, documents, Path("w")), *quick, *more),
+        "encoder": with_overrides(tiny.small(body, *texts, Path("w")), *QUICK, *more),
+        "language": with_overrides(tiny_language.small(model, documents, Path("w")), *quick, *more),
     }
 
 

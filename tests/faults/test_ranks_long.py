@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny, tiny_language
-from tests.cli.runs import QUICK, but, kinds
+from tests.cli.runs import QUICK, artifact_kinds, with_overrides
 from tests.conftest import Result
 from tests.faults.kills import made_elsewhere, weights
 from tests.faults.test_ranks import MINUTE, OFTEN
@@ -40,7 +40,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def encoder(body: Path, texts: tuple[Path, Path], folder: Path, *more: str) -> list[str]:
-    return but(tiny.small(body, *texts, folder / "w"), *QUICK, *more)
+    return with_overrides(tiny.small(body, *texts, folder / "w"), *QUICK, *more)
 
 
 def assert_ended(ended: list[Result]) -> None:
@@ -78,7 +78,7 @@ def test_the_commands_one_after_the_other(
         ("plan", "evaluation"),
     ):
         assert_ended(distillkit(command, *words, cwd=tmp_path).end())
-        assert kind in kinds(tmp_path / "w"), command
+        assert kind in artifact_kinds(tmp_path / "w"), command
 
 
 KINDS: dict[str, list[str]] = {
@@ -110,7 +110,7 @@ def test_an_ensemble_ends_on_an_empty_workspace(
     words += ["teacher=ensemble", f"teacher.body={body}", "teacher.seeds=[0,1]"]
     words += ["teacher.epochs=1", "teacher.check=off"]
     assert_ended(distillkit("train", *words, cwd=tmp_path).end())
-    assert kinds(tmp_path / "w").count("teacher") == 2
+    assert artifact_kinds(tmp_path / "w").count("teacher") == 2
 
 
 def test_a_language_model_ends_on_an_empty_workspace(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, but, kinds
+from tests.cli.runs import QUICK, artifact_kinds, with_overrides
 from tests.conftest import Result
 from tests.processes import Ranks, distillkit
 
@@ -36,7 +36,7 @@ def told_once(ended: list[Result], code: int) -> str:
 def test_a_teacher_that_learnt_nothing_stops_all(
     body: Path, texts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    words = but(
+    words = with_overrides(
         tiny.small(body, *texts, tmp_path / "w"),
         *QUICK,
         *NOTHING_LEARNT,
@@ -45,13 +45,15 @@ def test_a_teacher_that_learnt_nothing_stops_all(
     )
     line = told_once(distillkit("train", *words, cwd=tmp_path).end(), 2)
     assert line.startswith("distillkit: teacher: on ") and "commonest label" in line
-    assert "teacher" in kinds(tmp_path / "w") and "targets" not in kinds(tmp_path / "w")
+    assert "teacher" in artifact_kinds(tmp_path / "w") and "targets" not in artifact_kinds(
+        tmp_path / "w"
+    )
 
 
 def test_a_teacher_behind_the_control_that_all_trained_stops_all(
     body: Path, tmp_path: Path
 ) -> None:
-    words = but(
+    words = with_overrides(
         tiny.small(body, *tiny.write_reviews(tmp_path, 400, 60), tmp_path / "w"),
         *QUICK,
         "teacher.check=stop",
@@ -63,7 +65,9 @@ def test_a_teacher_behind_the_control_that_all_trained_stops_all(
     )
     line = told_once(distillkit("train", *words, cwd=tmp_path).end(), 2)
     assert "that of the same student on hard labels alone (the control) 0.9" in line
-    assert "student" in kinds(tmp_path / "w") and "targets" not in kinds(tmp_path / "w")
+    assert "student" in artifact_kinds(tmp_path / "w") and "targets" not in artifact_kinds(
+        tmp_path / "w"
+    )
 
 
 PATCHED = """
@@ -91,7 +95,7 @@ def second_raises(error: str, words: list[str], folder: Path) -> list[Result]:
 def test_what_the_second_refuses_ends_the_first_that_tells_of_it(
     body: Path, texts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    words = but(tiny.small(body, *texts, tmp_path / "w"), *QUICK)
+    words = with_overrides(tiny.small(body, *texts, tmp_path / "w"), *QUICK)
     line = told_once(second_raises("WorkspaceError('no such disk')", words, tmp_path), 2)
     assert line.startswith("distillkit: rank 1 on ") and line.endswith(": no such disk")
 
@@ -99,7 +103,7 @@ def test_what_the_second_refuses_ends_the_first_that_tells_of_it(
 def test_a_fault_of_the_second_is_told_by_it_and_ends_the_first(
     body: Path, texts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    words = but(tiny.small(body, *texts, tmp_path / "w"), *QUICK)
+    words = with_overrides(tiny.small(body, *texts, tmp_path / "w"), *QUICK)
     first, second = second_raises("KeyError('a fault')", words, tmp_path)
     assert (first.code, second.code) == (1, 1), first.err + second.err
     assert "distillkit:" not in first.err and "Traceback" not in first.err

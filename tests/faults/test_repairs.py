@@ -9,7 +9,7 @@ import pytest
 
 from tests import tiny
 from tests.cli.conftest import finished  # noqa: F401
-from tests.cli.runs import Finished, but, run
+from tests.cli.runs import Finished, run, with_overrides
 from tests.faults.campaign import content
 from tests.faults.damages import DAMAGES
 from tests.faults.repairs import reports
@@ -48,7 +48,7 @@ def test_a_sweep_repairs_what_its_jobs_share_and_what_is_their_own(
     tmp_path: Path,
 ) -> None:
     copy = copied(finished, tmp_path)
-    words = but(copy.words, "loss.temperature=1,2.0")  # 2.0 is there
+    words = with_overrides(copy.words, "loss.temperature=1,2.0")  # 2.0 is there
     assert run(tmp_path, "train", "-m", *words).code == 0
     before, said = content(copy.workspace), reports(tmp_path)
     assert {name.partition(":")[0] for name in said} == {"0", "1"}

@@ -12,7 +12,7 @@ import pytest
 
 from distillkit.artifacts import locks
 from distillkit.artifacts.workspace import Workspace
-from tests.cli.runs import refused
+from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
 from tests.faults.users import GROUP, commons, user, why_not
 
@@ -83,7 +83,9 @@ def test_without_locks_of_the_disk_soft_ones_keep_what_is_being_made(
         soft.with_suffix(""), mode=0o644, group=-1, waiting=lambda who: None, tell=lambda line: None
     ):
         assert soft.is_file()
-        refused(distillkit(*words), f"{found.name}: another command makes or removes it just now")
+        assert_refused(
+            distillkit(*words), f"{found.name}: another command makes or removes it just now"
+        )
         assert found.path.is_dir()
     assert distillkit(*words).code == 0
     assert not found.path.exists()

@@ -17,7 +17,7 @@ import pytest
 from distillkit.artifacts.digests import session
 from distillkit.artifacts.locks import myself
 from distillkit.artifacts.workspace import Artifact, Workspace
-from tests.cli.runs import refused
+from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
 from tests.faults.kills import made_elsewhere
 from tests.faults.users import GROUP, User, commons, user, why_not
@@ -146,7 +146,9 @@ def test_where_a_disk_has_no_locks_what_another_makes_stays(
     made = make(root, 0)
     soft = root / ".locks" / f"{made.name}.lock.soft"
     soft.write_text(json.dumps(asdict(replace(myself(), host="node7"))))
-    line = refused(distillkit("workspace", "remove", made.name, "--yes"), "makes or removes it")
+    line = assert_refused(
+        distillkit("workspace", "remove", made.name, "--yes"), "makes or removes it"
+    )
     assert line.endswith("; wait until it has ended, or stop it")
     done = distillkit("workspace", "remove", "--unused", "--yes")
     assert "2 removed" in done.out, done.err

@@ -13,7 +13,7 @@ import pytest
 from distillkit.artifacts.digests import file_sha256, sealed
 from distillkit.targets import Dense, LastHidden, Sampled, SampledLogits, TopK, TopP
 from distillkit.types import Outputs
-from tests.cli.runs import refused
+from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
 from tests.unit.targets.answers import keys, random_hidden, random_logits
 from tests.unit.targets.test_store import write_said
@@ -147,7 +147,7 @@ def test_a_record_that_cannot_be_is_refused_by_all(
     change(store, **fields)
     before = sorted(tmp_path.rglob("*"))
     for words in ACTIONS:
-        line = refused(
+        line = assert_refused(
             distillkit("targets", *(word.format(store) for word in words)),
             str(store) if case[:5] != "codec" else "",
             said,
@@ -164,7 +164,7 @@ def test_a_link_out_of_the_store_is_not_followed(
     (store / what).symlink_to(tmp_path / "outside")
     for words in ACTIONS:
         done = distillkit("targets", *(word.format(store) for word in words))
-        refused(done, f"{what} is a link out of the store's folder")
+        assert_refused(done, f"{what} is a link out of the store's folder")
     assert not (tmp_path / "out").exists()
 
 
@@ -198,7 +198,7 @@ def test_what_the_shards_do_not_bear_out_is_found(
 ) -> None:
     fields, said = CONTENT[case]
     change(store, **fields)
-    refused(distillkit("targets", "verify", store), "no store that can be used", said)
+    assert_refused(distillkit("targets", "verify", store), "no store that can be used", said)
 
 
 def rewritten(path: Path, **columns: Any) -> None:
@@ -260,7 +260,7 @@ def test_a_shard_of_something_else_is_found(
     done = distillkit("targets", "verify", store)
     if not said and done.code == 0:
         return  # bits that are within all bounds are targets, whosever they are
-    refused(done, str(store), said)
+    assert_refused(done, str(store), said)
 
 
 @pytest.mark.parametrize("content", [b"", b"ARROW1\0\0", b"ARROW1\0\0" + 500 * b"\xff" + b"ARROW1"])
@@ -271,7 +271,7 @@ def test_a_shard_that_is_no_arrow_file_is_found(
     resealed(store)
     for words in ACTIONS:
         done = distillkit("targets", *(word.format(store) for word in words))
-        refused(done, "shard-00000.arrow is no shard")
+        assert_refused(done, "shard-00000.arrow is no shard")
 
 
 def test_parts_that_are_links_are_not_followed(
@@ -279,4 +279,6 @@ def test_parts_that_are_links_are_not_followed(
 ) -> None:
     other = shutil.copytree(store, tmp_path / "other")
     (store / "first").symlink_to(other)
-    refused(distillkit("targets", "inspect", store), "first is a link out of the store's folder")
+    assert_refused(
+        distillkit("targets", "inspect", store), "first is a link out of the store's folder"
+    )

@@ -16,7 +16,7 @@ import pytest
 from distillkit.artifacts import removal, run_records
 from distillkit.artifacts.holdings import look
 from distillkit.artifacts.workspace import Artifact, Workspace
-from tests.cli.runs import refused
+from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
 from tests.faults.kills import made_elsewhere
 
@@ -133,7 +133,9 @@ def test_what_is_damaged_is_named_and_can_be_removed(
         (student / "more.bin").write_text("x")
     else:
         student = student.rename(root / f"student-{16 * '0'}")
-    line = refused(distillkit("workspace", "verify"), "1 of 5 artifacts are damaged", student.name)
+    line = assert_refused(
+        distillkit("workspace", "verify"), "1 of 5 artifacts are damaged", student.name
+    )
     assert "--repair" in line
     if damage != "flip":  # which only reading shows
         assert "1 damaged (remove --damaged)" in distillkit("workspace", "list").out
@@ -185,7 +187,7 @@ def test_that_others_need_it_is_said_before_it_goes(
 ) -> None:
     name = made["teacher"].name
     done = distillkit("workspace", "remove", name)
-    refused(done, "--yes removes all of these")
+    assert_refused(done, "--yes removes all of these")
     assert f"{name}: " in done.err
     assert f"needed by {made['evaluation'].name}, {made['targets'].name}, which stay" in done.err
     assert name in names(root)
@@ -226,7 +228,7 @@ def test_what_cannot_be_done_is_one_line(
 ) -> None:
     (root / "foreign").mkdir()
     (tmp_path / "file").write_text("")
-    refused(distillkit("workspace", *words), said)
+    assert_refused(distillkit("workspace", *words), said)
     assert len(names(root)) == 5
     assert (root / "foreign").is_dir()
 
@@ -256,7 +258,9 @@ def test_what_a_running_command_makes_or_uses_stays(
 ) -> None:
     evaluation, student = made["evaluation"], made["student"]
     with made_elsewhere(root / ".locks" / f"{evaluation.name}.lock"):
-        refused(distillkit("workspace", "remove", evaluation.name, "--yes"), "makes or removes it")
+        assert_refused(
+            distillkit("workspace", "remove", evaluation.name, "--yes"), "makes or removes it"
+        )
         done = distillkit("workspace", "remove", "--unused", "--yes")
         assert "nothing to remove" in done.out
     under_way = run_records.RunRecord(root, "[/]\x1b[1m now")
@@ -264,7 +268,9 @@ def test_what_a_running_command_makes_or_uses_stays(
     said = distillkit("workspace", "list").out
     assert r"in use by [/]\x1b[1m now" in said
     assert "1 runs under way" in said
-    refused(distillkit("workspace", "remove", student.name, "--yes"), "under way uses it ([/]")
+    assert_refused(
+        distillkit("workspace", "remove", student.name, "--yes"), "under way uses it ([/]"
+    )
     under_way.close()
     run_records.close_all()
     assert distillkit("workspace", "remove", student.name, "--yes").code == 0
@@ -289,7 +295,9 @@ def test_a_killed_run_holds_nothing(
         [sys.executable, "-c", HELD, root, name], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout and child.stdout.readline() == "ready\n"
-        refused(distillkit("workspace", "remove", name, "--yes"), "under way uses it (killed)")
+        assert_refused(
+            distillkit("workspace", "remove", name, "--yes"), "under way uses it (killed)"
+        )
         child.kill()
     assert distillkit("workspace", "remove", name, "--yes").code == 0
 
@@ -388,7 +396,7 @@ def test_whatever_lies_in_it_is_named_and_nothing_outside_is_touched(
     said = distillkit("workspace", "list").out
     assert r"a [bold]\x1b[31mfolder\u202e: " in said
     assert "a link to " in said
-    line = refused(distillkit("workspace", "verify"), "artifacts are damaged")
+    line = assert_refused(distillkit("workspace", "verify"), "artifacts are damaged")
     assert "Traceback" not in line
     done = distillkit("workspace", "remove", "--damaged", "--partial", "--yes")
     assert done.code == 0, done.err
@@ -423,7 +431,7 @@ def test_a_workspace_may_be_one_that_is_only_read(
     for action in ("list", "size", "verify"):
         done = distillkit("workspace", action)
         assert done.code == 0, done.err
-    line = refused(distillkit("workspace", "remove", made["student"].name, "--yes"))
+    line = assert_refused(distillkit("workspace", "remove", made["student"].name, "--yes"))
     assert "cannot be removed (Permission denied)" in line
     monkeypatch.undo()
     assert sorted(root.rglob("*")) == before

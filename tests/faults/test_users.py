@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, but
+from tests.cli.runs import QUICK, with_overrides
 from tests.faults.kills import kill_when, weights
 from tests.faults.users import GROUP, User, commons, user, why_not
 
@@ -165,7 +165,7 @@ def test_a_run_that_one_began_and_another_ends_is_read_by_a_third(folder: Path) 
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     root = workspace(folder, 0o775)
-    words = but(tiny.small(body, *texts, root), *QUICK, "trainer.epochs=4")
+    words = with_overrides(tiny.small(body, *texts, root), *QUICK, "trainer.epochs=4")
     first, second = user(folder, A, GROUP, umask=0o077), user(folder, B, GROUP)
     sign = "workspace/.partial/student-*/checkpoint-0000003*"
     often = [*words, "trainer.checkpoint_seconds=0"]
@@ -173,7 +173,7 @@ def test_a_run_that_one_began_and_another_ends_is_read_by_a_third(folder: Path) 
     again = second.run("train", *words)
     assert again.returncode == 0, again.stderr
     own = user(folder, C + 1)
-    alone = own.run("train", *but(words, f"workspace={own.home / 'alone'}"))
+    alone = own.run("train", *with_overrides(words, f"workspace={own.home / 'alone'}"))
     assert alone.returncode == 0, alone.stderr
     assert weights(root) == weights(own.home / "alone")
     for made in [*root.glob("*-*"), root / ".locks"]:

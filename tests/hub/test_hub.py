@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, but, kinds, refused
+from tests.cli.runs import QUICK, artifact_kinds, assert_refused, with_overrides
 from tests.conftest import Result
 from tests.hub import cuts
 from tests.hub.repositories import Repository, read_folder
@@ -46,7 +46,7 @@ def model(hub: Hub, body: Path) -> Repository:
 @pytest.fixture
 def words(data: Repository, model: Repository, tmp_path: Path) -> list[str]:
     """Overrides of a run of a few seconds."""
-    return but(
+    return with_overrides(
         tiny.small(Path(BODY), Path(DATA), None, tmp_path / "w"),
         *QUICK,
         f"teacher.body={BODY}",
@@ -78,10 +78,10 @@ def test_artifacts_are_named_by_the_commit_and_a_new_one_is_another(
         f"hub:{BODY}@{model_commit}" for model_commit in [member_commit(words, tmp_path)] * 2
     ]
     # the first commit by its sha is the first artifact again
-    pinned = but(words, f"data.train={DATA}@{first}")
-    before = kinds(tmp_path / "w")
+    pinned = with_overrides(words, f"data.train={DATA}@{first}")
+    before = artifact_kinds(tmp_path / "w")
     assert member.run(tmp_path, "generate-targets", *pinned).code == 0
-    assert kinds(tmp_path / "w") == before
+    assert artifact_kinds(tmp_path / "w") == before
 
 
 def member_commit(words: list[str], folder: Path) -> str:
@@ -97,7 +97,7 @@ def test_a_model_s_new_readme_makes_no_new_tokens(
     content = {p: f.content for p, f in model.commits[model.refs["main"]].items()}
     model.commit(content | {"README.md": b"# New\n"})
     assert member.run(tmp_path, "generate-targets", *words).code == 0
-    made = kinds(tmp_path / "w")
+    made = artifact_kinds(tmp_path / "w")
     assert made.count("teacher") == 2 and made.count("tokens") == 2  # train and validation
     vocabulary = content["vocab.txt"] + b"new\n"
     tokenizer = json.loads(content["tokenizer.json"])
@@ -105,7 +105,7 @@ def test_a_model_s_new_readme_makes_no_new_tokens(
     changed = {"vocab.txt": vocabulary, "tokenizer.json": json.dumps(tokenizer).encode()}
     model.commit(content | changed)
     member.run(tmp_path, "generate-targets", *words)
-    assert kinds(tmp_path / "w").count("tokens") > 2
+    assert artifact_kinds(tmp_path / "w").count("tokens") > 2
 
 
 def test_the_hub_is_asked_once_for_each_repository_and_only_for_what_is_needed(
@@ -148,15 +148,17 @@ def test_what_is_in_the_cache_works_without_the_hub(
     member: Worker, hub: Hub, words: list[str], tmp_path: Path, way: str
 ) -> None:
     assert member.run(tmp_path, "train", *words).code == 0
-    made = kinds(tmp_path / "w")
+    made = artifact_kinds(tmp_path / "w")
     hub.gone, hub.broken = way == "unreachable", 503 if way == "out of order" else None
     off = {"HF_HUB_OFFLINE": "1"} if way == "offline" else {}
     again = member.run(tmp_path, "train", *words, **off)
     assert again.code == 0, again.err
-    assert kinds(tmp_path / "w") == made  # each by the name that it had
-    other = member.run(tmp_path, "train", *but(words, "data.train_size=40", "seed=1"), **off)
+    assert artifact_kinds(tmp_path / "w") == made  # each by the name that it had
+    other = member.run(
+        tmp_path, "train", *with_overrides(words, "data.train_size=40", "seed=1"), **off
+    )
     assert other.code == 0, other.err  # the text and the body are read anew, out of the cache
-    assert kinds(tmp_path / "w").count("teacher") == 2
+    assert artifact_kinds(tmp_path / "w").count("teacher") == 2
 
 
 def test_offline_the_cached_commit_is_read_and_never_another(
@@ -165,10 +167,10 @@ def test_offline_the_cached_commit_is_read_and_never_another(
     first = data.refs["main"]
     data.commit({"train.csv": csv(160), "README.md": b"# Reviews\n"})
     for word in (DATA, f"{DATA}@{first}"):
-        run = member.run(tmp_path, "generate-targets", *but(words, f"data.train={word}"))
+        run = member.run(tmp_path, "generate-targets", *with_overrides(words, f"data.train={word}"))
         assert run.code == 0, run.err
     # the older of two that are there, though the newer was read before it
-    pinned = but(words, f"data.train={DATA}@{first}", "data.train_size=50")
+    pinned = with_overrides(words, f"data.train={DATA}@{first}", "data.train_size=50")
     assert member.run(tmp_path, "generate-targets", *pinned, HF_HUB_OFFLINE="1").code == 0
     newest = artifacts(tmp_path, "data")[-1]
     assert newest["inputs"]["sources"]["train"] == f"hub:{DATA}@{first}"
@@ -243,10 +245,10 @@ def test_the_hub_s_errors_are_one_line(
     changed, said = REFUSALS[case]
     without = "data.label_names" if len(changed) > 1 else "-"
     keys = ("student.config", "data.") if "data=documents" in changed else ()
-    plain = [w for w in but(words, *changed, without=without) if w in changed or not (
+    plain = [w for w in with_overrides(words, *changed, without=without) if w in changed or not (
         keys and w.startswith(keys))]  # fmt: skip
     result = member.run(tmp_path, "train", *plain)
-    line = refused(result, *said)
+    line = assert_refused(result, *said)
     assert len(line) < 500
     assert not (tmp_path / "outputs").exists()
 
@@ -259,8 +261,10 @@ def gated(member: Worker, folder: Path, token: str) -> Result:
 def test_a_gate_says_whether_to_log_in_or_to_ask_for_access(member: Worker, tmp_path: Path) -> None:
     name = "meta-llama/Llama-3.2-3B"
     at = f"teacher.path = {name}: it is gated"
-    refused(gated(member, tmp_path, ""), f"{at}: accept its terms at http", f"/{name}, then `hf ")
-    refused(gated(member, tmp_path, STRANGER), f"{at}, and your account has no access to it")
+    assert_refused(
+        gated(member, tmp_path, ""), f"{at}: accept its terms at http", f"/{name}, then `hf "
+    )
+    assert_refused(gated(member, tmp_path, STRANGER), f"{at}, and your account has no access to it")
 
 
 def test_what_was_never_fetched_is_refused_offline(
@@ -268,14 +272,18 @@ def test_what_was_never_fetched_is_refused_offline(
 ) -> None:
     hub.repositories.pop(("datasets", "me/other"), None)
     hub.repository("datasets", "me/other").commit({"train.csv": csv(90)})
-    changed = but(words, "data.train=me/other")
+    changed = with_overrides(words, "data.train=me/other")
     offline = member.run(tmp_path, "train", *changed, HF_HUB_OFFLINE="1")
     at = "data.train = me/other: "
-    refused(offline, f"{at}neither here nor in the cache (", "HF_HUB_OFFLINE forbids to ask")
+    assert_refused(offline, f"{at}neither here nor in the cache (", "HF_HUB_OFFLINE forbids to ask")
     hub.gone = True
-    refused(member.run(tmp_path, "train", *changed), at, "cannot be reached (", "HF_ENDPOINT")
+    assert_refused(
+        member.run(tmp_path, "train", *changed), at, "cannot be reached (", "HF_ENDPOINT"
+    )
     hub.gone, hub.broken = False, 429
-    refused(member.run(tmp_path, "train", *changed), f"{at}the hub has had too many requests")
+    assert_refused(
+        member.run(tmp_path, "train", *changed), f"{at}the hub has had too many requests"
+    )
     hub.broken = None
     assert member.run(tmp_path, "train", *changed).code == 0
 
@@ -285,7 +293,7 @@ def test_a_teacher_that_nobody_asks_need_not_be_there(member: Worker, tmp_path: 
     done = member.run(tmp_path, "train", *words)
     assert done.code == 0, done.err
     needed = [word for word in words if word != "control=false"] + ["loss=forward_kl"]
-    refused(member.run(tmp_path, "train", *needed), "teacher.body = nobody/nothing: neither")
+    assert_refused(member.run(tmp_path, "train", *needed), "teacher.body = nobody/nothing: neither")
 
 
 def test_pickled_weights_of_the_hub_are_refused_before_the_data_is_read(
@@ -297,13 +305,13 @@ def test_pickled_weights_of_the_hub_are_refused_before_the_data_is_read(
     model.commit(files)
     model.commit(files | {"model.safetensors": safe}, ref="refs/pr/3")
     hub.requests.clear()
-    line = refused(
+    line = assert_refused(
         member.run(tmp_path, "train", *words),
         f"teacher.body = {BODY}: its weights are pickled (pytorch_model.bin)",
         f"{BODY}@refs/pr/NUMBER",
     )
     assert not [path for _, path in hub.requests if path.endswith(".csv")]
-    advised = but(words, f"teacher.body={BODY}@refs/pr/3")
+    advised = with_overrides(words, f"teacher.body={BODY}@refs/pr/3")
     assert "refs/pr" in line and member.run(tmp_path, "train", *advised).code == 0
 
 
@@ -336,7 +344,7 @@ def test_a_chat_template_in_a_file_of_its_own_comes_with_the_tokenizer(
     hub.repository("models", "me/chat").commit(lm)
     talk = tiny_language.write_conversations(tmp_path)
     hub.repository("datasets", "me/talk").commit({"train.jsonl": talk.read_bytes()})
-    words = but(
+    words = with_overrides(
         tiny_language.small(lm, talk, tmp_path / "w"),
         *("data=conversations", "data.train=me/talk", "data.messages=messages", "control=false"),
         *("teacher.path=me/chat", "trainer.epochs=1", "task.max_length=64"),
