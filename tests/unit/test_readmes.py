@@ -41,6 +41,11 @@ def test_the_readme_is_short() -> None:
     assert len(read(ROOT / "README.md").splitlines()) <= LONGEST_README
 
 
+@each_document
+def test_it_has_one_title(path: Path) -> None:
+    assert len(re.findall(r"^# ", prose(path), re.MULTILINE)) == 1
+
+
 @each_readme
 def test_there_is_no_wall_of_text(path: Path) -> None:
     lines = [line if line[:1] not in "|#-<0123456789" else "" for line in prose(path).splitlines()]
