@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +20,7 @@ WITHOUT_VOCABULARY = (
     "Perceiver",
     "Reformer",
 )  # tokenizers of plain bytes or such
+_KERNEL = re.compile(r"(?:paged\|)?\w*")  # by name, as sdpa or eager
 POINTER = b"version https://git-lfs"
 # what transformers needs to read weights of a kind
 PACKAGES = {
@@ -130,7 +132,20 @@ def _config(path: Path, at: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelError(f"{at}: its config.json is no mapping of settings")
     check_numbers(config, key=f"{at}: its config.json has ", sign="")
+    _check_kernels(config, at)
     return config
+
+
+def _check_kernels(config: dict[str, Any], at: str, name: str = "") -> None:
+    """Raise `ModelError` where attention, or what experts do, is code of a repository."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            _check_kernels(value, at, str(key))
+        elif f"{name} {key}".find("_implementation") >= 0 and not _KERNEL.fullmatch(str(value)):
+            raise ModelError(
+                f"{at}: its config.json has {key} = {value}, code of a repository, which is not "
+                "run; take the field out of it"
+            )
 
 
 def _check_weights(path: Path, at: str) -> None:

@@ -102,6 +102,23 @@ def test_no_file_of_a_model_is_what_the_system_shows(folder: Path, name: str) ->
         check_tokenizer_files(str(folder), key="teacher.path")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attn_implementation": "evil/kernel"},
+        {"_attn_implementation": "evil/kernel@main:run"},
+        {"text_config": {"_experts_implementation": "evil/kernel"}},
+        {"attn_implementation": {"text_config": "evil/kernel"}},
+    ],
+)
+def test_code_of_a_repository_in_a_config_is_refused(folder: Path, fields: dict[str, Any]) -> None:
+    change(folder / "config.json", **fields)
+    assert " = evil/kernel" in fault(folder)
+    for name in ("sdpa", "eager", "flash_attention_2", "paged|sdpa", None):
+        change(folder / "config.json", **{**dict.fromkeys(fields), "_attn_implementation": name})
+        check_folder(str(folder), key="teacher.path")
+
+
 def test_weights_that_were_cut_short_are_counted(folder: Path) -> None:
     file = folder / "model.safetensors"
     whole = file.read_bytes()
