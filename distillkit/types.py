@@ -27,9 +27,13 @@ class Batch:
     that the batch was cut from. `counted` [positions] are the counted positions' places in the
     flattened [rows * tokens]; None where each row has one, as a classifier's has. `labels`
     [positions] are class ids, token ids or real values, or [positions, labels] of 0 and 1 where
-    several may hold; `labelled` [positions] is False where the
-    label means nothing (transfer text has none). Where a position is a choice among tokens,
-    `allowed` [rows, tokens] says which of them may be chosen.
+    several may hold; `labelled` [positions] is False where the label means nothing (transfer text
+    has none). Where a position is a choice among tokens, `allowed` [rows, tokens] is True for those
+    that may be chosen.
+
+    A loss that compares texts has three more: `mask` [texts, tokens] is True for the tokens of each
+    text, `places` [texts, tokens] are their places in the flattened [rows * tokens] (None where
+    each text is a row), and `owners` [positions] the text of each counted position.
     """
 
     inputs: Mapping[str, Tensor]

@@ -26,7 +26,7 @@ from distillkit.models.vocabularies import check_same_tokenizer
 from distillkit.tasks import Task
 from distillkit.training.batching import length_buckets
 from distillkit.training.language_scores import CHUNK
-from distillkit.training.learning import VALIDATION_TOKENS
+from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import HiddenOutputs
 
 SCORES = "scores.npz"

@@ -24,7 +24,8 @@ from distillkit.students import PretrainedStudent, Student
 from distillkit.targets.hidden_states import StoredStates
 from distillkit.tasks.shared_words import Selection, align
 from distillkit.token_table import TokenTable
-from distillkit.training.learning import MODEL, TrainingJob
+from distillkit.training.job import TrainingJob
+from distillkit.training.learning import MODEL
 from distillkit.training.settings import TrainSettings
 
 # Looks at the validation score, 20 a run: bert-tiny's control is at its best after 180 of 1,200

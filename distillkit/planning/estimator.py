@@ -28,10 +28,10 @@ from distillkit.token_table import TokenTable
 from distillkit.training import language_scores as language
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan, length_buckets
 from distillkit.training.distributed import compute_device
-from distillkit.training.learning import VALIDATION_TOKENS
 from distillkit.training.probe import share_read, takes_probe
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import check_batch_size
+from distillkit.training.validation import VALIDATION_TOKENS
 
 WEIGHTS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0, "8bit": 1.0, "4bit": 0.5}
 

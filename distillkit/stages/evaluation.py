@@ -32,7 +32,9 @@ from distillkit.tasks.shared_words import shared
 from distillkit.tasks.unknown_tokens import unknown_share
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets
-from distillkit.training.learning import VALIDATION_TOKENS, collator, environment
+from distillkit.training.collation import collator
+from distillkit.training.learning import environment
+from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import LabelSpace
 
 

@@ -15,7 +15,9 @@ from distillkit.stages.teacher import TeacherModel
 from distillkit.students import Student, StudentContext
 from distillkit.tasks import Task, identity_of
 from distillkit.token_table import TokenTable
-from distillkit.training.learning import MODEL, TrainingJob, collator, learn
+from distillkit.training.collation import collator
+from distillkit.training.job import TrainingJob
+from distillkit.training.learning import MODEL, learn
 from distillkit.training.settings import TrainSettings
 from distillkit.types import LabelSpace
 

@@ -23,8 +23,8 @@ from distillkit.targets.hidden_states import StatesWriter
 from distillkit.targets.unfinished import Picked, joined
 from distillkit.tasks import Task
 from distillkit.token_table import TokenTable
+from distillkit.training.collation import collator
 from distillkit.training.distributed import compute_device
-from distillkit.training.learning import collator
 from distillkit.training.online_teacher import check_finite, watch
 from distillkit.training.side_stream import SideStream
 from distillkit.types import Batch, HiddenOutputs, Inside, Needs, Outputs, States

@@ -13,7 +13,7 @@ from distillkit.artifacts.versions import VERSIONS
 from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.console.progress import say
 from distillkit.console.wording import size
-from distillkit.errors import ModelError, WorkspaceError
+from distillkit.errors import ModelError
 from distillkit.models.precision import resolve
 from distillkit.models.shapes import meta_model, shape_of
 from distillkit.stages.target_capture import TargetCapture
@@ -22,12 +22,12 @@ from distillkit.targets import (
     StoredTargets,
     StoreManifest,
     TargetStore,
+    expected_size,
     unfinished,
 )
 from distillkit.targets import hidden_states as kept
 from distillkit.targets.average import average
 from distillkit.targets.codecs.registry import record_of
-from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import FILE as STORE
 from distillkit.targets.quality import quality
 from distillkit.tasks import Task, identity_of
@@ -174,7 +174,9 @@ def check_room(
         beside = kept.states_bytes(
             states, examples=len(examples), tokens=len(examples.ids), hidden=hidden
         )
-        return beside + store_bytes(settings.codec, **counts, outputs=outputs, hidden=hidden)
+        return beside + expected_size.store_bytes(
+            settings.codec, **counts, outputs=outputs, hidden=hidden
+        )
 
     if expects(MOST_OUTPUTS, MOST_HIDDEN) <= room:
         return
@@ -185,13 +187,10 @@ def check_room(
         width = task.width(task.load_tokenizer(saved.folder, **known), space)
     except ModelError:
         return  # loading it will say what is wrong
-    expected = expects(width, hidden)
-    if expected > room:
-        raise WorkspaceError(
-            f"targets.codec = {settings.codec.name}: about {size(expected)} of targets are "
-            f"expected, and {size(room)} are free in {out.parent}; "
-            f"{more_room(settings.codec.name, task.family)}"
-        )
+    advice = more_room(settings.codec.name, task.family)
+    expected_size.check_room(
+        settings.codec, expects(width, hidden), room, out.parent, advice=advice
+    )
 
 
 def more_room(codec: str, family: str) -> str:

@@ -23,7 +23,8 @@ from distillkit.teachers import Teacher
 from distillkit.token_table import TokenTable
 from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
-from distillkit.training.learning import TrainingJob, learn
+from distillkit.training.job import TrainingJob
+from distillkit.training.learning import learn
 from distillkit.training.probe import start_head, takes_probe
 from distillkit.training.settings import TrainSettings
 from distillkit.types import LabelSpace

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distillkit.artifacts.workspace import fingerprint, first_difference
 from distillkit.console.progress import track
-from distillkit.errors import TargetsError, WorkspaceError
+from distillkit.errors import TargetsError
 from distillkit.losses.averages import averaged
 from distillkit.losses.heads import project
 from distillkit.ragged import exclusive_cumsum
@@ -21,7 +21,7 @@ from distillkit.targets.codecs.codec import check_outputs as check_distribution
 from distillkit.targets.codecs.logits import CHUNK
 from distillkit.targets.codecs.registry import WHOLE
 from distillkit.targets.codecs.sampling import Draws
-from distillkit.targets.expected_size import store_bytes
+from distillkit.targets.expected_size import check_room, store_bytes
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.quality import quality
 from distillkit.targets.reader import TargetStore
@@ -208,9 +208,4 @@ def _check_room(first: StoreManifest, codec: Codec, folder: Path) -> None:
         hidden=0,
     )
     room = shutil.disk_usage(folder).free
-    if expected > room:
-        raise WorkspaceError(
-            f"targets.codec = {codec.name}: about {expected / 1e9:,.1f} GB of averaged targets are "
-            f"expected, and {room / 1e9:,.1f} GB are free in {folder.parent}; choose a smaller "
-            "codec (targets=sampled), or write to another disk"
-        )
+    check_room(codec, expected, room, folder.parent, what="averaged targets")

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from distillkit.console.progress import track
-from distillkit.errors import TargetsError, WorkspaceError
+from distillkit.errors import TargetsError
 from distillkit.targets.average import pieces
 from distillkit.targets.codecs.codec import check_outputs
 from distillkit.targets.codecs.logits import Said
 from distillkit.targets.codecs.registry import WHOLE
 from distillkit.targets.codecs.sampling import Draws
-from distillkit.targets.expected_size import store_bytes
+from distillkit.targets.expected_size import check_room, store_bytes
 from distillkit.targets.manifest import StoreManifest
 from distillkit.targets.merge import appearing
 from distillkit.targets.quality import quality
@@ -126,10 +126,4 @@ def _check_room(store: TargetStore, out: Path, settings: StoredTargets) -> None:
         hidden=hidden,
     )
     there = next(folder for folder in out.absolute().parents if folder.is_dir())
-    room = shutil.disk_usage(there).free
-    if expected > room:
-        raise WorkspaceError(
-            f"targets.codec = {settings.codec.name}: about {expected / 1e9:,.1f} GB of targets are "
-            f"expected, and {room / 1e9:,.1f} GB are free in {there}; choose a smaller codec "
-            "(targets=sampled), or write to another disk"
-        )
+    check_room(settings.codec, expected, shutil.disk_usage(there).free, there)

@@ -1,13 +1,18 @@
-"""How large a store will be, before its teacher was asked: estimates."""
+"""How large a store will be, before its teacher was asked: estimates, and room for it."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from distillkit.console.wording import size
+from distillkit.errors import WorkspaceError
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.logits import Said
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import KEY_BYTES, Head, HiddenOutputs, Outputs
 
+OTHER_DISK = "choose a smaller codec (targets=sampled), or write to another disk"
 _EXAMPLE = KEY_BYTES + 4 + 8 + 8  # key, number of positions, offset; headers of the values
 
 
@@ -15,6 +20,23 @@ def store_bytes(codec: Codec, *, examples: int, positions: int, outputs: int, hi
     """The size of a store with what all its examples share."""
     shared = codec.shared_bytes(outputs, hidden)
     return positions * codec.expected_bytes(outputs, hidden) + _EXAMPLE * examples + shared
+
+
+def check_room(
+    codec: Codec,
+    expected: float,
+    room: float,
+    folder: Path,
+    *,
+    what: str = "targets",
+    advice: str = OTHER_DISK,
+) -> None:
+    """Raise `WorkspaceError` if more bytes are `expected` than there is `room` for in `folder`."""
+    if expected > room:
+        raise WorkspaceError(
+            f"targets.codec = {codec.name}: about {size(expected)} of {what} are expected, and "
+            f"{size(room)} are free in {folder}; {advice}"
+        )
 
 
 def picked_bytes(codec: Codec, outputs: int, hidden: int) -> int:

@@ -1,6 +1,7 @@
 """From token ids in flat arrays to one batch of tensors: padded, or packed."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,6 +109,21 @@ class Collator:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+
+def collator(
+    table: TokenTable,
+    tokenizer: Any,
+    device: torch.device,
+    *,
+    block: int | None = None,
+    by_text: bool = False,
+) -> Collator:
+    """Cuts padded batches, or with `block` packed ones, from a token table."""
+    pad = tokenizer.pad_token_id
+    return Collator(
+        table, pad_id=0 if pad is None else pad, device=device, block=block, by_text=by_text
+    )
 
 
 def packed(lengths: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:

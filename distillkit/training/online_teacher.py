@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from distillkit.targets import OnlineTargets
 from distillkit.tasks import Task
 from distillkit.tasks.shared_words import align
 from distillkit.token_table import TokenTable
-from distillkit.training.collation import Collator
+from distillkit.training.collation import collator
 from distillkit.types import (
     AveragedTargets,
     Batch,
+    Dimensions,
     Distribution,
     HiddenOutputs,
     HiddenTargets,
@@ -31,6 +32,25 @@ from distillkit.types import (
     SoftTargets,
     Targets,
 )
+
+SEVERAL = "loss: activations of several teachers cannot be averaged; choose a loss on logits"
+
+
+class TeacherInLoop(Protocol):
+    """A teacher that gives soft targets and activations for each batch of the training loop."""
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """Its sizes, for a loss on activations."""
+        ...
+
+    def look_at(self, needs: Needs) -> None:
+        """Record these activations from the next batch on; called for a loss on activations."""
+        ...
+
+    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+        """The targets at the batch's counted positions, and the activations that are recorded."""
+        ...
 
 
 @dataclass(slots=True)
@@ -48,8 +68,13 @@ class OnlineTeacher:
     collate: Callable[[np.ndarray], Batch] | None = None
     watch: Watch | None = None
 
+    @property
+    def dimensions(self) -> Dimensions:
+        """The model's sizes."""
+        return dimensions_of(self.loaded.model)
+
     def look_at(self, needs: Needs) -> None:
-        """What is to be kept of the teacher's inside."""
+        """Record these activations from the next batch on."""
         self.watch = watch(self.loaded.model, needs)
 
     def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
@@ -83,6 +108,15 @@ class OnlineEnsemble:
     shares: tuple[float, ...]
     distribution: Distribution
 
+    @property
+    def dimensions(self) -> Dimensions:
+        """Raises `ModelError`: each of several has its own."""
+        raise ModelError(SEVERAL)
+
+    def look_at(self, needs: Needs) -> None:
+        """Raises `ModelError`: activations of several cannot be averaged."""
+        raise ModelError(SEVERAL)
+
     def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
         """What they say at the batch's counted positions, to be averaged by the loss."""
         said = []
@@ -109,10 +143,7 @@ def open_teacher(
         if student.words is not None:
             asked, _ = align(asked, student)
         assert np.array_equal(asked.keys, student.keys), "both tables are of the same texts"
-        pad = loaded.tokenizer.pad_token_id
-        collate = Collator(
-            asked, pad_id=0 if pad is None else pad, device=next(loaded.model.parameters()).device
-        )
+        collate = collator(asked, loaded.tokenizer, next(loaded.model.parameters()).device)
     for parameter in loaded.model.parameters():
         parameter.requires_grad_(False)
     return OnlineTeacher(loaded, task, settings.precision, settings.batch_tokens, collate)

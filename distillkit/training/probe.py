@@ -22,7 +22,8 @@ from distillkit.models.precision import autocast, resolve
 from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets
-from distillkit.training.learning import VALIDATION_TOKENS, collator
+from distillkit.training.collation import collator
+from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import Batch, LabelSpace, Outputs
 
 TEXTS = 5_000  # that a probe reads at least, if there are so many

@@ -45,7 +45,10 @@ from distillkit.tasks import CausalLM
 from distillkit.token_table import TokenTable
 from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import length_buckets
-from distillkit.training.learning import Distillation, TrainingJob, batch_plan, collator
+from distillkit.training.collation import collator
+from distillkit.training.distillation import Distillation
+from distillkit.training.job import TrainingJob
+from distillkit.training.learning import batch_plan
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import Trainer
 from distillkit.types import LabelSpace

@@ -51,8 +51,9 @@ from distillkit.tasks import Classification
 from distillkit.token_table import TokenTable
 from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PaddedPlan, length_buckets, padding_waste
-from distillkit.training.collation import Collator
-from distillkit.training.learning import Distillation, TrainingJob, collator
+from distillkit.training.collation import Collator, collator
+from distillkit.training.distillation import Distillation
+from distillkit.training.job import TrainingJob
 from distillkit.training.online_teacher import OnlineTeacher
 from distillkit.training.settings import TrainSettings
 from distillkit.training.trainer import Trainer

@@ -19,9 +19,10 @@ from distillkit.token_table import TokenTable
 from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.training.collation import Collator
+from distillkit.training.distillation import Distillation
 from distillkit.training.distributed import accelerator_for
 from distillkit.training.gradients import accumulate
-from distillkit.training.learning import Distillation, TrainingJob
+from distillkit.training.job import TrainingJob
 from distillkit.training.objective import ModelWithObjective
 from distillkit.training.online_teacher import OnlineTeacher
 from distillkit.training.settings import TrainSettings

@@ -13,7 +13,7 @@ from distillkit.models.padding import ensure_pad_token
 from distillkit.models.saved import SavedModel
 from distillkit.tasks import Classification, TokenClassification
 from distillkit.training.batching import length_buckets
-from distillkit.training.learning import collator
+from distillkit.training.collation import collator
 from distillkit.types import LabelSpace
 from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
 
