@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from distillkit.artifacts.run_records import RunRecord
 from distillkit.artifacts.workspace import Workspace
 from distillkit.data import Augmentation, Data
+from distillkit.losses import Loss
 from distillkit.metrics import EvaluationSettings
 from distillkit.students import Student
 from distillkit.targets import StoredTargets, TargetProvider
@@ -43,7 +44,7 @@ class RunContext:
     task: Task
     trainer: TrainSettings
     evaluation: EvaluationSettings
-    loss: Any  # a `Loss`; `build_context` refuses anything else
+    loss: Loss
     optimizer: Callable[..., Any]  # parameter groups -> optimizer
     schedule: Any
     targets: TargetProvider
