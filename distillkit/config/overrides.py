@@ -86,7 +86,7 @@ class _Check:
         choices += brought
         left_out = self._left_out(choices)
         targets += [o for o in left_out if self._sets_target(o)]
-        unset = self._settings_of_replaced_classes(choices, targets)
+        unset = self._settings_of_replaced_classes(choices)
         base = self._compose([self._first(o) for o in (*choices, *targets)])
         if base is None:
             raise ConfigError(self._lines())
@@ -109,7 +109,10 @@ class _Check:
         cfg = (self._checked([*first, *defaults]) if defaults else cfg) or cfg
         words = [str(o.input_line) for o in every]
         swept = {o.key_or_group: len(_choices(o)) for o in every if o.is_sweep_override()}
-        gone, added = ([o.key_or_group for o in left_out], [str(o.input_line) for o in brought])
+        gone, added = (
+            [*dict.fromkeys(o.key_or_group for o in left_out)],
+            [str(o.input_line) for o in brought],
+        )
         return Checked(words, cfg, gone, added, defaults, swept)
 
     def _brought(self, choices: list[Override], targets: list[Override]) -> list[Override]:
@@ -143,15 +146,15 @@ class _Check:
         path = recipe_files(self.user_folder).get(str(chosen[0].value())) if chosen else None
         return load_yaml(path) if path else {}
 
-    def _settings_of_replaced_classes(
-        self, choices: list[Override], targets: list[Override]
-    ) -> list[Override]:
+    def _settings_of_replaced_classes(self, choices: list[Override]) -> list[Override]:
         """What deletes the settings of a group's file where the command line names another class.
 
-        `loss._target_=mine.Loss` in the place of forward_kl's has none of forward_kl's settings.
+        `loss._target_=mine.Loss` in the place of forward_kl's has none of forward_kl's settings,
+        nor has `targets.codec._target_=mine.Codec` those of the file's codec.
         """
-        named = [o for o in targets if o in self.parsed and not o.is_sweep_override()]
-        if not named:
+        changed = [o for o in self.parsed if o.type == OverrideType.CHANGE]
+        named = [o for o in changed if o.key_or_group.endswith("._target_")]
+        if not (named := [o for o in named if not o.is_sweep_override()]):
             return []
         chosen: Any = {}
         with contextlib.suppress(Exception):  # what is wrong is said when all is composed
@@ -160,14 +163,17 @@ class _Check:
         given = {o.key_or_group for o in self.parsed} | task_defaults.keys_of(self._recipe(choices))
         words = []
         for override in named:
-            group, target = override.key_or_group.partition(".")[0], str(override.value())
-            settings = self._settings(group, str(chosen.get(group)))
+            at, target = override.key_or_group.removesuffix("._target_"), str(override.value())
+            group, *inside = at.split(".")
+            whole = self._settings(group, str(chosen.get(group)))
+            settings = task_defaults.node_at(whole, inside)
             takes = _signature(OmegaConf.create({group: {"_target_": target}}), group)
             if takes is None or settings.get("_target_") in (None, MISSING, target):
                 continue
             names = settings if takes.open else takes.parameters
-            words += task_defaults.of_other_class(group, settings, names, given)
-        return self.parser.parse_overrides([f"~{key}" for key in words])
+            for key in task_defaults.of_other_class(at, settings, names, given):
+                words += task_defaults.deletion(key, settings[key.rpartition(".")[2]])
+        return self.parser.parse_overrides(words)
 
     def _lines(self) -> list[str]:
         return [f"{key}: {text}" for key, text in self.faults.items()]
@@ -288,7 +294,7 @@ class _Check:
             for o in self.parsed
             if self._sets_target(o) and not o.is_sweep_override()
         }
-        undone: dict[str, str] = {}
+        undone: dict[str, list[str]] = {}
         for group in classes.keys() & settings.keys():
             if not isinstance(settings[group], dict):
                 continue
@@ -296,13 +302,9 @@ class _Check:
             takes = _signature(OmegaConf.create({group: {"_target_": target}}), group)
             if takes is None or takes.open:
                 continue
-            gone = [k for k in settings[group] if k not in takes.parameters]
-            undone |= {
-                f"{group}.{k}": f"{group}._target_={target}" if k == "_target_" else f"~{group}.{k}"
-                for k in gone
-            }
+            undone |= task_defaults.undone(group, settings[group], takes.parameters, target)
         return self.parser.parse_overrides(
-            [line for key, line in sorted(undone.items()) if key not in given]
+            [line for key, lines in sorted(undone.items()) if key not in given for line in lines]
         )
 
     def _target(self, group: str, choice: str) -> str:

@@ -3,7 +3,7 @@
 What the command line or the recipe sets itself always stands.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig
@@ -67,6 +67,33 @@ def of_other_class(
         and name not in kept
         and not any(k == f"{group}.{name}" or k.startswith(f"{group}.{name}.") for k in keys)
     ]
+
+
+def node_at(settings: Mapping[str, Any], path: Iterable[str]) -> Mapping[str, Any]:
+    """The settings of a node inside a file's, by the names that lead to it; {} where none is."""
+    node: Any = settings
+    for name in path:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
+
+
+def undone(
+    group: str, settings: Mapping[str, Any], takes: Collection[str], target: str
+) -> dict[str, list[str]]:
+    """What a recipe sets for a class that another one replaces: key -> the words that undo it."""
+    return {
+        f"{group}.{name}": [f"{group}._target_={target}"]
+        if name == "_target_"
+        else deletion(f"{group}.{name}", value)
+        for name, value in settings.items()
+        if name not in takes
+    }
+
+
+def deletion(key: str, value: Any) -> list[str]:
+    """The words that delete a key of a file; Hydra finds none that is null, or leads nowhere."""
+    is_found = value is not None and "${" not in str(value)
+    return [f"~{key}"] if is_found else [f"++{key}=0", f"~{key}"]
 
 
 def keys_of(record: Any, prefix: str = "") -> set[str]:

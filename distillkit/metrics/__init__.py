@@ -1,8 +1,9 @@
 """Metrics: pure functions of numpy arrays, and what each is called.
 
-Models are run on held-out text in `evaluation`.
+`metric.Metric` says what a new one has to do. Models are run on held-out text in `evaluation`.
 """
 
+from distillkit.metrics.metric import Metric
 from distillkit.metrics.settings import EvaluationSettings
 
-__all__ = ["EvaluationSettings"]
+__all__ = ["EvaluationSettings", "Metric"]

@@ -1,10 +1,13 @@
 """How models are measured."""
 
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from distillkit.errors import ConfigError
 from distillkit.metrics import rouge
+from distillkit.metrics.metric import Metric
+from distillkit.metrics.titles import COLUMNS
 from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt, Seed
 
 HARNESS = "lm_eval"
@@ -21,7 +24,7 @@ class EvaluationSettings:
     `rouge_examples` held-out prompts are answered by up to `rouge_tokens` tokens and scored by
     ROUGE-L (0: off): drawn at temperature 1 with each of `rouge_seeds`, or greedily once.
     `harness` names tasks of lm-eval, `harness_path` a folder of the user's own ones, and
-    `harness_limit` bounds the examples of each.
+    `harness_limit` bounds the examples of each. `metrics` are further columns, by name.
     """
 
     ece_bins: PositiveInt = 15
@@ -39,8 +42,10 @@ class EvaluationSettings:
     harness: list[str] | None = None
     harness_path: str | None = None
     harness_limit: PositiveInt | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_metrics()
         if len(set(self.rouge_seeds)) != len(self.rouge_seeds) or not self.rouge_seeds:
             raise ConfigError(
                 f"evaluation.rouge_seeds = {self.rouge_seeds}: must be one or more different "
@@ -56,3 +61,21 @@ class EvaluationSettings:
                 f"evaluation.harness = {self.harness}: needs lm-eval, which is not installed; "
                 "`pip install 'distillkit[harness]'`, or set it to null"
             )
+
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """All settings but the metrics: those of a config are named by their nodes."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+
+    def _check_metrics(self) -> None:
+        for name, metric in self.metrics.items():
+            key = f"evaluation.metrics.{name}"
+            if not isinstance(metric, Metric):
+                raise ConfigError(
+                    f"{key} = {metric}: no metric; name a class derived from "
+                    f"distillkit.metrics.Metric, as {key}._target_=my_package.MyMetric"
+                )
+            if name in COLUMNS or not name.isidentifier():
+                raise ConfigError(
+                    f"{key}: is taken, or no plain name; give the metric another name of letters, "
+                    "digits and _"
+                )

@@ -151,6 +151,12 @@ def check_codec(task: Task, codec: Codec) -> None:
 def check_evaluation(context: RunContext) -> None:
     """Raise `ConfigError` for measurements that the task has not."""
     settings = context.evaluation
+    for name in settings.metrics:
+        if context.task.family == "language" or context.task.distribution == "choice":
+            raise ConfigError(
+                f"evaluation.metrics.{name}: is a score of outputs against labels, and "
+                f"{type(context.task).__name__} has no label at each of its outputs; leave it out"
+            )
     if settings.rouge_examples and not (context.task.generates and context.data.has_prompts):
         raise ConfigError(
             f"evaluation.rouge_examples = {settings.rouge_examples}: ROUGE-L is of responses to "

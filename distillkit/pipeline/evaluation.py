@@ -1,9 +1,10 @@
 """The evaluation of a run: which models are its rows, and what was measured of them."""
 
-from dataclasses import asdict
 from typing import Any
 
+from distillkit.artifacts.code_identity import code_of_node
 from distillkit.artifacts.workspace import Artifact, fingerprint
+from distillkit.config.overrides import plain
 from distillkit.models.saved import SavedEnsemble, SavedModel
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import obtain
@@ -50,12 +51,20 @@ class EvaluationArtifacts:
     def fingerprint_fields(self, models: dict[str, str]) -> dict[str, Any]:
         """All that decides the evaluation of these rows: name -> its model's fingerprint."""
         context = self.context
-        return stage.inputs(
-            models,
-            context.task,
-            labelled=self.text.labelled.fingerprint,
-            settings=asdict(context.evaluation),
+        return (
+            stage.inputs(
+                models,
+                context.task,
+                labelled=self.text.labelled.fingerprint,
+                settings=context.evaluation.fingerprint_fields(),
+            )
+            | self._metric_fields()
         )
+
+    def _metric_fields(self) -> dict[str, Any]:
+        """The metrics that the config adds, as it has them, and the files of their classes."""
+        node = plain(self.context.cfg.evaluation).get("metrics")
+        return {"metrics": node, "code": code_of_node(node)} if node else {}
 
     def rows(self, *, student: SavedModel | None = None, digest: str = "") -> dict[str, Row]:
         """The rows of an evaluation: teacher, student, control, as far as they are there.

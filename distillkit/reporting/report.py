@@ -21,7 +21,7 @@ QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teac
 def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """(titles, rows) of the table, formatted; a value that a row lacks is a dash."""
     rows = {name: _with_harness(row) for name, row in results["rows"].items()}
-    known = _columns(rows)
+    known = _columns(rows, _added(results))
     columns = [c for c in known if any(c in row for row in rows.values())]
     titles = ["", *(known[c][0] for c in columns)]
     body = []
@@ -45,13 +45,28 @@ def _with_harness(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **row.get("harness", {})}
 
 
-def _columns(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
-    """The columns there may be: the scores on lm-eval's tasks stand before what models cost."""
+def _added(results: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The columns of a config's metrics and of a task's own scores."""
+    return {
+        name: (str(it["title"]), str(it["format"]))
+        for name, it in results.get("metrics", {}).items()
+    }
+
+
+def _column(results: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """The title and format of a measure."""
+    return (COLUMNS | _added(results))[name]
+
+
+def _columns(
+    rows: Mapping[str, Mapping[str, Any]], added: Mapping[str, tuple[str, str]]
+) -> dict[str, tuple[str, str]]:
+    """The columns there may be: what is added stands before what models cost."""
     scores = {c: (c, ".4f") for row in rows.values() for c in row.get("harness", {})}
     scores = {c: how for c, how in scores.items() if not c.endswith(STDERR)}
     found = dict(COLUMNS)
     costs = {c: found.pop(c) for c in list(found)[list(found).index("parameters") :]}
-    return found | scores | costs
+    return found | dict(added) | scores | costs
 
 
 def terminal_table(results: Mapping[str, Any], title: str, width: int) -> Table:
@@ -165,7 +180,7 @@ def _times(ratio: float, more: str, less: str) -> str:
 
 def _quality(results: Mapping[str, Any]) -> str:
     kept = results["comparison"].get("kept")
-    title, style = COLUMNS[results["headline"]]
+    title, style = _column(results, results["headline"])
     student, teacher = (results["rows"][row][results["headline"]] for row in ("student", "teacher"))
     figures = f"({title} {student:{style}}, the teacher {teacher:{style}})"
     rises = results.get("higher_is_better", True)
@@ -205,7 +220,7 @@ def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> 
         shown = f"{gain['difference']:+.4f} nats a token [{gain['low']:+.4f}, {gain['high']:+.4f}]"
     else:
         shown = (
-            f"{gain['difference'] * 100:+.2f} points of {COLUMNS[results['headline']][0]} "
+            f"{gain['difference'] * 100:+.2f} points of {_column(results, results['headline'])[0]} "
             f"[{gain['low'] * 100:+.2f}, {gain['high'] * 100:+.2f}]"
         )
     name = "the same student untrained" if other == "untrained" else other
@@ -218,16 +233,16 @@ def _other_columns(results: Mapping[str, Any]) -> list[str]:
     for column, gain in results["comparison"].get("columns_minus_control", {}).items():
         if column == results["headline"] or gain["low"] <= 0 <= gain["high"]:
             continue
-        falls = column in FALLING
+        falls = column in FALLING or results.get("metrics", {}).get(column, {}).get("falls", False)
         scale, unit, digits = (1, "", 4) if falls else (100, " points", 2)
         low, high = (f"{scale * gain[end]:+.{digits}f}" for end in ("low", "high"))
         shown = f"{scale * gain['difference']:+.{digits}f}{unit} [{low}, {high}]"
         word = "better" if (gain["low"] > 0) != falls else "worse"
-        told[word].append(f"{COLUMNS[column][0]} ({shown})")
+        told[word].append(f"{_column(results, column)[0]} ({shown})")
     parts = [f"{word} in {', '.join(found)}" for word, found in told.items() if found]
     if not parts:
         return []
-    headline = COLUMNS[results["headline"]][0]
+    headline = _column(results, results["headline"])[0]
     return [f"Beyond {headline} the student is, against its control, {'; '.join(parts)}."]
 
 

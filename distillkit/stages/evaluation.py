@@ -91,6 +91,7 @@ def evaluate(
         "rows": rows,
         "examples": len(test),
         "headline": task.headline,
+        "metrics": {name: it.record() for name, it in settings.metrics.items()} | task.measures,
         "higher_is_better": task.higher_is_better,
         "auto_class": task.auto_class,
         "own_code": "student" in loaded
@@ -176,14 +177,32 @@ def _measure(
         if found is not None:
             rows[row]["ece"] = found.expected_calibration_error
             bins[row] = found.record()
+    if settings.metrics:
+        for row in rows:
+            rows[row] |= _added(settings, logits[row], held_out[row].table)
     write_predictions(logits, task, next(iter(held_out.values())), out=out)
     columns = {
         row: task.columns(logits[row], outcomes[row], held_out[row])
         | _calibration(task, logits[row], held_out[row], settings)
+        | _added_columns(settings, logits[row], held_out[row].table)
         for row in logits
     }
     texts = len(next(iter(outcomes.values())))
     return rows, _compare(task, rows, columns, settings, texts=texts), bins
+
+
+def _added(settings: EvaluationSettings, logits: np.ndarray, table: TokenTable) -> dict[str, float]:
+    """The scores of the metrics that the config adds."""
+    labels = np.asarray(table.labels)
+    return {name: float(it.score(logits, labels)) for name, it in settings.metrics.items()}
+
+
+def _added_columns(
+    settings: EvaluationSettings, logits: np.ndarray, table: TokenTable
+) -> dict[str, Column]:
+    """The same, each as a function of which texts are counted."""
+    labels, offsets = np.asarray(table.labels), table.position_offsets
+    return {name: it.column(logits, labels, offsets) for name, it in settings.metrics.items()}
 
 
 def _calibration(

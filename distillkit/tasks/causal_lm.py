@@ -50,6 +50,7 @@ class CausalLM:
         "question, the oldest turns go first"
     )
 
+    measures: ClassVar[dict[str, dict[str, Any]]] = {}
     read_labels = staticmethod(no_labels)
 
     def __post_init__(self) -> None:

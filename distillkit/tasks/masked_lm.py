@@ -57,6 +57,7 @@ class MaskedLM:
     pipeline: ClassVar = "fill-mask"
     cuts: ClassVar = "longer documents are cut into windows"
 
+    measures: ClassVar[dict[str, dict[str, Any]]] = {}
     read_labels = staticmethod(no_labels)
 
     def __post_init__(self) -> None:

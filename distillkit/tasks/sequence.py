@@ -43,6 +43,7 @@ class SequenceTask(ABC):
     pipeline: ClassVar = "text-classification"
     cuts: ClassVar = "longer ones are cut"
     problem_type: ClassVar[str | None] = None
+    measures: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @property
     def protocol(self) -> str:

@@ -61,6 +61,8 @@ class Task(Protocol):
     pipeline: ClassVar[str]  # and what transformers and the hub call its use
     codecs: ClassVar[tuple[str, ...]]  # of a target store: the first that does for the loss
     cuts: ClassVar[str]  # what becomes of longer text, for a message
+    # its scores that `metrics.titles.COLUMNS` lacks: name -> {title, format, falls}
+    measures: ClassVar[dict[str, dict[str, Any]]]
 
     @property
     def headline(self) -> str:
