@@ -122,13 +122,13 @@ class TargetCapture:
         """The shards that are not written, each after what an earlier run captured of it."""
         writers = (self._writer, self._states_writer)
         numbers = range(len(self._shards))
-        missing = [n for n in numbers if not all(it.committed(n) for it in writers)]
-        return [self._begun(number) for number in missing]
+        missing = [n for n in numbers if not all(writer.committed(n) for writer in writers)]
+        return [self._resumed(number) for number in missing]
 
-    def _begun(self, number: int) -> _Shard:
-        shard, left = _Shard(number, self._shards[number]), unfinished.load(self._out, number)
-        if left is not None:
-            shard.done, outputs, states = left
+    def _resumed(self, number: int) -> _Shard:
+        shard, part = _Shard(number, self._shards[number]), unfinished.load(self._out, number)
+        if part is not None:
+            shard.done, outputs, states = part
             shard.parts = [Future()]
             shard.parts[0].set_result((outputs, states))
         return shard
@@ -163,18 +163,21 @@ class TargetCapture:
         rows = batch.indices
         draws = Draws(self._settings.seed, self._examples.keys[rows], self._positions[rows])
         self._writer.describe(outputs)
-        seen = None
+        activations = None
         if self._recorder is not None:
-            seen = (self._recorder.seen(), batch.inputs["attention_mask"])
-        return self._stream(partial(self._picked, outputs, draws, seen))
+            activations = (self._recorder.seen(), batch.inputs["attention_mask"])
+        return self._stream(partial(self._picked, outputs, draws, activations))
 
     def _picked(
-        self, outputs: Outputs | HiddenOutputs, draws: Draws, seen: tuple[Inside, Tensor] | None
+        self,
+        outputs: Outputs | HiddenOutputs,
+        draws: Draws,
+        activations: tuple[Inside, Tensor] | None,
     ) -> Captured:
         """What the codec keeps of a batch's outputs, and what is kept of its hidden states."""
         check_finite(outputs, key=f"{self._saved.key} = {self._saved.folder}: what it says")
         picked = self._settings.codec.pick(outputs, draws)
-        return picked, self._states_writer.pick(*seen) if seen else {}
+        return picked, self._states_writer.pick(*activations) if activations else {}
 
     def _commit(self, shard: _Shard) -> None:
         """Write a shard that is complete, and forget its arrays."""

@@ -23,9 +23,9 @@ from distillkit.targets import (
     StoreManifest,
     TargetStore,
     expected_size,
+    hidden_states,
     unfinished,
 )
-from distillkit.targets import hidden_states as kept
 from distillkit.targets.average import average
 from distillkit.targets.codecs.registry import record_of
 from distillkit.targets.manifest import FILE as STORE
@@ -57,7 +57,7 @@ def inputs(
         "codec": record_of(settings.codec),
         "seed": settings.seed,
         "precision": settings.precision,
-        **({"states": kept.settings(states)} if states else {}),
+        **({"states": hidden_states.settings(states)} if states else {}),
     }
 
 
@@ -82,7 +82,7 @@ def generate_targets(
     loaded = teacher.place(task, space)
     buckets = length_buckets(examples.lengths, tokens=settings.batch_tokens)
     shards = _shards(buckets, examples.lengths, settings.shard_tokens)
-    _keep_only_this_plan(out, {"batch_tokens": settings.batch_tokens, "shards": len(shards)})
+    _remove_other_plans(out, {"batch_tokens": settings.batch_tokens, "shards": len(shards)})
     capture = TargetCapture(
         loaded, teacher.saved, task, examples, shards, settings=settings, states=states, out=out
     )
@@ -91,7 +91,7 @@ def generate_targets(
         sample = _sample(examples, settings.batch_tokens)
         manifest = _measured(manifest, capture, examples.keys, sample, out=out)
     padding = padding_waste(examples.lengths, buckets)
-    _say_written(manifest, padding, out)
+    _say_size(manifest, padding, out)
     return {
         "examples": manifest.examples,
         "tokens": manifest.tokens,
@@ -118,8 +118,8 @@ def _measured(
     return manifest
 
 
-def _say_written(manifest: StoreManifest, padding: float, out: Path) -> None:
-    parts = [StoreManifest.open(folder) for folder in kept.parts_of(out)]
+def _say_size(manifest: StoreManifest, padding: float, out: Path) -> None:
+    parts = [StoreManifest.open(folder) for folder in hidden_states.parts_of(out)]
     written = sum(shard.bytes for store in (manifest, *parts) for shard in store.shards)
     say(
         f"targets: {manifest.examples:,} examples, {manifest.tokens:,} tokens, "
@@ -171,7 +171,7 @@ def check_room(
     counts = {"examples": len(examples), "positions": int(examples.positions.sum())}
 
     def expects(outputs: int, hidden: int) -> float:
-        beside = kept.states_bytes(
+        beside = hidden_states.states_bytes(
             states, examples=len(examples), tokens=len(examples.ids), hidden=hidden
         )
         return beside + expected_size.store_bytes(
@@ -181,10 +181,10 @@ def check_room(
     if expects(MOST_OUTPUTS, MOST_HIDDEN) <= room:
         return
     saved = teacher.saved
-    known: dict[str, Any] = {"key": saved.key, "trust_remote_code": saved.trust_remote_code}
+    options: dict[str, Any] = {"key": saved.key, "trust_remote_code": saved.trust_remote_code}
     try:
-        hidden = shape_of(meta_model(saved.folder, task.auto_class, **known)).hidden
-        width = task.width(task.load_tokenizer(saved.folder, **known), space)
+        hidden = shape_of(meta_model(saved.folder, task.auto_class, **options)).hidden
+        width = task.width(task.load_tokenizer(saved.folder, **options), space)
     except ModelError:
         return  # loading it will say what is wrong
     advice = more_room(settings.codec.name, task.family)
@@ -204,24 +204,24 @@ def more_room(codec: str, family: str) -> str:
 def _sample(examples: TokenTable, tokens: int) -> np.ndarray:
     """A few examples from all over the data: one forward pass, of `QUALITY_POSITIONS` at most."""
     enough = int(QUALITY_POSITIONS / max(1.0, float(examples.positions.mean()))) + 1
-    wanted = min(len(examples), enough, max(1, tokens // int(examples.lengths.max())))
-    return np.unique(np.linspace(0, len(examples) - 1, wanted).astype(int))
+    count = min(len(examples), enough, max(1, tokens // int(examples.lengths.max())))
+    return np.unique(np.linspace(0, len(examples) - 1, count).astype(int))
 
 
 def _shards(buckets: list[np.ndarray], lengths: np.ndarray, tokens: int) -> list[list[np.ndarray]]:
     """Group whole buckets into shards of about `tokens` tokens."""
     shards: list[list[np.ndarray]] = [[]]
-    held = 0
+    filled = 0
     for bucket in buckets:
-        if held >= tokens:
+        if filled >= tokens:
             shards.append([])
-            held = 0
+            filled = 0
         shards[-1].append(bucket)
-        held += int(lengths[bucket].sum())
+        filled += int(lengths[bucket].sum())
     return shards
 
 
-def _keep_only_this_plan(out: Path, plan: dict[str, int]) -> None:
+def _remove_other_plans(out: Path, plan: dict[str, int]) -> None:
     """Shards of a run that cut the work otherwise cannot be gone on with: begin anew."""
     path = out / PLAN
     try:
@@ -230,7 +230,7 @@ def _keep_only_this_plan(out: Path, plan: dict[str, int]) -> None:
     except (OSError, ValueError):
         pass  # none, or a part of one
     for pattern in ("shard-*.arrow*", STORE):
-        for made in out.rglob(pattern):
-            made.unlink()
+        for file in out.rglob(pattern):
+            file.unlink()
     unfinished.remove(out)
     write_json(path, plan)

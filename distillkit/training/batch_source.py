@@ -98,11 +98,11 @@ class PlannedBatches(BatchSource):
     def micro_batches(self, step: int, rank: int, world: int) -> Iterator[MicroBatch]:
         """The parts of the step's batch, each collated when it is due."""
         filler = self.plan.batch(step)[:1]
-        for mine in self.plan.pieces(step, rows=self.micro_batch_size, rank=rank, world=world):
-            if mine is None:
+        for rows in self.plan.pieces(step, rows=self.micro_batch_size, rank=rank, world=world):
+            if rows is None:
                 yield MicroBatch(self.collate(filler), is_filler=True)
             else:
-                yield MicroBatch(self.collate(mine))
+                yield MicroBatch(self.collate(rows))
 
     def tokens(self, step: int) -> int:
         """Tokens of the step's examples."""

@@ -72,9 +72,9 @@ class Plan(ABC):
 
         Each process takes every n-th row of each piece; None where nothing is left for it.
         """
-        every = self.rows(step)
-        size = rows or len(every)
-        shares = [every[i : i + size][rank::world] for i in range(0, len(every), size)]
+        all_rows = self.rows(step)
+        size = rows or len(all_rows)
+        shares = [all_rows[i : i + size][rank::world] for i in range(0, len(all_rows), size)]
         return [np.concatenate(share) if share else None for share in shares]
 
     @abstractmethod

@@ -67,8 +67,8 @@ class Checkpoints:
 
     def _every(self) -> Iterator[tuple[Path, str]]:
         """Every checkpoint, the newest first, and what is wrong with it."""
-        found = [path for path in self.folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
-        for path in sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        paths = [path for path in self.folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
+        for path in sorted(paths, key=lambda path: int(path.name.split("-")[1]), reverse=True):
             yield path, self._damage(path)
 
     def _damage(self, path: Path) -> str:
@@ -105,12 +105,12 @@ class Checkpoints:
         tensors, plain = _flatten(optimizer.state_dict()["state"])
         save_file(tensors, partial / OPTIMIZER)
         if source:
-            held = {name: tensor.detach().cpu().clone() for name, tensor in source.items()}
-            save_file(held, partial / SOURCE)
+            on_cpu = {name: tensor.detach().cpu().clone() for name, tensor in source.items()}
+            save_file(on_cpu, partial / SOURCE)
         write_json(partial / PROGRESS, asdict(progress) | {"optimizer": plain})
         best = self.best(progress)
-        kept = {best.name: self._best[best.name]} if best.name in self._best else {}
-        write_json(partial / RECORD, sealed({"files": recorded(partial), "best": kept}))
+        record = {best.name: self._best[best.name]} if best.name in self._best else {}
+        write_json(partial / RECORD, sealed({"files": recorded(partial), "best": record}))
         final = self.folder / f"checkpoint-{progress.step:08d}"
         shutil.rmtree(final, ignore_errors=True)  # one that was passed over
         commit(partial, final)
@@ -185,12 +185,12 @@ def _fault(record: dict[str, Any]) -> str:
 def _state(model: torch.nn.Module) -> dict[str, Tensor]:
     """The state dict with each storage once: tied weights share one, which safetensors refuses."""
     seen: set[int] = set()
-    kept = {}
+    state = {}
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen or not tensor.numel():
             seen.add(tensor.data_ptr())
-            kept[name] = tensor.detach().contiguous()
-    return kept
+            state[name] = tensor.detach().contiguous()
+    return state
 
 
 def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -78,19 +78,19 @@ class Collator:
     ) -> dict[str, torch.Tensor | None]:
         """Where the texts are: `mask`, `places` and `owners` of a `Batch`."""
         columns = np.arange(int(lengths.max()))
-        there = columns < lengths[:, None]
-        places = np.where(there, (rows * width + begins)[:, None] + columns, 0)
+        is_token = columns < lengths[:, None]
+        places = np.where(is_token, (rows * width + begins)[:, None] + columns, 0)
         owned = self.positions[indices + 1] - self.positions[indices]
         return {
-            "mask": self._tensor(there),
+            "mask": self._tensor(is_token),
             "places": None if self.block is None else self._tensor(places),
             "owners": self._tensor(np.repeat(np.arange(len(indices)), owned)),
         }
 
     def _filled(
-        self, shape: tuple[int, int], places: np.ndarray, values: np.ndarray | int, rest: int
+        self, shape: tuple[int, int], places: np.ndarray, values: np.ndarray | int, fill: int
     ) -> torch.Tensor:
-        flat = np.full(shape[0] * shape[1], rest, np.int64)
+        flat = np.full(shape[0] * shape[1], fill, np.int64)
         flat[places] = values
         return self._tensor(flat.reshape(shape))
 

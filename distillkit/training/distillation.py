@@ -54,11 +54,11 @@ class Distillation(Objective):
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The loss's terms on one micro-batch."""
         with self._watch() if self._watch else nullcontext():
-            said = self._ask(model, batch)
-        soft, seen = self._soft_targets(batch)
-        insides = self._insides(batch, seen)
+            outputs = self._ask(model, batch)
+        targets, activations = self._soft_targets(batch)
+        insides = self._insides(batch, activations)
         labels = HardLabels(batch.labels, batch.labelled, self._per_example)
-        value: LossTerms = self.loss(said, soft, labels, insides)
+        value: LossTerms = self.loss(outputs, targets, labels, insides)
         return value
 
     def _insides(self, batch: Batch, teacher: Inside | None) -> Insides | None:
@@ -95,8 +95,8 @@ def _no_targets(batch: Batch) -> tuple[None, None]:
 
 def _from_teacher(teacher: TeacherInLoop, batch: Batch) -> tuple[Targets, Inside | None]:
     """A forward pass of the teacher over the student's batch."""
-    targets, seen = teacher(batch)
-    return targets, seen and rows_of_texts(seen, batch.places)
+    targets, activations = teacher(batch)
+    return targets, activations and rows_of_texts(activations, batch.places)
 
 
 class _StoredTargets:

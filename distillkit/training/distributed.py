@@ -26,8 +26,8 @@ def accelerator_for(*, has_unused_parameters: bool = False, cpu: bool = False) -
 
 def compute_device() -> torch.device:
     """The device that this process computes on."""
-    found: torch.device = accelerator_for().device
-    return found
+    device: torch.device = accelerator_for().device
+    return device
 
 
 def broadcast(value: Any) -> Any:

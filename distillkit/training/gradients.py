@@ -18,8 +18,8 @@ STOP = "stop"  # summed over the processes with the loss: they all end after the
 
 def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
     """Matrices decay, vectors (biases, norms) do not: as BERT is trained."""
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    matrices, vectors = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    matrices, vectors = [p for p in trainable if p.ndim > 1], [p for p in trainable if p.ndim <= 1]
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

@@ -11,21 +11,21 @@ from distillkit.types import Batch, HiddenOutputs, Outputs
 CHUNK = 2**23  # logits held at a time
 
 
-def chunks(said: HiddenOutputs, labels: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def chunks(outputs: HiddenOutputs, labels: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """(positions, float32 logits [chunk, vocabulary], labels [chunk]) of all positions in order."""
-    step = max(1, CHUNK // said.head.size)
+    step = max(1, CHUNK // outputs.head.size)
     for begin in range(0, len(labels), step):
         part = slice(begin, begin + step)
-        yield part, project(said.hidden[part], said.head), labels[part]
+        yield part, project(outputs.hidden[part], outputs.head), labels[part]
 
 
 def mean_loss(answers: Iterator[tuple[Batch, Outputs | HiddenOutputs]]) -> float:
     """The mean cross-entropy to the labels, in nats a counted position."""
     total, count = 0.0, 0
-    for batch, said in answers:
-        assert isinstance(said, HiddenOutputs)
+    for batch, outputs in answers:
+        assert isinstance(outputs, HiddenOutputs)
         with torch.inference_mode():
-            for _, logits, labels in chunks(said, batch.labels):
+            for _, logits, labels in chunks(outputs, batch.labels):
                 nats = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
                 total, count = total + float(nats), count + len(labels)
     return total / max(1, count)

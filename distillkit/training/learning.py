@@ -68,10 +68,10 @@ def learn(
     if (out / MODEL).exists():  # half of it, of a killed run
         shutil.rmtree(out / MODEL)
     task.save(model, tokenizer, out / MODEL)
-    kept = next(row for row in reversed(report.history) if row["step"] == report.best_step)
+    best = next(row for row in reversed(report.history) if row["step"] == report.best_step)
     say(
         f"{label}: {_steps(report.steps, report.planned_steps)} in {clock(report.seconds)}, "
-        f"validation {title(task.headline)} {kept[f'validation_{task.headline}']:.4f} "
+        f"validation {title(task.headline)} {best[f'validation_{task.headline}']:.4f} "
         f"(kept step {report.best_step:,})"
     )
     if report.steps < report.planned_steps and job.batch_key.startswith("trainer."):

@@ -49,7 +49,7 @@ class StepReport:
     is_stopped: bool
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Trainer:
     """Minimises an objective over the batches of a source, step by step.
 
@@ -90,18 +90,18 @@ class Trainer:
         self._checkpoints = Checkpoints(self.out)
         self.progress = self._resume(optimizer)
         self._wrapped, self._optimizer = self._accelerator.prepare(self._whole, optimizer)
-        self._begun = time.monotonic() - self.progress.seconds
-        self._saved = time.monotonic()
+        self._started = time.monotonic() - self.progress.seconds
+        self._last_saved = time.monotonic()
 
     def run(self) -> FitReport:
         """Train for `steps` optimizer steps at most; leave the kept weights in `model`."""
         stopping.hold()  # a step is whole: a signal waits for its end
-        over = self._catch_up()
+        is_over = self._catch_up()
         self._wrapped.train()
         with track(self.label, self.steps, done=self.progress.step) as bar:
-            while self.progress.step < self.steps and not over:
-                over = self._end_step(self.step(), bar)
-        self.progress.seconds = time.monotonic() - self._begun
+            while self.progress.step < self.steps and not is_over:
+                is_over = self._end_step(self.step(), bar)
+        self.progress.seconds = time.monotonic() - self._started
         self._finish()
         return self._report()
 
@@ -173,10 +173,10 @@ class Trainer:
         bar.advance(1, report.tokens, note=f"loss {report.shares['loss']:.3f}")
         if due and _stalled(progress, self.settings):
             return True
-        late = time.monotonic() - self._saved >= self.settings.checkpoint_seconds
-        if late and progress.step < self.steps:
+        is_late = time.monotonic() - self._last_saved >= self.settings.checkpoint_seconds
+        if is_late and progress.step < self.steps:
             self._save()
-            self._saved = time.monotonic()
+            self._last_saved = time.monotonic()
         return False
 
     def _is_due(self) -> bool:
@@ -186,7 +186,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint and the metrics so far."""
-        self.progress.seconds = time.monotonic() - self._begun
+        self.progress.seconds = time.monotonic() - self._started
         if self._accelerator.is_main_process:
             state = self.source.state_dict()
             self._checkpoints.save(self.progress, self._whole, self._optimizer, state)
@@ -228,9 +228,9 @@ class Trainer:
         if self._accelerator.num_processes == 1:
             return progress
         expected = broadcast(progress.step)
-        late = time.monotonic() + SHARED_SOON
+        deadline = time.monotonic() + SHARED_SOON
         while progress.step != expected:
-            if time.monotonic() > late:
+            if time.monotonic() > deadline:
                 raise TrainingError(
                     f"{self.out}: the first process goes on after step {expected:,}, and process "
                     f"{self._accelerator.process_index} finds step {progress.step:,} there; set "
@@ -317,13 +317,13 @@ def _write_metrics(progress: Progress, out: Path) -> None:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in progress.history))
 
 
-def _not_a_number(what: str, step: int, lr: float, checkpoint: Path | None) -> str:
+def _not_a_number(name: str, step: int, lr: float, checkpoint: Path | None) -> str:
     kept = (
         f"the last good checkpoint is {checkpoint}"
         if checkpoint
         else "no checkpoint was due before"
     )
     return (
-        f"the {what} is not a number at step {step:,} (learning rate {lr:.3g}); {kept}. Lower the "
+        f"the {name} is not a number at step {step:,} (learning rate {lr:.3g}); {kept}. Lower the "
         "learning rate, or set trainer.max_grad_norm"
     )
