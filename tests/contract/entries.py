@@ -10,19 +10,19 @@ from distillkit.types import HardLabels, SparseTargets
 TEMPERATURES = (1.0, 0.5, 4.0)
 
 
-def chosen(logits: Tensor, ids: Tensor) -> SparseTargets:
+def entries_of(logits: Tensor, ids: Tensor) -> SparseTargets:
     """The entries `ids` [positions, k] of logits [positions, vocabulary]."""
     log_p = logits.log_softmax(dim=-1)
     log_z = {t: (log_p / t).logsumexp(dim=-1) for t in TEMPERATURES}
     return SparseTargets(ids, log_p.gather(-1, ids), log_z)
 
 
-def likeliest(logits: Tensor, k: int) -> SparseTargets:
+def top_entries(logits: Tensor, k: int) -> SparseTargets:
     """The top k."""
-    return chosen(logits, logits.topk(k, dim=-1).indices)
+    return entries_of(logits, logits.topk(k, dim=-1).indices)
 
 
-def drawn(logits: Tensor, draws: int, *, temperature: float, seed: int) -> SparseTargets:
+def drawn_entries(logits: Tensor, draws: int, *, temperature: float, seed: int) -> SparseTargets:
     """Classes drawn with replacement, each with its share of the draws."""
     p = (logits / temperature).softmax(dim=-1)
     generator = torch.Generator().manual_seed(seed)
@@ -34,7 +34,7 @@ def drawn(logits: Tensor, draws: int, *, temperature: float, seed: int) -> Spars
     return SparseTargets(ids, shares.log(), log_z, is_estimate=True)
 
 
-def with_unused(targets: SparseTargets, count: int) -> SparseTargets:
+def with_unused_entries(targets: SparseTargets, count: int) -> SparseTargets:
     """The same, with entries that are not used among the others."""
     ids, log_probs = targets.ids, targets.log_probs
     ids = torch.cat([ids, ids.new_zeros(len(ids), count)], dim=-1).roll(1, dims=-1)
@@ -43,6 +43,6 @@ def with_unused(targets: SparseTargets, count: int) -> SparseTargets:
     return SparseTargets(ids, log_probs, targets.log_z, targets.is_estimate)
 
 
-def unlabelled(count: int) -> HardLabels:
+def no_labels(count: int) -> HardLabels:
     """Positions of which no label is known."""
     return HardLabels(torch.zeros(count), torch.zeros(count, dtype=torch.bool), None)

@@ -19,7 +19,7 @@ from distillkit.models.saved import Loaded
 from distillkit.tasks import CausalLM
 from distillkit.training.online_teacher import OnlineTeacher
 from tests.contract.inside_listing import LOSSES, InsideLoss
-from tests.contract.language_steps import BLOCK, CUTS, taught
+from tests.contract.language_steps import BLOCK, CUTS, step_on
 from tests.contract.steps import Step
 
 # a Llama rotates its queries and keys, so attention scores are refused
@@ -31,12 +31,16 @@ FEW_TOKENS = 30  # of the teacher's forward pass: it takes a batch in pieces
 def built(name: str) -> Any:
     """The loss: a listed one, or two of them beside one on logits."""
     if name == "mixture":
-        terms = {"hidden": listed("hidden_mse"), "pairs": listed("relations"), "kl": ForwardKL()}
+        terms = {
+            "hidden": loss_of_row("hidden_mse"),
+            "pairs": loss_of_row("relations"),
+            "kl": ForwardKL(),
+        }
         return Mixture(terms, {"hidden": 0.5, "pairs": 2.0, "kl": 1.0})
-    return listed(name)
+    return loss_of_row(name)
 
 
-def listed(name: str) -> Any:
+def loss_of_row(name: str) -> Any:
     """A listed loss with its settings there."""
     (found,) = (loss for loss in INSIDE if loss.name == name)
     settings: InsideLoss = found
@@ -54,7 +58,7 @@ def step(name: str, folder: Path, cut: str) -> Step:
             parameter.add_(0.3 * torch.randn_like(parameter)).requires_grad_(False)
     loaded = Loaded(shaken, tokenizer)
     teacher = OnlineTeacher(loaded, CausalLM(max_length=BLOCK), "float32", FEW_TOKENS)
-    return taught(built(name), model, tokenizer, cut, teacher=teacher)
+    return step_on(built(name), model, tokenizer, cut, teacher=teacher)
 
 
 def every_case(folder: Path) -> dict[tuple[str, str], Step]:

@@ -85,10 +85,10 @@ def step(loss: Loss, teacher: Path, cut: str) -> Step:
     model: Any = load_causal_lm(str(teacher), key="").eval()
     weights = {"hard_weight": 0.5} if loss.target == "logits" else {}
     store = Answers(examples(len(tokenizer)), len(tokenizer))
-    return taught(loss.module(**weights), model, tokenizer, cut, store=store)
+    return step_on(loss.module(**weights), model, tokenizer, cut, store=store)
 
 
-def taught(
+def step_on(
     loss: nn.Module,
     model: Any,
     tokenizer: Any,

@@ -106,7 +106,7 @@ class Loss:
                 getattr(module, name).fill_(settings[name])
         return module
 
-    def agreed(self, student: Tensor) -> tuple[Tensor, Tensor]:
+    def agreeing_pair(self, student: Tensor) -> tuple[Tensor, Tensor]:
         """Student logits and a target that they agree with wholly."""
         if self.target == "class":
             sure = 1e4 * nn.functional.one_hot(student.argmax(-1), self.classes)

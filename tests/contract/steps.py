@@ -85,7 +85,7 @@ def collator(loss: Loss, *, padding: int = 0) -> Callable[[np.ndarray], Batch]:
     table = examples(loss)
     collate = Collator(table, pad_id=0, device=CPU)
 
-    def padded(indices: np.ndarray) -> Batch:
+    def pad(indices: np.ndarray) -> Batch:
         batch = collate(indices)
         wider = {
             name: torch.nn.functional.pad(value, (0, padding))
@@ -93,7 +93,7 @@ def collator(loss: Loss, *, padding: int = 0) -> Callable[[np.ndarray], Batch]:
         }
         return replace(batch, inputs=wider)
 
-    return padded
+    return pad
 
 
 def step(

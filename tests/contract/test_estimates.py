@@ -9,7 +9,7 @@ from torch import Tensor
 from distillkit import losses
 from distillkit.errors import ConfigError, TargetsError
 from distillkit.types import Outputs, SparseTargets
-from tests.contract.entries import drawn, likeliest, unlabelled, with_unused
+from tests.contract.entries import drawn_entries, no_labels, top_entries, with_unused_entries
 from tests.contract.listing import Loss, every, soft
 
 CLASSES, POSITIONS, DRAWS = 11, 4, 50
@@ -24,12 +24,12 @@ def pair() -> tuple[Tensor, Tensor]:
     return logits[0], logits[1]
 
 
-def found(
+def values_and_gradient(
     module: Any, student: Tensor, targets: SparseTargets, **settings: Any
 ) -> tuple[Tensor, Tensor]:
     """The values and the gradient of their sum."""
     student = student.detach().requires_grad_()
-    terms = module(**settings)(Outputs(student), targets, unlabelled(len(student)))
+    terms = module(**settings)(Outputs(student), targets, no_labels(len(student)))
     values = terms.values["soft"]
     return values.detach(), torch.autograd.grad(values.sum(), student)[0]
 
@@ -59,10 +59,10 @@ def sigmas(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor
 def test_it_is_right_on_average(module: Any, temperature: float) -> None:
     student, teacher = pair()
     several = [
-        found(
+        values_and_gradient(
             module,
             student,
-            drawn(teacher, DRAWS, temperature=temperature, seed=seed),
+            drawn_entries(teacher, DRAWS, temperature=temperature, seed=seed),
             temperature=temperature,
         )
         for seed in range(REPEATS)
@@ -78,7 +78,7 @@ def test_it_is_right_on_average(module: Any, temperature: float) -> None:
 def test_a_renormalised_top_k_is_not_right_on_average(module: Any) -> None:
     """The bias that drawing avoids, and that the bound above would see."""
     student, teacher = pair()
-    _, biased = found(module, student, likeliest(teacher, 6), rest="renormalise")
+    _, biased = values_and_gradient(module, student, top_entries(teacher, 6), rest="renormalise")
     _, exact = dense(student, teacher)
     _, sigma = sigmas(student, teacher, 1.0)
     assert ((biased - exact).abs() > SIGMAS * sigma).any()
@@ -94,17 +94,19 @@ def test_shares_that_are_exact_give_the_whole(module: Any, settings: dict[str, A
     targets = SparseTargets(ids, log_p, log_z, is_estimate=True)
     exact = dense(student, teacher, temperature=2.0, **settings)
     for rest in ("tail", "renormalise", "ignore"):
-        estimate = found(module, student, targets, temperature=2.0, rest=rest, **settings)
+        estimate = values_and_gradient(
+            module, student, targets, temperature=2.0, rest=rest, **settings
+        )
         torch.testing.assert_close(estimate, exact, rtol=1e-9, atol=1e-12)
 
 
 @estimable
 def test_unused_entries_contribute_nothing(module: Any) -> None:
     student, teacher = pair()
-    targets = drawn(teacher, DRAWS, temperature=1.0, seed=0)
+    targets = drawn_entries(teacher, DRAWS, temperature=1.0, seed=0)
     torch.testing.assert_close(
-        found(module, student, with_unused(targets, 3)),
-        found(module, student, targets),
+        values_and_gradient(module, student, with_unused_entries(targets, 3)),
+        values_and_gradient(module, student, targets),
         rtol=1e-12,
         atol=1e-15,
     )
@@ -113,13 +115,15 @@ def test_unused_entries_contribute_nothing(module: Any) -> None:
 @estimable
 def test_another_temperature_than_that_of_the_draws_is_refused(module: Any) -> None:
     student, teacher = pair()
-    targets = drawn(teacher, DRAWS, temperature=1.0, seed=0)
+    targets = drawn_entries(teacher, DRAWS, temperature=1.0, seed=0)
     with pytest.raises(TargetsError, match=r"loss.temperature = 2: the store was captured at 1;"):
-        found(module, student, targets, temperature=2.0)
+        values_and_gradient(module, student, targets, temperature=2.0)
 
 
 @every(where=lambda loss: soft(loss) and not getattr(loss.module, "takes_estimates", False))
 def test_what_cannot_be_estimated_is_refused(loss: Loss) -> None:
     student, teacher = pair()
     with pytest.raises(ConfigError, match="choose loss=forward_kl"):
-        found(loss.module, student, drawn(teacher, DRAWS, temperature=1.0, seed=0))
+        values_and_gradient(
+            loss.module, student, drawn_entries(teacher, DRAWS, temperature=1.0, seed=0)
+        )

@@ -64,7 +64,7 @@ def test_agrees_with_an_independent_reference(loss: Loss, settings: dict[str, An
 
 @every_setting
 def test_whole_agreement_is_the_minimum(loss: Loss, settings: dict[str, Any]) -> None:
-    student, target = loss.agreed(loss.random(16, dtype=torch.float32)[0])
+    student, target = loss.agreeing_pair(loss.random(16, dtype=torch.float32)[0])
     student.requires_grad_()
     value = loss.values(student, target, **settings)
     if loss.agreement != "minimum":

@@ -21,7 +21,7 @@ from distillkit.types import (
     SoftTargets,
     Targets,
 )
-from tests.contract.entries import likeliest
+from tests.contract.entries import top_entries
 from tests.contract.listing import NAMES, Loss, every, soft
 
 POSITIONS, CLASSES, HIDDEN, TEACHER_HIDDEN, PADDING = 13, 11, 5, 7, 3
@@ -32,7 +32,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "softcap": {"softcap": 4.0},
     "everything": {"bias": True, "scale": 0.3, "softcap": 4.0},
 }
-Found = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]  # total, shares, gradients
+LossAndGradients = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]  # total, shares, gradients
 
 every_head = pytest.mark.parametrize("kind", HEADS)
 
@@ -71,9 +71,9 @@ def teachers(loss: Loss, kind: str = "plain") -> HiddenTargets:
     )
 
 
-def found(
+def loss_and_gradients(
     loss: Loss, hidden: Tensor, of: Head, targets: Targets | None, *, in_chunks: bool
-) -> Found:
+) -> LossAndGradients:
     """Total, shares and gradients of a step, from hidden states or from their logits."""
     leaves = {"hidden": hidden, "weight": of.weight}
     if of.bias is not None:
@@ -90,18 +90,18 @@ def found(
     return total.detach(), shares, {n: t.grad for n, t in leaves.items() if t.grad is not None}
 
 
-def cut(monkeypatch: pytest.MonkeyPatch, positions: int, classes: int) -> None:
+def limit_chunk(monkeypatch: pytest.MonkeyPatch, positions: int, classes: int) -> None:
     """Hold the logits of so many positions at a time."""
     monkeypatch.setattr(chunked, "CHUNK_BYTES", 8 * classes * positions)
 
 
-def assert_same(one: Found, other: Found) -> None:
+def assert_same(one: LossAndGradients, other: LossAndGradients) -> None:
     assert one[2].keys() == other[2].keys()
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
     assert all(gradient.abs().max() > 1e-6 for gradient in one[2].values())
 
 
-def kinds_of_targets(loss: Loss) -> Iterator[Targets | None]:
+def all_targets(loss: Loss) -> Iterator[Targets | None]:
     """All that the loss can learn from; the first two are the same teacher."""
     if not soft(loss):
         yield None
@@ -111,7 +111,7 @@ def kinds_of_targets(loss: Loss) -> Iterator[Targets | None]:
     yield SoftTargets(logits)
     yield hidden
     if loss.is_divergence or loss.from_entries:
-        yield likeliest(logits, 4)
+        yield top_entries(logits, 4)
 
 
 @every()
@@ -129,10 +129,10 @@ def test_hidden_states_in_chunks_are_their_logits(
 ) -> None:
     loss = wide(loss)
     student = states(HIDDEN), head(loss.classes, HIDDEN, kind)
-    cut(monkeypatch, positions, loss.classes)
-    for targets in kinds_of_targets(loss):
-        dense = found(loss, *student, targets, in_chunks=False)
-        assert_same(found(loss, *student, targets, in_chunks=True), dense)
+    limit_chunk(monkeypatch, positions, loss.classes)
+    for targets in all_targets(loss):
+        dense = loss_and_gradients(loss, *student, targets, in_chunks=False)
+        assert_same(loss_and_gradients(loss, *student, targets, in_chunks=True), dense)
 
 
 @every(where=soft)
@@ -142,12 +142,12 @@ def test_a_teachers_hidden_states_are_its_logits(
     loss: Loss, kind: str, in_chunks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loss = wide(loss)
-    cut(monkeypatch, 4, loss.classes)
+    limit_chunk(monkeypatch, 4, loss.classes)
     student, hidden = (states(HIDDEN), head(loss.classes, HIDDEN)), teachers(loss, kind)
     logits = SoftTargets(project(hidden.hidden, hidden.head))
     assert_same(
-        found(loss, *student, hidden, in_chunks=in_chunks),
-        found(loss, *student, logits, in_chunks=in_chunks),
+        loss_and_gradients(loss, *student, hidden, in_chunks=in_chunks),
+        loss_and_gradients(loss, *student, logits, in_chunks=in_chunks),
     )
 
 
@@ -155,8 +155,8 @@ def test_a_teachers_hidden_states_are_its_logits(
 def test_padding_of_the_vocabulary_has_no_gradient(loss: Loss) -> None:
     loss = wide(loss)
     of = head(loss.classes, HIDDEN, "bias")
-    targets = next(kinds_of_targets(loss))
-    _, _, gradients = found(loss, states(HIDDEN), of, targets, in_chunks=True)
+    targets = next(all_targets(loss))
+    _, _, gradients = loss_and_gradients(loss, states(HIDDEN), of, targets, in_chunks=True)
     assert (gradients["weight"][loss.classes :] == 0).all()
     assert (gradients["bias"][loss.classes :] == 0).all()
 
@@ -165,14 +165,14 @@ def test_padding_of_the_vocabulary_has_no_gradient(loss: Loss) -> None:
 def test_bfloat16_is_rounded_at_the_ends_only(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient in bfloat16 is the one in float64, rounded once: to 8 bits, so by 2^-8."""
     loss = wide(loss)
-    cut(monkeypatch, 4, loss.classes)
+    limit_chunk(monkeypatch, 4, loss.classes)
     of = head(loss.classes, HIDDEN, "everything")
     hidden = states(HIDDEN).bfloat16()
     narrow = replace(of, weight=of.weight.bfloat16(), bias=of.bias.bfloat16())  # type: ignore[union-attr]
     exact = replace(of, weight=narrow.weight.double(), bias=narrow.bias.double())  # type: ignore[union-attr]
-    targets = next(kinds_of_targets(loss))
-    _, _, rough = found(loss, hidden, narrow, targets, in_chunks=True)
-    _, _, whole = found(loss, hidden.double(), exact, targets, in_chunks=True)
+    targets = next(all_targets(loss))
+    _, _, rough = loss_and_gradients(loss, hidden, narrow, targets, in_chunks=True)
+    _, _, whole = loss_and_gradients(loss, hidden.double(), exact, targets, in_chunks=True)
     for name, gradient in whole.items():
         assert rough[name].dtype == torch.bfloat16
         error = (rough[name].double() - gradient).norm() / gradient.norm()
@@ -186,17 +186,17 @@ def test_autocast_has_no_say(loss: Loss) -> None:
         states(HIDDEN).float(),
         replace(head(loss.classes, HIDDEN), weight=head(loss.classes, HIDDEN).weight.float()),
     )
-    for targets in kinds_of_targets(loss):
-        plain = found(loss, *student, targets, in_chunks=True)
+    for targets in all_targets(loss):
+        plain = loss_and_gradients(loss, *student, targets, in_chunks=True)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             torch.testing.assert_close(
-                found(loss, *student, targets, in_chunks=True), plain, rtol=0, atol=0
+                loss_and_gradients(loss, *student, targets, in_chunks=True), plain, rtol=0, atol=0
             )
 
 
 def terms_of(loss: Loss, hidden: Tensor, of: Head, count: int = POSITIONS) -> LossTerms:
     module = loss.module(**({"hard_weight": 0.3} if soft(loss) else {}))
-    targets = next(kinds_of_targets(loss))
+    targets = next(all_targets(loss))
     rows = slice(0, count)
     labels = labels_for(loss).part(rows)
     terms: LossTerms = module(HiddenOutputs(hidden, of), targets and targets.part(rows), labels)
@@ -221,7 +221,7 @@ def test_no_positions_give_a_zero_with_gradients_of_zero(loss: Loss) -> None:
 def test_a_frozen_head_and_frozen_states_get_no_gradient(loss: Loss) -> None:
     loss = wide(loss)
     hidden, of = states(HIDDEN), head(loss.classes, HIDDEN)
-    both = found(loss, hidden, of, next(kinds_of_targets(loss)), in_chunks=True)[2]
+    both = loss_and_gradients(loss, hidden, of, next(all_targets(loss)), in_chunks=True)[2]
     for frozen, learnt in (("weight", hidden), ("hidden", of.weight)):
         learnt.requires_grad_()
         total, _ = reduce_terms(terms_of(loss, hidden, of), count=2 * POSITIONS)
@@ -248,7 +248,7 @@ def test_a_head_that_is_the_embedding_too_gets_both_gradients(loss: Loss) -> Non
     loss = wide(loss)
     of = head(loss.classes, HIDDEN)
     tokens = torch.arange(POSITIONS) % loss.classes
-    targets = next(kinds_of_targets(loss))
+    targets = next(all_targets(loss))
     module = loss.module(**({"hard_weight": 0.3} if soft(loss) else {}))
     gradients = []
     for in_chunks in (False, True):
@@ -268,7 +268,7 @@ def test_a_teacher_with_other_classes_is_refused(loss: Loss, in_chunks: bool) ->
     other = teachers(replace(loss, classes=CLASSES + 1))
     for targets in (other, SoftTargets(project(other.hidden, other.head))):
         with pytest.raises(TargetsError, match="the teacher has 12 classes and the student 11"):
-            found(loss, *student, targets, in_chunks=in_chunks)
+            loss_and_gradients(loss, *student, targets, in_chunks=in_chunks)
 
 
 def test_the_gradients_can_be_taken_once() -> None:

@@ -28,7 +28,7 @@ def values(loss: LayeredLoss, batch: Insides) -> Tensor:
     return found
 
 
-def changed(inside: Inside, change: object) -> Inside:
+def map_activations(inside: Inside, change: object) -> Inside:
     assert callable(change)
     return replace(
         inside, **{n: {k: change(t) for k, t in getattr(inside, n).items()} for n in NAMES}
@@ -61,8 +61,8 @@ def test_a_text_does_not_depend_on_its_batch(loss: InsideLoss) -> None:
         values(
             built,
             Insides(
-                changed(batch.student, lambda t, i=i: t[i : i + 1]),
-                changed(batch.teacher, lambda t, i=i: t[i : i + 1]),
+                map_activations(batch.student, lambda t, i=i: t[i : i + 1]),
+                map_activations(batch.teacher, lambda t, i=i: t[i : i + 1]),
                 batch.mask[i : i + 1],
                 torch.zeros(1).long(),
             ),
@@ -99,13 +99,13 @@ def test_narrow_numbers_are_compared_in_float32(loss: InsideLoss) -> None:
     built, batch = loss.build().float(), insides(loss, LENGTHS)
     narrow = replace(
         batch,
-        student=changed(batch.student, lambda t: t.bfloat16()),
-        teacher=changed(batch.teacher, lambda t: t.bfloat16()),
+        student=map_activations(batch.student, lambda t: t.bfloat16()),
+        teacher=map_activations(batch.teacher, lambda t: t.bfloat16()),
     )
     wide = replace(
         narrow,
-        student=changed(narrow.student, lambda t: t.float()),
-        teacher=changed(narrow.teacher, lambda t: t.float()),
+        student=map_activations(narrow.student, lambda t: t.float()),
+        teacher=map_activations(narrow.teacher, lambda t: t.float()),
     )
     with torch.autocast("cpu", torch.bfloat16):
         found = values(built, narrow)
@@ -123,9 +123,9 @@ def test_it_is_zero_where_the_student_is_the_teacher(loss: InsideLoss) -> None:
     batch = insides(twin, LENGTHS)
     pairs = dict(built.pairs)
 
-    def same(of: dict[int, Tensor]) -> dict[int, Tensor]:
+    def teacher_layers(of: dict[int, Tensor]) -> dict[int, Tensor]:
         return {mine: of[theirs] for mine, theirs in pairs.items() if theirs in of}
 
-    student = Inside(**{n: same(getattr(batch.teacher, n)) for n in NAMES}, heads=4)
+    student = Inside(**{n: teacher_layers(getattr(batch.teacher, n)) for n in NAMES}, heads=4)
     found = values(built, replace(batch, student=student))
     torch.testing.assert_close(found, torch.zeros_like(found), atol=1e-12, rtol=0)

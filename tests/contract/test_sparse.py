@@ -14,7 +14,13 @@ from distillkit.losses.sparse import Rest
 from distillkit.losses.sparse import entries as softened
 from distillkit.schedules import Linear
 from distillkit.types import Outputs, SoftTargets, SparseTargets
-from tests.contract.entries import TEMPERATURES, chosen, likeliest, unlabelled, with_unused
+from tests.contract.entries import (
+    TEMPERATURES,
+    entries_of,
+    no_labels,
+    top_entries,
+    with_unused_entries,
+)
 from tests.contract.listing import Loss, divergence, each_setting, every, soft
 
 CLASSES, POSITIONS, K = 11, 16, 4
@@ -24,19 +30,19 @@ every_setting = pytest.mark.parametrize(("loss", "settings"), CASES)
 finite = pytest.mark.parametrize(
     ("loss", "settings"), [c for c in CASES if c.values[0].rules_out and c.values[0].merges]
 )
-Found = tuple[Tensor, Tensor]
+ValuesAndGradient = tuple[Tensor, Tensor]
 
 
 def pair(loss: Loss, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     return replace(loss, classes=CLASSES).random(POSITIONS, dtype=dtype)
 
 
-def found(
+def values_and_gradient(
     loss: Loss, student: Tensor, targets: SparseTargets | SoftTargets, **settings: Any
-) -> Found:
+) -> ValuesAndGradient:
     """The values and the gradient of their sum."""
     student = student.detach().requires_grad_()
-    terms = loss.module(**settings)(Outputs(student), targets, unlabelled(len(student)))
+    terms = loss.module(**settings)(Outputs(student), targets, no_labels(len(student)))
     values = terms.values["soft"]
     return values.detach(), torch.autograd.grad(values.sum(), student)[0]
 
@@ -49,25 +55,29 @@ def rests(loss: Loss) -> list[Rest]:
 @every_setting
 def test_the_whole_vocabulary_is_dense(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = pair(loss)
-    dense = found(loss, student, SoftTargets(teacher), **settings)
+    dense = values_and_gradient(loss, student, SoftTargets(teacher), **settings)
     for rest in rests(loss):
-        sparse = found(loss, student, likeliest(teacher, CLASSES), rest=rest, **settings)
+        sparse = values_and_gradient(
+            loss, student, top_entries(teacher, CLASSES), rest=rest, **settings
+        )
         torch.testing.assert_close(sparse, dense, rtol=1e-9, atol=1e-12)
 
 
 @every_setting
 def test_the_whole_vocabulary_is_dense_in_float32(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = pair(loss, torch.float32)
-    dense = found(loss, student, SoftTargets(teacher), **settings)
+    dense = values_and_gradient(loss, student, SoftTargets(teacher), **settings)
     for rest in rests(loss):
-        sparse = found(loss, student, likeliest(teacher, CLASSES), rest=rest, **settings)
+        sparse = values_and_gradient(
+            loss, student, top_entries(teacher, CLASSES), rest=rest, **settings
+        )
         torch.testing.assert_close(sparse, dense, rtol=1e-5, atol=1e-5)
 
 
 @every_setting
 def test_the_tail_is_one_more_class(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = pair(loss)
-    targets = likeliest(teacher, K)
+    targets = top_entries(teacher, K)
     student.requires_grad_()
 
     def bucketed(logits: Tensor) -> Tensor:
@@ -82,7 +92,7 @@ def test_the_tail_is_one_more_class(loss: Loss, settings: dict[str, Any]) -> Non
     if settings["reduction"] == "mean":
         dense = dense * (K + 1) / CLASSES
     expected = dense.detach(), torch.autograd.grad(dense.sum(), student)[0]
-    sparse = found(loss, student, targets, rest="tail", **settings)
+    sparse = values_and_gradient(loss, student, targets, rest="tail", **settings)
     torch.testing.assert_close(sparse, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -93,7 +103,10 @@ def test_the_tail_is_one_more_class(loss: Loss, settings: dict[str, Any]) -> Non
 def test_the_tail_never_says_more_than_the_whole(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = pair(loss)
     whole = loss.function(student, teacher, **settings)
-    known = [found(loss, student, likeliest(teacher, k), **settings)[0] for k in range(CLASSES)]
+    known = [
+        values_and_gradient(loss, student, top_entries(teacher, k), **settings)[0]
+        for k in range(CLASSES)
+    ]
     for less, more in zip(known, [*known[1:], whole], strict=True):
         assert (less <= more * (1 + 1e-6) + 1e-12).all()  # 1 - sum p has few digits at k = 10
 
@@ -103,25 +116,29 @@ def test_renormalised_is_dense_with_the_others_ruled_out(
     loss: Loss, settings: dict[str, Any]
 ) -> None:
     student, teacher = pair(loss)
-    targets = likeliest(teacher, K)
+    targets = top_entries(teacher, K)
     only = torch.full_like(teacher, -torch.inf)
     only.scatter_(-1, targets.ids, teacher.gather(-1, targets.ids))
-    sparse = found(loss, student, targets, rest="renormalise", **settings)
-    dense = found(loss, student, SoftTargets(only), **settings)
+    sparse = values_and_gradient(loss, student, targets, rest="renormalise", **settings)
+    dense = values_and_gradient(loss, student, SoftTargets(only), **settings)
     torch.testing.assert_close(sparse, dense, rtol=1e-9, atol=1e-12)
 
 
 @every_setting
 def test_ignored_leaves_a_sum_over_single_entries(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = pair(loss)
-    ids = likeliest(teacher, CLASSES).ids
+    ids = top_entries(teacher, CLASSES).ids
     singles = [
-        found(loss, student, chosen(teacher, ids[:, i : i + 1]), rest="ignore", **settings)
+        values_and_gradient(
+            loss, student, entries_of(teacher, ids[:, i : i + 1]), rest="ignore", **settings
+        )
         for i in range(CLASSES)
     ]
     for k in (K, CLASSES):
         sums = tuple(torch.stack(parts).sum(dim=0) for parts in zip(*singles[:k], strict=True))
-        together = found(loss, student, chosen(teacher, ids[:, :k]), rest="ignore", **settings)
+        together = values_and_gradient(
+            loss, student, entries_of(teacher, ids[:, :k]), rest="ignore", **settings
+        )
         torch.testing.assert_close(together, sums, rtol=1e-9, atol=1e-12)
 
 
@@ -129,11 +146,11 @@ def test_ignored_leaves_a_sum_over_single_entries(loss: Loss, settings: dict[str
 def test_unused_entries_contribute_nothing(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = pair(loss)
     teacher[::2, 0] = 9.0  # id 0, which unused entries name, is sometimes kept and sometimes not
-    targets = likeliest(teacher, K)
+    targets = top_entries(teacher, K)
     for rest in rests(loss):
         plain, padded = (
-            found(loss, student, t, rest=rest, **settings)
-            for t in (targets, with_unused(targets, 3))
+            values_and_gradient(loss, student, t, rest=rest, **settings)
+            for t in (targets, with_unused_entries(targets, 3))
         )
         torch.testing.assert_close(padded, plain, rtol=1e-12, atol=1e-15)
 
@@ -141,20 +158,22 @@ def test_unused_entries_contribute_nothing(loss: Loss, settings: dict[str, Any])
 @every(where=divergence)
 def test_a_position_without_entries_teaches_nothing(loss: Loss) -> None:
     student, teacher = pair(loss)
-    nothing = with_unused(chosen(teacher, torch.zeros(POSITIONS, 0, dtype=torch.int64)), 2)
+    nothing = with_unused_entries(
+        entries_of(teacher, torch.zeros(POSITIONS, 0, dtype=torch.int64)), 2
+    )
     for rest in rests(loss):
-        _, gradient = found(loss, student, nothing, rest=rest)
+        _, gradient = values_and_gradient(loss, student, nothing, rest=rest)
         torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
 
 @every_setting
 def test_gradient_is_that_of_the_value(loss: Loss, settings: dict[str, Any]) -> None:
     student, teacher = (logits[:2] for logits in pair(loss))
-    targets = likeliest(teacher, K)
+    targets = top_entries(teacher, K)
     for rest in rests(loss):
         module = loss.module(rest=rest, **settings)
         assert torch.autograd.gradcheck(
-            lambda logits, module=module: module(Outputs(logits), targets, unlabelled(2)).values[
+            lambda logits, module=module: module(Outputs(logits), targets, no_labels(2)).values[
                 "soft"
             ],
             student.requires_grad_(),
@@ -167,7 +186,7 @@ def test_a_student_that_leaves_next_to_nothing_keeps_its_digits(
     loss: Loss, settings: dict[str, Any], left: float
 ) -> None:
     student, teacher = pair(loss, torch.float32)
-    targets = likeliest(teacher, K)
+    targets = top_entries(teacher, K)
     student.scatter_(-1, targets.ids, student.gather(-1, targets.ids) - torch.tensor(left).log())
     wide = SparseTargets(
         targets.ids,
@@ -179,8 +198,8 @@ def test_a_student_that_leaves_next_to_nothing_keeps_its_digits(
     known = kept < 1 - 1e-3
     assert known.sum() > len(known) / 2
     for rest in rests(loss):
-        narrow = found(loss, student, targets, rest=rest, **settings)
-        exact = found(loss, student.double(), wide, rest=rest, **settings)
+        narrow = values_and_gradient(loss, student, targets, rest=rest, **settings)
+        exact = values_and_gradient(loss, student.double(), wide, rest=rest, **settings)
         for is_, should_be in zip(narrow, exact, strict=True):
             torch.testing.assert_close(is_.double()[known], should_be[known], rtol=1e-4, atol=1e-5)
 
@@ -192,8 +211,10 @@ def test_extreme_logits_give_finite_values_and_gradients(
     student, teacher = pair(loss, torch.float32)
     for sharp_student, sharp_teacher in ((1e4, 1), (1, 1e4), (1e4, 1e4)):
         for rest, few in itertools.product(rests(loss), (1, K)):
-            targets = likeliest(sharp_teacher * teacher, few)
-            for part in found(loss, sharp_student * student, targets, rest=rest, **settings):
+            targets = top_entries(sharp_teacher * teacher, few)
+            for part in values_and_gradient(
+                loss, sharp_student * student, targets, rest=rest, **settings
+            ):
                 assert part.isfinite().all()
 
 
@@ -201,10 +222,10 @@ def test_extreme_logits_give_finite_values_and_gradients(
 def test_classes_that_both_rule_out_are_as_if_they_were_not_there(loss: Loss) -> None:
     student, teacher = pair(loss)
     wide = [torch.nn.functional.pad(it, (0, 3), value=-torch.inf) for it in (student, teacher)]
-    values, gradient = found(loss, student, SoftTargets(teacher))
+    values, gradient = values_and_gradient(loss, student, SoftTargets(teacher))
     for rest in rests(loss):
-        targets = likeliest(wide[1], CLASSES + 1)  # one entry is not used
-        wider, grown = found(loss, wide[0], targets, rest=rest)
+        targets = top_entries(wide[1], CLASSES + 1)  # one entry is not used
+        wider, grown = values_and_gradient(loss, wide[0], targets, rest=rest)
         torch.testing.assert_close(wider, values, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(grown[:, :CLASSES], gradient, rtol=1e-9, atol=1e-12)
         assert (grown[:, CLASSES:] == 0).all()
@@ -213,10 +234,12 @@ def test_classes_that_both_rule_out_are_as_if_they_were_not_there(loss: Loss) ->
 @every(where=divergence)
 def test_bfloat16_logits_are_computed_in_float32(loss: Loss) -> None:
     student, teacher = pair(loss, torch.bfloat16)
-    targets = likeliest(teacher.float(), K)
-    values, gradient = found(loss, student, targets)
+    targets = top_entries(teacher.float(), K)
+    values, gradient = values_and_gradient(loss, student, targets)
     assert values.dtype == torch.float32
-    torch.testing.assert_close(values, found(loss, student.float(), targets)[0], rtol=0, atol=0)
+    torch.testing.assert_close(
+        values, values_and_gradient(loss, student.float(), targets)[0], rtol=0, atol=0
+    )
     assert gradient.dtype == torch.bfloat16
 
 
@@ -242,7 +265,7 @@ def test_renormalising_is_refused_where_a_setting_makes_it_reverse_kl(
 def test_a_temperature_that_was_not_captured_is_refused(loss: Loss) -> None:
     student, teacher = pair(loss)
     with pytest.raises(TargetsError) as refused:
-        found(loss, student, likeliest(teacher, K), temperature=2.0)
+        values_and_gradient(loss, student, top_entries(teacher, K), temperature=2.0)
     said = str(refused.value)
     assert said.startswith("loss.temperature = 2: the store was captured at 0.5, 1, 4;")
     assert "targets.codec.temperatures=[0.5, 1, 2, 4]" in said
@@ -252,13 +275,13 @@ def test_a_temperature_that_was_not_captured_is_refused(loss: Loss) -> None:
 @every(where=divergence)
 def test_a_temperature_that_changes_is_refused_and_a_constant_one_is_not(loss: Loss) -> None:
     student, teacher = pair(loss)
-    targets = likeliest(teacher, K)
+    targets = top_entries(teacher, K)
     with pytest.raises(TargetsError, match=r"loss\.temperature: goes through all from 1 to 4, .*"):
-        found(loss, student, targets, temperature=Linear(4.0, 1.0))
-    assert found(loss, student, SoftTargets(teacher), temperature=Linear(4.0, 1.0))
+        values_and_gradient(loss, student, targets, temperature=Linear(4.0, 1.0))
+    assert values_and_gradient(loss, student, SoftTargets(teacher), temperature=Linear(4.0, 1.0))
     torch.testing.assert_close(
-        found(loss, student, targets, temperature=Linear(4.0, 4.0)),
-        found(loss, student, targets, temperature=4.0),
+        values_and_gradient(loss, student, targets, temperature=Linear(4.0, 4.0)),
+        values_and_gradient(loss, student, targets, temperature=4.0),
         rtol=0,
         atol=0,
     )
@@ -268,14 +291,14 @@ def test_a_temperature_that_changes_is_refused_and_a_constant_one_is_not(loss: L
 @pytest.mark.parametrize("k", [1, K, CLASSES])
 def test_what_looks_at_the_likeliest_alone_takes_them_as_it_takes_all(loss: Loss, k: int) -> None:
     student, teacher = pair(loss)
-    targets = likeliest(teacher, k)
-    expected = found(loss, student, SoftTargets(teacher), top=max(k, 2))
+    targets = top_entries(teacher, k)
+    expected = values_and_gradient(loss, student, SoftTargets(teacher), top=max(k, 2))
     if k == 1 and loss.name == "rank_net":  # there is no pair
         expected = torch.zeros(POSITIONS).double(), torch.zeros_like(student)
     elif k == 1:
-        expected = found(loss, student, SoftTargets(teacher), top=1)
-    for entries in (targets, with_unused(targets, 3)):
-        sparse = found(loss, student, entries, top=max(k, 2))
+        expected = values_and_gradient(loss, student, SoftTargets(teacher), top=1)
+    for entries in (targets, with_unused_entries(targets, 3)):
+        sparse = values_and_gradient(loss, student, entries, top=max(k, 2))
         torch.testing.assert_close(sparse, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -283,4 +306,4 @@ def test_what_looks_at_the_likeliest_alone_takes_them_as_it_takes_all(loss: Loss
 def test_logits_cannot_be_compared_with_a_few_entries(loss: Loss) -> None:
     student, teacher = pair(loss)
     with pytest.raises(ConfigError, match="choose loss=forward_kl"):
-        found(loss, student, likeliest(teacher, K))
+        values_and_gradient(loss, student, top_entries(teacher, K))

@@ -88,14 +88,14 @@ def test_cutting_a_batch_into_chunks_changes_nothing(loss: Loss, size: int) -> N
     weights = {"hard_weight": 0.3} if soft(loss) else {}
     labels = labels_for(loss)
 
-    def reduced(rows: slice, logits: torch.Tensor) -> torch.Tensor:
+    def total_of(rows: slice, logits: torch.Tensor) -> torch.Tensor:
         part = HardLabels(labels.values[rows], labels.labelled[rows], labels.per_example)
         terms = terms_of(loss, logits[rows], part, target[rows], **weights)
         return reduce_terms(terms, count=COUNT)[0]
 
     whole, cut = (student.clone().requires_grad_() for _ in range(2))
-    once = reduced(slice(None), whole)
-    pieces = torch.stack([reduced(slice(i, i + size), cut) for i in range(0, COUNT, size)]).sum()
+    once = total_of(slice(None), whole)
+    pieces = torch.stack([total_of(slice(i, i + size), cut) for i in range(0, COUNT, size)]).sum()
     torch.testing.assert_close(pieces, once)
     torch.testing.assert_close(
         torch.autograd.grad(pieces, cut), torch.autograd.grad(once, whole), rtol=1e-6, atol=1e-9
