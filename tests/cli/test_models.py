@@ -24,7 +24,7 @@ def made(folder: Path) -> set[str]:
     return {path.name.partition("-")[0] for path in (folder / "workspace").glob("*-*")}
 
 
-def refused(folder: Path, *words: str, command: str = "train") -> str:
+def refusal(folder: Path, *words: str, command: str = "train") -> str:
     """The one line of a run that stops before any text is tokenised."""
     result = run(folder, command, *words)
     assert result.code == 2, result.err + result.out
@@ -53,14 +53,14 @@ def test_an_encoder_decoder_is_refused(fresh: list[str], tmp_path: Path, role: s
     folder = written(tmp_path / "t5", "t5", **ENCODER_DECODER)
     more = ["student=pretrained"] if role == "student.path" else []
     words = with_overrides([w for w in fresh if not (more and "student.config" in w)], *more)
-    line = refused(tmp_path, *with_overrides(words, f"{role}={folder}"))
+    line = refusal(tmp_path, *with_overrides(words, f"{role}={folder}"))
     assert f"{role} = {folder}: an encoder-decoder (t5)" in line
 
 
 def test_a_new_encoder_decoder_is_refused(fresh: list[str], tmp_path: Path) -> None:
     words = [word for word in fresh if "student.config" not in word]
     config = "{model_type: t5, d_model: 16, num_layers: 1, num_heads: 2}"
-    line = refused(tmp_path, *words, "student=scratch", f"student.config={config}")
+    line = refusal(tmp_path, *words, "student=scratch", f"student.config={config}")
     assert "student.config.model_type = t5: an encoder-decoder" in line
 
 
@@ -109,7 +109,7 @@ def test_positions_of_the_teacher_are_counted_too(
 def test_what_configs_show_is_refused_before_the_teacher_is_fitted(
     fresh: list[str], tmp_path: Path, change: list[str], said: str
 ) -> None:
-    assert said in refused(tmp_path, *with_overrides(fresh, *change))
+    assert said in refusal(tmp_path, *with_overrides(fresh, *change))
 
 
 @pytest.mark.parametrize("command", ["plan", "train"])
@@ -125,7 +125,7 @@ def test_other_labels_of_a_ready_teacher_are_refused_by_a_plan_too(
         f"teacher.path={teacher}",
         "teacher.check=off",
     ]
-    line = refused(tmp_path, *with_overrides(words, change), command=command)
+    line = refusal(tmp_path, *with_overrides(words, change), command=command)
     assert line.startswith(f"distillkit: teacher.path = {teacher}: its labels are [")
 
 
@@ -133,7 +133,7 @@ def test_a_student_that_cannot_be_cut_is_refused_before_the_teacher_is_fitted(
     fresh: list[str], tmp_path: Path
 ) -> None:
     words = [word for word in fresh if "student.config" not in word]
-    line = refused(tmp_path, *words, "student=from_teacher", "student.layers=5")
+    line = refusal(tmp_path, *words, "student=from_teacher", "student.layers=5")
     assert "student.layers = 5: the teacher has 2 layers" in line
 
 
@@ -161,7 +161,7 @@ def test_a_pad_token_beyond_what_a_model_has_rows_for_is_refused(
     words = with_overrides(fresh, f"{key}={folder}")
     if key == "student.path":
         words = with_overrides(words, "student=pretrained", without="student.config")
-    assert said in refused(tmp_path, *words, command=command)
+    assert said in refusal(tmp_path, *words, command=command)
 
 
 @pytest.mark.parametrize("command", ["train", "plan"])
@@ -176,7 +176,7 @@ def test_layers_that_depend_on_their_place_are_refused_before_the_teacher_is_fit
     words = with_overrides(
         words, f"teacher.body={body}", "student=from_teacher", "student.layers=1"
     )
-    line = refused(tmp_path, *words, command=command)
+    line = refusal(tmp_path, *words, command=command)
     assert "SqueezeBertForSequenceClassification without its layers [1] does not say" in line
 
 
@@ -203,7 +203,7 @@ def test_a_language_model_without_rows_for_its_tokens_is_refused(
 ) -> None:
     teacher = tiny_language.write_model(tmp_path / "teacher", padded=-3)
     texts = tiny_language.write_documents(tmp_path)
-    line = refused(
+    line = refusal(
         tmp_path, *tiny_language.small(teacher, texts, tmp_path / "workspace"), command=command
     )
     assert "teacher.path = " in line and "tokenizer has ids up to 48, and the model 46 rows" in line
@@ -223,7 +223,7 @@ def test_what_is_no_language_model_is_refused(tmp_path: Path, kind: str, said: s
     words = tiny_language.small(teacher, texts, tmp_path / "workspace")
     words = [w for w in words if not w.startswith("student")]
     config = f"student.config={{model_type: {kind}}}"
-    assert said in refused(tmp_path, *words, "student=scratch", config)
+    assert said in refusal(tmp_path, *words, "student=scratch", config)
 
 
 def test_an_evaluated_model_has_positions_for_the_texts(fresh: list[str], tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_folder_without_a_tokenizer_is_refused(
     folder = shutil.copytree(body, tmp_path / "bare")
     for file in [*folder.glob("tokenizer*"), folder / "vocab.txt"]:
         file.unlink()
-    line = refused(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
+    line = refusal(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
     assert f"teacher.body = {folder}: it has no tokenizer" in line
 
 
@@ -253,11 +253,11 @@ def test_an_architecture_that_nobody_knows_is_named(
     folder = shutil.copytree(body, tmp_path / "unknown")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "berd"}))
-    line = refused(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
+    line = refusal(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
     assert "model_type berd" in line and len(line) < 500
     del config["model_type"]
     (folder / "config.json").write_text(json.dumps(config))
-    assert "no model_type" in refused(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
+    assert "no model_type" in refusal(tmp_path, *with_overrides(fresh, f"teacher.body={folder}"))
 
 
 def logits_of_texts(folder: Path, texts: list[str]) -> np.ndarray:

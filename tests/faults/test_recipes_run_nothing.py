@@ -73,7 +73,7 @@ def there(folder: Path) -> set[str]:
     return {str(path) for path in folder.parent.rglob("*") if "__pycache__" not in path.parts}
 
 
-def refused(result: Result) -> None:
+def assert_refused_in_lines(result: Result) -> None:
     """One line, or one each, and the code of errors in settings; never a traceback."""
     assert result.code == 2, result
     assert "Traceback" not in result.err
@@ -90,7 +90,7 @@ def test_nothing_of_a_strangers_files_runs(
     words = laid_out(folder, CASES[name], monkeypatch)
     before = there(folder)
     result = distillkit("train", "--config-dir", folder, *words)
-    refused(result)
+    assert_refused_in_lines(result)
     assert there(folder) == before
     # the file is refused for what it says, not for how it is written
     assert ("not valid YAML" in result.err) == name.endswith(NO_YAML)
@@ -104,15 +104,15 @@ def test_nothing_runs_where_it_is_only_looked_at(
     words = laid_out(folder, CASES[name], monkeypatch)
     before = there(folder)
     own = ["--config-dir", folder]
-    refused(distillkit("plan", *own, *words))
+    assert_refused_in_lines(distillkit("plan", *own, *words))
     for view in VIEWS:
         result = distillkit("train", *view, *own, *(word for word in words if word != "-m"))
         if result.code:
-            refused(result)
+            assert_refused_in_lines(result)
     for chosen in ([], ["evil"]):
         result = distillkit("recipes", *chosen, *own)
         if result.code:
-            refused(result)
+            assert_refused_in_lines(result)
     assert there(folder) == before
 
 
@@ -122,7 +122,7 @@ def test_words_that_cannot_be_run_are_one_line(
 ) -> None:
     words = laid_out(folder, ({}, COMMAND_LINES[name]), monkeypatch)
     before = there(folder)
-    refused(distillkit("train", *words))
+    assert_refused_in_lines(distillkit("train", *words))
     assert there(folder) == before
 
 

@@ -98,11 +98,13 @@ def test_it_is_spelt_in_one_way(path: Path) -> None:
 
 
 def test_the_rooms_are_those_of_the_package() -> None:
-    rows = re.findall(
-        r"^\| `(\w+)/` \|", section(ROOT / "distillkit/README.md", "Rooms"), re.MULTILINE
-    )
+    text = section(ROOT / "distillkit/README.md", "Rooms")
+    rows = re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)
     packages = [path.parent.name for path in (ROOT / "distillkit").glob("*/__init__.py")]
     assert sorted(rows) == sorted(packages)
+    beside = text.partition("Beside the packages: ")[2].partition("\n\n")[0]
+    modules = [path.name for path in (ROOT / "distillkit").glob("*.py") if path.name[0] != "_"]
+    assert sorted(re.findall(r"`(\w+\.py)`", beside)) == sorted(modules)
 
 
 def test_every_group_has_a_section_whose_choices_exist() -> None:

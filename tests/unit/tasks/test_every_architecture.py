@@ -36,7 +36,7 @@ USUAL = {
 }
 
 
-def kinds(auto_class: str) -> list[Any]:
+def model_types(auto_class: str) -> list[Any]:
     """All that transformers has such a head for, the unusual ones with `-m slow`."""
     from transformers.models.auto import modeling_auto as tables
 
@@ -111,7 +111,7 @@ def check_saved(task: Any, model: Any, tokenizer: Any, inputs: dict[str, Any], o
             assert gap(again(**inputs).logits, made(**inputs).logits) <= CLOSE
 
 
-@pytest.mark.parametrize("kind", kinds("AutoModelForCausalLM"))
+@pytest.mark.parametrize("kind", model_types("AutoModelForCausalLM"))
 @torch.no_grad()
 def test_a_language_model_of_any_architecture(kind: str, tmp_path: Path) -> None:
     task, tokenizer = CausalLM(max_length=24), byte_tokenizer(pad="<pad>")
@@ -133,7 +133,7 @@ def test_a_language_model_of_any_architecture(kind: str, tmp_path: Path) -> None
     check_saved(task, model, tokenizer, {"input_ids": short}, tmp_path)
 
 
-@pytest.mark.parametrize("kind", kinds("AutoModelForSequenceClassification"))
+@pytest.mark.parametrize("kind", model_types("AutoModelForSequenceClassification"))
 @torch.no_grad()
 def test_a_classifier_of_any_architecture(kind: str, tmp_path: Path) -> None:
     task, tokenizer = Classification(max_length=24), byte_tokenizer(pad="<pad>")
