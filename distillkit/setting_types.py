@@ -15,5 +15,6 @@ NonNegative = Annotated[float, Ge(0), Lt(inf)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 PositiveInt = Annotated[int, Gt(0)]
+Bins = Annotated[int, Gt(0), Le(10_000)]
 NonNegativeInt = Annotated[int, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]  # torch's generators take no more

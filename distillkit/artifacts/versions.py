@@ -18,7 +18,7 @@ VERSIONS = {
     "answers": 3,
     "targets": 3,
     "initial student": 2,
-    "student": 3,
+    "student": 4,
     "evaluation": 5,
 }
 

@@ -8,7 +8,7 @@ from distillkit.errors import ConfigError
 from distillkit.metrics import rouge
 from distillkit.metrics.metric import Metric
 from distillkit.metrics.titles import COLUMNS
-from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt, Seed
+from distillkit.setting_types import Bins, Fraction, NonNegativeInt, PositiveInt, Seed
 
 HARNESS = "lm_eval"
 
@@ -27,7 +27,7 @@ class EvaluationSettings:
     `harness_limit` bounds the examples of each. `metrics` are further columns, by name.
     """
 
-    ece_bins: PositiveInt = 15
+    ece_bins: Bins = 15
     latency_examples: PositiveInt = 200
     throughput_batches: PositiveInt = 12
     batch_size: PositiveInt = 32

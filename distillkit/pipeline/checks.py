@@ -1,5 +1,6 @@
 """What a run shows to be wrong before any work is done, beyond what the config check sees."""
 
+import math
 from typing import Any
 
 import torch
@@ -41,6 +42,9 @@ UNFIT = {  # why a loss does not fit what outputs mean, and what does
 
 def check_optimizer(context: RunContext) -> None:
     """Raise `ConfigError` for settings that the optimizer refuses, tried on a small layer."""
+    for name, value in context.cfg.optimizer.items():
+        if isinstance(value, float) and not math.isfinite(value):  # torch takes these
+            raise ConfigError(f"optimizer.{name} = {value}: must be a number, and a finite one")
     layer = torch.nn.utils.skip_init(torch.nn.Linear, 1, 1)  # draws no random numbers
     try:
         context.optimizer(parameter_groups(layer))

@@ -64,12 +64,21 @@ def inputs(
         "packs": PACKING if task.packs else False,
         "targets": targets,
         "data": data,
-        "loss": loss,
-        "optimizer": optimizer,
-        "scheduler": scheduler,
+        "loss": same_numbers(loss),
+        "optimizer": same_numbers(optimizer),
+        "scheduler": same_numbers(scheduler),
         "trainer": {k: v for k, v in asdict(settings).items() if k not in NOT_CONTENT},
         "seed": seed,
     }
+
+
+def same_numbers(value: Any) -> Any:
+    """Settings in which 2.0 is 2: however a number is written, it decides the same weights."""
+    if isinstance(value, list):
+        return [same_numbers(each) for each in value]
+    if isinstance(value, dict):
+        return {name: same_numbers(each) for name, each in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def start_inputs(

@@ -94,6 +94,3 @@ def assert_refused(result: Result, *said: str) -> str:
     for part in said:
         assert part in ours[0]
     return ours[0]
-
-
-but, kinds, refused = with_overrides, artifact_kinds, assert_refused  # the names of before

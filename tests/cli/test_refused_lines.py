@@ -32,6 +32,8 @@ LINES = {  # words -> the whole line
     "number",
     "loss.temperature=${oc.env:DK_SHORT}": "loss.temperature = ${oc.env:DK_SHORT}: must be a "
     "number",
+    "evaluation.ece_bins=1000000000": "evaluation.ece_bins = 1000000000: must be less than or "
+    "equal to 10000",
     "+about.a=${oc.env:DK_VALUE} seed=${about.a}": "seed = ${about.a}: must be an integer",
 }
 
@@ -49,6 +51,16 @@ def test_the_line_is_ours_and_leads_on(words: str, distillkit: Distillkit, tmp_p
         pytest.skip("it is installed here")
     assert assert_refused(distillkit("train", *words.split())) == f"distillkit: {LINES[words]}"
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_rate_that_is_no_number_is_refused_before_the_work(
+    value: str, distillkit: Distillkit, tmp_path: Path
+) -> None:
+    words = tiny.small(tmp_path / "body", tmp_path / "train.csv", None, tmp_path / "ws")
+    done = distillkit("train", *words, f"optimizer.lr={value}")
+    line = f"optimizer.lr = {value}: must be a number, and a finite one"
+    assert assert_refused(done) == f"distillkit: {line}"
 
 
 def test_so_many_problems_are_shown(distillkit: Distillkit) -> None:

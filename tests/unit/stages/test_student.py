@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distillkit.models.saved import SavedModel
-from distillkit.stages.student import make_student
+from distillkit.stages.student import make_student, same_numbers
 from distillkit.stages.teacher import TeacherModel
 from distillkit.students import FromTeacher, ScratchStudent
 from distillkit.students.embeddings import principal_components
@@ -22,6 +22,13 @@ from tests import tiny
 
 def never() -> Any:
     raise AssertionError
+
+
+def test_a_number_decides_the_same_however_it_is_written() -> None:
+    written = {"temperature": 2.0, "layers": [[0, 1.0]], "lr": 5e-4, "on": True, "to": None}
+    read = same_numbers(written)
+    assert read == {"temperature": 2, "layers": [[0, 1]], "lr": 5e-4, "on": True, "to": None}
+    assert type(read["temperature"]) is int and read["on"] is True
 
 
 def test_a_copy_of_a_ready_teacher_says_the_datas_labels_in_the_datas_order(
