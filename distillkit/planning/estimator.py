@@ -13,10 +13,9 @@ from distillkit.pipeline.meta_models import MetaModels
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.students import StudentVariant
 from distillkit.pipeline.tokenizers import learning_source
-from distillkit.planning import artifact_status as inventory
-from distillkit.planning import cost_model as planning
+from distillkit.planning import artifact_status, cost_model
 from distillkit.planning.cost_model import Job, Work
-from distillkit.planning.tables import Outlook, Store, Text
+from distillkit.planning.tables import RunPlan, Store, Text
 from distillkit.stages.targets import more_room
 from distillkit.stages.teacher import fit_settings
 from distillkit.targets import StoreManifest
@@ -55,11 +54,11 @@ class _Training:
         """An epoch's work, in the batches of the first one."""
         batches = (self.plan.rows(step) for step in range(1, self.plan.steps_per_epoch + 1))
         rows = self.settings.micro_batch_size
-        return planning.work(self.plan.lengths, self.table.positions, batches, rows=rows)
+        return cost_model.work(self.plan.lengths, self.table.positions, batches, rows=rows)
 
 
-class Forecast:
-    """Looks over all that a run would make. Text and tokens are made where they are not there.
+class CostEstimator:
+    """Time, memory and disk of a run. Text and tokens are made where they are not there.
 
     A rate is probed for half of `probe_seconds`; with `tells`, what is made is said.
     """
@@ -84,19 +83,19 @@ class Forecast:
         self.unknown: list[str] = []
         self._rates: dict[tuple[Any, ...], float] = {}
 
-    def look(self, check: Callable[[], None] | None = None) -> Outlook:
+    def plan(self, check: Callable[[], None] | None = None) -> RunPlan:
         """All of it; `check` may refuse the run before text becomes tokens."""
-        made = inventory.texts(self.run, tells=self._tells)
+        made = artifact_status.texts(self.run, tells=self._tells)
         if check:
             check()
-        made.append(inventory.tokens(self.run, tells=self._tells))
-        made += inventory.models(self.run, is_last=self.is_last, earlier=self._earlier)
+        made.append(artifact_status.tokens(self.run, tells=self._tells))
+        made += artifact_status.models(self.run, is_last=self.is_last, earlier=self._earlier)
         trainings = self._trainings()
         states = {it.name: it.state for it in made}
         jobs = self._jobs(trainings, states)
         disk = self._disk(trainings, states)
         free = shutil.disk_usage(self.context.workspace.root).free
-        return Outlook(
+        return RunPlan(
             made=made,
             texts=self._text_rows(trainings),
             store=self._store(states["targets"]) if self.keeps else None,
@@ -199,7 +198,7 @@ class Forecast:
     def _asking(self) -> Work:
         table = self._asked
         buckets = length_buckets(table.lengths, tokens=self.context.targets.batch_tokens)
-        return planning.work(table.lengths, table.positions, planning.alone(buckets))
+        return cost_model.work(table.lengths, table.positions, cost_model.alone(buckets))
 
     def _text_rows(self, trainings: dict[str, _Training]) -> list[Text]:
         rows = []
@@ -234,25 +233,27 @@ class Forecast:
             return job
         model = self._teacher_model if name == "teacher" else self._student_model
         epoch, precision = training.epoch, self.machine.precision(settings.precision)
-        checked = self._validation(training).times(planning.evaluations(steps, settings.eval_every))
+        checked = self._validation(training).times(
+            cost_model.evaluations(steps, settings.eval_every)
+        )
         share = steps / training.plan.steps_per_epoch
-        flops = planning.TRAINING * planning.forward_flops(shape, epoch.times(share))
+        flops = cost_model.TRAINING * cost_model.forward_flops(shape, epoch.times(share))
         if (
             name == "teacher"
             and self.context.teacher.head == "probe"
             and takes_probe(self.context.task)
         ):
             read = share_read(training.table, self._width)
-            flops += planning.forward_flops(shape, epoch.times(read))
+            flops += cost_model.forward_flops(shape, epoch.times(read))
         return replace(
             job,
             shape=shape,
             precision=precision,
-            flops=times * (flops + planning.forward_flops(shape, checked)),
+            flops=times * (flops + cost_model.forward_flops(shape, checked)),
             rate=self._rate(shape, precision, epoch.most_tokens)
-            if state not in planning.DONE
+            if state not in cost_model.DONE
             else None,
-            memory=planning.learning_memory(
+            memory=cost_model.learning_memory(
                 shape,
                 epoch,
                 heads=int(getattr(model.config, "num_attention_heads", 0) or 0),
@@ -268,10 +269,10 @@ class Forecast:
 
     def _states(self, name: str) -> int:
         if name == "teacher":
-            return planning.optimizer_states("AdamW")
+            return cost_model.optimizer_states("AdamW")
         settings = self.context.cfg.optimizer
         kind = str(settings["_target_"]).rpartition(".")[2]
-        return planning.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
+        return cost_model.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
 
     def _asked_of_teacher(self, job: Job, done: Work) -> Job:
         """What it costs to ask the teacher about texts, and what is in memory meanwhile.
@@ -288,7 +289,7 @@ class Forecast:
         held = WEIGHTS["float32"]
         if self.context.task.family == "language":
             held = WEIGHTS[teacher.quantization or teacher.dtype]
-        memory = planning.asking_memory(
+        memory = cost_model.asking_memory(
             shape,
             done,
             weight_bytes=held,
@@ -301,7 +302,7 @@ class Forecast:
             job,
             shape=shape,
             precision=precision,
-            flops=sum(planning.forward_flops(it, done) for it in every),
+            flops=sum(cost_model.forward_flops(it, done) for it in every),
             rate=self._rate(shape, precision, done.most_tokens) if not job.is_done else None,
             memory=memory,
         )
@@ -316,7 +317,7 @@ class Forecast:
         shard = targets.shard_tokens / max(1, len(self._asked.ids)) * asking.positions
         return replace(
             job,
-            host=planning.SHARDS * each * min(shard, asking.positions),
+            host=cost_model.SHARDS * each * min(shard, asking.positions),
             way_out="lower targets.batch_tokens or targets.shard_tokens, or choose a smaller codec",
         )
 
@@ -340,14 +341,14 @@ class Forecast:
         if len(known) < len(shapes):
             return job
         largest = max(known, key=lambda shape: shape.parameters)
-        memory = planning.asking_memory(
-            largest, once, weight_bytes=planning.FLOAT, narrow=False, chunk=language.CHUNK
+        memory = cost_model.asking_memory(
+            largest, once, weight_bytes=cost_model.FLOAT, narrow=False, chunk=language.CHUNK
         )
-        memory["weights"] = planning.FLOAT * sum(shape.parameters for shape in known)
+        memory["weights"] = cost_model.FLOAT * sum(shape.parameters for shape in known)
         return replace(
             job,
             precision="float32",
-            flops=sum(planning.forward_flops(shape, once) for shape in known),
+            flops=sum(cost_model.forward_flops(shape, once) for shape in known),
             rate=self._rate(largest, "float32", once.most_tokens) if not job.is_done else None,
             memory=memory,
             way_out="its models are in memory together; evaluate on a larger machine",
@@ -357,7 +358,7 @@ class Forecast:
     def _validation(training: _Training) -> Work:
         table = training.validation
         buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
-        return planning.work(table.lengths, table.positions, planning.alone(buckets))
+        return cost_model.work(table.lengths, table.positions, cost_model.alone(buckets))
 
     def _rate(self, shape: Shape, precision: str, rows: int) -> float:
         key = (precision, shape.hidden, shape.neurons)
@@ -414,7 +415,7 @@ class Forecast:
     def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
         """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
         found: dict[str, float] = {}
-        if self.keeps and states["targets"] not in planning.DONE:
+        if self.keeps and states["targets"] not in cost_model.DONE:
             found["targets"] = self._store_bytes(self._shape("teacher"), self._codec) or 0.0
             found |= self._disk_of_members()
         passing = [0.0]
@@ -424,9 +425,9 @@ class Forecast:
                 continue
             # the student once more in the run's own folder
             copies = {"student": 2, "teacher": len(self.run.teachers.members)}.get(name, 1)
-            found[name] = planning.kept_disk(shape, copies=copies)
+            found[name] = cost_model.kept_disk(shape, copies=copies)
             if name in trainings:
-                passing.append(planning.passing_disk(shape, states=self._states(name)))
+                passing.append(cost_model.passing_disk(shape, states=self._states(name)))
         return found | {"checkpoints": max(passing)}
 
     def _disk_of_members(self) -> dict[str, float]:

@@ -14,10 +14,10 @@ from distillkit.console.wording import brief
 from distillkit.errors import DistillkitError
 from distillkit.pipeline import summary
 from distillkit.pipeline.run import Run
-from distillkit.planning import artifact_status as inventory
+from distillkit.planning import artifact_status
 from distillkit.planning.cost_model import Job, time_of
-from distillkit.planning.estimator import Forecast
-from distillkit.planning.tables import Outlook
+from distillkit.planning.estimator import CostEstimator
+from distillkit.planning.tables import RunPlan
 from distillkit.reporting.report import how_much_smaller
 
 PROBE_SECONDS = 0.1  # a rate; `plan` takes longer
@@ -29,30 +29,30 @@ def show(phases: Sequence[Run], name: str) -> None:
     if rank():
         return
     run = phases[-1]
-    if all(inventory.is_made(phase, evaluated=phase is run) for phase in phases):
+    if all(artifact_status.is_made(phase, evaluated=phase is run) for phase in phases):
         say(f"{name}: all is there already, in {run.context.workspace.root}")
         return
-    outlooks: list[Outlook | None] = []
+    plans: list[RunPlan | None] = []
     with working("looking at what is to be done"):
         for phase in phases:
-            earlier = {made.detail for outlook in outlooks if outlook for made in outlook.made}
-            outlooks.append(_outlook(phase, is_last=phase is run, earlier=earlier))
+            earlier = {made.detail for plan in plans if plan for made in plan.made}
+            plans.append(_plan(phase, is_last=phase is run, earlier=earlier))
         rows = [("data", _data(run)), *_classes(run)]
-    rows += [(part, _with_size(part, text, outlooks[-1])) for part, text in _models(run)]
-    for phase, outlook in zip(phases, outlooks, strict=True):
+    rows += [(part, _with_size(part, text, plans[-1])) for part, text in _models(run)]
+    for phase, plan in zip(phases, plans, strict=True):
         context = phase.context
         label = context.phase or "training"
-        rows.append((label, f"{_steps(outlook)}{summary.settings(context.cfg.loss)}"))
+        rows.append((label, f"{_steps(plan)}{summary.settings(context.cfg.loss)}"))
         rows.append(("", f"{summary.parts(context)['optimizer']}"))
-    rows.append(("expected", _expected(outlooks)))
+    rows.append(("expected", _expected(plans)))
     width = max(len(label) for label, _ in rows)
     say("\n".join([f"{name}:", *(f"  {label:<{width}}  {text}" for label, text in rows if text)]))
-    for outlook in outlooks:
-        for problem in outlook.problems() if outlook else ():
+    for plan in plans:
+        for problem in plan.problems() if plan else ():
             warn(f"may not fit: {problem}")
 
 
-def _outlook(run: Run, *, is_last: bool, earlier: Collection[str]) -> Outlook | None:
+def _plan(run: Run, *, is_last: bool, earlier: Collection[str]) -> RunPlan | None:
     """The plan of a training; None where it cannot be told, which does not keep the run back.
 
     Of several processes none is told: the estimate is of one, and asking for its device would wait
@@ -61,14 +61,14 @@ def _outlook(run: Run, *, is_last: bool, earlier: Collection[str]) -> Outlook | 
     if several():
         return None
     try:
-        return Forecast(
+        return CostEstimator(
             run,
             hardware=None,
             probe_seconds=PROBE_SECONDS,
             tells=False,
             is_last=is_last,
             earlier=earlier,
-        ).look()
+        ).plan()
     except DistillkitError:
         raise
     except Exception as error:  # a model that another's code describes; the run itself will say
@@ -119,16 +119,16 @@ def _models(run: Run) -> list[tuple[str, str]]:
     return rows
 
 
-def _job(outlook: Outlook | None, name: str) -> Job | None:
-    jobs = outlook.jobs if outlook else ()
+def _job(plan: RunPlan | None, name: str) -> Job | None:
+    jobs = plan.jobs if plan else ()
     return next((job for job in jobs if job.name == name), None)
 
 
-def _with_size(part: str, text: str, outlook: Outlook | None) -> str:
-    if part == "targets" and outlook and outlook.store:
-        return f"{text}; {outlook.size_of_store}"
-    teacher, student = _job(outlook, "teacher"), _job(outlook, "student")
-    teacher = teacher or _job(outlook, "targets") or _job(outlook, "teacher in the loop")
+def _with_size(part: str, text: str, plan: RunPlan | None) -> str:
+    if part == "targets" and plan and plan.store:
+        return f"{text}; {plan.size_of_store}"
+    teacher, student = _job(plan, "teacher"), _job(plan, "student")
+    teacher = teacher or _job(plan, "targets") or _job(plan, "teacher in the loop")
     if part == "teacher" and teacher and teacher.shape:
         return f"{text}; {teacher.shape.parameters:,} parameters"
     if part == "student" and student and student.shape:
@@ -139,26 +139,26 @@ def _with_size(part: str, text: str, outlook: Outlook | None) -> str:
     return text
 
 
-def _steps(outlook: Outlook | None) -> str:
-    job = _job(outlook, "student")
+def _steps(plan: RunPlan | None) -> str:
+    job = _job(plan, "student")
     return f"{job.what} of " if job else ""
 
 
-def _expected(outlooks: Sequence[Outlook | None]) -> str:
+def _expected(plans: Sequence[RunPlan | None]) -> str:
     """The time of what is to be made, and of each part of it."""
     if several():
         return "cannot be told of several processes; `distillkit plan` tells it of one"
     spent: dict[str, float] = {}
-    for outlook in outlooks:
-        for job in outlook.jobs if outlook else ():
+    for plan in plans:
+        for job in plan.jobs if plan else ():
             if job.seconds is None:
                 return "cannot be told"
             if not job.is_done:
                 spent[job.name] = spent.get(job.name, 0.0) + job.seconds
-    if not spent or None in outlooks:
+    if not spent or None in plans:
         return "cannot be told"
     each = ", ".join(f"{name} {time_of(n)}" for name, n in spent.items() if n >= 1)
-    where: Any = outlooks[-1].place if outlooks[-1] else ""
+    where: Any = plans[-1].place if plans[-1] else ""
     total = sum(spent.values())
     text = f"{'about ' if total >= 1 else ''}{time_of(total)} of computing on {where}"
     return f"{text} ({each})" if each else text

@@ -42,7 +42,7 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class RunPlan:
     """All that a plan says. `host` is the machine's memory, `free` its workspace's, in bytes."""
 
     made: Sequence[Made]

@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from distillkit.console.progress import stdout
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
-from distillkit.planning.estimator import Forecast
-from distillkit.planning.tables import Outlook
+from distillkit.planning.estimator import CostEstimator
+from distillkit.planning.tables import RunPlan
 
 
 def plan(cfg: DictConfig) -> float:
@@ -25,23 +25,23 @@ def plan(cfg: DictConfig) -> float:
         if run.context.phase:
             stdout().print(f"phase {run.context.phase}", style="bold")
         is_last = run is phases[-1]
-        outlook = Forecast(run, hardware=cfg.hardware, is_last=is_last, earlier=earlier).look(
+        run_plan = CostEstimator(run, hardware=cfg.hardware, is_last=is_last, earlier=earlier).plan(
             # what does not fit into memory is said beside the rest
             partial(check_models, run, memory=math.inf)
         )
-        earlier |= {made.detail for made in outlook.made}
-        seconds += _show(outlook)
+        earlier |= {made.detail for made in run_plan.made}
+        seconds += _show(run_plan)
     return seconds
 
 
-def _show(outlook: Outlook) -> float:
+def _show(run_plan: RunPlan) -> float:
     """Print what one training would find, make, compute and need; its expected seconds or NaN."""
     console = stdout()
-    for line in outlook.problems():
+    for line in run_plan.problems():
         console.print(f"does not fit: {line}", style="red", soft_wrap=True)
-    for table in outlook.tables(boxed=console.is_terminal):
+    for table in run_plan.tables(boxed=console.is_terminal):
         console.print(table)
         console.print()
-    for line in outlook.sentences():
+    for line in run_plan.sentences():
         console.print(line)
-    return float("nan") if outlook.seconds is None else outlook.seconds
+    return float("nan") if run_plan.seconds is None else run_plan.seconds
