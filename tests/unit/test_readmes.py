@@ -161,3 +161,11 @@ def test_each_status_is_that_of_the_code() -> None:
     text = section(ROOT / "conf" / "README.md", "Signals and exit status")
     rows = [int(row) for row in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
     assert rows == [0, REFUSED, stopping.STATUS, stopping.INTERRUPTED]
+
+
+def test_the_row_of_the_contract_is_one_of_its_table() -> None:
+    (block,) = blocks("python")
+    table = read(ROOT / "tests" / "contract" / "listing.py")
+    lines = [line.strip() for line in table.splitlines()]
+    row = [line.strip() for line in block.strip().splitlines()[:-1]]  # there a comma follows
+    assert any(lines[i : i + len(row)] == row for i in range(len(lines)))
