@@ -1,6 +1,6 @@
-"""Training: batches, the one loop, checkpoints, schedules, and a teacher in the loop.
+"""Training: batch sources, the one loop, checkpoints, processes, and a teacher in the loop.
 
-What is learnt is a loss's; the stages `teacher` and `student` say what is trained on what.
+What is minimised belongs in `losses`, and which model is trained on which data in `stages`.
 """
 
 from distillkit.training.settings import TrainSettings
