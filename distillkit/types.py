@@ -170,7 +170,7 @@ class HardLabels:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class ActivationSpec:
     """What a loss looks at inside one model, layer by layer.
 
     Of `hidden` states 0 is the embeddings and m is what layer m gives; attention has layers from 1
@@ -182,18 +182,20 @@ class Needs:
     keys: frozenset[int] = frozenset()
     values: frozenset[int] = frozenset()
 
-    def __or__(self, other: Needs) -> Needs:
+    def __or__(self, other: ActivationSpec) -> ActivationSpec:
         """What either looks at."""
         names = [f.name for f in fields(self)]
-        return Needs(**{name: getattr(self, name) | getattr(other, name) for name in names})
+        return ActivationSpec(
+            **{name: getattr(self, name) | getattr(other, name) for name in names}
+        )
 
     def __bool__(self) -> bool:
         return any(getattr(self, f.name) for f in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
-class States:
-    """Hidden states of a teacher that are kept in a store, by layer as `Needs` counts them.
+class StoredLayers:
+    """Hidden states of a teacher that a store keeps, by layer as `ActivationSpec` counts them.
 
     `first`: layers of which each text's first token ([CLS]) is kept; `whole`: of which all tokens
     are.
@@ -202,18 +204,18 @@ class States:
     first: frozenset[int] = frozenset()
     whole: frozenset[int] = frozenset()
 
-    def __or__(self, other: States) -> States:
+    def __or__(self, other: StoredLayers) -> StoredLayers:
         """What either asks for."""
         whole = self.whole | other.whole
-        return States((self.first | other.first) - whole, whole)
+        return StoredLayers((self.first | other.first) - whole, whole)
 
     def __bool__(self) -> bool:
         return bool(self.first or self.whole)
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """What was seen inside one model while it read a batch, by layer as `Needs` counts them.
+class Activations:
+    """What one model computed inside while it read a batch, by layer as in `ActivationSpec`.
 
     `hidden` [texts, tokens, hidden]; `queries`, `keys` and `values` [texts, tokens, heads * width],
     where keys and values may have fewer heads than the `heads` of the queries.
@@ -227,15 +229,15 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
-class Insides:
+class PairedActivations:
     """Student and teacher side by side over the same tokens, each text in a row of its own.
 
     `mask` [texts, tokens] says which tokens there are, `owners` [positions] to which text a counted
     position belongs.
     """
 
-    student: Inside
-    teacher: Inside
+    student: Activations
+    teacher: Activations
     mask: Tensor
     owners: Tensor
 

@@ -10,7 +10,7 @@ import torch
 
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.efficiency import megabytes, seconds_each
-from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.token_table import TokenTable
 from distillkit.training.collation import Collator
 
@@ -26,7 +26,7 @@ class Measured:
     loaded: Loaded
     table: TokenTable
     collate: Collator
-    ask: Ask
+    ask: ForwardFn
     others: "tuple[Measured, ...]" = ()
     shares: tuple[float, ...] = (1.0,)
 

@@ -59,5 +59,5 @@ class AKL(SoftmaxLoss):
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
-        every = self.every_logit(targets)
-        return akl(logits, every, head_mass=self.head_mass, **self.softening)
+        every = self.dense_logits(targets)
+        return akl(logits, every, head_mass=self.head_mass, **self.softmax_settings)

@@ -32,20 +32,20 @@ from distillkit.types import HardLabels, SparseTargets
 class LogitMSE(SoftTargetLoss):
     """`logit_mse` to the teacher's logits, mixed with the task's loss on the hard labels."""
 
-    takes = ("softmax", "bernoulli", "real")
+    supported_outputs = ("softmax", "bernoulli", "real")
 
     reduction: Reduction = "mean"
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Squared logits a position."""
-        return logit_mse(logits, self.every_logit(targets), reduction=self.reduction)
+        return logit_mse(logits, self.dense_logits(targets), reduction=self.reduction)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class BernoulliKL(SoftTargetLoss):
     """`bernoulli_kl` to the soft targets, mixed with the task's loss on the hard labels."""
 
-    takes = ("bernoulli",)
+    supported_outputs = ("bernoulli",)
 
     temperature: Temperature = 1.0
     scale_by_t2: bool = True
@@ -59,7 +59,7 @@ class BernoulliKL(SoftTargetLoss):
         """Nats a position."""
         return bernoulli_kl(
             logits,
-            self.every_logit(targets),
+            self.dense_logits(targets),
             temperature=self._temperature(self.progress),
             scale_by_t2=self.scale_by_t2,
             reduction=self.reduction,
@@ -92,9 +92,11 @@ class Divergence(SoftmaxLoss):
         if isinstance(targets, SparseTargets):
             self._check_entries(targets)
             return sparse_divergence(
-                self.by_class, logits, targets, rest=self.rest, **self.softening
+                self.by_class, logits, targets, rest=self.rest, **self.softmax_settings
             )
-        return divergence(self.by_class, logits, self.every_logit(targets), **self.softening)
+        return divergence(
+            self.by_class, logits, self.dense_logits(targets), **self.softmax_settings
+        )
 
     def _check_entries(self, targets: SparseTargets) -> None:
         if targets.is_estimate and not self.takes_estimates:

@@ -76,9 +76,9 @@ class DKD(SoftmaxLoss):
         ids = labels.values.long().masked_fill(~labels.labelled, -1)
         return dkd(
             logits,
-            self.every_logit(targets),
+            self.dense_logits(targets),
             ids,
             alpha=self.alpha,
             beta=self.beta,
-            **self.softening,
+            **self.softmax_settings,
         )

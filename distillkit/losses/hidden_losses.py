@@ -14,7 +14,7 @@ from distillkit.losses.layered import HiddenLoss, LayeredLoss, Projection
 from distillkit.losses.reduction import Reduction, at_least_float32
 from distillkit.losses.relations import contrast, flow_mse, gram_mse, text_mean
 from distillkit.setting_types import Positive, PositiveInt
-from distillkit.types import Dimensions, Inside, Needs
+from distillkit.types import Activations, ActivationSpec, Dimensions
 
 CLS = 0  # where the token stands that speaks for its text
 
@@ -34,7 +34,7 @@ class HiddenMSE(HiddenLoss):
         pairs = super().pairs_of(student, teacher)
         return [(0, 0), *pairs] if self.embeddings and (0, 0) not in pairs else pairs
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Squared channels a text."""
         return self.total(
             text_mean(hidden_mse(mine, theirs, reduction=self.reduction), mask)
@@ -50,7 +50,7 @@ class HiddenCosine(HiddenLoss):
 
     projection: Projection = "none"
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Between 0 and 2 a pair and text."""
         return self.total(
             text_mean(hidden_cosine(mine, theirs), mask)
@@ -73,7 +73,7 @@ class Patience(HiddenLoss):
     projection: Projection = "none"
     reduction: Reduction = "batchmean"
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Between 0 and 4 a pair and text, if normalised."""
         return self.total(
             patience(
@@ -90,11 +90,11 @@ class GramMSE(LayeredLoss):
     term = "gram"
     lowest = 0
 
-    def looked_at(self, layers: frozenset[int]) -> Needs:
+    def looked_at(self, layers: frozenset[int]) -> ActivationSpec:
         """The hidden states."""
-        return Needs(hidden=layers)
+        return ActivationSpec(hidden=layers)
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Squared products a text."""
         return self.total(
             gram_mse(student.hidden[mine], teacher.hidden[theirs], mask)
@@ -118,7 +118,7 @@ class FlowMSE(HiddenLoss):
             )
         return pairs
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Squared products a text."""
         compared = list(self.compared(student, teacher))
         return self.total(
@@ -150,11 +150,11 @@ class Contrast(LayeredLoss):
             nn.Linear(model.hidden, self.width) for _ in self.pairs for model in (student, teacher)
         )
 
-    def looked_at(self, layers: frozenset[int]) -> Needs:
+    def looked_at(self, layers: frozenset[int]) -> ActivationSpec:
         """The hidden states."""
-        return Needs(hidden=layers)
+        return ActivationSpec(hidden=layers)
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Nats a text."""
         values = []
         for number, (mine, theirs) in enumerate(self.pairs):

@@ -14,15 +14,15 @@ from distillkit.losses.loss import Extent, Loss
 from distillkit.losses.reduction import at_least_float32
 from distillkit.schedules import Constant
 from distillkit.types import (
+    Activations,
+    ActivationSpec,
     Dimensions,
     HardLabels,
     HiddenOutputs,
-    Inside,
-    Insides,
     LossTerms,
-    Needs,
     Outputs,
-    States,
+    PairedActivations,
+    StoredLayers,
     Targets,
 )
 
@@ -43,7 +43,7 @@ class LayeredLoss(Loss):
     """
 
     needs_soft_targets = False
-    looks_inside = True
+    needs_activations = True
     has_unused_parameters = True
     term = "layers"
     first_token = False  # of each text is all that is looked at
@@ -68,10 +68,10 @@ class LayeredLoss(Loss):
         return layer_pairs(self.layer_map, student, teacher, key="loss.layers", lowest=self.lowest)
 
     @property
-    def states(self) -> States:
+    def states(self) -> StoredLayers:
         """The teacher's hidden states that it looks at."""
-        found = self.needs_inside[1].hidden
-        return States(first=found) if self.first_token else States(whole=found)
+        found = self.activation_specs[1].hidden
+        return StoredLayers(first=found) if self.first_token else StoredLayers(whole=found)
 
     @property
     def drawings(self) -> dict[str, str]:
@@ -79,16 +79,16 @@ class LayeredLoss(Loss):
         return {self.term: self._drawing}
 
     @property
-    def needs_inside(self) -> tuple[Needs, Needs]:
+    def activation_specs(self) -> tuple[ActivationSpec, ActivationSpec]:
         """What is looked at inside the student and inside the teacher."""
         mine, theirs = zip(*self.pairs, strict=True)
         return self.looked_at(frozenset(mine)), self.looked_at(frozenset(theirs))
 
     @property
-    def extent(self) -> Extent:
+    def teacher_scope(self) -> Extent:
         """How much of the teacher it looks at."""
         one = frozenset({1})
-        if self.looked_at(one) != Needs(hidden=one):
+        if self.looked_at(one) != ActivationSpec(hidden=one):
             return "more"
         if self.first_token:
             return "first"
@@ -98,11 +98,11 @@ class LayeredLoss(Loss):
         return "last" if theirs == {ANY_DEPTH.layers} else "more"
 
     @abstractmethod
-    def looked_at(self, layers: frozenset[int]) -> Needs:
+    def looked_at(self, layers: frozenset[int]) -> ActivationSpec:
         """What is looked at in these layers of a model."""
 
     @abstractmethod
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """The values [texts]; `mask` [texts, tokens] says which tokens there are."""
 
     def total(self, values: Iterable[Tensor]) -> Tensor:
@@ -114,7 +114,7 @@ class LayeredLoss(Loss):
         outputs: Outputs | HiddenOutputs,
         targets: Targets | None,
         labels: HardLabels,
-        insides: Insides | None = None,
+        insides: PairedActivations | None = None,
     ) -> LossTerms:
         """The terms, before reduction."""
         assert insides is not None, "a loss that looks inside is given what is there"
@@ -153,11 +153,13 @@ class HiddenLoss(LayeredLoss):
             projection(student.hidden, teacher.hidden) for _ in range(count)
         )
 
-    def looked_at(self, layers: frozenset[int]) -> Needs:
+    def looked_at(self, layers: frozenset[int]) -> ActivationSpec:
         """The hidden states."""
-        return Needs(hidden=layers)
+        return ActivationSpec(hidden=layers)
 
-    def compared(self, student: Inside, teacher: Inside) -> Iterable[tuple[Tensor, Tensor]]:
+    def compared(
+        self, student: Activations, teacher: Activations
+    ) -> Iterable[tuple[Tensor, Tensor]]:
         """The hidden states [texts, tokens, hidden] of each pair, the student's projected."""
         for number, (mine, theirs) in enumerate(self.pairs):
             yield self.projected(student.hidden[mine], number), teacher.hidden[theirs]

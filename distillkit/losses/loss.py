@@ -24,16 +24,16 @@ from distillkit.losses.reduction import Reduction
 from distillkit.schedules import Constant, Schedule, Temperature, Weight, scheduled
 from distillkit.types import (
     DISTRIBUTIONS,
+    ActivationSpec,
     Dimensions,
     Distribution,
     HardLabels,
     HiddenOutputs,
-    Insides,
     LossTerms,
-    Needs,
     Outputs,
+    PairedActivations,
     SoftTargets,
-    States,
+    StoredLayers,
     Targets,
 )
 
@@ -47,6 +47,10 @@ RENAMED = {
     "after": "on_step_end",
     "moving": "scheduled_values",
     "passes_over": "has_unused_parameters",
+    "looks_inside": "needs_activations",
+    "needs_inside": "activation_specs",
+    "extent": "teacher_scope",
+    "takes": "supported_outputs",
 }
 
 
@@ -55,17 +59,17 @@ class Loss(nn.Module, ABC):
 
     It returns its terms, of which `reduce_terms` makes the number, and a weight for each. Weights
     may be schedules. A loss may have parameters of its own, which are learnt beside the student's,
-    and buffers. `takes` names what outputs may mean to it: of those that it computes from, that is,
-    and so anything for a loss that looks inside alone.
+    and buffers. `supported_outputs` names what outputs may mean to it: of those that it computes
+    from, that is, and so anything for a loss on activations alone.
     """
 
     needs_teacher = True
     needs_soft_targets = True  # or it learns from what is inside of the teacher alone
-    looks_inside = False
+    needs_activations = False
     least_outputs = 1  # of a position, or it has no gradient
     compares_texts = False  # of a micro-batch with each other, and so learns nothing from one
     has_unused_parameters = False  # of the student, the head's for one: they get no gradient
-    takes: tuple[Distribution, ...] = DISTRIBUTIONS
+    supported_outputs: tuple[Distribution, ...] = DISTRIBUTIONS
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         """A module already, so that a dataclass can set its fields, whatever they are."""
@@ -78,14 +82,15 @@ class Loss(nn.Module, ABC):
         super().__init_subclass__(**options)
         for name, new in RENAMED.items():
             # a setting of such a name is a number, and no hook
-            if callable(value := getattr(cls, name, None)) or isinstance(value, property | bool):
+            value = getattr(cls, name, None)
+            if callable(value) or isinstance(value, property | bool | tuple | str):
                 raise ConfigError(
                     f"{cls.__module__}.{cls.__qualname__}.{name}: such a hook of a loss is called "
                     f"{new} now; rename it"
                 )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "passes_over":
+        if name in ("passes_over", "looks_inside", "takes"):
             raise ConfigError(f"{type(self).__name__}.{name}: is called {RENAMED[name]} now")
         # a module would be kept elsewhere, and the field's default read in its place
         if isinstance(value, nn.Module) and hasattr(type(self), name):
@@ -117,7 +122,7 @@ class Loss(nn.Module, ABC):
         outputs: Outputs | HiddenOutputs,
         targets: Targets | None,
         labels: HardLabels,
-        insides: Insides | None = None,
+        insides: PairedActivations | None = None,
     ) -> LossTerms:
         """The terms, before reduction."""
 
@@ -129,22 +134,22 @@ class Loss(nn.Module, ABC):
         """
 
     @property
-    def needs_inside(self) -> tuple[Needs, Needs]:
+    def activation_specs(self) -> tuple[ActivationSpec, ActivationSpec]:
         """What is looked at inside the student and inside the teacher, once it is bound."""
-        return Needs(), Needs()
+        return ActivationSpec(), ActivationSpec()
 
     @property
-    def extent(self) -> Extent:
+    def teacher_scope(self) -> Extent:
         """How much of the teacher it looks at."""
         return "logits"
 
     @property
-    def states(self) -> States:
+    def states(self) -> StoredLayers:
         """The teacher's hidden states that it looks at, once it is bound; of extent first or last.
 
         A store keeps these for it.
         """
-        return States()
+        return StoredLayers()
 
     @property
     def temperatures(self) -> dict[str, Schedule]:
@@ -184,7 +189,7 @@ class LogitLoss(Loss):
         outputs: Outputs | HiddenOutputs,
         targets: Targets | None,
         labels: HardLabels,
-        insides: Insides | None = None,
+        insides: PairedActivations | None = None,
     ) -> LossTerms:
         """The terms, before reduction."""
         return loss_terms(self.of_logits, self.weights, outputs, targets, labels)
@@ -213,10 +218,11 @@ class SoftTargetLoss(LogitLoss):
     """What is learnt from the teacher, mixed with the task's loss on the hard labels.
 
     Each position counts once: its loss is soft_weight * soft + hard_weight * hard, the second only
-    where it has a label. What else than a softmax its outputs may be, a loss declares in `takes`.
+    where it has a label. What else than a softmax its outputs may be, a loss declares in
+    `supported_outputs`.
     """
 
-    takes = SOFTMAX
+    supported_outputs = SOFTMAX
 
     soft_weight: Weight = 1.0
     hard_weight: Weight = 0.0
@@ -242,7 +248,7 @@ class SoftTargetLoss(LogitLoss):
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """What is learnt from the teacher, a position."""
 
-    def every_logit(self, targets: Known) -> Tensor:
+    def dense_logits(self, targets: Known) -> Tensor:
         """All the teacher's logits; raises `ConfigError` for a store of a few entries."""
         if not isinstance(targets, SoftTargets):
             raise ConfigError(
@@ -257,7 +263,7 @@ class SoftTargetLoss(LogitLoss):
 class SoftmaxLoss(SoftTargetLoss):
     """A loss between the student's softmax and the teacher's, both softened by a temperature."""
 
-    takes = ("softmax", "choice")
+    supported_outputs = ("softmax", "choice")
     least_outputs = 2
 
     temperature: Temperature = 1.0
@@ -286,7 +292,7 @@ class SoftmaxLoss(SoftTargetLoss):
         return super().scheduled_values | {"temperature": self.current_temperature}
 
     @property
-    def softening(self) -> dict[str, Any]:
+    def softmax_settings(self) -> dict[str, Any]:
         """The settings that all functions of two softmaxes take."""
         return {
             "temperature": self.current_temperature,
@@ -294,9 +300,9 @@ class SoftmaxLoss(SoftTargetLoss):
             "reduction": self.reduction,
         }
 
-    def every_logit(self, targets: Known) -> Tensor:
+    def dense_logits(self, targets: Known) -> Tensor:
         """All the teacher's logits; raises `ConfigError` where a softmax of them says nothing."""
-        logits = super().every_logit(targets)
+        logits = super().dense_logits(targets)
         if logits.shape[-1] == 1:
             raise ConfigError(
                 "loss: a softmax over one real-valued output is constant; use loss=logit_mse"

@@ -11,14 +11,14 @@ from distillkit.losses.chunked import Known, loss_terms
 from distillkit.losses.loss import EXTENTS, Extent, LogitLoss, Loss
 from distillkit.schedules import Schedule, Weight, scheduled
 from distillkit.types import (
+    ActivationSpec,
     Dimensions,
     HardLabels,
     HiddenOutputs,
-    Insides,
     LossTerms,
-    Needs,
     Outputs,
-    States,
+    PairedActivations,
+    StoredLayers,
     Targets,
 )
 
@@ -44,11 +44,13 @@ class Mixture(Loss):
             )
         losses = self._losses().values()
         self.needs_soft_targets = any(loss.needs_soft_targets for loss in losses)
-        self.looks_inside = any(loss.looks_inside for loss in losses)
+        self.needs_activations = any(loss.needs_activations for loss in losses)
         self.has_unused_parameters = all(loss.has_unused_parameters for loss in losses)
         self.least_outputs = max(loss.least_outputs for loss in losses)
         self.compares_texts = any(loss.compares_texts for loss in losses)
-        self.takes = tuple(d for d in Loss.takes if all(d in loss.takes for loss in losses))
+        self.supported_outputs = tuple(
+            d for d in Loss.supported_outputs if all(d in loss.supported_outputs for loss in losses)
+        )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -75,23 +77,23 @@ class Mixture(Loss):
             loss.bind(student, teacher)
 
     @property
-    def needs_inside(self) -> tuple[Needs, Needs]:
+    def activation_specs(self) -> tuple[ActivationSpec, ActivationSpec]:
         """What any term looks at."""
-        student, teacher = Needs(), Needs()
+        student, teacher = ActivationSpec(), ActivationSpec()
         for loss in self._losses().values():
-            mine, theirs = loss.needs_inside
+            mine, theirs = loss.activation_specs
             student, teacher = student | mine, teacher | theirs
         return student, teacher
 
     @property
-    def extent(self) -> Extent:
+    def teacher_scope(self) -> Extent:
         """What the term that looks at most looks at."""
-        return max((loss.extent for loss in self._losses().values()), key=EXTENTS.index)
+        return max((loss.teacher_scope for loss in self._losses().values()), key=EXTENTS.index)
 
     @property
-    def states(self) -> States:
+    def states(self) -> StoredLayers:
         """What any term looks at."""
-        found = States()
+        found = StoredLayers()
         for loss in self._losses().values():
             found |= loss.states
         return found
@@ -122,7 +124,7 @@ class Mixture(Loss):
         outputs: Outputs | HiddenOutputs,
         targets: Targets | None,
         labels: HardLabels,
-        insides: Insides | None = None,
+        insides: PairedActivations | None = None,
     ) -> LossTerms:
         """The parts of all terms, before reduction."""
         found = []

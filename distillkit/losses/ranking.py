@@ -113,14 +113,14 @@ class RankNet(SoftmaxLoss):
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
-        return _of_pairs(logits, _places(self, targets, self.top), **self.softening)
+        return _of_pairs(logits, _places(self, targets, self.top), **self.softmax_settings)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ListMLE(SoftTargetLoss):
     """`list_mle` of the teacher's order, mixed with the task's loss on the hard labels."""
 
-    takes = SoftmaxLoss.takes
+    supported_outputs = SoftmaxLoss.supported_outputs
     least_outputs = 2
 
     top: PositiveInt = 10
@@ -134,7 +134,7 @@ class ListMLE(SoftTargetLoss):
 def _places(loss: SoftTargetLoss, targets: Known, top: int) -> Ranked:
     """The teacher's likeliest classes; of a store of the top k at most the k that it has."""
     if not isinstance(targets, SparseTargets):
-        return _ranked(loss.every_logit(targets), top)
+        return _ranked(loss.dense_logits(targets), top)
     if targets.is_estimate:
         raise ConfigError(
             f"loss: {type(loss).__name__} needs the teacher's order, which entries drawn at random "

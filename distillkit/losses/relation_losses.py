@@ -12,7 +12,7 @@ from distillkit.losses.layer_maps import LayerMap
 from distillkit.losses.layered import LayeredLoss
 from distillkit.losses.relations import relation, relation_kl, relation_mse
 from distillkit.setting_types import PositiveInt
-from distillkit.types import Dimensions, Inside, Needs
+from distillkit.types import Activations, ActivationSpec, Dimensions
 
 Vectors = Literal["queries", "keys", "values"]
 OF: tuple[Vectors, ...] = ("queries", "keys", "values")
@@ -46,15 +46,15 @@ class AttentionLoss(LayeredLoss):
             )
         super().bind(student, teacher)
 
-    def looked_at(self, layers: frozenset[int]) -> Needs:
+    def looked_at(self, layers: frozenset[int]) -> ActivationSpec:
         """Queries and keys."""
-        return Needs(queries=layers, keys=layers)
+        return ActivationSpec(queries=layers, keys=layers)
 
     @abstractmethod
     def compare(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         """The values [texts] of attention scores [texts, heads, tokens, tokens]."""
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Summed over the pairs of layers."""
         values = [
             self.compare(
@@ -115,11 +115,11 @@ class Relations(LayeredLoss):
                     )
         super().bind(student, teacher)
 
-    def looked_at(self, layers: frozenset[int]) -> Needs:
+    def looked_at(self, layers: frozenset[int]) -> ActivationSpec:
         """The vectors that are compared."""
-        return Needs(**dict.fromkeys(self.of or OF, layers))
+        return ActivationSpec(**dict.fromkeys(self.of or OF, layers))
 
-    def by_text(self, student: Inside, teacher: Inside, mask: Tensor) -> Tensor:
+    def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Nats a token, summed over vectors and pairs of layers."""
         values = []
         for name in self.of or OF:

@@ -114,4 +114,4 @@ class StandardisedKL(SoftmaxLoss):
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
-        return standardised_kl(logits, self.every_logit(targets), **self.softening)
+        return standardised_kl(logits, self.dense_logits(targets), **self.softmax_settings)

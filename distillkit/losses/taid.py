@@ -87,7 +87,7 @@ class TAID(SoftmaxLoss):
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
-        return taid(logits, self.every_logit(targets), t=self.t, **self.softening)
+        return taid(logits, self.dense_logits(targets), t=self.t, **self.softmax_settings)
 
     @property
     def scheduled_values(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.errors import ModelError
-from distillkit.types import Inside, Needs
+from distillkit.types import Activations, ActivationSpec
 
 # how architectures end the names of the modules that make queries, keys and values
 SEPARATE = (
@@ -25,7 +25,7 @@ JOINT = ("c_attn",)  # gpt2: all three side by side
 VECTORS = ("queries", "keys", "values")
 
 
-class Watch:
+class ActivationRecorder:
     """Keeps what `needs` names of a model's `layers`, for as long as it is entered.
 
     Layer m of the hidden states is what the m-th layer gives, 0 what the first is given, and the
@@ -33,7 +33,9 @@ class Watch:
     `ModelError` where the queries, keys and values of a layer are not found.
     """
 
-    def __init__(self, model: nn.Module, layers: nn.ModuleList, needs: Needs, *, heads: int):
+    def __init__(
+        self, model: nn.Module, layers: nn.ModuleList, needs: ActivationSpec, *, heads: int
+    ):
         self._heads, self._count = heads, len(layers)
         self._kept: dict[str, dict[int, Tensor]] = {}
         self._hooks: list[tuple[nn.Module, str, int]] = []
@@ -53,7 +55,7 @@ class Watch:
                     self._hooks.append((modules, "/".join(wanted), layer))
 
     @contextmanager
-    def __call__(self) -> Iterator["Watch"]:
+    def __call__(self) -> Iterator["ActivationRecorder"]:
         """Watch the forward passes inside, of which the last one counts."""
         self._kept = {name: {} for name in ("hidden", *VECTORS)}
         handles = []
@@ -70,10 +72,10 @@ class Watch:
             for handle in handles:
                 handle.remove()
 
-    def seen(self) -> Inside:
+    def seen(self) -> Activations:
         """What was kept, each [rows, tokens, width]."""
         kept, self._kept = self._kept, {}
-        return Inside(**kept, heads=self._heads)
+        return Activations(**kept, heads=self._heads)
 
     def _given(self, layer: int) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -112,7 +114,7 @@ def _vectors(layer: nn.Module) -> dict[nn.Module, tuple[str, ...]]:
     )
 
 
-def rows_of_texts(inside: Inside, places: Tensor | None) -> Inside:
+def rows_of_texts(inside: Activations, places: Tensor | None) -> Activations:
     """Each text in a row of its own: [rows, tokens, width] to [texts, tokens, width].
 
     `places` [texts, tokens] are its tokens' places in the flattened rows; None where rows are texts
@@ -124,7 +126,7 @@ def rows_of_texts(inside: Inside, places: Tensor | None) -> Inside:
     def cut(tensors: Any) -> dict[int, Tensor]:
         return {layer: t.flatten(0, 1)[places] for layer, t in tensors.items()}
 
-    return Inside(
+    return Activations(
         hidden=cut(inside.hidden),
         queries=cut(inside.queries),
         keys=cut(inside.keys),
@@ -133,7 +135,7 @@ def rows_of_texts(inside: Inside, places: Tensor | None) -> Inside:
     )
 
 
-def joined(parts: list[Inside]) -> Inside:
+def joined(parts: list[Activations]) -> Activations:
     """What was seen of several pieces of a batch, their rows one after the other."""
     if len(parts) == 1:
         return parts[0]
@@ -144,4 +146,6 @@ def joined(parts: list[Inside]) -> Inside:
             for layer in getattr(parts[0], name)
         }
 
-    return Inside(**{name: stacked(name) for name in ("hidden", *VECTORS)}, heads=parts[0].heads)
+    return Activations(
+        **{name: stacked(name) for name in ("hidden", *VECTORS)}, heads=parts[0].heads
+    )

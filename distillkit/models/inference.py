@@ -11,12 +11,12 @@ from distillkit.models.precision import Precision, autocast, cached_casts, resol
 from distillkit.ragged import ranges
 from distillkit.types import Batch, HiddenOutputs, Outputs
 
-Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
+ForwardFn = Callable[[Any, Batch], Outputs | HiddenOutputs]
 
 
 def answers(
     model: Any,
-    ask: Ask,
+    ask: ForwardFn,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
@@ -40,7 +40,7 @@ def answers(
 
 def all_logits(
     model: Any,
-    ask: Ask,
+    ask: ForwardFn,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
@@ -57,7 +57,7 @@ def all_logits(
 
 def logits_of(
     model: Any,
-    ask: Ask,
+    ask: ForwardFn,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,

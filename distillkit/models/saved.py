@@ -9,7 +9,7 @@ import numpy as np
 from distillkit.types import Batch, HiddenOutputs, LabelSpace, Outputs
 
 # (model, batch) -> what the model says at the batch's counted positions
-Ask = Callable[[Any, Batch], Outputs | HiddenOutputs]
+ForwardFn = Callable[[Any, Batch], Outputs | HiddenOutputs]
 
 
 @dataclass(frozen=True, slots=True)

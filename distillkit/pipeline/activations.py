@@ -9,7 +9,7 @@ from distillkit.models.shapes import dimensions_of
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.meta_models import MetaModels
 from distillkit.pipeline.text import TextArtifacts
-from distillkit.types import States
+from distillkit.types import StoredLayers
 
 FROM_THE_LEFT = ("xlnet",)  # padded on the left, its states tokens first
 
@@ -21,10 +21,10 @@ class LayerComparison:
         self.context, self.text = context, text
 
     @cached_property
-    def stored(self) -> States:
+    def stored(self) -> StoredLayers:
         """The hidden states of the teacher that its store keeps, for a loss that looks at them."""
-        if not self.context.stores_targets or not self.context.loss.looks_inside:
-            return States()
+        if not self.context.stores_targets or not self.context.loss.needs_activations:
+            return StoredLayers()
         return self.bound_loss().states
 
     def bound_loss(self) -> Loss:

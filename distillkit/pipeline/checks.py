@@ -76,7 +76,7 @@ def check_fit(context: RunContext) -> None:
 def check_activations(context: RunContext) -> None:
     """Raise `ConfigError` where a loss on activations has no one teacher, or other tokens of it."""
     name = type(context.loss).__name__
-    if not context.loss.looks_inside:
+    if not context.loss.needs_activations:
         return
     if len(context.teacher.members) > 1:
         raise ConfigError(
@@ -125,7 +125,7 @@ def check_averaged(context: RunContext) -> None:
 
 def check_outputs(task: Task, loss: Any) -> None:
     """Raise `ConfigError` where a loss cannot be computed from what the outputs mean."""
-    if task.distribution not in getattr(loss, "takes", (task.distribution,)):
+    if task.distribution not in getattr(loss, "supported_outputs", (task.distribution,)):
         raise ConfigError(f"loss = {type(loss).__name__}: {UNFIT[task.distribution]}")
 
 

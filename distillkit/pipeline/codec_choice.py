@@ -44,14 +44,14 @@ def settle_targets(
             f"loss._target_ = {node['_target_']}: no loss; a loss is derived from "
             "distillkit.losses.Loss"
         )
-    if not (targets.keeps_store and loss.looks_inside):
+    if not (targets.keeps_store and loss.needs_activations):
         return choose(targets, loss, teacher=teacher, task=task)
     name = type(loss).__name__
     choice = run_folder.overrides().get("targets", "auto")
     choice = "" if choice == "auto" else choice
     is_chosen = bool(targets.path or choice)
     # the first token's states are as small as logits; those of all tokens are stored by choice
-    if loss.extent == "first" or (loss.extent == "last" and is_chosen):
+    if loss.teacher_scope == "first" or (loss.teacher_scope == "last" and is_chosen):
         return choose(targets, loss, teacher=teacher, task=task)
     if is_chosen:
         what = f"targets = {choice}" if choice else f"targets.path = {targets.path}"
@@ -61,7 +61,7 @@ def settle_targets(
             "embeddings); choose targets=online"
         )
     why = "which no store keeps"
-    if loss.extent == "last":
+    if loss.teacher_scope == "last":
         why = "at the hidden states of all tokens (targets=stored keeps those of the last layer)"
     say(f"targets: online, since {name} looks inside the teacher, {why}")
     return OnlineTargets(precision=targets.precision, batch_tokens=targets.batch_tokens)
@@ -161,5 +161,5 @@ def try_loss(loss: Loss, codec: Codec, task: Task) -> None:
     labels = HardLabels(torch.zeros(1).long(), torch.zeros(1).bool(), task.per_example)
     outputs = Outputs(torch.zeros(1, codec.trial_outputs))
     for part in loss.summands:
-        if not part.looks_inside:
+        if not part.needs_activations:
             part(outputs, targets, labels)

@@ -70,7 +70,7 @@ def check_layers(run: Run) -> None:
 
     Nothing happens if the student is there already, or if the loss looks at logits alone.
     """
-    if not run.context.loss.looks_inside or run.students.find(run.students.student):
+    if not run.context.loss.needs_activations or run.students.find(run.students.student):
         return
     for term, drawing in run.activations.bound_loss().drawings.items():
         say(f"{term}: layers of the student under those of the teacher\n{drawing}")

@@ -144,7 +144,7 @@ class CostEstimator:
         shape = shape_of(made)
         # rows of a head that no token belongs to are never multiplied
         head = shape.head * self._width // shape.outputs
-        once = 0 if self.context.loss.looks_inside else shape.once
+        once = 0 if self.context.loss.needs_activations else shape.once
         return replace(shape, head=head, outputs=self._width, once=once)
 
     @cached_property

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from distillkit import stopping
 from distillkit.console.progress import say, track
-from distillkit.models.activations import Watch
-from distillkit.models.inference import Ask, answers
+from distillkit.models.activations import ActivationRecorder
+from distillkit.models.inference import ForwardFn, answers
 from distillkit.models.saved import Loaded, SavedModel, ordered
 from distillkit.models.shapes import dimensions_of
 from distillkit.targets import Draws, StoredTargets, StoreManifest, TargetWriter, unfinished
@@ -27,7 +27,14 @@ from distillkit.training.collation import collator
 from distillkit.training.distributed import compute_device
 from distillkit.training.online_teacher import check_finite, watch
 from distillkit.training.side_stream import SideStream
-from distillkit.types import Batch, HiddenOutputs, Inside, Needs, Outputs, States
+from distillkit.types import (
+    Activations,
+    ActivationSpec,
+    Batch,
+    HiddenOutputs,
+    Outputs,
+    StoredLayers,
+)
 
 Captured = tuple[Picked, Picked]  # what is kept of a batch's outputs, and of its hidden states
 
@@ -69,7 +76,7 @@ class TargetCapture:
         shards: list[list[np.ndarray]],
         *,
         settings: StoredTargets,
-        states: States,
+        states: StoredLayers,
         out: Path,
     ) -> None:
         self._loaded, self._saved, self._task = loaded, saved, task
@@ -102,7 +109,7 @@ class TargetCapture:
         ):
             yield batch, ordered(outputs, self._loaded.order)
 
-    def _forward(self) -> Ask:
+    def _forward(self) -> ForwardFn:
         """The task's forward function, with the recorder on where hidden states are captured."""
         forward, recorder = self._task.ask(self._loaded.tokenizer), self._recorder
         if recorder is None:
@@ -114,8 +121,8 @@ class TargetCapture:
 
         return recorded
 
-    def _recorder_of(self, states: States) -> Watch | None:
-        needs = Needs(hidden=states.first | states.whole)
+    def _recorder_of(self, states: StoredLayers) -> ActivationRecorder | None:
+        needs = ActivationSpec(hidden=states.first | states.whole)
         return watch(self._loaded.model, needs) if states else None
 
     def _missing(self) -> list[_Shard]:
@@ -172,7 +179,7 @@ class TargetCapture:
         self,
         outputs: Outputs | HiddenOutputs,
         draws: Draws,
-        activations: tuple[Inside, Tensor] | None,
+        activations: tuple[Activations, Tensor] | None,
     ) -> Captured:
         """What the codec keeps of a batch's outputs, and what is kept of its hidden states."""
         check_finite(outputs, key=f"{self._saved.key} = {self._saved.folder}: what it says")

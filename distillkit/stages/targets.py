@@ -34,16 +34,16 @@ from distillkit.tasks import Task, identity_of
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets, padding_waste
 from distillkit.training.learning import environment
-from distillkit.types import LabelSpace, States
+from distillkit.types import LabelSpace, StoredLayers
 
 PLAN = "plan.json"
 MOST_OUTPUTS, MOST_HIDDEN = 2**19, 2**15  # of a teacher that is not yet known
-NO_STATES = States()
+NO_STATES = StoredLayers()
 QUALITY_POSITIONS = 512  # that are asked again, to measure what the codec keeps
 
 
 def inputs(
-    settings: StoredTargets, origin: dict[str, Any], task: Task, states: States = NO_STATES
+    settings: StoredTargets, origin: dict[str, Any], task: Task, states: StoredLayers = NO_STATES
 ) -> dict[str, Any]:
     """What decides a target store: who was asked about what, and how the answers are kept.
 
@@ -70,7 +70,7 @@ def generate_targets(
     settings: StoredTargets,
     origin: dict[str, Any],
     out: Path,
-    states: States = NO_STATES,
+    states: StoredLayers = NO_STATES,
 ) -> dict[str, Any]:
     """Capture the teacher's outputs on all examples, as the codec keeps them, under `out`.
 
@@ -160,7 +160,7 @@ def check_room(
     *,
     settings: StoredTargets,
     out: Path,
-    states: States = NO_STATES,
+    states: StoredLayers = NO_STATES,
 ) -> None:
     """Raise `WorkspaceError` if the targets are expected to be larger than the disk has room for.
 

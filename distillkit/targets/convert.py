@@ -11,7 +11,7 @@ from distillkit.console.progress import track
 from distillkit.errors import TargetsError
 from distillkit.targets.average import pieces
 from distillkit.targets.codecs.codec import check_outputs
-from distillkit.targets.codecs.logits import Said
+from distillkit.targets.codecs.logits import TeacherOutput
 from distillkit.targets.codecs.registry import WHOLE
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.targets.expected_size import check_room, store_bytes
@@ -91,7 +91,7 @@ def _rewritten(
     return examples
 
 
-def _said(store: TargetStore, rows: np.ndarray, device: torch.device) -> Said:
+def _said(store: TargetStore, rows: np.ndarray, device: torch.device) -> TeacherOutput:
     kept = store.read(rows, device)
     assert isinstance(kept, SoftTargets | HiddenTargets), "of a codec that keeps all logits"
     if isinstance(kept, SoftTargets):

@@ -8,7 +8,7 @@ import torch
 from distillkit.console.wording import size
 from distillkit.errors import WorkspaceError
 from distillkit.targets.codecs.codec import Codec
-from distillkit.targets.codecs.logits import Said
+from distillkit.targets.codecs.logits import TeacherOutput
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import KEY_BYTES, Head, HiddenOutputs, Outputs
 
@@ -41,7 +41,7 @@ def check_room(
 
 def picked_bytes(codec: Codec, outputs: int, hidden: int) -> int:
     """What a position takes in memory before it is encoded."""
-    said: Said = Outputs(torch.zeros(1, outputs))
+    said: TeacherOutput = Outputs(torch.zeros(1, outputs))
     if codec.reads_hidden:  # whatever the head is
         said = HiddenOutputs(torch.zeros(1, hidden), Head(torch.zeros(1, hidden), 1))
     one = Draws(0, np.zeros(1, f"S{KEY_BYTES}"), np.ones(1, np.int64))

@@ -25,19 +25,19 @@ from distillkit.targets.manifest import FILE, StoreManifest
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.validity import check_inside
 from distillkit.targets.writer import TargetWriter
-from distillkit.types import Dimensions, Inside, Outputs, SoftTargets, States
+from distillkit.types import Activations, Dimensions, Outputs, SoftTargets, StoredLayers
 
 Part = Literal["first", "whole"]
 PARTS: tuple[Part, ...] = get_args(Part)
 CODEC = Dense("float16")
 
 
-def settings(states: States) -> dict[str, Any]:
+def settings(states: StoredLayers) -> dict[str, Any]:
     """What decides the states that are kept: the layers of each part."""
     return {part: sorted(getattr(states, part)) for part in PARTS if getattr(states, part)}
 
 
-def states_bytes(states: States, *, examples: int, tokens: int, hidden: int) -> float:
+def states_bytes(states: StoredLayers, *, examples: int, tokens: int, hidden: int) -> float:
     """How much the states of so many examples take."""
     positions = {"first": examples, "whole": tokens}
     return sum(
@@ -62,7 +62,7 @@ def parts_of(folder: Path) -> list[Path]:
 class StatesWriter:
     """Writes the states of each shard of a target store; see `TargetWriter`."""
 
-    def __init__(self, folder: Path, states: States, teacher: Dimensions) -> None:
+    def __init__(self, folder: Path, states: StoredLayers, teacher: Dimensions) -> None:
         self._layers, self._teacher = settings(states), teacher
         self._writers: dict[str, TargetWriter] = {}
         self._stack = ExitStack()
@@ -87,7 +87,7 @@ class StatesWriter:
         """Whether this shard's states are there."""
         return all(writer.committed(shard) for writer in self._writers.values())
 
-    def pick(self, seen: Inside, mask: Tensor) -> dict[str, np.ndarray]:
+    def pick(self, seen: Activations, mask: Tensor) -> dict[str, np.ndarray]:
         """What is kept of a batch; `mask` [texts, tokens] says which tokens there are."""
         picked = {}
         for part, layers in self._layers.items():
@@ -131,7 +131,9 @@ class StoredStates:
     damaged.
     """
 
-    def __init__(self, folder: Path, states: States, verifier: Verifier | None = None) -> None:
+    def __init__(
+        self, folder: Path, states: StoredLayers, verifier: Verifier | None = None
+    ) -> None:
         self._stores: dict[str, TargetStore] = {}
         self._layers: dict[str, list[int]] = {}
         for part, layers in settings(states).items():
@@ -154,7 +156,7 @@ class StoredStates:
         """Find the examples that `read` speaks of, by their keys."""
         self._rows = {part: store.rows(keys) for part, store in self._stores.items()}
 
-    def read(self, indices: np.ndarray, mask: Tensor) -> Inside:
+    def read(self, indices: np.ndarray, mask: Tensor) -> Activations:
         """The states of some examples, [texts, tokens or 1, hidden] in float32, padded with 0."""
         hidden: dict[int, Tensor] = {}
         for part, store in self._stores.items():
@@ -163,7 +165,7 @@ class StoredStates:
             rows = kept.logits.unsqueeze(1) if part == "first" else _padded(kept.logits, mask)
             hidden |= self._by_layer(part, rows)
         none: Mapping[int, Tensor] = {}
-        return Inside(hidden, queries=none, keys=none, values=none, heads=self.teacher.heads)
+        return Activations(hidden, queries=none, keys=none, values=none, heads=self.teacher.heads)
 
     def _by_layer(self, part: str, rows: Tensor) -> dict[int, Tensor]:
         layers = self._layers[part]

@@ -8,7 +8,7 @@ from torch import Tensor
 from distillkit.losses.divergences import log_sides
 from distillkit.losses.elementwise import cross_entropy_terms, kl_terms
 from distillkit.losses.heads import project
-from distillkit.targets.codecs.logits import Said, chunks, count
+from distillkit.targets.codecs.logits import TeacherOutput, chunks, count
 from distillkit.types import (
     AveragedTargets,
     Distribution,
@@ -22,7 +22,9 @@ Sums = dict[str, float]
 
 
 @torch.inference_mode()
-def quality(said: Said, kept: Targets, distribution: Distribution = "softmax") -> dict[str, float]:
+def quality(
+    said: TeacherOutput, kept: Targets, distribution: Distribution = "softmax"
+) -> dict[str, float]:
     """Means over positions of the teacher's answers `said` against the targets `kept` of them.
 
     `entropy` of the teacher, in nats: the least soft cross-entropy that any student can reach;

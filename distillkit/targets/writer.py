@@ -18,7 +18,7 @@ from distillkit.console.progress import say
 from distillkit.errors import TargetsError
 from distillkit.ragged import exclusive_cumsum
 from distillkit.targets.codecs.codec import Codec
-from distillkit.targets.codecs.logits import Said, width
+from distillkit.targets.codecs.logits import TeacherOutput, width
 from distillkit.targets.codecs.registry import record_of
 from distillkit.targets.manifest import Shard, SharedFile, StoreManifest
 from distillkit.types import KEY_BYTES, Distribution
@@ -100,7 +100,7 @@ class TargetWriter:
         self._records[name] = {"size": written.stat().st_size, "sha256": file_sha256(written)}
         write_json(self.folder / f"{name}{_RECORD}", self._records[name])
 
-    def describe(self, said: Said) -> None:
+    def describe(self, said: TeacherOutput) -> None:
         """Learn from a first answer what all have in common; further ones are passed over.
 
         Raises `ConfigError` if the codec does not fit the teacher.

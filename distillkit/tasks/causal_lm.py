@@ -10,7 +10,7 @@ from torch import Tensor
 from distillkit.errors import ConfigError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.models import causal as models
-from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.setting_types import PositiveInt
 from distillkit.tasks.task import Family, no_labels
 from distillkit.tasks.tokenize.documents import document_examples
@@ -157,7 +157,7 @@ class CausalLM:
         """The tokenizer's real vocabulary."""
         return models.real_vocabulary(tokenizer)
 
-    def ask(self, tokenizer: Any) -> Ask:
+    def ask(self, tokenizer: Any) -> ForwardFn:
         """A language model says its last hidden states at the counted positions."""
         size = models.real_vocabulary(tokenizer)
 

@@ -16,7 +16,7 @@ from distillkit.models.masked import (
     load_masked_lm,
     new_masked_lm,
 )
-from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.models.saving import save_folder
 from distillkit.models.vocabularies import real_vocabulary
 from distillkit.setting_types import PositiveInt, Seed, Share
@@ -154,7 +154,7 @@ class MaskedLM:
         """The tokenizer's real vocabulary."""
         return real_vocabulary(tokenizer)
 
-    def ask(self, tokenizer: Any) -> Ask:
+    def ask(self, tokenizer: Any) -> ForwardFn:
         """The model says what its output matrix reads at the masked positions."""
         size = real_vocabulary(tokenizer)
 

@@ -19,7 +19,7 @@ from distillkit.metrics.resampled import Column, nats_of
 from distillkit.metrics.task import mean_nll
 from distillkit.models import classifiers as models
 from distillkit.models.padding import said_of
-from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.setting_types import NonNegativeInt, PositiveInt
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
@@ -110,7 +110,7 @@ class QuestionAnswering(SequenceTask):
         """The tokens of a window."""
         return self.max_length
 
-    def ask(self, tokenizer: Any) -> Ask:
+    def ask(self, tokenizer: Any) -> ForwardFn:
         """A model says its logits [2 windows, max_length]: the start and the end of each."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:

@@ -13,7 +13,7 @@ from distillkit.metrics.resampled import Column
 from distillkit.models import classifiers as models
 from distillkit.models.first_token import first_token_only
 from distillkit.models.padding import agree_on_padding, said_of
-from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.models.saving import save_folder
 from distillkit.setting_types import PositiveInt
 from distillkit.tasks.task import Family, HeldOut
@@ -166,7 +166,7 @@ class SequenceTask(ABC):
         """The labels."""
         return labels.outputs
 
-    def ask(self, tokenizer: Any) -> Ask:
+    def ask(self, tokenizer: Any) -> ForwardFn:
         """A classifier says its logits [batch, classes], or [positions, classes] of its tokens."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from distillkit.artifacts.code_identity import code_identity
-from distillkit.models.saved import Ask, Loaded, SavedModel
+from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.token_table import TokenTable
 from distillkit.types import Distribution, LabelSpace
 
@@ -133,7 +133,7 @@ class Task(Protocol):
         """Write a model folder in Hugging Face format."""
         ...
 
-    def ask(self, tokenizer: Any) -> Ask:
+    def ask(self, tokenizer: Any) -> ForwardFn:
         """How a model with this tokenizer is asked about a batch."""
         ...
 

@@ -9,15 +9,23 @@ import numpy as np
 import torch
 
 from distillkit.errors import TargetsError
-from distillkit.models.activations import Watch, rows_of_texts
+from distillkit.models.activations import ActivationRecorder, rows_of_texts
 from distillkit.models.shapes import dimensions_of
 from distillkit.token_table import TokenTable
 from distillkit.training.job import TrainingJob
 from distillkit.training.objective import Objective
 from distillkit.training.online_teacher import TeacherInLoop, watch
-from distillkit.types import Batch, Dimensions, HardLabels, Inside, Insides, LossTerms, Targets
+from distillkit.types import (
+    Activations,
+    Batch,
+    Dimensions,
+    HardLabels,
+    LossTerms,
+    PairedActivations,
+    Targets,
+)
 
-SoftTargetsOf = Callable[[Batch], tuple[Targets | None, Inside | None]]
+SoftTargetsOf = Callable[[Batch], tuple[Targets | None, Activations | None]]
 
 
 class Distillation(Objective):
@@ -32,11 +40,11 @@ class Distillation(Objective):
         self.loss = job.loss
         self._ask, self._per_example = job.task.ask(tokenizer), job.task.per_example
         self._soft_targets = _soft_targets(job, device)
-        self._watch: Watch | None = None
-        if self.loss.looks_inside:
+        self._watch: ActivationRecorder | None = None
+        if self.loss.needs_activations:
             torch.manual_seed(job.seed)  # the projections
             self.loss.bind(dimensions_of(model), _teacher_dimensions(job))
-            of_student, of_teacher = self.loss.needs_inside
+            of_student, of_teacher = self.loss.activation_specs
             self._watch = watch(model, of_student)
             if job.teacher is not None:
                 job.teacher.look_at(of_teacher)
@@ -61,11 +69,11 @@ class Distillation(Objective):
         value: LossTerms = self.loss(outputs, targets, labels, insides)
         return value
 
-    def _insides(self, batch: Batch, teacher: Inside | None) -> Insides | None:
+    def _insides(self, batch: Batch, teacher: Activations | None) -> PairedActivations | None:
         if self._watch is None or teacher is None:
             return None
         assert batch.mask is not None and batch.owners is not None
-        return Insides(
+        return PairedActivations(
             student=rows_of_texts(self._watch.seen(), batch.places),
             teacher=teacher,
             mask=batch.mask,
@@ -93,7 +101,7 @@ def _no_targets(batch: Batch) -> tuple[None, None]:
     return None, None
 
 
-def _from_teacher(teacher: TeacherInLoop, batch: Batch) -> tuple[Targets, Inside | None]:
+def _from_teacher(teacher: TeacherInLoop, batch: Batch) -> tuple[Targets, Activations | None]:
     """A forward pass of the teacher over the student's batch."""
     targets, activations = teacher(batch)
     return targets, activations and rows_of_texts(activations, batch.places)
@@ -114,7 +122,7 @@ class _StoredTargets:
         if self._states is not None:
             self._states.look_up(job.examples.keys)
 
-    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+    def __call__(self, batch: Batch) -> tuple[Targets, Activations | None]:
         """The targets of the batch's positions; of its texts, the hidden states that are stored."""
         targets = self._store.read(self._rows[batch.indices], self._device)
         if self._selection is not None:

@@ -121,7 +121,9 @@ def planned_batches(
 ) -> PlannedBatches:
     """The job's examples in the batches of `plan`, collated as its loss needs them."""
     block = plan.block if isinstance(plan, PackedPlan) else None
-    collate = collator(job.examples, tokenizer, device, block=block, by_text=job.loss.looks_inside)
+    collate = collator(
+        job.examples, tokenizer, device, block=block, by_text=job.loss.needs_activations
+    )
     return PlannedBatches(plan, job.examples.positions, collate, job.settings.micro_batch_size)
 
 

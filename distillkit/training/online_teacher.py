@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.models.activations import Watch, joined
+from distillkit.models.activations import ActivationRecorder, joined
 from distillkit.models.layouts import layer_stack
 from distillkit.models.precision import Precision, autocast, resolve
 from distillkit.models.saved import Loaded, ordered
@@ -20,14 +20,14 @@ from distillkit.tasks.shared_words import align
 from distillkit.token_table import TokenTable
 from distillkit.training.collation import collator
 from distillkit.types import (
+    Activations,
+    ActivationSpec,
     AveragedTargets,
     Batch,
     Dimensions,
     Distribution,
     HiddenOutputs,
     HiddenTargets,
-    Inside,
-    Needs,
     Outputs,
     SoftTargets,
     Targets,
@@ -44,11 +44,11 @@ class TeacherInLoop(Protocol):
         """Its sizes, for a loss on activations."""
         ...
 
-    def look_at(self, needs: Needs) -> None:
+    def look_at(self, needs: ActivationSpec) -> None:
         """Record these activations from the next batch on; called for a loss on activations."""
         ...
 
-    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+    def __call__(self, batch: Batch) -> tuple[Targets, Activations | None]:
         """The targets at the batch's counted positions, and the activations that are recorded."""
         ...
 
@@ -66,18 +66,18 @@ class OnlineTeacher:
     precision: Precision
     batch_tokens: int
     collate: Callable[[np.ndarray], Batch] | None = None
-    watch: Watch | None = None
+    watch: ActivationRecorder | None = None
 
     @property
     def dimensions(self) -> Dimensions:
         """The model's sizes."""
         return dimensions_of(self.loaded.model)
 
-    def look_at(self, needs: Needs) -> None:
+    def look_at(self, needs: ActivationSpec) -> None:
         """Record these activations from the next batch on."""
         self.watch = watch(self.loaded.model, needs)
 
-    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+    def __call__(self, batch: Batch) -> tuple[Targets, Activations | None]:
         """What the teacher says at the batch's counted positions, and what was seen inside.
 
         The tensors have no graph. Not inference mode: a loss keeps them for its backward pass.
@@ -113,11 +113,11 @@ class OnlineEnsemble:
         """Raises `ModelError`: each of several has its own."""
         raise ModelError(SEVERAL)
 
-    def look_at(self, needs: Needs) -> None:
+    def look_at(self, needs: ActivationSpec) -> None:
         """Raises `ModelError`: activations of several cannot be averaged."""
         raise ModelError(SEVERAL)
 
-    def __call__(self, batch: Batch) -> tuple[Targets, Inside | None]:
+    def __call__(self, batch: Batch) -> tuple[Targets, Activations | None]:
         """What they say at the batch's counted positions, to be averaged by the loss."""
         said = []
         for member in self.members:
@@ -163,7 +163,7 @@ def check_finite(said: Outputs | HiddenOutputs, *, key: str) -> None:
         )
 
 
-def watch(model: Any, needs: Needs) -> Watch:
+def watch(model: Any, needs: ActivationSpec) -> ActivationRecorder:
     """A watch over what a loss needs of a model. Raises `ModelError` where it cannot be seen."""
     try:
         _, layers = layer_stack(model)
@@ -172,7 +172,7 @@ def watch(model: Any, needs: Needs) -> Watch:
             f"loss: {type(model).__name__} has no one stack of layers to look inside; choose a "
             "loss on logits"
         ) from error
-    return Watch(model, layers, needs, heads=dimensions_of(model).heads)
+    return ActivationRecorder(model, layers, needs, heads=dimensions_of(model).heads)
 
 
 def _pieces(batch: Batch, tokens: int) -> Iterator[Batch]:

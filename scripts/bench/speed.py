@@ -171,7 +171,7 @@ def logit_losses() -> dict[str, Loss]:
     """Every choice of `loss` that needs logits and no more of a teacher."""
     files = sorted((CONF / "loss").glob("*.yaml"))
     every = {file.stem: instantiate(OmegaConf.load(file)) for file in files}
-    return {name: loss for name, loss in every.items() if loss.extent == "logits"}
+    return {name: loss for name, loss in every.items() if loss.teacher_scope == "logits"}
 
 
 def student_ratios(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distillkit import losses
 from distillkit.losses.layered import LayeredLoss
-from distillkit.types import Dimensions, Inside, Insides
+from distillkit.types import Activations, Dimensions, PairedActivations
 
 Array = np.ndarray
 Text = Mapping[str, Mapping[int, Array]]  # name -> layer -> [tokens, width]
@@ -178,7 +178,7 @@ def random_texts(layers: int, width: int, lengths: list[int], seed: int) -> list
     ]
 
 
-def inside(texts: list[Text], *, tokens: int, padding: float = 0.0) -> Inside:
+def inside(texts: list[Text], *, tokens: int, padding: float = 0.0) -> Activations:
     """Each text in a row of its own, padded to `tokens` with a value."""
 
     def rows(name: str) -> dict[int, Tensor]:
@@ -198,17 +198,17 @@ def inside(texts: list[Text], *, tokens: int, padding: float = 0.0) -> Inside:
             for layer in texts[0][name]
         }
 
-    return Inside(**{n: rows(n) for n in ("hidden", "queries", "keys", "values")}, heads=HEADS)
+    return Activations(**{n: rows(n) for n in ("hidden", "queries", "keys", "values")}, heads=HEADS)
 
 
 def insides(
     loss: InsideLoss, lengths: list[int], *, tokens: int | None = None, padding: float = 0.0
-) -> Insides:
+) -> PairedActivations:
     """A batch of texts, one position each, as student and teacher have them inside."""
     tokens = tokens or max(lengths)
     mine = random_texts(2, loss.width, lengths, seed=1)
     theirs = random_texts(LAYERS, 8, lengths, seed=2)
-    return Insides(
+    return PairedActivations(
         inside(mine, tokens=tokens, padding=padding),
         inside(theirs, tokens=tokens, padding=padding),
         mask=torch.arange(tokens) < torch.tensor(lengths)[:, None],

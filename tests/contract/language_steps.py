@@ -123,7 +123,7 @@ def step_on(
     accelerator = accelerator_for(has_unused_parameters=objective.has_unused_parameters, cpu=True)
     learner = ModelWithObjective(model, objective)
     trained = accelerator.prepare(learner)
-    collate = Collator(table, pad_id=0, device=CPU, block=block, by_text=job.loss.looks_inside)
+    collate = Collator(table, pad_id=0, device=CPU, block=block, by_text=job.loss.needs_activations)
     source = PlannedBatches(plan, table.positions, collate, micro)
     rank, world = accelerator.process_index, accelerator.num_processes
     shares = accumulate(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from distillkit.losses.layered import LayeredLoss
-from distillkit.types import HardLabels, Inside, Insides, Outputs
+from distillkit.types import Activations, HardLabels, Outputs, PairedActivations
 from tests.contract.inside_listing import (
     LAYERS,
     InsideLoss,
@@ -20,7 +20,7 @@ LENGTHS = [5, 3, 7]
 NAMES = ("hidden", "queries", "keys", "values")
 
 
-def values(loss: LayeredLoss, batch: Insides) -> Tensor:
+def values(loss: LayeredLoss, batch: PairedActivations) -> Tensor:
     nothing = torch.zeros(len(batch.owners))
     labels = HardLabels(nothing.long(), nothing.bool(), None)
     terms = loss(Outputs(nothing), None, labels, batch)
@@ -28,7 +28,7 @@ def values(loss: LayeredLoss, batch: Insides) -> Tensor:
     return found
 
 
-def map_activations(inside: Inside, change: object) -> Inside:
+def map_activations(inside: Activations, change: object) -> Activations:
     assert callable(change)
     return replace(
         inside, **{n: {k: change(t) for k, t in getattr(inside, n).items()} for n in NAMES}
@@ -60,7 +60,7 @@ def test_a_text_does_not_depend_on_its_batch(loss: InsideLoss) -> None:
     alone = [
         values(
             built,
-            Insides(
+            PairedActivations(
                 map_activations(batch.student, lambda t, i=i: t[i : i + 1]),
                 map_activations(batch.teacher, lambda t, i=i: t[i : i + 1]),
                 batch.mask[i : i + 1],
@@ -84,7 +84,7 @@ def test_every_position_has_the_value_of_its_text(loss: InsideLoss) -> None:
 @every_loss_and_contrast
 def test_the_gradient_is_that_of_its_values(loss: InsideLoss) -> None:
     built, batch = loss.build(), insides(loss, [2, 3])
-    looked_at = built.needs_inside[0]
+    looked_at = built.activation_specs[0]
     places = [(n, k) for n in NAMES for k in sorted(getattr(looked_at, n))]
     tensors = [getattr(batch.student, n)[k].requires_grad_() for n, k in places]
 
@@ -126,6 +126,6 @@ def test_it_is_zero_where_the_student_is_the_teacher(loss: InsideLoss) -> None:
     def teacher_layers(of: dict[int, Tensor]) -> dict[int, Tensor]:
         return {mine: of[theirs] for mine, theirs in pairs.items() if theirs in of}
 
-    student = Inside(**{n: teacher_layers(getattr(batch.teacher, n)) for n in NAMES}, heads=4)
+    student = Activations(**{n: teacher_layers(getattr(batch.teacher, n)) for n in NAMES}, heads=4)
     found = values(built, replace(batch, student=student))
     torch.testing.assert_close(found, torch.zeros_like(found), atol=1e-12, rtol=0)

@@ -143,7 +143,7 @@ def test_every_arm_of_the_ablation_builds(arm: str) -> None:
     overrides.check([*ablation.RUN, *own])
     built = build(OmegaConf.create(loss), key="loss")
     assert built.needs_teacher is not arm.endswith("control")
-    assert built.looks_inside is (arm in ablation.INSIDE)
+    assert built.needs_activations is (arm in ablation.INSIDE)
     assert ablation.control_of(arm) in ablation.ARMS or arm.endswith("control")
 
 

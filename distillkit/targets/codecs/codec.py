@@ -17,7 +17,7 @@ import torch
 
 from distillkit.errors import ConfigError
 from distillkit.targets.codecs.bit_packing import Payload, payload
-from distillkit.targets.codecs.logits import Said
+from distillkit.targets.codecs.logits import TeacherOutput
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import KEY_BYTES, Distribution, Head, HiddenOutputs, Outputs, Targets
 
@@ -58,14 +58,14 @@ class Codec(ABC):
         """Raise `ConfigError` if the codec does not fit a teacher of so many outputs."""
 
     @abstractmethod
-    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """What is kept of some positions; the first axis of each array is [positions].
 
         Positions are taken in chunks (`logits.chunks`), so that never all of [positions, outputs]
         is held in float32. Raises `TargetsError` for what cannot be kept.
         """
 
-    def keep(self, said: Said, folder: Path) -> None:  # noqa: B027  (most have no files)
+    def keep(self, said: TeacherOutput, folder: Path) -> None:  # noqa: B027  (most have no files)
         """Write `files` into the folder; what they hold is the same for every batch."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Codec(ABC):
         if self.keeps_all:
             return None
         outputs, one = self.trial_outputs, np.ones(1, np.int64)
-        said: Said = Outputs(torch.zeros(1, outputs))
+        said: TeacherOutput = Outputs(torch.zeros(1, outputs))
         if self.reads_hidden:
             said = HiddenOutputs(torch.zeros(1, 1), Head(torch.zeros(outputs, 1), outputs))
         picked = self.pick(said, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), one))

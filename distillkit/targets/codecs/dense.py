@@ -13,7 +13,7 @@ from torch import Tensor
 from distillkit.errors import TargetsError
 from distillkit.targets.codecs.bit_packing import SLACK, Payload, join, rows
 from distillkit.targets.codecs.codec import Codec
-from distillkit.targets.codecs.logits import Said, chunks, width
+from distillkit.targets.codecs.logits import TeacherOutput, chunks, width
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import DISTRIBUTIONS, SoftTargets
 
@@ -35,7 +35,7 @@ class Dense(Codec):
         return {"name": self.name, "dtype": self.dtype}
 
     @torch.inference_mode()
-    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`logits` [positions, outputs]; raises `TargetsError` if the dtype cannot hold them."""
         parts = [as_stored(logits, self.dtype) for _, logits in chunks(said)]
         none = as_stored(torch.zeros(0, width(said)), self.dtype)

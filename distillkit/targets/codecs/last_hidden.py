@@ -16,7 +16,7 @@ from distillkit.errors import ConfigError
 from distillkit.targets.codecs.bit_packing import SLACK, Payload, join, rows
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.dense import as_stored, stored_tensor
-from distillkit.targets.codecs.logits import Said
+from distillkit.targets.codecs.logits import TeacherOutput
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import DISTRIBUTIONS, Head, HiddenOutputs, HiddenTargets
 
@@ -44,7 +44,7 @@ class LastHidden(Codec):
         return {"name": self.name, "dtype": self.dtype}
 
     @torch.inference_mode()
-    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`hidden` [positions, hidden], and with int8 `scale` [positions] float32."""
         hidden = _hidden(said).hidden.float()
         if self.dtype == "bfloat16":
@@ -53,7 +53,7 @@ class LastHidden(Codec):
         steps = (hidden / scale.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round()
         return {"hidden": steps.to(torch.int8).cpu().numpy(), "scale": scale.cpu().numpy()}
 
-    def keep(self, said: Said, folder: Path) -> None:
+    def keep(self, said: TeacherOutput, folder: Path) -> None:
         """Write the head, cut to the vocabulary, into `folder`."""
         head = _hidden(said).head
         tensors = {"weight": head.weight} | ({} if head.bias is None else {"bias": head.bias})
@@ -102,7 +102,7 @@ class LastHidden(Codec):
         return 4.0 * outputs * hidden
 
 
-def _hidden(said: Said) -> HiddenOutputs:
+def _hidden(said: TeacherOutput) -> HiddenOutputs:
     if not isinstance(said, HiddenOutputs):
         raise ConfigError(
             "targets.codec = last_hidden: this teacher gives no hidden states, only logits; "

@@ -10,7 +10,7 @@ from distillkit.errors import TargetsError
 from distillkit.losses.heads import finish, operands, project, raw_logits
 from distillkit.types import HiddenOutputs, Outputs
 
-Said = Outputs | HiddenOutputs
+TeacherOutput = Outputs | HiddenOutputs
 # logits held at a time, with a few times as much beside them: as many as one allocator hands out
 # again without new pages of memory (measured: 1.4 times as fast as 2**20 or 2**23) ...
 CHUNK = 2**21
@@ -21,17 +21,17 @@ FEWER_LAUNCHES = 32  # ... and so many times more where starting an operation is
 PRODUCT = 8
 
 
-def count(said: Said) -> int:
+def count(said: TeacherOutput) -> int:
     """How many positions the teacher was asked about."""
     return len(said.logits if isinstance(said, Outputs) else said.hidden)
 
 
-def width(said: Said) -> int:
+def width(said: TeacherOutput) -> int:
     """How many logits a position has."""
     return said.logits.shape[1] if isinstance(said, Outputs) else said.head.size
 
 
-def chunks(said: Said) -> Iterator[tuple[slice, Tensor]]:
+def chunks(said: TeacherOutput) -> Iterator[tuple[slice, Tensor]]:
     """(positions, float32 logits [chunk, vocabulary]) of all positions in order.
 
     The logits are there until the next chunk is asked for.

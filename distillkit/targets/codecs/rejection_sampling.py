@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distillkit.fast_paths import FastPath
 from distillkit.losses.heads import finish, has_bfloat16
-from distillkit.targets.codecs.logits import Said, check_mass, chunks, rounded
+from distillkit.targets.codecs.logits import TeacherOutput, check_mass, chunks, rounded
 from distillkit.targets.codecs.sampling import Draws, drawn
 from distillkit.types import Head, HiddenOutputs
 
@@ -17,7 +17,7 @@ DIGITS = 8  # of a bfloat16's binary fraction
 SLACK = 1e-3  # of a bound: float32 sums in another order differ in their last digits
 
 
-def are_cheaper(said: Said) -> TypeGuard[HiddenOutputs]:
+def are_cheaper(said: TeacherOutput) -> TypeGuard[HiddenOutputs]:
     """Whether to draw so: on a processor that multiplies bfloat16.
 
     Measured with AVX512, where PyTorch has no such product with float32 sums. A GPU has it, and the

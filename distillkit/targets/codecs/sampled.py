@@ -31,7 +31,7 @@ from distillkit.targets.codecs.bit_packing import (
 )
 from distillkit.targets.codecs.codec import Codec, listed_temperatures
 from distillkit.targets.codecs.estimates import id_set_bytes, unique_ids
-from distillkit.targets.codecs.logits import Said, check_mass, chunks
+from distillkit.targets.codecs.logits import TeacherOutput, check_mass, chunks
 from distillkit.targets.codecs.sampling import Draws, drawn
 from distillkit.types import SparseTargets
 
@@ -85,7 +85,7 @@ class Sampled(Codec):
         }
 
     @torch.inference_mode()
-    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`ids` [positions, draws], ascending; with an exponent other than 1 also `log_weights`."""
         if self.exponent == 1 and proposals.are_cheaper(said):
             ids = proposals.draw(said, draws, self.draws, self.softened)

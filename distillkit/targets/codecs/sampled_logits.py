@@ -9,11 +9,11 @@ from torch import Tensor
 from distillkit.setting_types import PositiveInt
 from distillkit.targets.codecs.estimates import unique_ids
 from distillkit.targets.codecs.sampling import Draws, drawn
-from distillkit.targets.codecs.truncated import Nucleus
+from distillkit.targets.codecs.truncated import TruncatedCodec
 
 
 @dataclass(frozen=True)
-class SampledLogits(Nucleus):
+class SampledLogits(TruncatedCodec):
     """The ids of k draws with replacement from p, their log-probabilities, and the others' mass.
 
     Gemma 3 Technical Report, https://arxiv.org/abs/2503.19786, section 2.2: 256 logits a token are

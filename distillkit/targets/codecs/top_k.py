@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from distillkit.targets.codecs.truncated import Nucleus
+from distillkit.targets.codecs.truncated import TruncatedCodec
 
 
 @dataclass(frozen=True)
-class TopK(Nucleus):
+class TopK(TruncatedCodec):
     """The k most probable ids, their log-probabilities in 2^bits levels, and the mass of the rest.
 
     A student of these alone is taught that nothing else can follow, unless its loss takes care of

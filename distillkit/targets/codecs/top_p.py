@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from distillkit.setting_types import Share
-from distillkit.targets.codecs.truncated import Nucleus
+from distillkit.targets.codecs.truncated import TruncatedCodec
 
 
 @dataclass(frozen=True)
-class TopP(Nucleus):
+class TopP(TruncatedCodec):
     """The fewest ids that together have the mass `p`, but at most k; otherwise as `TopK`.
 
     The nucleus of Holtzman et al. 2020, https://arxiv.org/abs/1904.09751: few ids where the teacher

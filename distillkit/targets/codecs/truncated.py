@@ -39,7 +39,7 @@ from distillkit.targets.codecs.bit_packing import (
 )
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.estimates import id_set_bytes, nucleus_ids
-from distillkit.targets.codecs.logits import Said, check_mass, chunks, width
+from distillkit.targets.codecs.logits import TeacherOutput, check_mass, chunks, width
 from distillkit.targets.codecs.quantization import log_kept, step_sizes, steps, stored_masses
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import SparseTargets
@@ -48,7 +48,7 @@ _NO_ID = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
-class Nucleus(Codec):
+class TruncatedCodec(Codec):
     """What `TopK`, `TopP` and `SampledLogits` share; `mass` is what the likeliest ids shall reach.
 
     Rounding to 2^bits levels costs 1e-4 nats with 6 bits, 1e-5 with 8 (a language model's 50 most
@@ -91,7 +91,7 @@ class Nucleus(Codec):
             )
 
     @torch.inference_mode()
-    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """The ids that are kept, their probabilities, and what the others have.
 
         `counts` [positions] of ids; `ids` [positions, k], ascending, and their `log_probs`, of

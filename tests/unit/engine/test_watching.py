@@ -12,9 +12,9 @@ from transformers import (
 )
 
 from distillkit.errors import ModelError
-from distillkit.models.activations import Watch, rows_of_texts
+from distillkit.models.activations import ActivationRecorder, rows_of_texts
 from distillkit.models.layouts import layer_stack
-from distillkit.types import Inside, Needs
+from distillkit.types import Activations, ActivationSpec
 
 SIZES = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 8}
 CONFIGS = {
@@ -23,7 +23,7 @@ CONFIGS = {
     "gpt2": GPT2Config(n_layer=3, n_head=2, n_embd=8, vocab_size=20, pad_token_id=0),
     "llama": LlamaConfig(**SIZES, intermediate_size=16, vocab_size=20, pad_token_id=0),
 }
-EVERY = Needs(
+EVERY = ActivationSpec(
     hidden=frozenset(range(4)),
     queries=frozenset({1, 3}),
     keys=frozenset({3}),
@@ -44,8 +44,10 @@ def inputs() -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": (ids > 0).long()}
 
 
-def seen(model: torch.nn.Module, needs: Needs, **more: object) -> tuple[Inside, object]:
-    watch = Watch(model, layer_stack(model)[1], needs, heads=2)
+def seen(
+    model: torch.nn.Module, needs: ActivationSpec, **more: object
+) -> tuple[Activations, object]:
+    watch = ActivationRecorder(model, layer_stack(model)[1], needs, heads=2)
     with watch():
         said = model(**inputs(), **more)
     return watch.seen(), said
@@ -79,7 +81,7 @@ def test_only_what_is_asked_for_is_kept(kind: str) -> None:
 
 def test_nothing_is_kept_outside() -> None:
     model = model_of(CONFIGS["bert"])
-    watch = Watch(model, layer_stack(model)[1], EVERY, heads=2)
+    watch = ActivationRecorder(model, layer_stack(model)[1], EVERY, heads=2)
     with watch():
         pass
     model(**inputs())
@@ -89,13 +91,15 @@ def test_nothing_is_kept_outside() -> None:
 def test_a_layer_without_queries_is_refused() -> None:
     layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     with pytest.raises(ModelError, match="queries, keys and values of Linear are not found"):
-        Watch(torch.nn.Sequential(*layers), layers, Needs(queries=frozenset({1})), heads=1)
+        ActivationRecorder(
+            torch.nn.Sequential(*layers), layers, ActivationSpec(queries=frozenset({1})), heads=1
+        )
 
 
 def test_packed_texts_get_rows_of_their_own() -> None:
     states = torch.arange(12.0).view(2, 3, 2)
     places = torch.tensor([[0, 0], [1, 2], [3, 4]])
-    packed = Inside(hidden={1: states}, queries={}, keys={}, values={}, heads=1)
+    packed = Activations(hidden={1: states}, queries={}, keys={}, values={}, heads=1)
     rows = rows_of_texts(packed, places).hidden[1]
     torch.testing.assert_close(rows[1], states[0, 1:])
     torch.testing.assert_close(rows[2], states[1, :2])

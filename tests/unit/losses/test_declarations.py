@@ -49,7 +49,7 @@ def chosen(name: str) -> Loss:
 
 
 def looks_inside_alone(loss: Loss) -> bool:
-    return loss.looks_inside and not loss.needs_soft_targets
+    return loss.needs_activations and not loss.needs_soft_targets
 
 
 def expected(name: str, loss: Loss) -> set[str]:
@@ -89,8 +89,8 @@ def outputs(distribution: str) -> tuple[Tensor, Tensor, Tensor, Any]:
 LEARNT = [
     (name, distribution)
     for name, loss in [(name, chosen(name)) for name in FILES]
-    if not loss.looks_inside
-    for distribution in loss.takes
+    if not loss.needs_activations
+    for distribution in loss.supported_outputs
 ]
 
 
@@ -113,10 +113,10 @@ def test_every_loss_on_a_teachers_outputs_declares_what_they_may_be() -> None:
     soft = [it for it in exported if inspect.isclass(it) and issubclass(it, SoftTargetLoss)]
     assert len(soft) > 10
     for kind in soft:
-        own = [base for base in kind.__mro__ if "takes" in vars(base)]
+        own = [base for base in kind.__mro__ if "supported_outputs" in vars(base)]
         assert own[0] is not Loss
     # of a loss of one's own no more is believed than that of most
-    assert SoftTargetLoss.takes == ("softmax",)
+    assert SoftTargetLoss.supported_outputs == ("softmax",)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from distillkit.losses import (
     Patience,
     Relations,
 )
-from distillkit.types import Dimensions, States
+from distillkit.types import Dimensions, StoredLayers
 
 LAST = [[-1, -1]]
 BOTH = Dimensions("Both", layers=4, hidden=8, heads=2, queries=8, keys=8)
@@ -25,7 +25,7 @@ def mixture(*losses: Loss) -> Mixture:
 
 
 @pytest.mark.parametrize(
-    ("loss", "extent"),
+    ("loss", "teacher_scope"),
     [
         (ForwardKL(), "logits"),
         (Patience(layers="skip"), "first"),
@@ -44,15 +44,15 @@ def mixture(*losses: Loss) -> Mixture:
     ],
     ids=str,
 )
-def test_it_is_told_before_there_is_a_model(loss: Loss, extent: str) -> None:
-    assert loss.extent == extent
+def test_it_is_told_before_there_is_a_model(loss: Loss, teacher_scope: str) -> None:
+    assert loss.teacher_scope == teacher_scope
 
 
 def test_the_states_are_those_of_all_terms() -> None:
     loss = mixture(ForwardKL(), Patience(layers=[[1, 1], [2, 4]]), HiddenCosine(layers=LAST))
     loss.bind(BOTH, BOTH)
-    assert loss.states == States(first=frozenset({1}), whole=frozenset({4}))
+    assert loss.states == StoredLayers(first=frozenset({1}), whole=frozenset({4}))
     alone = Patience(layers=[[1, 1], [2, 4]])
     alone.bind(BOTH, BOTH)
-    assert alone.states == States(first=frozenset({1, 4}))
+    assert alone.states == StoredLayers(first=frozenset({1, 4}))
     assert not ForwardKL().states

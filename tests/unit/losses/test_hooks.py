@@ -12,7 +12,8 @@ from distillkit.losses.loss import RENAMED, Loss
 
 @pytest.mark.parametrize("name", RENAMED)
 def test_a_hook_under_an_earlier_name_is_refused_with_the_new_one(name: str) -> None:
-    value: Any = True if name == "passes_over" else lambda self, *_: {}
+    constants = {"passes_over": True, "looks_inside": True, "takes": ("real",), "extent": "last"}
+    value: Any = constants.get(name, lambda self, *_: {})
     message = rf"^{__name__}\.Own\.{name}: such a hook of a loss is called {RENAMED[name]} now"
     with pytest.raises(ConfigError, match=message):
         type("Own", (ForwardKL,), {name: value, "__module__": __name__, "__qualname__": "Own"})

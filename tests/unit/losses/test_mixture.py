@@ -181,8 +181,10 @@ def test_what_cannot_be_mixed_is_refused(terms: Any, weights: Any, fault: str) -
 
 def test_it_takes_what_every_term_takes() -> None:
     mse, kl = LogitMSE(), ForwardKL()
-    assert "real" in Mixture({"mse": mse}, {"mse": 1.0}).takes
-    assert Mixture({"mse": mse, "kl": kl}, {"mse": 1.0, "kl": 1.0}).takes == ("softmax",)
+    assert "real" in Mixture({"mse": mse}, {"mse": 1.0}).supported_outputs
+    assert Mixture({"mse": mse, "kl": kl}, {"mse": 1.0, "kl": 1.0}).supported_outputs == (
+        "softmax",
+    )
 
 
 def test_what_moves_is_told_under_the_name_of_its_term() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from distillkit.data.splits import example_key
 from distillkit.targets import Codec, Draws
 from distillkit.targets.codecs.bit_packing import payload
-from distillkit.targets.codecs.logits import Said, count, width
+from distillkit.targets.codecs.logits import TeacherOutput, count, width
 from distillkit.types import Head, HiddenOutputs, Outputs
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def random_hidden(
 
 def there_and_back(
     codec: Codec,
-    said: Said | Tensor,
+    said: TeacherOutput | Tensor,
     positions: Any = None,
     *,
     seed: int = 0,

@@ -23,7 +23,7 @@ from distillkit.targets import (
     TopP,
 )
 from distillkit.targets.codecs.last_hidden import HEAD
-from distillkit.targets.codecs.logits import Said, count
+from distillkit.targets.codecs.logits import TeacherOutput, count
 from distillkit.targets.manifest import FILE
 from distillkit.types import HiddenTargets, Outputs, SoftTargets, SparseTargets
 from tests.unit.targets.answers import keys, random_hidden
@@ -51,7 +51,7 @@ def write(
 def write_said(
     folder: Path,
     codec: Codec,
-    said: Said,
+    said: TeacherOutput,
     keys: np.ndarray,
     positions: np.ndarray,
     shards: list[np.ndarray],
