@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import time
@@ -29,6 +30,7 @@ VERSION = 2  # of an artifact's manifest; 1 had no version, and recorded no file
 DIGEST = "digest"
 _THREADS, _MANY = 4, 2**25  # bytes, from which threads are worth their start
 _DAYS = 30  # after which the cache of a machine's earlier session is removed
+_ARTIFACT = re.compile(r"\w+-[0-9a-f]{16}")
 _READ: dict[str, Signature] = {}  # by this process, whether or not it was as it should be
 _VERIFIED: dict[str, Signature] = {}  # by this process
 
@@ -164,6 +166,8 @@ class Verifier:
     def _remembered(self, folder: Path) -> dict[str, Signature]:
         known: dict[str, Signature] = {}
         for path in self._paths(folder):
+            if not_a_file(path):  # a pipe would be waited for
+                continue
             with contextlib.suppress(OSError, ValueError, RecursionError):
                 found = json.loads(path.read_text(encoding="utf-8"))
                 known |= found if isinstance(found, dict) else {}
@@ -181,6 +185,17 @@ class Verifier:
     def _paths(self, folder: Path) -> list[Path]:
         place = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]
         return [it / session() / f"{folder.name}-{place}.json" for it in self.caches]
+
+
+def place_of(path: Path) -> str:
+    """The artifact that a file or folder belongs to, and where in it; outside of one "".
+
+    Written into what a killed run leaves, it tells that from another artifact's.
+    """
+    for home in (path, *path.parents):
+        if _ARTIFACT.fullmatch(home.name):
+            return f"{home.name}/{path.relative_to(home).as_posix()}"
+    return ""
 
 
 def strays(folder: Path, files: Collection[str], *, leave_out: Collection[str] = ()) -> list[str]:

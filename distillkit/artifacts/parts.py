@@ -5,26 +5,26 @@ A signal, which ends a run, loses the batch under way; a kill loses the part und
 
 import json
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distillkit.artifacts.digests import is_sealed, sealed
-from distillkit.artifacts.workspace import atomic, read_json, write_json
+from distillkit.artifacts.arrays import DamagedArraysError, load_arrays, save_arrays
+from distillkit.artifacts.digests import is_sealed, place_of, sealed
+from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.console.progress import say, warn
 
 Arrays = Mapping[str, np.ndarray]
-_DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError)
+_DAMAGED = (DamagedArraysError, OSError, ValueError, KeyError, AttributeError, RecursionError)
 
 
 class Parts:
     """Named parts of a stage's work, below a folder; without a folder nothing is kept.
 
     A name must say all that decides its part and is not in the artifact's own name. Damaged files
-    are passed over with a word; zip has a checksum of each array, JSON a digest.
+    and those of another artifact are passed over with a word.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -49,7 +49,7 @@ class Parts:
         if path is not None and path.is_file():
             try:
                 found = read_json(path)
-                if is_sealed(found):
+                if is_sealed(found) and found.get("place") == place_of(path):
                     return found["value"]
             except _DAMAGED:
                 pass
@@ -57,7 +57,7 @@ class Parts:
         value = json.loads(json.dumps(make()))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, sealed({"value": value}))
+            write_json(path, sealed({"value": value, "place": place_of(path)}))
         return value
 
     def remove(self) -> None:
@@ -71,10 +71,9 @@ class Parts:
             return []
         done: dict[int, dict[str, np.ndarray]] = {}
         try:
-            with np.load(path, allow_pickle=False) as file:
-                for key in file.files:
-                    number, field = key.split(".", 1)
-                    done.setdefault(int(number), {})[field] = file[key]
+            for key, array in load_arrays(path).items():
+                number, field = key.split(".", 1)
+                done.setdefault(int(number), {})[field] = array
             found: list[Arrays] = [done[number] for number in range(len(done))]
         except _DAMAGED:
             self._pass_over(path)
@@ -87,8 +86,7 @@ class Parts:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         arrays = {f"{i}.{field}": array for i, it in enumerate(done) for field, array in it.items()}
-        with atomic(self._folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        save_arrays(self._folder / f"{name}.npz", arrays)
 
     def _pass_over(self, path: Path) -> None:
         warn(f"{path}: damaged; it is worked out again")

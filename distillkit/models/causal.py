@@ -16,7 +16,7 @@ from distillkit.models.folders import check_folder, place
 from distillkit.models.lm_head import Body, body_and_head, check_head
 from distillkit.models.loading import one_line, quiet
 from distillkit.models.saving import save_folder
-from distillkit.models.sizes import check_numbers
+from distillkit.models.sizes import bounded_modules, check_numbers
 from distillkit.models.vocabularies import check_reads_back, check_same_tokenizer, real_vocabulary
 
 __all__ = [
@@ -113,7 +113,7 @@ def new_causal_lm(config: dict[str, Any], tokenizer: Any, *, key: str) -> Any:
             f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has ids up to {size - 1}"
         )
     check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
-    with quiet(), one_line(key, model_type, "config"):
+    with quiet(), one_line(key, model_type, "config"), bounded_modules(f"{key} = {model_type}"):
         made = AutoConfig.for_model(model_type, **shape)
         check_config(made, CAUSAL, key=f"{key}.model_type = {model_type}")
         model = AutoModelForCausalLM.from_config(made, dtype="float32")

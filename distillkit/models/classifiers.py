@@ -13,7 +13,7 @@ from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.label_spaces import whole_numbers
 from distillkit.models.loading import one_line, quiet
 from distillkit.models.saved import Loaded, SavedModel
-from distillkit.models.sizes import check_numbers
+from distillkit.models.sizes import bounded_modules, check_numbers
 from distillkit.models.vocabularies import check_has_words, check_reads_back, real_vocabulary
 from distillkit.types import LabelSpace
 
@@ -185,7 +185,7 @@ def new_model(
             f"{key}.vocab_size = {shape['vocab_size']}: the tokenizer has ids up to {size - 1}"
         )
     check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
-    with quiet(), one_line(key, model_type, "config"):
+    with quiet(), one_line(key, model_type, "config"), bounded_modules(f"{key} = {model_type}"):
         made = transformers.AutoConfig.for_model(model_type, **shape, **options)
         check_config(made, auto_class, key=f"{key}.model_type = {model_type}")
         return getattr(transformers, auto_class).from_config(made)

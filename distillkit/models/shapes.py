@@ -14,6 +14,7 @@ from distillkit.models.configs import check_config, check_padding_row, config_of
 from distillkit.models.first_token import read_once
 from distillkit.models.folders import check_folder
 from distillkit.models.loading import one_line, quiet
+from distillkit.models.sizes import bounded_modules
 from distillkit.types import Dimensions
 
 # what configs call the width of the feed-forward network
@@ -67,7 +68,8 @@ def meta_model(
     if outputs is not None:
         config.num_labels = outputs
     try:
-        with quiet(), one_line(key, folder, "config"), torch.device(device):
+        bounded = bounded_modules(f"{key} = {folder}")
+        with quiet(), one_line(key, folder, "config"), bounded, torch.device(device):
             return getattr(transformers, auto_class).from_config(
                 config, dtype="float32", trust_remote_code=trust_remote_code
             )

@@ -3,7 +3,8 @@
 transformers makes a list of as many layers or labels as a config says, whatever is asked of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from distillkit import limits
@@ -12,6 +13,8 @@ from distillkit.errors import ModelError
 MOST_LAYERS, MOST_EXPERTS, MOST_LABELS = 1_000, 1_000, 1_000_000
 MOST_WIDTH = 10**9  # of a vocabulary, or of anything else that a weight has as a side
 MOST_HIDDEN = 1_000_000  # channels of a token; the widest models have some 20,000
+MOST_WINDOW = 100_000  # tokens around each, up to which every text is padded
+MOST_MODULES = 300_000  # layers and their parts; the largest mixtures of experts have some 100,000
 MOST_PARAMETERS = 10**13  # no model has as many
 PER_WEIGHT = 4  # bytes of a float32, in which a student is trained
 _LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers")
@@ -29,6 +32,9 @@ def check_numbers(settings: Mapping[str, Any], *, key: str, sign: str = ".") -> 
     for name, value in settings.items():
         if isinstance(value, Mapping):
             check_numbers(value, key=f"{key}{sign}{name}", sign=".")
+        elif isinstance(value, list):
+            for each in filter(_is_number, value):
+                check_numbers({name: each}, key=key, sign=sign)
         elif isinstance(value, (int, float)) and value > (most := _most(str(name))):
             raise ModelError(
                 f"{key}{sign}{name} = {value:,}: no model has more than {most:,}; set a size that "
@@ -44,6 +50,10 @@ def check_numbers(settings: Mapping[str, Any], *, key: str, sign: str = ".") -> 
         )
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
 def _most(name: str) -> float:
     """The most that a number of this name may be."""
     if name in _LAYERS or name.endswith("_layers"):
@@ -54,7 +64,35 @@ def _most(name: str) -> float:
         return MOST_LABELS
     if name in _HIDDEN:
         return MOST_HIDDEN
+    if name == "attention_window":
+        return MOST_WINDOW
     return MOST_WIDTH if name.endswith(_WIDTHS) else float("inf")
+
+
+@contextmanager
+def bounded_modules(key: str) -> Iterator[None]:
+    """Within, a model of very many parts is given up: `ModelError`.
+
+    Configs have many names for how often a part is there, and each of them times another.
+    """
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    made = 0
+
+    def count(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > MOST_MODULES:
+            raise ModelError(
+                f"{key}: its numbers make more than {MOST_MODULES:,} layers and parts of them, and "
+                "no model has as many; set numbers that are meant"
+            )
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def least_parameters(settings: Mapping[str, Any]) -> int:

@@ -1,18 +1,16 @@
 """The shard that a signal ended a capture in: what its first batches gave, for the next run."""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from distillkit.artifacts.workspace import atomic
+from distillkit.artifacts.arrays import DamagedArraysError, load_arrays, save_arrays
 from distillkit.console.progress import warn
 
 Picked = dict[str, np.ndarray]
 PATTERN = "shard-*.unfinished.npz"
 _BATCHES, _ANSWERS, _STATES = "batches", "answers.", "states."
-_DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError)
 
 
 def joined(parts: Sequence[Picked]) -> Picked:
@@ -24,23 +22,21 @@ def save(folder: Path, shard: int, batches: int, answers: Picked, states: Picked
     """Keep what the first `batches` of a shard gave."""
     arrays = {_ANSWERS + name: array for name, array in answers.items()}
     arrays |= {_STATES + name: array for name, array in states.items()}
-    with atomic(_path(folder, shard)) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays, **{_BATCHES: np.array(batches)})
+    save_arrays(_path(folder, shard), arrays | {_BATCHES: np.array(batches)})
 
 
 def load(folder: Path, shard: int) -> tuple[int, Picked, Picked] | None:
     """(batches, answers, states) that were kept of a shard; None, and a word, for a damaged file.
 
-    Zip has a checksum of each array, which is looked at as it is read.
+    One of another shard or store counts as damaged.
     """
     path = _path(folder, shard)
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-            batches = int(arrays.pop(_BATCHES))
-    except _DAMAGED:
+        arrays = load_arrays(path)
+        batches = int(arrays.pop(_BATCHES))
+    except (DamagedArraysError, KeyError):
         warn(f"targets: {path.name} is damaged; its batches are asked again")
         path.unlink()
         return None

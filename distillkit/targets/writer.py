@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from distillkit.artifacts.digests import Verifier, are_files, file_sha256, read_before
+from distillkit.artifacts.digests import Verifier, are_files, file_sha256, place_of, read_before
 from distillkit.artifacts.workspace import atomic, read_json, write_json
 from distillkit.console.progress import say
 from distillkit.errors import TargetsError
@@ -76,7 +76,10 @@ class TargetWriter:
         if name not in self._whole and (self.folder / name).exists():
             record = self._recorded(name)
             damage = [f"{name}: no size and sha256 of it can be read"]
-            if record is not None:
+            place = place_of(self.folder / name)
+            if record is not None and record.get("place", place) != place:
+                damage = [f"{name}: is that of {str(record['place'])[:80]}"]
+            elif record is not None:
                 damage = Verifier("always").damage(self.folder, {name: record})
             if damage:
                 say(f"{self.folder}: damaged: {damage[0]}; it is made again")
@@ -97,7 +100,11 @@ class TargetWriter:
     def _record(self, name: str, written: Path) -> None:
         """Write the size and sha256 of a file beside it: a killed run tells by it what is whole."""
         self._whole[name] = True
-        self._records[name] = {"size": written.stat().st_size, "sha256": file_sha256(written)}
+        self._records[name] = {
+            "size": written.stat().st_size,
+            "sha256": file_sha256(written),
+            "place": place_of(self.folder / name),
+        }
         write_json(self.folder / f"{name}{_RECORD}", self._records[name])
 
     def describe(self, said: TeacherOutput) -> None:

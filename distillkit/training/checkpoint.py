@@ -1,5 +1,6 @@
 """Checkpoints of a training run: safetensors and JSON, each complete or not there."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,13 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from distillkit.artifacts import permissions
 from distillkit.artifacts.digests import (
     Verifier,
     are_files,
     file_sha256,
     is_sealed,
+    place_of,
     recorded,
     sealed,
 )
@@ -53,8 +56,9 @@ class Checkpoints:
     """The checkpoints in a folder; the newest counts, older ones are removed.
 
     A checkpoint is of a whole learner, a model with its objective; the best weights are the model's
-    alone. Each holds the size and sha256 of its files, and of the best weights that belong to it;
-    one of which anything is missing or altered is passed over.
+    alone. Each holds the artifact's name, and the size and sha256 of its files and of the best
+    weights that belong to it; one of which anything is missing or altered is passed over, and so is
+    another artifact's.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,10 +81,12 @@ class Checkpoints:
             record = read_json(path / RECORD)
         except FileNotFoundError:
             return f"has no {RECORD}: an earlier version made it, or it is half removed"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             return f"{RECORD}: {type(error).__name__}: {brief(error)}"
         if not isinstance(record, dict) or not is_sealed(record):
             return f"{RECORD}: altered (its digest is not that of its content)"
+        if record.get("place", place_of(self.folder)) != place_of(self.folder):
+            return f"{RECORD}: is that of {brief(record['place'])}"
         files, best = record.get("files"), record.get("best")
         if not are_files(files) or not are_files(best) or not set(files) >= FILES:
             return f"{RECORD}: lists no files of a checkpoint"
@@ -109,14 +115,16 @@ class Checkpoints:
             save_file(on_cpu, partial / SOURCE)
         write_json(partial / PROGRESS, asdict(progress) | {"optimizer": plain})
         best = self.best(progress)
-        record = {best.name: self._best[best.name]} if best.name in self._best else {}
-        write_json(partial / RECORD, sealed({"files": recorded(partial), "best": record}))
+        of_best = {best.name: self._best[best.name]} if best.name in self._best else {}
+        record = {"files": recorded(partial), "best": of_best, "place": place_of(self.folder)}
+        write_json(partial / RECORD, sealed(record))
         final = self.folder / f"checkpoint-{progress.step:08d}"
-        shutil.rmtree(final, ignore_errors=True)  # one that was passed over
+        if os.path.lexists(final):  # one that was passed over
+            permissions.delete(final)
         commit(partial, final)
         for old in self.folder.glob("checkpoint-*"):
             if old != final:
-                shutil.rmtree(old)
+                permissions.delete(old)
         for old in self.folder.glob("best-*.safetensors"):
             if old != best:
                 old.unlink()

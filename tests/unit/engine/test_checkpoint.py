@@ -233,3 +233,30 @@ def test_what_was_passed_over_is_replaced(tmp_path: Path) -> None:
     flipped(tmp_path / "checkpoint-00000005" / "learner.safetensors")
     Checkpoints(tmp_path).save(Progress(step=2), model, optimizer)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002"]
+
+
+def test_the_checkpoint_of_another_training_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A student and its control have models of one shape: nothing else tells them apart."""
+    one, other = (tmp_path / f"student-{digit * 16}" for digit in "ab")
+    _, optimizer = saved(one, steps=2)
+    assert Checkpoints(one).load(net(seed=1), optimizer).step == 2
+    one.rename(other)
+    fresh = net(seed=1)
+    assert Checkpoints(other).load(fresh, optimizer).step == 0
+    assert_bits(weights(fresh), weights(net(seed=1)))
+    assert f"files.json: is that of {one.name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link", "a loop"])
+def test_what_is_no_checkpoint_and_has_its_name_is_replaced(kind: str, tmp_path: Path) -> None:
+    for name in ("checkpoint-00000003", "checkpoint-00000007"):
+        path = tmp_path / name
+        if kind == "a file":
+            path.write_text("no folder")
+        else:
+            path.symlink_to("gone" if kind == "a link" else name)
+    saved(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000003"]
+    assert (tmp_path / "checkpoint-00000003").is_dir()

@@ -76,3 +76,15 @@ def test_nothing_is_kept_nowhere_or_once_removed(tmp_path: Path) -> None:
     parts.remove()
     parts.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_parts_of_another_artifact_are_not_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (tmp_path / f"evaluation-{digit * 16}" for digit in "ab")
+    Parts(one).batches("n", batches)
+    Parts(one).record("r", lambda: "one's")
+    one.rename(other)
+    assert values(Parts(other).batches("n", batches)) == WHOLE
+    assert Parts(other).record("r", lambda: "the other's") == "the other's"
+    assert capsys.readouterr().err.count("damaged; it is worked out again") == 2

@@ -330,3 +330,16 @@ def test_no_shard_is_hashed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         finish(writer, [len(KEYS), len(KEYS)])
     recorded(tmp_path, leave_out=["targets.json"])
     assert read == []
+
+
+def test_a_shard_of_another_store_is_not_committed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (tmp_path / f"targets-{digit * 16}" for digit in "ab")
+    one.mkdir()
+    killed(one)
+    assert TargetWriter(one, Dense()).committed(1)
+    one.rename(other)
+    assert not TargetWriter(other, Dense()).committed(1)
+    told = f"shard-00001.arrow: is that of {one.name}/shard-00001.arrow"
+    assert told in capsys.readouterr().err

@@ -5,9 +5,11 @@ import resource
 from pathlib import Path
 
 import pytest
+import torch
 
 from distillkit import limits
 from distillkit.errors import ModelError
+from distillkit.models import sizes
 from distillkit.models.classifiers import load_tokenizer, new_model
 from distillkit.models.configs import config_of
 from distillkit.models.folders import check_folder
@@ -62,6 +64,32 @@ def test_a_new_model_is_refused_before_its_config_is_made(
             auto_class="AutoModelForSequenceClassification",
         )
     assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 2
+
+
+REPEATED = {
+    "albert": {"inner_group_num": 10**7},
+    "albert ": {"num_hidden_groups": 10**7},
+    "mobilebert": {"num_feedforward_networks": 10**7},
+    "canine": {"num_hash_functions": 10**7},
+    "longformer": {"attention_window": 10**7, "num_hidden_layers": 1},
+    "longformer ": {"attention_window": [512, 10**7], "num_hidden_layers": 2},
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_parts_that_are_there_ten_million_times_are_given_up(
+    kind: str, body: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "MOST_MODULES", 3_000)  # for the test's time
+    config = {"model_type": kind.strip(), "hidden_size": 16, "num_attention_heads": 2}
+    with torch.device("meta"), pytest.raises(ModelError, match=r"^student\.config.*no model has"):
+        new_model(
+            config | {"intermediate_size": 32} | REPEATED[kind],
+            load_tokenizer(str(body), key="a"),
+            key="student.config",
+            auto_class="AutoModelForSequenceClassification",
+        )
+    torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(3_001))  # others are not counted
 
 
 @pytest.mark.parametrize("field", ["num_hidden_layers", "vocab_size", "num_labels"])
