@@ -88,8 +88,8 @@ class Teacher(ABC):
         code = code_identity(self)
         if not code:
             return {}
-        fields = asdict(self)  # type: ignore[call-overload]
-        fields.pop("path", None)  # its content is in the fingerprint
+        every = asdict(self).items()  # type: ignore[call-overload]
+        fields = {name: value for name, value in every if value != self.source}  # known by content
         return {"teacher": fields | code}
 
     def load(self, saved: SavedModel, task: Any, labels: LabelSpace) -> Loaded:

@@ -1,21 +1,30 @@
-"""The codecs by name: each is one class in a file of its own."""
+"""The codecs by name: each is one class in a file of its own, which is found here by itself."""
 
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, get_type_hints
 
+import distillkit.targets.codecs as codecs
 from distillkit.artifacts.code_identity import code_identity, full_name
 from distillkit.console.progress import warn
 from distillkit.console.wording import brief, listed
 from distillkit.errors import TargetsError
 from distillkit.targets.codecs.codec import Codec
-from distillkit.targets.codecs.dense import Dense
-from distillkit.targets.codecs.last_hidden import LastHidden
-from distillkit.targets.codecs.sampled import Sampled
-from distillkit.targets.codecs.sampled_logits import SampledLogits
-from distillkit.targets.codecs.top_k import TopK
-from distillkit.targets.codecs.top_p import TopP
 from distillkit.targets.validity import is_of
 
-CODECS: tuple[type[Codec], ...] = (Dense, LastHidden, Sampled, SampledLogits, TopK, TopP)
+
+def _every_codec() -> Iterator[type[Codec]]:
+    """The codecs of this package's files, in the order of their names."""
+    for name in sorted(module.name for module in iter_modules(codecs.__path__)):
+        if name != __name__.rpartition(".")[2]:
+            module = import_module(f"{codecs.__name__}.{name}")
+            kinds = [it for it in vars(module).values() if isinstance(it, type)]
+            own = [it for it in kinds if it.__module__ == module.__name__ and issubclass(it, Codec)]
+            yield from (it for it in own if hasattr(it, "name"))
+
+
+CODECS = tuple(_every_codec())
 WHOLE = tuple(codec.name for codec in CODECS if codec.keeps_all)
 
 # classes from outside that this run's config names, by their full name: a store's record alone
