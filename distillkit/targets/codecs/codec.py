@@ -1,7 +1,7 @@
 """What a codec has to do: what a target store keeps of a teacher's outputs, and how.
 
-A new one is a frozen dataclass derived from `Codec` in a file of its own. Inside the project it has
-a row in `registry.CODECS` and a YAML in conf/targets; outside it is named by
+A new one is a frozen dataclass derived from `Codec` in a file of its own. Inside the project that
+file stands beside this one, and a YAML in conf/targets names the class; outside it is named by
 `targets.codec._target_`, and the store remembers its class.
 """
 
