@@ -44,18 +44,19 @@ class FastPath(StrEnum):
     CACHED_CASTS = "cached_casts"
     """Autocast converts each weight once a pass over the data, and not once a batch.
 
-    In `models/precision.py`, wherever a model only answers. Converting the head's 28 million
-    weights takes 23 ms, where a forward of 935 tokens through all 135 million takes 1.0 s (same
-    processor). The sum over all weights, and a GPU, were not measured.
+    In `models/precision.py`, wherever a model only answers. Without it a teacher's pass of 6 layers
+    takes 1.068 [1.043, 1.084] of the processor time, and that of a language model 0.976
+    [0.842, 1.023], that is nothing that could be measured (`scripts/bench/fast_paths.py`, 3 rounds,
+    one thread of the same processor, busy). A GPU was not measured.
     """
 
     FIRST_TOKEN_LAYER = "first_token_layer"
     """The last layer of an encoder that classifies texts runs for the first token alone.
 
-    In `models/first_token.py`, training included. A step of BERT-tiny (2 layers) takes 35.5 ms
-    where a plain loop that runs the layer whole takes 47.7 (0.737 [0.732, 0.757], all else that we
-    do included), and a teacher's pass of 6 layers has 1.082 [0.990, 1.128] of the bare forward's
-    tokens a second (`scripts/bench/speed.py`, same processor).
+    In `models/first_token.py`, training included. Without it a step of BERT-tiny (2 layers) takes
+    1.481 [1.481, 1.515] of the processor time, and a teacher's pass of 6 layers 1.141
+    [1.134, 1.154] (`scripts/bench/fast_paths.py`, 3 rounds, one thread of the same
+    processor, busy).
     """
 
     @property

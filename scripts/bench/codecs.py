@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from timing import ORIGIN
 
 from distillkit.data.splits import example_key
 from distillkit.losses.heads import project
@@ -114,7 +115,7 @@ def measure(codec: Codec, said: HiddenOutputs, *, rounds: int) -> dict[str, Any]
         with TargetWriter(folder, codec) as writer:
             writer.describe(said)
             writer.write(0, keys, positions, picked)
-            writer.finish([examples], tokens=len(said.hidden), labels=[], origin={})
+            writer.finish([examples], tokens=len(said.hidden), labels=[], origin=ORIGIN)
         shared = sum((folder / file).stat().st_size for file in codec.files)
         held = sum(path.stat().st_size for path in folder.iterdir()) - shared
         figures |= {"bytes": held / len(said.hidden), "shared_bytes": shared}

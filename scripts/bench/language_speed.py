@@ -31,12 +31,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timing import device, machine, ratio, seconds, shown
+from timing import ORIGIN, device, machine, ratio, seconds, shown
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from distillkit.losses import ForwardKL, HardLabelLoss
 from distillkit.models.precision import Precision, autocast, resolve
-from distillkit.models.saved import Loaded
+from distillkit.models.saved import Loaded, SavedModel
 from distillkit.schedules import LinearLR
 from distillkit.stages import targets as stage
 from distillkit.targets import Sampled, StoredTargets, TargetStore
@@ -108,6 +108,8 @@ def llama(vocabulary: int, shape: dict[str, int]) -> Any:
 
 class RandomTeacher:
     """A teacher with random weights."""
+
+    saved = SavedModel("random weights", "teacher")
 
     def __init__(self, tokenizer: Tokenizer, shape: dict[str, int], weights: torch.dtype) -> None:
         self.model = llama(len(tokenizer.get_vocab()), shape).eval()
@@ -182,7 +184,7 @@ def teacher_ratio(
             LabelSpace(()),
             table,
             settings=settings,
-            origin={},
+            origin=ORIGIN,
             out=out,
         )
 

@@ -31,19 +31,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-from timing import device, machine, ratio, seconds, shown
+from omegaconf import DictConfig, OmegaConf
+from timing import ORIGIN, device, machine, ratio, seconds, shown
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
 )
 
+from distillkit.config.build import build
 from distillkit.config.paths import CONF
 from distillkit.losses import AttentionMSE, ForwardKL, HiddenMSE, Loss, Mixture, Relations
 from distillkit.models.precision import Precision, autocast, resolve
-from distillkit.models.saved import Loaded
+from distillkit.models.saved import Loaded, SavedModel
 from distillkit.schedules import LinearLR
 from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
@@ -84,13 +84,16 @@ ONLINE: dict[str, tuple[dict[str, int], Callable[[], dict[str, Loss]]]] = {
 
 
 class Tokenizer:
-    """The one thing that batching asks of a tokenizer."""
+    """What padding asks of a tokenizer."""
 
     pad_token_id = 0
+    padding_side = "right"
 
 
 class RandomTeacher:
     """A teacher of MiniLM-L6's shape."""
+
+    saved = SavedModel("random weights", "teacher")
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -170,7 +173,7 @@ def our_steps(
 def logit_losses() -> dict[str, Loss]:
     """Every choice of `loss` that needs logits and no more of a teacher."""
     files = sorted((CONF / "loss").glob("*.yaml"))
-    every = {file.stem: instantiate(OmegaConf.load(file)) for file in files}
+    every = {file.stem: build(DictConfig(OmegaConf.load(file)), key="loss") for file in files}
     return {name: loss for name, loss in every.items() if loss.teacher_scope == "logits"}
 
 
@@ -183,7 +186,7 @@ def student_ratios(
     with TargetWriter(folder, Dense()) as writer:
         writer.describe(Outputs(torch.from_numpy(logits)))
         writer.write(0, table.keys, np.ones(len(table), np.int64), {"logits": logits})
-        writer.finish([len(table)], tokens=len(table.ids), labels=[], origin={})
+        writer.finish([len(table)], tokens=len(table.ids), labels=[], origin=ORIGIN)
     job = job_of(
         table,
         ForwardKL(temperature=2.0, hard_weight=0.5),
@@ -284,7 +287,7 @@ def teacher_ratio(rounds: int, examples: int, folder: Path) -> dict[str, float]:
             SPACE,
             table,
             settings=settings,
-            origin={},
+            origin=ORIGIN,
             out=out,
         )
 

@@ -13,6 +13,7 @@ SMALLEST = {
     "chunked.py": "--rounds 1 --case few",
     "codecs.py": "--rounds 1 --positions 200",
     "libraries.py": "--rounds 1 --precision float32 --size 64 500 16",
+    "fast_paths.py": "--rounds 1 --steps 1 --examples 40 --tokens 300 --layers 1 --vocabulary 500",
     "language_speed.py": (
         "--rounds 1 --steps 1 --tokens 300 --length 32 --layers 1 --vocabulary 500"
     ),
