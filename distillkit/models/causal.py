@@ -136,7 +136,7 @@ def save_causal_lm(model: Any, tokenizer: Any, folder: Path, *, max_length: int)
         model = _without_quantizer(model)
     _mend_generation(model)
     _stop_at_end_of_turn(model, tokenizer)
-    save_folder(model, tokenizer, folder, max_length=max_length)
+    save_folder(model, tokenizer, folder, max_length=max_length, segments=False)
 
 
 def _drop_strangers(tokenizer: Any) -> None:

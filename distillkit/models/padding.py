@@ -23,6 +23,10 @@ from distillkit.models.modes import evaluating
 _Row = dict[str, list[int]]  # a text's inputs by name
 
 TOKENS = 24  # of the longer text of the trial, at most
+# architectures that add the embedding of a token to the words of each segment: 0 is not nothing
+WORDS_AS_SEGMENTS = frozenset(
+    ["codegen", "ctrl", "flaubert", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "openai-gpt", "xlm"]
+)
 EXACT, SLIGHT = 1e-4, 0.02  # of the largest answer: rounding; convolutions that reach into padding
 
 
@@ -103,8 +107,7 @@ def said_of(model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]) -> Any:
 
     Of outputs that have a place for each token, [rows, tokens, …], these stand as in `inputs`.
     """
-    if "token_type_ids" in inputs and not takes_segments(model):
-        inputs = {name: it for name, it in inputs.items() if name != "token_type_ids"}
+    inputs = _with_segments(model, tokenizer, inputs)
     mask = inputs.get("attention_mask")
     if tokenizer.padding_side != "left" or mask is None or bool(mask.all()):
         return model(**inputs)
@@ -119,6 +122,23 @@ def said_of(model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]) -> Any:
     if "logits" in said and said.logits.dim() > 2:
         said["logits"] = said.logits.gather(1, back.unsqueeze(-1).expand_as(said.logits))
     return said
+
+
+def _with_segments(
+    model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """The inputs with the segments that a reader of the tokenizer would give the model.
+
+    Tables have none of single texts: all are 0, as a model takes them where it is given none. One
+    whose segments are words takes them otherwise.
+    """
+    name = "token_type_ids"
+    if name in inputs and not takes_segments(model):
+        return {other: it for other, it in inputs.items() if other != name}
+    of_words = getattr(model.config, "model_type", None) in WORDS_AS_SEGMENTS
+    if name not in inputs and of_words and name in tokenizer.model_input_names:
+        return {**inputs, name: torch.zeros_like(inputs["input_ids"])}
+    return inputs
 
 
 def _check_rows(model: Any, tokenizer: Any, *, key: str) -> None:

@@ -12,10 +12,13 @@ CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
 OWN_MACHINE = ("is_local", "local_files_only")  # of how a tokenizer was loaded, not of what it is
 
 
-def save_folder(model: Any, tokenizer: Any, folder: Path, *, max_length: int) -> None:
+def save_folder(
+    model: Any, tokenizer: Any, folder: Path, *, max_length: int, segments: bool = True
+) -> None:
     """Write a model and its tokenizer in Hugging Face format, as safetensors.
 
-    `max_length` is the tokens that the model was trained on, and becomes `model_max_length`.
+    `max_length` is the tokens that the model was trained on, and becomes `model_max_length`. Where
+    it was trained without `segments` the tokenizer gives none.
     """
     with quiet():
         model.save_pretrained(folder)
@@ -23,7 +26,7 @@ def save_folder(model: Any, tokenizer: Any, folder: Path, *, max_length: int) ->
     settings = read_json(folder / TOKENIZER)
     written = {k: v for k, v in settings.items() if k not in OWN_MACHINE}
     written |= {"model_max_length": max_length, "padding_side": tokenizer.padding_side}
-    if not takes_segments(model):
+    if not segments or not takes_segments(model):
         given = tokenizer.model_input_names
         written["model_input_names"] = [name for name in given if name != "token_type_ids"]
     write_json(folder / TOKENIZER, legacy_tokenizer(written, tokenizer.model_input_names))

@@ -89,7 +89,13 @@ def cut_config(model: Any, kept: list[int], widths: Widths | None) -> Any:
         per_layer = isinstance(value, (list, tuple)) and len(value) == count
         if per_layer and name not in NOT_PER_LAYER and not name.startswith("_"):
             setattr(config, name, [value[i] for i in kept])
-    config.num_hidden_layers = len(kept)
+    try:
+        config.num_hidden_layers = len(kept)
+    except NotImplementedError as error:  # Funnel's kind counts its layers by blocks
+        raise ModelError(
+            f"student.layers: {type(config).__name__} takes no number of layers "
+            f"({first_line(error)}); choose student=pretrained or a new student"
+        ) from error
     config.dtype = "float32"
     if widths is not None:
         _narrow(config, model, widths)

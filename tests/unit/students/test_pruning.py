@@ -187,6 +187,15 @@ def test_layers_that_are_not_one_stack_are_refused() -> None:
         prune(model, layers=[0])
 
 
+def test_layers_that_are_counted_by_blocks_are_refused() -> None:
+    from transformers import FunnelConfig, FunnelForSequenceClassification
+
+    shape = {"d_model": 8, "d_head": 4, "d_inner": 8, "n_head": 2, "num_decoder_layers": 1}
+    config = FunnelConfig(vocab_size=20, block_sizes=[1, 1], **shape)
+    with pytest.raises(ModelError, match=r"FunnelConfig takes no number of layers .*pretrained"):
+        prune(FunnelForSequenceClassification(config), layers=[0])
+
+
 def test_parameters_are_those_of_the_layers_that_are_left() -> None:
     model = teacher("llama")
     one = sum(p.numel() for p in model.model.layers[0].parameters())

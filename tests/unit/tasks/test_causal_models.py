@@ -278,3 +278,18 @@ def test_generation_settings_never_stop_a_save(tmp_path: Path, setting: dict[str
         setattr(model.generation_config, name, value)
     save_causal_lm(model, byte_tokenizer(), tmp_path, max_length=64)
     same(load_causal_lm(str(tmp_path), key=KEY).eval(), model.eval())
+
+
+def test_a_saved_tokenizer_gives_no_segments_which_the_model_never_had(tmp_path: Path) -> None:
+    """GPT-2's kind takes those of a whole text for as many words of its own."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    model = language_model("gpt2", vocab_size=len(tokenizer))
+    ids = torch.tensor([tokenizer("the cat sat")["input_ids"]])
+    save_causal_lm(model, tokenizer, tmp_path, max_length=64)
+    encoded = AutoTokenizer.from_pretrained(tmp_path)("the cat sat", return_tensors="pt")
+    with torch.no_grad():
+        found = AutoModelForCausalLM.from_pretrained(tmp_path)(**encoded).logits
+        assert torch.equal(found, model(input_ids=ids).logits)

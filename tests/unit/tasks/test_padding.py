@@ -1,5 +1,6 @@
 """What a classifier says of a text does not change with the texts beside it."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,14 @@ def classifier(kind: str, tokenizer: Any, *, pad: int | None = None, **changes: 
 def alone(model: Any, tokenizer: Any) -> np.ndarray:
     """What transformers itself says of each text by itself, [texts, classes]."""
     with torch.no_grad():
-        rows = [model(input_ids=torch.tensor([tokenizer(t)["input_ids"]])).logits for t in TEXTS]
+        rows = [model(**taken(model, tokenizer(t, return_tensors="pt"))).logits for t in TEXTS]
     return torch.cat(rows).numpy()
+
+
+def taken(model: Any, encoded: Any) -> dict[str, torch.Tensor]:
+    """All that a tokenizer gives, of what a model takes."""
+    takes = inspect.signature(model.forward).parameters
+    return {name: it for name, it in encoded.items() if name in takes}
 
 
 def together(task: Any, model: Any, tokenizer: Any, split: Any = None) -> np.ndarray:
@@ -107,7 +114,7 @@ def deployed(folder: Path) -> np.ndarray:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     assert model.config.pad_token_id == tokenizer.pad_token_id is not None
-    batch = tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
+    batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():
         return model(**batch).logits.numpy()
 
@@ -123,6 +130,23 @@ def test_a_decoder_whose_pads_differ_reads_the_last_word(
     model = classifier(kind, tokenizer, pad=tokenizer.unk_token_id)
     expected = alone(model, tokenizer)
     loaded = TASK.load(write(tmp_path, model, tokenizer), LABELS)
+    found = together(TASK, loaded.model, loaded.tokenizer)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    TASK.save(loaded.model, loaded.tokenizer, tmp_path / "saved")
+    np.testing.assert_allclose(deployed(tmp_path / "saved"), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neo", "openai-gpt", "llama"])
+def test_the_segments_of_a_tokenizer_are_read_as_its_readers_read_them(
+    tmp_path: Path, kind: str
+) -> None:
+    """BERT's tokenizers give segments of 0, which is a word more to GPT-2's kind."""
+    tokenizer = byte_tokenizer(pad="<pad>")
+    model = classifier(kind, tokenizer, pad=tokenizer.pad_token_id)
+    loaded = TASK.load(write(tmp_path, model, tokenizer), LABELS)
+    for one in (tokenizer, loaded.tokenizer):
+        one.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    expected = alone(model, tokenizer)
     found = together(TASK, loaded.model, loaded.tokenizer)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     TASK.save(loaded.model, loaded.tokenizer, tmp_path / "saved")
