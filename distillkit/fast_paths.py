@@ -29,8 +29,10 @@ class FastPath(StrEnum):
     `targets=sampled`. Head and draws of 935 positions of a vocabulary of 49,152 take 258 ms instead
     of 336. The teacher's pass had 0.86 to 0.89 of the bare forward's tokens a second without it,
     and 0.904 [0.871, 0.923] and 0.971 [0.969, 0.999] in two measurements with it
-    (`scripts/bench/language_speed.py`, 2 cores with AVX512 and bfloat16, torch 2.13.0). A GPU has
-    products of bfloat16 factors with float32 sums, and does without it.
+    (`scripts/bench/language_speed.py`, 2 cores with AVX512 and bfloat16, torch 2.13.0). Of the
+    processor time, without it a pass of 2,048 tokens takes 1.005 [1.001, 1.016]
+    (`scripts/bench/fast_paths.py`, 3 rounds, one thread, busy). A GPU has products of bfloat16
+    factors with float32 sums, and does without it.
     """
 
     BFLOAT16_PRODUCTS = "bfloat16_products"
