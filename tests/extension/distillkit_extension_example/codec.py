@@ -11,7 +11,7 @@ import torch
 
 from distillkit.targets.codecs.bit_packing import SLACK, Payload, join, rows
 from distillkit.targets.codecs.codec import Codec
-from distillkit.targets.codecs.logits import Said, chunks
+from distillkit.targets.codecs.logits import TeacherOutput, chunks
 from distillkit.targets.codecs.sampling import Draws
 from distillkit.types import SparseTargets
 
@@ -36,7 +36,7 @@ class Likeliest(Codec):
         return {"name": self.name, "floor": self.floor}
 
     @torch.inference_mode()
-    def pick(self, said: Said, draws: Draws) -> dict[str, np.ndarray]:
+    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`entries` [positions]: id and log-probability."""
         parts = [np.zeros(0, _ENTRY)]
         for _, logits in chunks(said):
