@@ -21,9 +21,10 @@ from tests.cli.runs import QUICK
 from tests.contract.listing import LOSSES
 
 WHOLE = [*QUICK, "evaluation.resamples=5", "control=false"]
+STEPS = ["trainer.steps=60", "trainer.epochs=null"]  # after `WHOLE`, which has epochs
 RECIPES = {
-    "bert-tiny": ["data.transfer_size=600", "teacher.max_steps=10", "trainer.steps=60"],
-    "textcnn": ["data.transfer_size=600", "teacher.max_steps=10", "trainer.steps=60"],
+    "bert-tiny": ["data.transfer_size=600", "teacher.max_steps=10", *STEPS],
+    "textcnn": ["data.transfer_size=600", "teacher.max_steps=10", *STEPS],
     "smollm2-mini": ["data.train_size=8", "data.held_out_size=2", "student.calibration_examples=1"],
 }
 ENCODER = [
@@ -87,7 +88,7 @@ def every_run() -> Iterator[tuple[str, list[str], Path]]:
                 words = [word for word in words if not word.startswith("targets.")]
             yield f"language {more}", words, folder
         for name, more in RECIPES.items():
-            words = [f"+recipe={name}", *more, f"workspace={folder / 'recipes'}", *WHOLE]
+            words = [f"+recipe={name}", *WHOLE, *more, f"workspace={folder / 'recipes'}"]
             yield f"recipe {name}", words, folder
 
 
