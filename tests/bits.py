@@ -21,10 +21,17 @@ from tests.cli.runs import QUICK
 from tests.contract.listing import LOSSES
 
 WHOLE = [*QUICK, "evaluation.resamples=5", "control=false"]
-STEPS = ["trainer.steps=60", "trainer.epochs=null"]  # after `WHOLE`, which has epochs
+SHORT = [  # after `WHOLE`, which has epochs
+    "data.transfer_size=600",
+    "data.transfer_spans=0",
+    "teacher.max_steps=10",
+    "teacher.check=off",
+    "trainer.steps=60",
+    "trainer.epochs=null",
+]
 RECIPES = {
-    "bert-tiny": ["data.transfer_size=600", "teacher.max_steps=10", *STEPS],
-    "textcnn": ["data.transfer_size=600", "teacher.max_steps=10", *STEPS],
+    "bert-tiny": SHORT,
+    "textcnn": SHORT,
     "smollm2-mini": ["data.train_size=8", "data.held_out_size=2", "student.calibration_examples=1"],
 }
 ENCODER = [
