@@ -14,7 +14,7 @@ VERSIONS = {
     "augmented": 1,
     "transfer": 2,
     "tokens": 5,
-    "teacher": 3,
+    "teacher": 4,
     "answers": 3,
     "targets": 3,
     "initial student": 2,

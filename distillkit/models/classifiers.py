@@ -8,6 +8,7 @@ import numpy as np
 from distillkit.console.progress import say
 from distillkit.console.wording import brief, listed
 from distillkit.errors import ModelError
+from distillkit.models import heads
 from distillkit.models.configs import check_config, config_of
 from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.label_spaces import whole_numbers
@@ -55,10 +56,11 @@ def load_classifier(
     auto_class: str = TEXTS,
     trust_remote_code: bool = False,
 ) -> Any:
-    """The body of a folder or hub id, in float32, with a new head for `labels` (seed torch before).
+    """The body of a folder or hub id, in float32, with a head for `labels` (seed torch before).
 
-    `auto_class` of transformers says of what kind. Raises `ModelError` where the body itself lacks
-    weights.
+    The head is new, unless the folder has one of the same labels, by name: that is kept, its rows
+    in the data's order. `auto_class` of transformers says of what kind. Raises `ModelError` where
+    the body itself lacks weights.
     """
     model, report = load_model(
         folder,
@@ -82,6 +84,27 @@ def load_classifier(
             f"{key} = {folder}: its config.json and its weights do not belong together: it has "
             f"{fault} for {name}; download or save it anew"
         )
+    head = {name for name, _ in model.named_parameters()} - body
+    if not labels.names or not head or head & (other | {*report["missing_keys"]}):
+        return model
+    config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
+    return _with_head_of(model, config, labels, key=f"{key} = {folder}")
+
+
+def _with_head_of(model: Any, config: Any, labels: LabelSpace, *, key: str) -> Any:
+    """A classifier whose head came with its body: in the data's order, or new for other labels.
+
+    `config` is the folder's own, which names the outputs of the head. What is done is said.
+    """
+    theirs = [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(int(config.num_labels))]
+    try:
+        order = output_order(config, labels, key=key, silent=True)
+        heads.order_outputs(model, order, labels)
+    except ModelError:
+        say(f"{key}: its head is of other labels ({listed(theirs)}); the labels get a new one")
+        return heads.with_new_head(model)
+    if theirs != list(labels.names):
+        say(f"{key}: its head of {listed(theirs)} is kept, for {listed(labels.names)}")
     return model
 
 

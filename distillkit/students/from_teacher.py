@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from distillkit.console.progress import working
 from distillkit.errors import ModelError
-from distillkit.students.heads import order_outputs
+from distillkit.models.heads import order_outputs
 from distillkit.students.pruning.settings import CutSettings, How
 from distillkit.students.student import Student, StudentContext
 

@@ -127,7 +127,7 @@ class SequenceTask(ABC):
     def load_body(
         self, folder: str, labels: LabelSpace, *, key: str, trust_remote_code: bool = False
     ) -> Any:
-        """A pretrained body with a new head (seed torch before)."""
+        """A pretrained body with its head for these labels, or a new one (seed torch before)."""
         return models.load_classifier(
             folder,
             labels,

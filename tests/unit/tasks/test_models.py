@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from distillkit.errors import ModelError
 from distillkit.models.classifiers import (
@@ -140,6 +141,47 @@ def test_a_body_gets_a_new_head_of_the_labels(body: Path) -> None:
     model = load_classifier(str(body), three, key="k", problem_type=SINGLE)
     assert model.classifier.out_features == 3
     assert model.config.label2id == {"a": 0, "b": 1, "c": 2}
+
+
+@pytest.mark.parametrize("kind", ["SequenceClassification", "TokenClassification"])
+@pytest.mark.parametrize("names", [("good", "meh", "bad"), ("Good", "MEH", "bad")])
+def test_a_folders_head_of_the_same_labels_is_kept_in_the_datas_order(
+    kind: str, names: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.write_model(tmp_path / "it", labels=names)
+    source = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    if kind.startswith("Token"):
+        source = transformers.BertForTokenClassification(source.config)
+        source.save_pretrained(folder)
+    made = load_classifier(
+        str(folder),
+        LabelSpace(("bad", "good", "meh")),
+        key="student.path",
+        problem_type=SINGLE,
+        auto_class=f"AutoModelFor{kind}",
+    )
+    ids = torch.arange(1, 9)[None]
+    with torch.inference_mode():
+        before, after = source.eval()(input_ids=ids).logits, made.eval()(input_ids=ids).logits
+    assert torch.equal(after, before[..., [2, 0, 1]])
+    assert made.config.id2label == {0: "bad", 1: "good", 2: "meh"}
+    assert f"its head of {', '.join(names)} is kept, for bad, good, meh" in capfd.readouterr().err
+
+
+def test_a_folders_head_of_other_labels_is_left_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.write_model(tmp_path / "it", labels=("sports", "politics"))
+    source = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    torch.manual_seed(3)
+    made = load_classifier(str(folder), CLASSES, key="student.path", problem_type=SINGLE)
+    assert not torch.equal(made.classifier.weight, source.classifier.weight)
+    body = made.base_model.state_dict()
+    for name, weight in source.base_model.state_dict().items():
+        assert torch.equal(body[name], weight), name
+    assert made.config.id2label == {0: "bad", 1: "good"}
+    said = "its head is of other labels (sports, politics); the labels get a new one"
+    assert said in capfd.readouterr().err
 
 
 # labels

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.errors import ModelError
+from distillkit.models.modes import evaluating
 from distillkit.types import LabelSpace
 
 TOKENS = 4  # of the check
@@ -34,6 +35,13 @@ def order_outputs(model: Any, order: np.ndarray, labels: LabelSpace) -> None:
     model.config.label2id = {name: i for i, name in enumerate(labels.names)}
 
 
+def with_new_head(model: Any) -> Any:
+    """The same body with a head of new weights (seed torch before)."""
+    fresh = type(model)(model.config)
+    fresh.base_model.load_state_dict(model.base_model.state_dict())
+    return fresh
+
+
 def _last_layer(model: Any, outputs: int) -> nn.Module:
     body = {id(module) for module in model.base_model.modules()}
     found = [
@@ -59,11 +67,6 @@ def _logits(model: Any) -> Tensor:
     """What the model says of a few tokens, [1, (tokens,) classes]."""
     table = model.get_input_embeddings().weight
     ids = torch.arange(TOKENS, device=table.device).unsqueeze(0) % len(table)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            logits: Tensor = model(input_ids=ids).logits
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        logits: Tensor = model(input_ids=ids).logits
     return logits

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distillkit.errors import ModelError
-from distillkit.students.heads import order_outputs
+from distillkit.models.heads import order_outputs
 from distillkit.types import LabelSpace
 from tests.unit.tasks.tiny_lms import tokens
 
