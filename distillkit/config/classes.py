@@ -35,7 +35,8 @@ def classes_of(group: str) -> tuple[frozenset[str], frozenset[str]]:
     inside: set[str] = set()
     for path in sorted((CONF / group).glob("*.yaml")):
         for before, target in _TARGET.findall(path.read_text(encoding="utf-8")):
-            (inside if before else own).add(target)
+            if "#" not in before:  # an example in a comment allows nothing
+                (inside if before else own).add(target)
     if group == "loss":
         inside |= {*own, *SCHEDULES}
     return frozenset(own), frozenset(inside)

@@ -325,3 +325,9 @@ def test_a_report_names_what_came_from_the_environment(
     assert "${oc.env:SOME_PLACE}" in config.read_text(encoding="utf-8")
     (results,) = (path for path in files if path.name == "results.json")
     assert json.loads(results.read_text(encoding="utf-8"))["rows"]["student"]
+
+
+def test_an_example_in_a_comment_of_our_files_allows_no_class() -> None:
+    text = "".join(path.read_text() for path in (CONF / "evaluation").glob("*.yaml"))
+    assert "my_package.MyMetric" in text
+    assert classes.refusal("my_package.MyMetric", "evaluation", inside=True)

@@ -15,6 +15,7 @@ import pytest
 
 from distillkit.artifacts import removal, run_records
 from distillkit.artifacts.holdings import look
+from distillkit.artifacts.versions import VERSIONS
 from distillkit.artifacts.workspace import Artifact, Workspace
 from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
@@ -38,17 +39,30 @@ def made(tmp_path: Path) -> dict[str, Artifact]:
     workspace = Workspace(tmp_path / "workspace")
     workspace.root.mkdir()
     data = make(workspace, "data", TEXT)
-    teacher = make(workspace, "teacher", {"data": data.fingerprint, "seed": 1}, 3000)
+    teacher = make(
+        workspace,
+        "teacher",
+        {"version": VERSIONS["teacher"], "data": data.fingerprint, "seed": 1},
+        3000,
+    )
     origin = {"teacher": {"fingerprint": teacher.fingerprint}, "data": {"labelled": TEXT}}
-    targets = make(workspace, "targets", {"origin": origin, "codec": {"name": "dense"}})
+    codec = {"name": "dense"}
+    inputs = {"version": VERSIONS["targets"], "origin": origin, "codec": codec}
+    targets = make(workspace, "targets", inputs)
     loss = {"_target_": "distillkit.losses.ForwardKL"}
     student = make(
         workspace,
         "student",
-        {"targets": targets.fingerprint, "data": [data.fingerprint], "loss": loss},
+        {
+            "version": VERSIONS["student"],
+            "targets": targets.fingerprint,
+            "data": [data.fingerprint],
+            "loss": loss,
+        },
     )
     rows = {"student": student.fingerprint, "teacher": teacher.fingerprint}
-    evaluation = make(workspace, "evaluation", {"models": rows, "data": data.fingerprint})
+    inputs = {"version": VERSIONS["evaluation"], "models": rows, "data": data.fingerprint}
+    evaluation = make(workspace, "evaluation", inputs)
     every = (data, teacher, targets, student, evaluation)
     return {artifact.kind: artifact for artifact in every}
 
@@ -199,7 +213,7 @@ def test_that_others_need_it_is_said_before_it_goes(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["remove"], "needs a NAME, --unused, --partial or --damaged"),
+        (["remove"], "needs a NAME, --unused, --partial, --damaged or --earlier"),
         (["remove", "nothing-0", "--yes"], "nothing-0: not in "),
         (["remove", "", "--yes"], ": not in "),
         (["remove", "..", "--yes"], "..: not in "),

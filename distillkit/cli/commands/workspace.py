@@ -213,12 +213,12 @@ def _state(it: Held) -> str:
     if it.damage:
         more = f" (and {len(it.damage) - 1:,} more)" if len(it.damage) > 1 else ""
         return f"damaged: {brief(it.damage[0], 80)}{more}"
+    if it.is_under_way:
+        return _users(it)
     if it.is_earlier:
         return "of an earlier version: no run will use it"
     if it.is_unused:
         return "nothing needs it"
-    if it.is_under_way:
-        return _users(it)
     kinds = sorted({name.rpartition("-")[0] for name in it.needed_by})
     return f"needed by {', '.join(kinds)}" if kinds else _users(it)
 
