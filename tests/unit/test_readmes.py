@@ -168,7 +168,7 @@ def test_each_status_is_that_of_the_code() -> None:
 
 
 def test_the_row_of_the_contract_is_one_of_its_table() -> None:
-    (block,) = blocks("python")
+    (block,) = (it for it in blocks("python") if it in read(ROOT / "tests/contract/README.md"))
     table = read(ROOT / "tests" / "contract" / "listing.py")
     lines = [line.strip() for line in table.splitlines()]
     row = [line.strip() for line in block.strip().splitlines()[:-1]]  # there a comma follows
