@@ -86,15 +86,15 @@ FIGURES: dict[str, list[tuple[str, str]]] = {
         ("recipes/smollm2-mini.yaml", rf"; agreement {N} to "),
     ],
     "classify: teacher on Banking77": [
-        (RECIPES, rf"Banking77, 77 intents \| 8,965 \| accuracy \| {N} \|"),
+        (RECIPES, rf"Banking77, 77 intents \| 8,965 \| accuracy \| {N} ± "),
         ("recipes/classify.yaml", rf"the teacher {N},"),
     ],
     "classify: student on Banking77": [
-        (RECIPES, rf"Banking77, 77 intents \| 8,965 \| accuracy \|[^|]*\| {N} \|"),
+        (RECIPES, rf"Banking77, 77 intents \| 8,965 \| accuracy \|[^|]*\| {N} ± "),
         ("recipes/classify.yaml", rf"on 77 intents accuracy {N},"),
     ],
     "classify: control on Banking77": [
-        (RECIPES, rf"Banking77, 77 intents \| 8,965 \| accuracy \|[^|]*\|[^|]*\| {N} \|"),
+        (RECIPES, rf"Banking77, 77 intents \| 8,965 \| accuracy \|[^|]*\|[^|]*\| {N} ± "),
         ("recipes/classify.yaml", rf"the control {N}$"),
     ],
     "a student's step": [
