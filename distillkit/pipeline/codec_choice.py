@@ -18,7 +18,14 @@ from distillkit.errors import ConfigError, TargetsError
 from distillkit.losses import Loss
 from distillkit.pipeline import run_folder
 from distillkit.pipeline.context import RunContext
-from distillkit.targets import Codec, CodecChoice, OnlineTargets, StoreManifest, TargetProvider
+from distillkit.targets import (
+    Codec,
+    CodecChoice,
+    OnlineTargets,
+    StoreManifest,
+    TargetChoice,
+    TargetProvider,
+)
 from distillkit.targets.codecs.codec import listed_temperatures
 from distillkit.targets.codecs.registry import from_settings
 from distillkit.tasks import Task
@@ -27,7 +34,7 @@ from distillkit.types import HardLabels, Outputs
 
 
 def settle_targets(
-    targets: TargetProvider,
+    targets: TargetChoice,
     loss: Any,
     *,
     teacher: Teacher,
@@ -68,7 +75,7 @@ def settle_targets(
 
 
 def choose(
-    targets: TargetProvider,
+    targets: TargetChoice,
     loss: Loss,
     *,
     teacher: Teacher,

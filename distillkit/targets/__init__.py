@@ -15,7 +15,7 @@ from distillkit.targets.codecs.sampling import Draws
 from distillkit.targets.codecs.top_k import TopK
 from distillkit.targets.codecs.top_p import TopP
 from distillkit.targets.manifest import StoreManifest
-from distillkit.targets.provider import CodecChoice, TargetProvider
+from distillkit.targets.provider import CodecChoice, TargetChoice, TargetProvider
 from distillkit.targets.reader import TargetStore
 from distillkit.targets.settings import AutoTargets, OnlineTargets, StoredTargets
 from distillkit.targets.writer import TargetWriter
@@ -32,6 +32,7 @@ __all__ = [
     "SampledLogits",
     "StoreManifest",
     "StoredTargets",
+    "TargetChoice",
     "TargetProvider",
     "TargetStore",
     "TargetWriter",

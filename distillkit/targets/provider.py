@@ -40,8 +40,9 @@ class TeacherOutputs(Protocol):
         ...
 
 
-class TargetProvider(ABC):
-    """Where the soft targets of a run come from. Its fields are its settings.
+class TargetChoice(ABC):
+    """What a config says of the soft targets: a provider, or what becomes one. Its fields are its
+    settings.
 
     `keeps_store`: the teacher's outputs are written once and read by every student; else `in_loop`
     gives what answers for each batch. `precision` and `batch_tokens` are those of the teacher's
@@ -53,6 +54,18 @@ class TargetProvider(ABC):
     batch_tokens: int = 4096
     path: str | None = None
 
+    @abstractmethod
+    def settle(self, choice: CodecChoice) -> "TargetProvider":
+        """The provider, with all that follows from task and loss; raises `ConfigError`."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Where the targets come from, in a line."""
+
+
+class TargetProvider(TargetChoice):
+    """Where the soft targets of a run come from, settled."""
+
     def settle(self, choice: CodecChoice) -> "TargetProvider":
         """The same with all that follows from task and loss; raises `ConfigError`."""
         return self
@@ -60,10 +73,6 @@ class TargetProvider(ABC):
     @abstractmethod
     def fingerprint_fields(self, teachers: TeacherOutputs) -> dict[str, Any]:
         """All that decides the soft targets, for the fingerprint of the student."""
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Where the targets come from, in a line."""
 
     def in_loop(self, teachers: TeacherOutputs, examples: Any, spec: str) -> Any:
         """What answers for each batch of the student's examples; None: a store is read.

@@ -10,7 +10,7 @@ from distillkit.targets.codecs.codec import Codec, described
 from distillkit.targets.codecs.dense import Dense
 from distillkit.targets.codecs.registry import register
 from distillkit.targets.manifest import StoreManifest
-from distillkit.targets.provider import CodecChoice, TargetProvider, TeacherOutputs
+from distillkit.targets.provider import CodecChoice, TargetChoice, TargetProvider, TeacherOutputs
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class StoredTargets(TargetProvider):
 
 
 @dataclass(frozen=True)
-class AutoTargets(TargetProvider):
+class AutoTargets(TargetChoice):
     """Targets from a store whose codec follows from the task and the loss.
 
     `codec` holds settings of the one that is chosen; the rest is as of `StoredTargets`.
@@ -79,10 +79,6 @@ class AutoTargets(TargetProvider):
     def settle(self, choice: CodecChoice) -> StoredTargets:
         """A store with the smallest codec that does for the loss."""
         return self.kept_by(choice.smallest(self.codec)).settle(choice)
-
-    def fingerprint_fields(self, teachers: TeacherOutputs) -> dict[str, Any]:
-        """None of its own: it is settled first."""
-        raise NotImplementedError
 
     def describe(self) -> str:
         """Which store it will be follows from the loss."""

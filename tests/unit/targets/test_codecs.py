@@ -208,7 +208,7 @@ def test_inference_tensors_are_picked_outside_of_inference_mode() -> None:
         said = random_logits(5, 12)
     for codec in EVERY:
         if not isinstance(codec, LastHidden):
-            there_and_back(codec, Outputs(said))
+            same(there_and_back(codec, Outputs(said)), there_and_back(codec, Outputs(said.clone())))
 
 
 # dense
