@@ -26,6 +26,21 @@ def steps_of_two_processes(module: str, model: Path, folder: Path) -> dict[tuple
     return found
 
 
+def save_steps(found: dict[tuple[str, str], Any], path: str) -> None:
+    """Write the steps that all ranks found, by the first of them, then leave the process group.
+
+    A thread of gloo that is still at work while Python ends aborts the process.
+    """
+    import torch
+    from accelerate import PartialState
+
+    from distillkit.models.device import leave_process_group
+
+    if PartialState(cpu=True).is_main_process:
+        torch.save(found, path)
+    leave_process_group()
+
+
 def run_two(module: str, *words: object, timeout: float = 120) -> None:
     """`python -m module words…` as ranks 0 and 1; fails with what either said on stderr."""
     command = [sys.executable, "-m", module, *map(str, words)]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from distillkit.losses import ForwardKL, Mixture
 from distillkit.losses.relation_losses import AttentionLoss
@@ -21,6 +20,7 @@ from distillkit.training.online_teacher import OnlineTeacher
 from tests.contract.inside_listing import LOSSES, InsideLoss
 from tests.contract.language_steps import BLOCK, CUTS, step_on
 from tests.contract.steps import Step
+from tests.processes import save_steps
 
 # a Llama rotates its queries and keys, so attention scores are refused
 INSIDE = tuple(loss for loss in LOSSES if not issubclass(loss.module, AttentionLoss))
@@ -68,6 +68,4 @@ def every_case(folder: Path) -> dict[tuple[str, str], Step]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    cases = every_case(Path(sys.argv[1]))
-    if Accelerator(cpu=True).is_main_process:
-        torch.save(cases, sys.argv[2])
+    save_steps(every_case(Path(sys.argv[1])), sys.argv[2])

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from distillkit.models.causal import load_causal_lm, load_causal_tokenizer
@@ -29,6 +28,7 @@ from distillkit.training.settings import TrainSettings
 from distillkit.types import SoftTargets
 from tests.contract.listing import LOSSES, Loss
 from tests.contract.steps import CPU, Step
+from tests.processes import save_steps
 
 EXAMPLES, BLOCK = 8, 24
 LANGUAGE = tuple(loss for loss in LOSSES if loss.target != "real")
@@ -144,6 +144,4 @@ def every_case(teacher: Path) -> dict[tuple[str, str], Step]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    found = every_case(Path(sys.argv[1]))
-    if Accelerator(cpu=True).is_main_process:
-        torch.save(found, sys.argv[2])
+    save_steps(every_case(Path(sys.argv[1])), sys.argv[2])

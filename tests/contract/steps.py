@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from distillkit.models.classifiers import load_classifier
@@ -29,6 +28,7 @@ from distillkit.training.objective import ModelWithObjective
 from distillkit.training.settings import TrainSettings
 from distillkit.types import Batch, LabelSpace, SoftTargets
 from tests.contract.listing import LOSSES, Loss
+from tests.processes import save_steps
 
 EXAMPLES = 8
 CPU = torch.device("cpu")
@@ -147,6 +147,4 @@ def every_case(body: Path) -> dict[tuple[str, str], Step]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    found = every_case(Path(sys.argv[1]))
-    if Accelerator(cpu=True).is_main_process:
-        torch.save(found, sys.argv[2])
+    save_steps(every_case(Path(sys.argv[1])), sys.argv[2])

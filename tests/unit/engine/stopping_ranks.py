@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from distillkit import stopping
+from distillkit.models.device import leave_process_group
 from distillkit.types import Batch, LossTerms
 from tests.unit.engine.toy import STEPS, net, objective, train, weights
 
@@ -52,3 +53,4 @@ def main(folder: Path, step: int) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), int(sys.argv[2]))
+    leave_process_group()  # or a thread of gloo may abort what ends

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from distillkit.models.device import leave_process_group
 from distillkit.schedules import ConstantLR
 from distillkit.training import TrainSettings
 from distillkit.training.batch_source import PlannedBatches
@@ -180,3 +181,4 @@ if __name__ == "__main__":
     learnt = ModelWithObjective(net(dropout=0), Projected())
     train(folder / "projected", learnt.model, objective=learnt.objective, **TOGETHER)
     save_file(weights(learnt), folder / f"projected-{os.environ['RANK']}.safetensors")
+    leave_process_group()  # or a thread of gloo may abort what ends
