@@ -8,7 +8,6 @@ import errno
 import io
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
@@ -19,6 +18,7 @@ from typing import Any
 from distillkit import stopping
 from distillkit.cli import completion, launched
 from distillkit.cli import help as usage
+from distillkit.cli.sweeps import folder_of_sweep, has_results
 from distillkit.config.paths import recipe_files
 from distillkit.console import masking
 from distillkit.console.wording import brief, listed, nearest
@@ -43,6 +43,10 @@ ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for com
     "targets": lambda: ("inspect", "verify", "merge", "convert", "export"),
     "workspace": lambda: ("list", "verify", "remove", "size"),
     "completion": lambda: completion.SCRIPTS,
+}
+LAUNCHED = {
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # variables of launchers
+    *("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
 }
 VIEWS = ("--cfg", "--info", "--hydra-help")  # options that show something, and run nothing
 SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fault of the program
@@ -71,7 +75,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal lacks is written out
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:]
-    sys.exit(_exit_code(words, lambda: _run(words)))
+    code = _exit_code(words, lambda: _run(words))
+    if "RANK" in os.environ:
+        _load("distillkit.ranks:end")(code)
+    sys.exit(code)
 
 
 def _exit_code(
@@ -125,7 +132,7 @@ def _run(words: list[str]) -> int:
         return _complete(words)
     command = words[0] if words else "--help"
     part = "alone"
-    if {"RANK", "WORLD_SIZE"} & {*os.environ}:
+    if LAUNCHED & {*os.environ}:
         part = _load("distillkit.ranks.launch:part_of")(trains=_trains(words))
     if part == "idle":
         return 0
@@ -220,13 +227,13 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     settled = [*checked.overrides, *defaults, *phases.written(declared, of_phases)]
     sweep_folder = None
     if sweeps:
-        sweep_folder = _sweep_folder(settled, str(checked.cfg.run_name))
+        sweep_folder = folder_of_sweep(settled, str(checked.cfg.run_name))
     try:
         failed = _hydra(command, [*options, *settled], checked.swept)
     finally:  # also of a sweep that a signal ends
         if sweep_folder is not None:
             masking.mask_file(sweep_folder / "multirun.yaml", masking.names_of(settled))
-    if sweep_folder is not None and command == "train" and _has_results(sweep_folder):
+    if sweep_folder is not None and command == "train" and has_results(sweep_folder):
         _load("distillkit.cli.commands.report:report")(sweep_folder)
     if failed:
         raise ConfigError(failed)
@@ -261,13 +268,6 @@ def _view(command: str, options: list[str], given: list[str], folder: Path | Non
         raise ConfigError(failed)
 
 
-def _has_results(folder: Path) -> bool:
-    try:
-        return any(folder.glob("*/results.json"))
-    except OSError:  # a name that no folder can have
-        return False
-
-
 def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
     """The overrides of a config that is only looked at: one that is wrong is shown as it is."""
     from distillkit.config import overrides
@@ -279,21 +279,6 @@ def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
         given = respelled(given)
         return [f"+{word}" if word.startswith("recipe=") else word for word in given]
     return [*checked.overrides, *checked.defaults]
-
-
-def _sweep_folder(settled: list[str], run_name: str) -> Path:
-    """The sweep's folder, fixed before Hydra starts so that the leaderboard can be made after."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    from distillkit.config.words import quoted
-
-    for word in settled:
-        if word.startswith("hydra.sweep.dir="):
-            return Path(str(OverridesParser.create().parse_override(word).value()))
-    stamp = time.strftime("%Y%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1_000_000:06d}"
-    folder = Path("outputs") / run_name / f"{stamp}-sweep"
-    settled.append(f"hydra.sweep.dir={quoted(str(folder))}")
-    return folder
 
 
 def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = None) -> list[str]:

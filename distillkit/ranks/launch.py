@@ -7,6 +7,8 @@ from distillkit.console.progress import rank, several
 from distillkit.errors import ConfigError
 
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+OF_MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+OF_SEVERAL = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", *OF_MPI)  # to Accelerate
 
 
 def check_environment() -> None:
@@ -45,16 +47,12 @@ def check_environment() -> None:
 def part_of(*, trains: bool) -> Literal["alone", "together", "idle"]:
     """What this process does in a command: all of it, its part, or nothing.
 
-    What trains no model is for the first of several processes, which then takes itself for the only
-    one.
+    What trains no model is for the first of several processes. One that does all takes itself for
+    the only one, whatever started it: Accelerate would have it wait for others.
     """
     check_environment()
-    if not several():
-        return "alone"
-    if trains:
-        return "together"
-    if rank():
-        return "idle"
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+    if several() and (trains or rank()):
+        return "together" if trains else "idle"
+    for name in OF_SEVERAL:
         os.environ.pop(name, None)
     return "alone"

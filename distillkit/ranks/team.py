@@ -14,6 +14,7 @@ They talk through the store that torch.distributed's processes have met at:
     beat/RANK, fallen, told       see `distillkit.ranks.liveness`
 """
 
+import atexit
 import json
 import os
 import sys
@@ -42,6 +43,7 @@ LOST = ("onnection closed", "onnection reset", "onnection was likely closed", "g
 TakePart = Callable[[dict[str, Any]], None]
 
 _team: "Team | None" = None
+_has_begun = False  # this process meets others, has met them, or met them and has left
 
 
 def together(words: list[str], run: Callable[[], int], prepare: Callable[[], TakePart]) -> int:
@@ -51,7 +53,8 @@ def together(words: list[str], run: Callable[[], int], prepare: Callable[[], Tak
     Returns the run's exit code, which is the same for all; where another process is gone, its watch
     ends this one.
     """
-    global _team
+    global _team, _has_begun
+    _has_begun = True
     quiet_others()
     try:
         _team = team = Team(words)
@@ -69,6 +72,21 @@ def together(words: list[str], run: Callable[[], int], prepare: Callable[[], Tak
         code = team.leave(code)
     _team = None
     return code
+
+
+def end(code: int) -> None:
+    """End this process with its exit code; nothing if it never looked for other processes.
+
+    Python's own end would begin while threads of torch.distributed go on, and one that comes back
+    to Python meanwhile aborts the process: "terminate called without an active exception".
+    """
+    if not _has_begun:
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Processes that never become one run: one is missing, or was started otherwise."""
 
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +22,32 @@ def test_a_death_before_all_have_met_ends_the_other(rank: int, tmp_path: Path) -
     assert len(said) == 1 and "Traceback" not in other.err
     assert f"rank {rank} of 2 has not come to 127.0.0.1:" in said[0]
     assert not (tmp_path / "outputs").exists()
+
+
+BUSY = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from distillkit.cli.main import main
+from distillkit.ranks import meeting
+
+def sleep(seconds):  # the thread that looks for the others is in PyTorch's store all the time
+    Path("looks").touch()
+
+meeting.time = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+sys.argv = ["distillkit", "train"]
+main()
+"""
+
+
+def test_one_that_is_signalled_while_it_looks_for_the_others_has_its_status(tmp_path: Path) -> None:
+    """Python's end beside a thread in PyTorch would abort the process."""
+    run = Ranks([sys.executable, "-c", BUSY], tmp_path, last=["sleep", "300"])
+    assert run.kill_when(0, tmp_path, "looks", signal.SIGTERM)
+    run.children[1].kill()
+    first, _ = run.end(MINUTE)
+    assert first.code == 75, first.err
+    assert first.err == "\ndistillkit: stopped by SIGTERM; the same command goes on from here\n"
 
 
 @pytest.mark.slow

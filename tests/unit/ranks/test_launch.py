@@ -4,9 +4,12 @@ import os
 from collections.abc import Mapping
 
 import pytest
+import torch
+from accelerate import PartialState
 
+from distillkit.cli.main import LAUNCHED
 from distillkit.errors import ConfigError
-from distillkit.ranks.launch import NEEDED, check_environment, part_of
+from distillkit.ranks.launch import NEEDED, OF_SEVERAL, check_environment, part_of
 
 SECOND = {
     "RANK": "1",
@@ -18,7 +21,7 @@ SECOND = {
 
 
 def given(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
-    for name in NEEDED:
+    for name in {*NEEDED, *OF_SEVERAL}:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -70,3 +73,25 @@ def test_what_trains_is_done_together_and_the_rest_by_the_first_alone(
     assert part_of(trains=True) == "together"
     assert part_of(trains=False) == "alone"
     assert "WORLD_SIZE" not in os.environ  # or Accelerate would wait for the others
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"},
+        {"LOCAL_RANK": "1"},
+        {"PMI_SIZE": "2"},
+        {"OMPI_COMM_WORLD_SIZE": "2"},
+        {"MV2_COMM_WORLD_SIZE": "2"},
+    ],
+)
+def test_who_works_alone_is_alone_to_accelerate_too(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, variables | {"ACCELERATE_USE_CPU": "true"})
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    assert LAUNCHED & {*variables}
+    assert part_of(trains=True) == "alone"
+    state = PartialState(cpu=True)
+    assert (state.num_processes, state.device.type) == (1, "cpu")
+    assert not torch.distributed.is_initialized()
