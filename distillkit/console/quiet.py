@@ -3,6 +3,7 @@
 Whoever sets one of the variables, or asks Python for warnings, gets them.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -15,6 +16,7 @@ VARIABLES = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DATASETS_VERBOSITY": "error",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "TORCH_LOGS": "-torch",  # errors alone: torch warns of classes that torchao registers
     "PYTHONWARNINGS": "ignore",  # of processes that are started from here
 }
 
@@ -27,6 +29,7 @@ def quiet_others() -> None:
     else:
         wanted.discard("PYTHONWARNINGS")
     os.environ.update({name: VARIABLES[name] for name in wanted})
+    logging.getLogger("torchao").setLevel(logging.ERROR)  # it warns of kernels for GPUs
     if "HF_DATASETS_DISABLE_PROGRESS_BARS" in wanted and "datasets" in sys.modules:
         sys.modules["datasets"].disable_progress_bars()
     if "HF_HUB_DISABLE_PROGRESS_BARS" in wanted:
