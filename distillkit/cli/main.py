@@ -8,7 +8,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from importlib.metadata import version
@@ -19,31 +19,13 @@ from distillkit import stopping
 from distillkit.cli import completion, launched
 from distillkit.cli import help as usage
 from distillkit.cli.sweeps import folder_of_sweep, has_results
-from distillkit.config.paths import recipe_files
+from distillkit.cli.tables import ARGUMENTS, REPORTS
+from distillkit.cli.tables import RUNS as RUNS
+from distillkit.cli.tables import TOOLS as TOOLS
 from distillkit.console import masking
 from distillkit.console.wording import brief, listed, nearest
 from distillkit.errors import ConfigError, DistillkitError, OutputError
 
-RUNS = {  # commands that are Hydra applications over the same run config
-    "train": "distillkit.cli.commands.train:train",
-    "generate-targets": "distillkit.cli.commands.generate_targets:generate_targets",
-    "train-student": "distillkit.cli.commands.train_student:train_student",
-    "evaluate": "distillkit.cli.commands.evaluate:evaluate",
-    "plan": "distillkit.cli.commands.plan:plan",
-}
-REPORTS = ("train", "evaluate")  # write a folder of their own
-TOOLS = {  # commands with arguments of their own
-    "recipes": "distillkit.cli.commands.recipes:main",
-    "targets": "distillkit.cli.commands.targets:main",
-    "report": "distillkit.cli.commands.report:main",
-    "workspace": "distillkit.cli.commands.workspace:main",
-}
-ARGUMENTS: dict[str, Callable[[], Iterable[str]]] = {  # the first ones, for completion
-    "recipes": lambda: recipe_files(),
-    "targets": lambda: ("inspect", "verify", "merge", "convert", "export"),
-    "workspace": lambda: ("list", "verify", "remove", "size"),
-    "completion": lambda: completion.SCRIPTS,
-}
 LAUNCHED = {
     *("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # variables of launchers
     *("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
