@@ -85,7 +85,8 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Itera
     """The rows; of a file that is one object, those inside it. `wanted`: setting -> column.
 
     It may hold them as its one list of objects ({"data": […]}), by name ({"0": {"text": …}, …}), or
-    column by column ({"text": […]}, or as pandas writes them, {"text": {"0": …, "1": …}}).
+    column by column ({"text": […]}, or as pandas writes them, {"text": {"0": …, "1": …}}), or as
+    the names of its columns beside rows without names ({"columns": […], "data": [[…], …]}).
     """
     every = iter(rows)
     first, second = next(every, None), next(every, None)
@@ -101,6 +102,8 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Itera
         and all(isinstance(v, dict) for v in lists[0])
     ):
         yield from lists[0]
+    elif _are_named_apart(first, wanted.values()):
+        yield from (dict(zip(first["columns"], row, strict=True)) for row in first["data"])
     elif all(isinstance(v, dict) and {*wanted.values()} <= v.keys() for v in first.values()):
         yield from first.values()
     elif (
@@ -114,6 +117,17 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Itera
             yield {name: first[name][place] for name in wanted.values()}
     else:
         yield first
+
+
+def _are_named_apart(table: Mapping[str, Any], wanted: Collection[str]) -> bool:
+    """Whether an object is a table whose rows are lists, beside the names of their columns."""
+    names, rows = table.get("columns"), table.get("data")
+    return (
+        isinstance(names, list)
+        and all(names.count(name) == 1 for name in wanted)
+        and isinstance(rows, list)
+        and all(isinstance(row, list) and len(row) == len(names) for row in rows)
+    )
 
 
 def _are_columns(values: Mapping[str, Any]) -> bool:

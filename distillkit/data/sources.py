@@ -84,13 +84,17 @@ def suffix(path: Path) -> str:
 def expand(spec: Spec, *, key: str) -> list[str]:
     """The single sources of a setting, in order: a pattern stands for its files, sorted.
 
-    What exists under its name is no pattern. Raises `DataError` for an empty list.
+    What exists under its name is no pattern. Raises `DataError` for an empty list, and for one that
+    has a source twice: its rows would count double.
     """
     if not spec:
         raise DataError(f"{key} = {spec}: names no file")
     found: list[str] = []
     for item in [spec] if isinstance(spec, str) else spec:
         found += _matches(item) or [item]
+    twice = next((item for item in found if found.count(item) > 1), None)
+    if twice is not None:
+        raise DataError(f"{key}: {twice} stands in it twice; name each file once")
     return found
 
 

@@ -443,6 +443,12 @@ def test_pandas_json_and_one_list_of_objects_are_tables(read: Read) -> None:
     assert read(json.dumps(by_column), "a.json") == [("a", "1.5"), ("b", "2")]
     nested = {"version": 1, "data": [{"text": "a", "label": "01"}]}
     assert read(json.dumps(nested, indent=1), "a.json") == [("a", "01")]
+    apart = {
+        "columns": ["label", "n", "text"],
+        "index": [0, 1],
+        "data": [["x", 1, "a"], [2, 3, "b"]],
+    }
+    assert read(json.dumps(apart), "a.json") == [("a", "x"), ("b", "2")]
     several = "\n".join(json.dumps({"text": t, "label": True}, indent=2) for t in "ab")
     assert read(several, "a.jsonl") == [("a", "true"), ("b", "true")]
     first = '{"text": "0", "label": 1}\n'

@@ -24,6 +24,15 @@ Read = Callable[..., Table]
 TEXTS = {"data.text": "text", "data.label": "label"}
 
 
+@pytest.mark.parametrize("spec", [["a.csv", "a.csv"], ["a.csv", "*.csv"]])
+def test_a_file_that_a_list_has_twice_is_refused(
+    tmp_path: Path, read: Read, spec: list[str]
+) -> None:
+    one_row(tmp_path / "a.csv", "a")
+    with pytest.raises(DataError, match=r"^data\.train: a\.csv stands in it twice; name each file"):
+        read(spec)
+
+
 @pytest.fixture
 def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
     """Read a source that stands in the folder of the test."""
