@@ -166,9 +166,9 @@ class Verifier:
     def _remembered(self, folder: Path) -> dict[str, Signature]:
         known: dict[str, Signature] = {}
         for path in self._paths(folder):
-            if not_a_file(path):  # a pipe would be waited for
-                continue
             with contextlib.suppress(OSError, ValueError, RecursionError):
+                if not_a_file(path):  # a pipe would be waited for
+                    continue
                 found = json.loads(path.read_text(encoding="utf-8"))
                 known |= found if isinstance(found, dict) else {}
         return known

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distillkit.artifacts.digests import Verifier, not_a_file
-from distillkit.artifacts.run_records import FOLDER as RUNS
+from distillkit.artifacts.inside import OWN
 from distillkit.artifacts.run_records import Record, read_all
 from distillkit.artifacts.versions import is_earlier, with_what_needs_them
 from distillkit.artifacts.workspace import MANIFEST, Artifact, fingerprint
@@ -24,7 +24,6 @@ from distillkit.console.wording import brief
 from distillkit.errors import WorkspaceError
 
 TRASH = ".trash"
-OWN = (".partial", ".locks", ".verified", RUNS, TRASH, "assets")
 LARGEST = 2**28  # bytes of a manifest
 DEEPEST = 4  # levels of inputs at which another artifact's inputs may be written out
 _ARTIFACT = re.compile(r"([a-z][a-z_]*)-([0-9a-f]{16})")

@@ -12,6 +12,7 @@ import json
 import os
 import pwd
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -283,6 +284,11 @@ def _read(content: bytes) -> Holder | None:
         return None
 
 
+def _content(path: Path) -> bytes:
+    """What is in a soft lock; nothing in what is no file: a pipe would be waited for."""
+    return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
+
+
 def _who(content: bytes) -> str:
     holder = _read(content)
     return str(holder) if holder else "another run"
@@ -305,7 +311,7 @@ def _soft_lock(path: Path, mode: int, group: int, waits: _Once) -> None:
                 path.chmod(mode)
             return
         try:
-            content = path.read_bytes()
+            content = _content(path)
         except FileNotFoundError:
             continue
         holder = _read(content)
@@ -333,7 +339,7 @@ def _remove_stale(path: Path, content: bytes) -> None:
             time.sleep(_POLL)
             return
         with suppress(FileNotFoundError):
-            if path.read_bytes() == content:
+            if _content(path) == content:
                 path.unlink()
 
 

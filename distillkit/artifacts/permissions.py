@@ -4,6 +4,7 @@ Whatever the user's umask is, and although some libraries write files for their 
 a folder with the sticky bit (as /tmp) each user's files are his own to write.
 """
 
+import errno
 import os
 import pwd
 import shutil
@@ -91,12 +92,22 @@ def apply(path: Path, sharing: Sharing, *, top: bool = False) -> None:
 
 
 def make_folder(path: Path, sharing: Sharing, *, top: bool = False) -> None:
-    """Make a folder, with the group and mode of what is shared."""
+    """Make a folder, with the group and mode of what is shared.
+
+    Raises `NotADirectoryError` where something else has its name.
+    """
     try:
         path.mkdir(parents=True)
     except FileExistsError:
+        if not path.is_dir():
+            raise no_folder(path) from None
         return
     apply(path, sharing, top=top)
+
+
+def no_folder(path: Path) -> NotADirectoryError:
+    """That a file, or whatever it is, stands in the place of a folder."""
+    return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 
 def make_folders(path: Path) -> Sharing:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from distillkit.artifacts import locks, permissions
 from distillkit.artifacts.holdings import TRASH, Held, Holdings, locks_of
+from distillkit.artifacts.os_errors import in_the_way
 from distillkit.console.progress import warn
 from distillkit.console.wording import listed, nearest
 from distillkit.errors import WorkspaceError
@@ -126,9 +127,12 @@ def remove(root: Path, it: Held) -> bool:
     except (FileNotFoundError, InUseError):
         return False
     except OSError as error:
+        shut = in_the_way(error, root)
         raise WorkspaceError(
-            f"{it.name}: cannot be removed ({error.strerror or error}); it is another user's, or "
-            f"{root} may only be read"
+            f"{it.name}: cannot be removed: {shut}"
+            if shut
+            else f"{it.name}: cannot be removed ({error.strerror or error}); it is another user's, "
+            f"or {root} may only be read"
         ) from error
     _delete(place)
     with suppress(OSError):

@@ -14,11 +14,10 @@ the workspace folder's group and mode: several users may share it.
 import errno
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,16 +38,15 @@ from distillkit.artifacts.digests import (
 )
 from distillkit.artifacts.digests import fingerprint as fingerprint
 from distillkit.artifacts.homes import users_cache, workspace_folder
+from distillkit.artifacts.inside import MANIFEST as MANIFEST
+from distillkit.artifacts.inside import artifact_around
+from distillkit.artifacts.os_errors import guard
 from distillkit.console.progress import say, warn
 from distillkit.console.wording import brief
-from distillkit.errors import DataError, WorkspaceError
+from distillkit.errors import WorkspaceError
 
-MANIFEST = "manifest.json"
 SHARED_SOON = 90.0  # seconds until a network disk shows what another machine has written
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy, which drops the number
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
-_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 def first_difference(expected: Any, found: Any, at: str = "") -> tuple[str, Any, Any] | None:
@@ -159,6 +157,12 @@ class Workspace:
 
         One that is there and is closed or full can be read: it is raised where something is made.
         """
+        around = artifact_around(self.root)
+        if around:
+            raise WorkspaceError(
+                f"workspace = {self.root}: lies in the artifact {around}; set workspace=FOLDER, or "
+                "DISTILLKIT_WORKSPACE, to another place"
+            )
         with self.guard():
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -337,44 +341,9 @@ class Workspace:
         trust(artifact.path, artifact.manifest()["files"])
         self._verified[artifact.name] = True
 
-    @contextmanager
-    def guard(self) -> Iterator[None]:
+    def guard(self) -> AbstractContextManager[None]:
         """Turn a full disk or a read-only folder into one line that names the workspace."""
-        try:
-            yield
-        except OSError as error:
-            raise self._explain(error) from error
-        except Exception as error:
-            # safetensors reports an OS error as text: "I/O error: No space left (os error 28)"
-            for number in _FULL | {errno.EROFS, errno.EACCES}:
-                if f"(os error {number})" in str(error):
-                    raise self._explain(OSError(number, os.strerror(number))) from error
-            raise
-
-    def _explain(self, error: OSError) -> Exception:
-        where = f"workspace = {self.root}"
-        if error.errno is None and _SHORT_WRITE.search(str(error)):
-            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if error.errno in _FULL:
-            return WorkspaceError(
-                f"{where}: {error.strerror} (the disk or quota is full); free some space, or set "
-                "workspace=FOLDER on another disk. What was committed is kept: run the same "
-                "command again"
-            )
-        if error.errno in _CLOSED and self._is_elsewhere(error.filename):
-            return DataError(f"{error.filename}: {error.strerror}")
-        if error.errno in _CLOSED:
-            return WorkspaceError(
-                f"{where}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to a "
-                "folder that can be written"
-            )
-        return error
-
-    def _is_elsewhere(self, name: Any) -> bool:
-        if not isinstance(name, str):
-            return False
-        path = Path(name).absolute()
-        return not (path.is_relative_to(self.root) or self.root.is_relative_to(path))
+        return guard(self.root)
 
     def _named(self, kind: str, digest: str) -> Artifact:
         return Artifact(kind, digest, self.root / f"{kind}-{digest}")
@@ -395,7 +364,10 @@ class Workspace:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file."""
+    """A JSON object from a file; raises `OSError` where there is none, or something else."""
+    other = not_a_file(path)  # opening a pipe would wait for ever
+    if other and other != "missing":
+        raise OSError(errno.EINVAL, other, str(path))
     value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return value
 

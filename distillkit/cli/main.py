@@ -209,7 +209,7 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     settled = [*checked.overrides, *defaults, *phases.written(declared, of_phases)]
     sweep_folder = None
     if sweeps:
-        sweep_folder = folder_of_sweep(settled, str(checked.cfg.run_name))
+        sweep_folder = folder_of_sweep(settled, checked.cfg)
     try:
         failed = _hydra(command, [*options, *settled], checked.swept)
     finally:  # also of a sweep that a signal ends
@@ -296,7 +296,7 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
         try:
             with heartbeat(), working(command):
                 if command in REPORTS:
-                    _load("distillkit.pipeline.run_folder:check_writable")()
+                    _load("distillkit.pipeline.run_folder:check_writable")(cfg)
                 with working(f"{command}: loading PyTorch and transformers"):
                     function = _load(RUNS[command])
                 metric = function(cfg)

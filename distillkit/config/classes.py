@@ -14,7 +14,7 @@ from pathlib import Path
 from distillkit.config.paths import CONF
 from distillkit.config.renamed import current
 from distillkit.config.signatures import NotFound, definition, located
-from distillkit.console.wording import nearest
+from distillkit.console.wording import closest, listed
 
 SCHEDULES = tuple(
     f"distillkit.schedules.{name}" for name in ("Constant", "Linear", "Cosine", "WSD")
@@ -52,23 +52,42 @@ def refusal(target: object, group: str, *, inside: bool, trusted: Iterable[str] 
     """Why a node of `group`, or one `inside` it, may not name this class; None if it may."""
     own, parts = classes_of(group)
     allowed = parts if inside else own
-    target = current(target)
+    written, target = target, current(target)
     if isinstance(target, str):
         if target in allowed or is_trusted(target, trusted):
             return None
         if group == "optimizer" and not inside and is_optimizer(target):
             return None
         if target.startswith(OURS) and (missing := _missing(target)):
-            return f"{target} does not exist ({missing})"
+            slip = _of_like_name(target, allowed)
+            return f"{target} does not exist ({missing}{slip and f'; did you mean {slip}?'})"
     if not isinstance(target, str) or not target:
         return f"{target!r} is no name of a class"
-    hint = ""
-    if allowed and target.startswith(OURS):
-        hint = f" ({nearest(target, sorted(allowed))})"
+    former = f" ({written} before)" if written != target else ""
+    hint = f" ({_place(target, allowed)})" if allowed and target.startswith(OURS) else ""
     return (
-        f"{target} is outside the classes that may stand here{hint}; add 'trusted=[{target}]' on "
-        "the command line if you trust it"
+        f"{target}{former} is outside the classes that may stand here{hint}; add "
+        f"'trusted=[{target}]' on the command line if you trust it"
     )
+
+
+def _of_like_name(target: str, allowed: Iterable[str]) -> str:
+    """The class whose own name is most like a target's; packages that are alike say nothing."""
+    by_name = {name.rpartition(".")[2]: name for name in sorted(allowed)}
+    close = closest(target.rpartition(".")[2], by_name)
+    return by_name[close] if close else ""
+
+
+def _place(target: str, allowed: Iterable[str]) -> str:
+    """Where a class that exists belongs, or what may stand here: it is no slip of the pen."""
+    groups = [path.name for path in sorted(CONF.iterdir()) if path.is_dir()]
+    own = [group for group in groups if target in classes_of(group)[0]]
+    if own:
+        return f"it is for {' and '.join(own)}"
+    inside = [group for group in groups if target in classes_of(group)[1]]
+    if inside:
+        return f"it is for nodes inside {' and '.join(inside)}"
+    return f"it takes {listed(sorted(allowed))}"
 
 
 def is_optimizer(target: str) -> bool:

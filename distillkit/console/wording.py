@@ -37,11 +37,17 @@ def nearest(word: str, names: Iterable[str], *, how: str = "", always: bool = Tr
     Unless `always`, it is said only where no name is near.
     """
     every = list(dict.fromkeys(map(str, names)))
-    folded = {name.casefold(): name for name in reversed(every)}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    close = closest(word, every)
     if close:
-        return f"did you mean {folded[close[0]]}?" + (f" ({how})" if how and always else "")
+        return f"did you mean {close}?" + (f" ({how})" if how and always else "")
     return f"it takes {listed(every, near=word)}" + (f" ({how})" if how else "")
+
+
+def closest(word: str, names: Iterable[str]) -> str:
+    """The name that is most like `word`, if one is like it, whatever their case; else empty."""
+    folded = {name.casefold(): name for name in reversed(list(names))}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else ""
 
 
 def size(number: float) -> str:

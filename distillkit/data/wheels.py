@@ -92,7 +92,7 @@ def _damage(home: Path, path: str) -> str:
             return f"{RECORD}: altered (its digest is not that of its content)"
     except FileNotFoundError:
         return f"no {RECORD} beside it: an earlier version took it"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{RECORD}: {type(error).__name__}: {brief(error)}"
     files = home / "files"
     wanted = {name: it for name, it in every.items() if name == path or name.startswith(f"{path}/")}

@@ -12,7 +12,7 @@ from distillkit.pipeline import joint
 from distillkit.pipeline.context import RunContext
 from distillkit.stages.targets import PLAN
 from distillkit.stages.teacher import PROBE
-from distillkit.targets import unfinished
+from distillkit.targets import unfinished, writer
 from distillkit.training import checkpoint
 
 COMMANDS = {  # kind -> the command that makes it
@@ -20,7 +20,8 @@ COMMANDS = {  # kind -> the command that makes it
     "targets": "generate-targets",
     "student": "train-student",
 }
-SCRATCH = (*checkpoint.SCRATCH, PROBE, PLAN, unfinished.PATTERN)  # what a killed run goes on from
+# what a killed run goes on from
+SCRATCH = (*checkpoint.SCRATCH, PROBE, PLAN, unfinished.PATTERN, *writer.RECORDS)
 NOUNS = {"data": "reading the text", "transfer": "the transfer set", "augmented": "rewriting text"}
 NAMES = {"teacher": "fitted teacher", "targets": "target store", "student": "trained student"}
 

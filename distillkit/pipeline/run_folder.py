@@ -20,6 +20,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from distillkit.artifacts import run_records
+from distillkit.artifacts.homes import workspace_folder
+from distillkit.artifacts.inside import check_outside
 from distillkit.artifacts.workspace import write_json
 from distillkit.console import masking
 from distillkit.console.progress import rank, say, stdout
@@ -37,9 +39,11 @@ LAST = ("report.md", "results.json")  # of a report: who finds these finds the r
 LONGEST_NAME = 64  # characters of the path of a file in a report
 
 
-def check_writable() -> None:
+def check_writable(cfg: DictConfig) -> None:
     """Raise `OutputError` now, rather than after the work, where no report can be written."""
     folder = Path(HydraConfig.get().runtime.output_dir)
+    key = "hydra.sweep.dir" if is_job() else "hydra.run.dir"
+    check_outside(folder, f"{key} = {relative(folder)}", workspace_folder(cfg.workspace.path))
     with guard(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}-".ljust(LONGEST_NAME, "x")

@@ -227,10 +227,12 @@ def _remove_other_plans(out: Path, plan: dict[str, int]) -> None:
     try:
         if read_json(path) == plan:
             return
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass  # none, or a part of one
-    for pattern in ("shard-*.arrow*", STORE):
-        for file in out.rglob(pattern):
-            file.unlink()
+    left = [file for pattern in ("shard-*.arrow*", STORE) for file in out.rglob(pattern)]
+    if left:
+        say(f"{out}: the shards of a killed run are not those of this run's batches; made again")
+    for file in left:
+        file.unlink()
     unfinished.remove(out)
     write_json(path, plan)

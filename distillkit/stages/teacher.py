@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from distillkit.artifacts.digests import DIGEST, is_sealed, sealed
+from distillkit.artifacts.digests import is_sealed, place_of, sealed
 from distillkit.artifacts.parts import NOWHERE, Parts
 from distillkit.artifacts.versions import VERSIONS
 from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.console.progress import clock, rank, say
+from distillkit.console.wording import brief
 from distillkit.losses import HardLabelLoss
 from distillkit.metrics.titles import title
 from distillkit.models.precision import Precision
@@ -186,17 +187,22 @@ def _probe(
     )
     if not rank():
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / PROBE, sealed(probe))
+        write_json(out / PROBE, sealed({"probe": probe, "place": place_of(out / PROBE)}))
         Parts(out).remove()
     return probe
 
 
 def _kept_probe(out: Path) -> dict[str, Any] | None:
-    """What a killed run wrote of its probe, if that is whole."""
-    try:
-        record = read_json(out / PROBE)
-        if not is_sealed(record):
-            return None
-    except (OSError, ValueError, AttributeError):
+    """What a killed run wrote of its probe, if that is whole and this artifact's."""
+    path = out / PROBE
+    if not path.is_file():
         return None
-    return {name: value for name, value in record.items() if name != DIGEST}
+    try:
+        record = read_json(path)
+        if is_sealed(record) and record.get("place") == place_of(path):
+            return dict(record["probe"])
+        fault = "altered, or of another artifact"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        fault = f"{type(error).__name__}: {brief(error)}"
+    say(f"{path}: damaged: {fault}; the probe is fitted again")
+    return None

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distillkit.artifacts.inside import check_outside
 from distillkit.artifacts.workspace import atomic
 from distillkit.console.progress import track
 from distillkit.errors import TargetsError
@@ -32,6 +33,7 @@ def export(folder: Path, out: Path) -> int:
     store = TargetStore.open(folder)
     if out.exists():
         raise TargetsError(f"{out}: already there; give another name, or remove it first")
+    check_outside(out, str(out))
     is_sparse = not store.codec.keeps_all
     outputs = store.manifest.outputs
     schema = pa.schema(_fields(is_sparse, outputs), metadata=_metadata(store))

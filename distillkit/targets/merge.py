@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts.digests import file_sha256
+from distillkit.artifacts.inside import check_outside
 from distillkit.artifacts.workspace import commit
 from distillkit.errors import TargetsError
 from distillkit.targets.average import average, check_averaged, check_outputs, same, union
@@ -128,6 +129,7 @@ def _mean_quality(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 @contextmanager
 def appearing(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that gets its name when the block ends well."""
+    check_outside(out, str(out))
     folder = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True)

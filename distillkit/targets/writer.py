@@ -15,7 +15,6 @@ import pyarrow as pa
 from distillkit.artifacts.digests import Verifier, are_files, file_sha256, place_of, read_before
 from distillkit.artifacts.workspace import atomic, read_json, write_json
 from distillkit.console.progress import say
-from distillkit.errors import TargetsError
 from distillkit.ragged import exclusive_cumsum
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.logits import TeacherOutput, width
@@ -27,6 +26,7 @@ _WAITING = 2  # shards that may wait to be written: the capture must not outrun 
 _PIECE = 4096  # positions that are encoded at a time: their arrays fit into a processor's caches
 _OUTPUTS = b"outputs"
 _RECORD = ".digest.json"  # what is appended to a file's name, for its size and sha256
+RECORDS = (f"*{_RECORD}", f"*/*{_RECORD}")  # of a store, and of the hidden states in it
 
 
 class TargetWriter:
@@ -87,13 +87,10 @@ class TargetWriter:
         return self._whole.get(name, False)
 
     def _recorded(self, name: str) -> dict[str, Any] | None:
-        """The size and sha256 that were written with a file, or by an earlier `finish`."""
+        """The size, sha256 and place that were written with a file."""
         if name not in self._records:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RecursionError):
                 self._records[name] = read_json(self.folder / f"{name}{_RECORD}")
-            with contextlib.suppress(TargetsError):
-                if name not in self._records:
-                    self._records |= StoreManifest.open(self.folder).records
         record = self._records.get(name)
         return record if record and are_files({name: record}) else None
 
@@ -152,7 +149,8 @@ class TargetWriter:
         """Write the manifest over all shards, of which number i holds `examples[i]`.
 
         `quality` is what was measured at capture: how far what is kept is from what was said.
-        `distribution` says what an average of several stores would be of.
+        `distribution` says what an average of several stores would be of. The records beside the
+        shards stay in an artifact that is being made, for a run that is killed before it is whole.
         """
         self.wait()
         paths = [self.folder / self.name(number) for number in range(len(examples))]
@@ -175,8 +173,9 @@ class TargetWriter:
             distribution=distribution,
         )
         manifest.save(self.folder)
-        for path in self.folder.glob(f"*{_RECORD}"):
-            path.unlink()
+        if not place_of(self.folder):
+            for path in self.folder.glob(f"*{_RECORD}"):
+                path.unlink()
         return manifest
 
     def _held(self, name: str) -> tuple[str, int, str]:

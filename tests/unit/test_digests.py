@@ -169,6 +169,34 @@ def test_a_cache_that_is_damaged_is_passed_over(
     assert len(read) == 2
 
 
+@pytest.mark.parametrize("what", ["pipe", "folder", "loop", "nested"])
+def test_what_is_no_cache_is_passed_over(
+    folder: Path, what: str, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe would be waited for; whatever it is, the files are read, and nothing is wrong."""
+    files = recorded(folder)
+    settle()
+    assert verifier(folder).damage(folder, files) == []
+    (kept,) = (folder.parent / "cache").rglob("*.json")
+    kept.unlink()
+    if what == "pipe":
+        os.mkfifo(kept)
+    elif what == "folder":
+        kept.mkdir()
+    elif what == "loop":
+        kept.symlink_to(kept.name)
+    else:
+        kept.write_text(100_000 * "[")
+    forget(monkeypatch)
+    read.clear()
+    assert verifier(folder).damage(folder, files) == []
+    assert len(read) == 2
+    (folder / "config.json").write_text("[]")
+    assert verifier(folder).damage(folder, files) == [
+        "config.json: altered (its sha256 is not the one recorded)"
+    ]
+
+
 def test_the_first_cache_that_can_be_written_is_used(
     folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,16 @@ def test_a_soft_lock_without_a_name_is_taken_after_a_while(
         assert time.monotonic() - began > 0.3
 
 
+@pytest.mark.usefixtures("no_locks")
+def test_a_pipe_in_place_of_a_soft_lock_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "a.soft")
+    monkeypatch.setattr(locks, "_EMPTY", 0.3)
+    with Told().hold(tmp_path / "a"):
+        assert json.loads((tmp_path / "a.soft").read_text()) == asdict(myself())
+
+
 def test_a_lock_of_another_kind_of_error_is_not_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

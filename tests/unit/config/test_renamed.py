@@ -43,3 +43,26 @@ def test_both_names_decide_the_same() -> None:
         {"terms": [{"_target_": "distillkit.schedules.Linear", "start": 1.0, "end": 0.5}]}
     )
     assert plain(before) == plain(now)
+
+
+@pytest.mark.parametrize(
+    ("group", "written", "told"),
+    [
+        ("loss", BEFORE, f"distillkit.schedules.Linear ({BEFORE} before) is outside"),
+        ("loss", BEFORE, "(it is for nodes inside loss)"),
+        ("loss", "distillkit.engine.Cosine", "(it is for scheduler)"),
+        ("optimizer", "distillkit.engine.TrainSettings", "(it is for trainer)"),
+        ("scheduler", "distillkit.engine.WSd", "did you mean distillkit.schedules.WSDLR?"),
+        ("loss", "distillkit.losses.ForwardKl", "did you mean distillkit.losses.ForwardKL?"),
+        ("optimizer", "torch.optim.Adm", "did you mean torch.optim.Adam?"),
+        ("loss", "distillkit.losses.Qqqqqq", "does not exist (no Qqqqqq in losses)"),
+        ("loss", "distillkit.cli.main.main", "(it takes distillkit.losses.AKL, "),
+    ],
+)
+def test_a_class_in_a_wrong_place_is_told_where_it_belongs(
+    group: str, written: str, told: str
+) -> None:
+    """That a package is called alike is no reason to mean another class in it."""
+    line = refusal(written, group, inside=False)
+    assert line is not None and told in line
+    assert ("did you mean" in line) == ("did you mean" in told)

@@ -1,6 +1,7 @@
 """Files out of wheels: checked, kept, never imported, never outside their folder."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -296,6 +297,11 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -309,6 +315,9 @@ def _flip(path: Path) -> None:
         (lambda home: (home / "files.json").write_text("{"), "files.json: JSONDecodeError"),
         (lambda home: (home / "files.json").write_text("[]"), "files.json: TypeError"),
         (lambda home: _flip(home / "files.json"), "files.json: "),
+        (lambda home: (home / "files.json").write_text(100_000 * "["), "RecursionError"),
+        (lambda home: _pipe(home / "files.json"), "is a pipe, not a file"),
+        (lambda home: _pipe(home / "files/tiny_data/model/sub/weights"), "is a pipe, not a file"),
     ],
 )
 def test_what_is_damaged_is_taken_again(

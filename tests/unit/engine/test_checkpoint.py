@@ -1,5 +1,6 @@
 """Checkpoints: complete or not there."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,35 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
     if not name.startswith("best"):
         assert Checkpoints(run).load(other, restored).step == 2
         assert_bits(weights(other), expected)
+
+
+def nested(path: Path) -> None:
+    path.write_text("[" * 100_000 + "]" * 100_000)
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["files.json", "progress.json"])
+@pytest.mark.parametrize(
+    ("damage", "told"), [(nested, "RecursionError"), (piped, "is a pipe, not a file")]
+)
+def test_a_record_that_cannot_be_read_is_named_and_passed_over(
+    name: str, damage: Any, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe would be waited for, and what is nested too deep has no bottom."""
+    model, optimizer = saved(tmp_path)
+    newest = tmp_path / "checkpoint-00000003"
+    damage(newest / name)
+    if name == "progress.json":
+        told = told if damage is piped else "bytes, not"
+    before = weights(model)
+    assert Checkpoints(tmp_path).load(model, optimizer) == Progress()
+    assert_bits(weights(model), before)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{newest}: damaged: {name}: ") and told in line
 
 
 @pytest.mark.parametrize(

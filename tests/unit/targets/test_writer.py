@@ -17,7 +17,7 @@ from distillkit.artifacts.digests import recorded
 from distillkit.errors import ConfigError
 from distillkit.targets import Dense, LastHidden, TargetStore, TargetWriter, TopK
 from distillkit.targets.codecs.last_hidden import HEAD
-from distillkit.targets.writer import _WAITING
+from distillkit.targets.writer import _WAITING, RECORDS
 from distillkit.types import Outputs, SoftTargets
 from tests.unit.targets.answers import keys, random_hidden, random_logits
 from tests.unit.targets.test_manifest import ORIGIN
@@ -302,16 +302,41 @@ def test_a_shard_that_is_gone_is_not_committed(tmp_path: Path) -> None:
 
 
 def test_a_store_that_was_finished_in_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
-    """Its manifest has the sha256 of each shard; the files beside the shards are gone."""
-    killed(tmp_path)
-    with TargetWriter(tmp_path, Dense()) as writer:
+    """Until the artifact has its name, the records stay beside the shards."""
+    folder = tmp_path / f"targets-{'a' * 16}"
+    folder.mkdir()
+    killed(folder)
+    with TargetWriter(folder, Dense()) as writer:
         manifest = finish(writer, [len(KEYS), len(KEYS)])
-    assert not list(tmp_path.glob("*.digest.json"))
-    with TargetWriter(tmp_path, Dense()) as again:
+    assert len(list(folder.glob(RECORDS[0]))) == 2
+    with TargetWriter(folder, Dense()) as again:
         assert [again.committed(number) for number in range(3)] == [True, True, False]
         assert finish(again, [len(KEYS), len(KEYS)]) == manifest
-    flipped(tmp_path / "shard-00000.arrow")
-    assert not TargetWriter(tmp_path, Dense()).committed(0)
+    flipped(folder / "shard-00000.arrow")
+    assert not TargetWriter(folder, Dense()).committed(0)
+
+
+def test_outside_of_artifacts_a_store_that_is_finished_has_no_other_records(tmp_path: Path) -> None:
+    killed(tmp_path)
+    with TargetWriter(tmp_path, Dense()) as writer:
+        finish(writer, [len(KEYS), len(KEYS)])
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"targets.json", "shard-00000.arrow", "shard-00001.arrow"}
+
+
+def test_a_manifest_alone_vouches_for_no_shard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may have come with the shards of another artifact: it has no mark of whose it is."""
+    folder = tmp_path / f"targets-{'a' * 16}"
+    folder.mkdir()
+    killed(folder)
+    with TargetWriter(folder, Dense()) as writer:
+        finish(writer, [len(KEYS), len(KEYS)])
+    for record in folder.glob(RECORDS[0]):
+        record.unlink()
+    assert not TargetWriter(folder, Dense()).committed(1)
+    assert "shard-00001.arrow: no size and sha256 of it can be read" in capsys.readouterr().err
 
 
 def test_no_shard_is_hashed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
