@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,25 @@ import numpy as np
 
 from distillkit.types import KEY_BYTES
 
+FILE = "file"  # a field's metadata: the name of its array on disk, where it is another one
+
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
     """Tokenised examples, and what is to be said of them.
 
     `ids` [tokens], `offsets` [examples + 1], `segments` [tokens] (None for single texts), `keys`
-    [examples]. A *counted* position is one that a loss looks at: with `counted` None each example
-    has exactly one (a classifier's), else those tokens where `counted` [tokens] is True. `labels`
-    and `labelled` [positions] belong to the counted positions, in order; where several labels may
-    hold at once, `labels` are [positions, labels] of 0 and 1.
+    [examples]. A *counted* position is one that a loss looks at: with `loss_mask` None each example
+    has exactly one (a classifier's), else those tokens where `loss_mask` [tokens] is True. `labels`
+    [positions] belong to the counted positions, in order, and mean something where `label_mask`
+    [positions] is True; where several labels may hold at once, `labels` are [positions, labels] of
+    0 and 1.
 
     Where an answer is a place in the text, an example has as many positions as it has labels (its
-    first token and its last), each a choice among the tokens that are `allowed` [tokens]; `spans`
-    [tokens, 2] are the characters that each token stands for, (0, 0) outside of the text, and
-    `owners` [examples] the place of the text that each example was cut from. Of tagged words,
-    `words` [positions] are the places in their sentence of those that count.
+    first token and its last), each a choice among the tokens where `answer_mask` [tokens] is True;
+    `char_spans` [tokens, 2] are the characters that each token stands for, (0, 0) outside of the
+    text, and `text_index` [examples] the place of the text that each example was cut from. Of
+    tagged words, `word_index` [positions] are the places in their sentence of those that count.
     """
 
     ids: np.ndarray
@@ -33,12 +36,12 @@ class TokenTable:
     segments: np.ndarray | None
     keys: np.ndarray
     labels: np.ndarray
-    labelled: np.ndarray
-    counted: np.ndarray | None = None
-    allowed: np.ndarray | None = None
-    spans: np.ndarray | None = None
-    owners: np.ndarray | None = None
-    words: np.ndarray | None = None
+    label_mask: np.ndarray = field(metadata={FILE: "labelled"})
+    loss_mask: np.ndarray | None = field(default=None, metadata={FILE: "counted"})
+    answer_mask: np.ndarray | None = field(default=None, metadata={FILE: "allowed"})
+    char_spans: np.ndarray | None = field(default=None, metadata={FILE: "spans"})
+    text_index: np.ndarray | None = field(default=None, metadata={FILE: "owners"})
+    word_index: np.ndarray | None = field(default=None, metadata={FILE: "words"})
 
     @classmethod
     def of_rows(
@@ -47,12 +50,12 @@ class TokenTable:
         keys: np.ndarray,
         labels: Sequence[np.ndarray],
         *,
-        counted: Sequence[np.ndarray] | None = None,
+        loss_mask: Sequence[np.ndarray] | None = None,
         segments: Sequence[np.ndarray] | None = None,
-        allowed: Sequence[np.ndarray] | None = None,
-        spans: Sequence[np.ndarray] | None = None,
-        owners: np.ndarray | None = None,
-        words: Sequence[np.ndarray] | None = None,
+        answer_mask: Sequence[np.ndarray] | None = None,
+        char_spans: Sequence[np.ndarray] | None = None,
+        text_index: np.ndarray | None = None,
+        word_index: Sequence[np.ndarray] | None = None,
     ) -> "TokenTable":
         """A table of labelled examples, each with its token ids, its key and its labels."""
         lengths = [len(row) for row in rows]
@@ -63,12 +66,12 @@ class TokenTable:
             segments=_flat(segments, np.zeros(0, np.int8)),
             keys=keys,
             labels=flat,
-            labelled=np.ones(len(flat), bool),
-            counted=_flat(counted, np.zeros(0, bool)),
-            allowed=_flat(allowed, np.zeros(0, bool)),
-            spans=_flat(spans, np.zeros((0, 2), np.int32)),
-            owners=owners,
-            words=_flat(words, np.zeros(0, np.int32)),
+            label_mask=np.ones(len(flat), bool),
+            loss_mask=_flat(loss_mask, np.zeros(0, bool)),
+            answer_mask=_flat(answer_mask, np.zeros(0, bool)),
+            char_spans=_flat(char_spans, np.zeros((0, 2), np.int32)),
+            text_index=text_index,
+            word_index=_flat(word_index, np.zeros(0, np.int32)),
         )
 
     def __len__(self) -> int:
@@ -87,23 +90,23 @@ class TokenTable:
     @property
     def position_offsets(self) -> np.ndarray:
         """Where the counted positions of each example begin, [examples + 1]."""
-        if self.counted is None:
+        if self.loss_mask is None:
             return np.arange(len(self) + 1) * (len(self.labels) // max(1, len(self)))
-        before = np.concatenate([[0], np.cumsum(self.counted, dtype=np.int64)])
+        before = np.concatenate([[0], np.cumsum(self.loss_mask, dtype=np.int64)])
         return before[self.offsets]
 
     def save(self, folder: Path) -> None:
         """Write the arrays as .npy files."""
         folder.mkdir(parents=True, exist_ok=True)
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for array in fields(self):
+            value = getattr(self, array.name)
             if value is not None:
-                np.save(folder / f"{field.name}.npy", value, allow_pickle=False)
+                np.save(folder / _file(array), value, allow_pickle=False)
 
     @classmethod
     def open(cls, folder: Path) -> "TokenTable":
         """Map the arrays that `save` wrote; raises `ValueError` where they do not fit together."""
-        table = cls(**{f.name: _mapped(folder / f"{f.name}.npy") for f in fields(cls)})
+        table = cls(**{f.name: _mapped(folder / _file(f)) for f in fields(cls)})
         table._check()
         return table
 
@@ -114,11 +117,11 @@ class TokenTable:
         fits = examples >= 0 and self.offsets[0] == 0 and self.offsets[-1] == tokens
         if not fits or (begins < 0).any():
             raise ValueError("offsets.npy holds other places than those of its tokens")
-        per_token = (self.segments, self.counted, self.allowed, self.spans)
-        per_example = (self.keys, self.owners)
+        per_token = (self.segments, self.loss_mask, self.answer_mask, self.char_spans)
+        per_example = (self.keys, self.text_index)
         wrong = [it for it in per_token if it is not None and len(it) != tokens]
         wrong += [it for it in per_example if it is not None and len(it) != examples]
-        if wrong or len(self.labels) != len(self.labelled):
+        if wrong or len(self.labels) != len(self.label_mask):
             raise ValueError("its arrays have lengths that do not fit together")
 
     def joined(self, other: "TokenTable") -> "TokenTable":
@@ -131,12 +134,12 @@ class TokenTable:
             segments=_both(self.segments, other.segments),
             keys=np.concatenate([self.keys, other.keys]),
             labels=np.concatenate([self.labels, self._shaped(other)]),
-            labelled=np.concatenate([self.labelled, other.labelled]),
-            counted=_both(self.counted, other.counted),
-            allowed=_both(self.allowed, other.allowed),
-            spans=_both(self.spans, other.spans),
-            owners=_both(self.owners, other.owners),
-            words=_both(self.words, other.words),
+            label_mask=np.concatenate([self.label_mask, other.label_mask]),
+            loss_mask=_both(self.loss_mask, other.loss_mask),
+            answer_mask=_both(self.answer_mask, other.answer_mask),
+            char_spans=_both(self.char_spans, other.char_spans),
+            text_index=_both(self.text_index, other.text_index),
+            word_index=_both(self.word_index, other.word_index),
         )
 
     def counting(self, positions: np.ndarray) -> "TokenTable":
@@ -144,10 +147,10 @@ class TokenTable:
 
         Examples without one are left out.
         """
-        assert self.counted is not None and self.segments is None and self.spans is None
-        counted = np.array(self.counted)
-        counted[np.flatnonzero(counted)[~positions]] = False
-        before = np.concatenate([[0], np.cumsum(counted, dtype=np.int64)])
+        assert self.loss_mask is not None and self.segments is None and self.char_spans is None
+        loss_mask = np.array(self.loss_mask)
+        loss_mask[np.flatnonzero(loss_mask)[~positions]] = False
+        before = np.concatenate([[0], np.cumsum(loss_mask, dtype=np.int64)])
         there = np.diff(before[self.offsets]) > 0
         tokens = np.repeat(there, self.lengths)
         return TokenTable(
@@ -156,25 +159,29 @@ class TokenTable:
             segments=None,
             keys=self.keys[there],
             labels=self.labels[positions],
-            labelled=self.labelled[positions],
-            counted=counted[tokens],
-            owners=None if self.owners is None else self.owners[there],
-            words=None if self.words is None else self.words[positions],
+            label_mask=self.label_mask[positions],
+            loss_mask=loss_mask[tokens],
+            text_index=None if self.text_index is None else self.text_index[there],
+            word_index=None if self.word_index is None else self.word_index[positions],
         )
 
     def _shaped(self, other: "TokenTable") -> np.ndarray:
         """The other's labels as this table's are; those of unlabelled text mean nothing."""
         if other.labels.ndim == self.labels.ndim:
             return other.labels.astype(self.labels.dtype)
-        assert not other.labelled.any()
+        assert not other.label_mask.any()
         return np.zeros((len(other.labels), *self.labels.shape[1:]), self.labels.dtype)
 
 
-def example_key(ids: np.ndarray, counted: np.ndarray) -> bytes:
+def example_key(ids: np.ndarray, loss_mask: np.ndarray) -> bytes:
     """What an example's soft targets are filed under: its tokens and which of them count."""
     digest = hashlib.blake2b(ids.tobytes(), digest_size=KEY_BYTES)
-    digest.update(np.packbits(counted).tobytes())
+    digest.update(np.packbits(loss_mask).tobytes())
     return digest.digest()
+
+
+def _file(array: Field[Any]) -> str:
+    return f"{array.metadata.get(FILE, array.name)}.npy"
 
 
 def _flat(rows: Sequence[np.ndarray] | None, nothing: np.ndarray) -> np.ndarray | None:

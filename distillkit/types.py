@@ -24,27 +24,27 @@ class Batch:
     """One collated micro-batch.
 
     `inputs` are the model's keyword arguments. `indices` [batch] are positions in the token table
-    that the batch was cut from. `counted` [positions] are the counted positions' places in the
+    that the batch was cut from. `loss_index` [positions] are the counted positions' places in the
     flattened [rows * tokens]; None where each row has one, as a classifier's has. `labels`
     [positions] are class ids, token ids or real values, or [positions, labels] of 0 and 1 where
-    several may hold; `labelled` [positions] is False where the label means nothing (transfer text
-    has none). Where a position is a choice among tokens, `allowed` [rows, tokens] is True for those
-    that may be chosen.
+    several may hold; `label_mask` [positions] is False where the label means nothing (transfer
+    text has none). Where a position is a choice among tokens, `answer_mask` [rows, tokens] is True
+    for those that may be chosen.
 
     A loss that compares texts has three more: `mask` [texts, tokens] is True for the tokens of each
-    text, `places` [texts, tokens] are their places in the flattened [rows * tokens] (None where
-    each text is a row), and `owners` [positions] the text of each counted position.
+    text, `gather_index` [texts, tokens] are their places in the flattened [rows * tokens] (None
+    where each text is a row), and `text_index` [positions] the text of each counted position.
     """
 
     inputs: Mapping[str, Tensor]
     indices: np.ndarray
     labels: Tensor
-    labelled: Tensor
-    counted: Tensor | None = None
-    allowed: Tensor | None = None
+    label_mask: Tensor
+    loss_index: Tensor | None = None
+    answer_mask: Tensor | None = None
     mask: Tensor | None = None
-    places: Tensor | None = None
-    owners: Tensor | None = None
+    gather_index: Tensor | None = None
+    text_index: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +154,19 @@ Targets = SoftTargets | SparseTargets | HiddenTargets | AveragedTargets
 
 @dataclass(frozen=True, slots=True)
 class HardLabels:
-    """The data's own labels: `values` [positions] and where they mean something, `labelled`.
+    """The data's own labels: `values` [positions] and where they mean something, `label_mask`.
 
     `per_example` is the task's loss against them (cross-entropy for classes, squared error for a
     real value): (logits [positions, classes], values [positions]) -> [positions].
     """
 
     values: Tensor
-    labelled: Tensor
+    label_mask: Tensor
     per_example: Any
 
     def part(self, rows: slice | Tensor) -> HardLabels:
         """Those of some positions."""
-        return HardLabels(self.values[rows], self.labelled[rows], self.per_example)
+        return HardLabels(self.values[rows], self.label_mask[rows], self.per_example)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,14 +232,14 @@ class Activations:
 class PairedActivations:
     """Student and teacher side by side over the same tokens, each text in a row of its own.
 
-    `mask` [texts, tokens] says which tokens there are, `owners` [positions] to which text a counted
-    position belongs.
+    `mask` [texts, tokens] says which tokens there are, `text_index` [positions] to which text a
+    counted position belongs.
     """
 
     student: Activations
     teacher: Activations
     mask: Tensor
-    owners: Tensor
+    text_index: Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,6 @@ def _table(labels: np.ndarray, lengths: np.ndarray, counted: np.ndarray | None) 
         segments=None,
         keys=np.arange(len(lengths)).astype("S16"),
         labels=labels,
-        labelled=np.ones(len(labels), bool),
-        counted=counted,
+        label_mask=np.ones(len(labels), bool),
+        loss_mask=counted,
     )

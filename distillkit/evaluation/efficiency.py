@@ -64,7 +64,7 @@ def costs(
             "latency_p50_ms": float(np.percentile(one[:, i], 50) * 1e3),
             "latency_p95_ms": float(np.percentile(one[:, i], 95) * 1e3),
         }
-        if it.table.counted is None:
+        if it.table.loss_mask is None:
             found[row]["sentences_per_second"] = float(size / np.median(many[:, i]))
         else:
             found[row]["tokens_per_second"] = float(np.median(tokens / many[:, i]))

@@ -45,9 +45,9 @@ def write_texts(
     `nats` are those of each position, row -> [positions], in the order of the table. A text of
     which nothing counts is left out.
     """
-    if table.owners is None:
+    if table.text_index is None:
         return
-    owner = np.repeat(np.asarray(table.owners), table.positions)
+    owner = np.repeat(np.asarray(table.text_index), table.positions)
     counts = np.bincount(owner, minlength=len(split))
     there = np.flatnonzero(counts)
     columns: dict[str, Sequence[Any]] = {"tokens": counts[there].tolist()}
@@ -77,7 +77,7 @@ def text_numbers(held_out: HeldOut, texts: int) -> np.ndarray:
 def row_numbers(held_out: HeldOut) -> np.ndarray:
     """The number in its source of the row that each example is of, int64 [examples]."""
     table, split = held_out.table, held_out.split
-    owners = np.arange(len(table)) if table.owners is None else np.asarray(table.owners)
+    text_index = np.arange(len(table)) if table.text_index is None else np.asarray(table.text_index)
     if split is None or split.numbers is None:
-        return owners.astype(np.int64) + 1
-    return np.asarray(split.numbers, np.int64)[owners]
+        return text_index.astype(np.int64) + 1
+    return np.asarray(split.numbers, np.int64)[text_index]

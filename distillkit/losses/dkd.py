@@ -73,7 +73,7 @@ class DKD(SoftmaxLoss):
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
-        ids = labels.values.long().masked_fill(~labels.labelled, -1)
+        ids = labels.values.long().masked_fill(~labels.label_mask, -1)
         return dkd(
             logits,
             self.dense_logits(targets),

@@ -121,7 +121,7 @@ class LayeredLoss(Loss):
         # float32 inside: under autocast the products of a projection would be rounded
         with torch.autocast(insides.mask.device.type, enabled=False):
             values = self.by_text(insides.student, insides.teacher, insides.mask)
-        return LossTerms({self.term: values[insides.owners]}, self.weights)
+        return LossTerms({self.term: values[insides.text_index]}, self.weights)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -313,4 +313,4 @@ class SoftmaxLoss(SoftTargetLoss):
 def hard(logits: Tensor, labels: HardLabels) -> Tensor:
     """The task's loss on the hard labels [positions], 0 where there is none."""
     values: Tensor = labels.per_example(logits, labels.values)
-    return values.masked_fill(~labels.labelled, 0.0)
+    return values.masked_fill(~labels.label_mask, 0.0)

@@ -244,7 +244,7 @@ class StudentArtifacts:
         """The training examples, and their positions in the store where the teacher reads more."""
         examples = self.text.examples(key, spec, transfer=variant.from_teacher)
         first = self.teachers.members[0]
-        if variant.from_teacher and examples.words is not None and spec != first.source:
+        if variant.from_teacher and examples.word_index is not None and spec != first.source:
             return align(examples, first.examples())
         return examples, None
 

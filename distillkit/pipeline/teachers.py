@@ -298,7 +298,7 @@ class EnsembleArtifacts:
         for other in others:
             if other.source == first.source:
                 continue
-            words, others_words = first.examples().words, other.examples().words
+            words, others_words = first.examples().word_index, other.examples().word_index
             if words is None or others_words is None:
                 continue
             if not np.array_equal(words, others_words):

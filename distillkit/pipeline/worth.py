@@ -72,7 +72,7 @@ def against_commonest(run: Run) -> str | None:
     task, teacher, held_out = _task(run), _teacher_answers(run), _held_out(run)
     other = worth.commonest(task, held_out)
     table = held_out.table
-    if other is None or not teacher.has_positions_of(table.keys, table.words):
+    if other is None or not teacher.has_positions_of(table.keys, table.word_index):
         return None
     result = worth.compare(task, teacher.logits, other, held_out)
     if not result.is_no_better or worth.informs(task, teacher.logits, other, held_out):

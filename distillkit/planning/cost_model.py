@@ -58,17 +58,17 @@ def work(
     rows: int | None = None,
 ) -> Work:
     """The work of batches of rows, each the examples in it; at most `rows` of them at once."""
-    tokens = pairs = counted = most_tokens = most_pairs = most_positions = 0
+    tokens = pairs = loss_mask = most_tokens = most_pairs = most_positions = 0
     for batch in batches:
         for begin in range(0, len(batch), rows or len(batch)):
             piece = batch[begin : begin + (rows or len(batch))]
             width = max(int(lengths[row].sum()) for row in piece)
             here = len(piece) * width
             asked = int(positions[np.concatenate(piece)].sum())
-            tokens, pairs, counted = tokens + here, pairs + here * width, counted + asked
+            tokens, pairs, loss_mask = tokens + here, pairs + here * width, loss_mask + asked
             most_tokens, most_pairs = max(most_tokens, here), max(most_pairs, here * width)
             most_positions = max(most_positions, asked)
-    return Work(tokens, counted, pairs, most_tokens, most_pairs, most_positions)
+    return Work(tokens, loss_mask, pairs, most_tokens, most_pairs, most_positions)
 
 
 def alone(buckets: Iterable[np.ndarray]) -> Iterable[list[np.ndarray]]:

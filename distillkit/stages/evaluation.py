@@ -277,7 +277,7 @@ def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[st
     Tagged words count that every tokenizer has a token for.
     """
     every = [member for it in loaded.values() for member in it.every]
-    if every[0].table.words is None:
+    if every[0].table.word_index is None:
         for it in every:
             if not np.array_equal(it.table.keys, every[0].table.keys):
                 raise ModelError(

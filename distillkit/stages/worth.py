@@ -103,7 +103,7 @@ def answer(
     `precision` is that of its training, so that its figure here is the one told there.
     """
     logits, table = predict(saved, task, space, validation, precision=precision)
-    words = np.zeros(0, np.int32) if table.words is None else np.asarray(table.words)
+    words = np.zeros(0, np.int32) if table.word_index is None else np.asarray(table.word_index)
     keys = np.asarray(table.keys)
     np.savez(out / ANSWERS, allow_pickle=False, logits=logits, keys=keys, words=words)
     return {"examples": len(table), "positions": len(logits)}

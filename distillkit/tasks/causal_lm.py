@@ -164,7 +164,7 @@ class CausalLM:
         def outputs(model: Any, batch: Batch) -> HiddenOutputs:
             body, head = models.body_and_head(model, size)
             hidden = body(**batch.inputs)
-            return HiddenOutputs(hidden.flatten(0, 1)[batch.counted], head)
+            return HiddenOutputs(hidden.flatten(0, 1)[batch.loss_index], head)
 
         return outputs
 

@@ -160,7 +160,7 @@ class MaskedLM:
 
         def outputs(model: Any, batch: Batch) -> HiddenOutputs:
             hidden, head = hidden_and_head(model, size, **batch.inputs)
-            return HiddenOutputs(hidden.flatten(0, 1)[batch.counted], head)
+            return HiddenOutputs(hidden.flatten(0, 1)[batch.loss_index], head)
 
         return outputs
 

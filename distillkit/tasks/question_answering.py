@@ -116,8 +116,8 @@ class QuestionAnswering(SequenceTask):
         def outputs(model: Any, batch: Batch) -> Outputs:
             said = said_of(model, tokenizer, batch.inputs)
             logits = torch.stack([said.start_logits, said.end_logits], dim=1).float()
-            assert batch.allowed is not None
-            logits = logits.masked_fill(~batch.allowed[:, None], NOWHERE)
+            assert batch.answer_mask is not None
+            logits = logits.masked_fill(~batch.answer_mask[:, None], NOWHERE)
             wide = F.pad(logits, (0, self.max_length - logits.shape[-1]), value=NOWHERE)
             return Outputs(wide.flatten(0, 1))
 
@@ -178,10 +178,10 @@ class QuestionAnswering(SequenceTask):
     ) -> dict[str, Column]:
         """The same metrics, each as a function of which texts are counted."""
         table = held_out.table
-        assert table.owners is not None
+        assert table.text_index is not None
         nats = nats_of(logits, np.asarray(table.labels)).reshape(len(table), -1).sum(axis=1)
-        sums = np.bincount(table.owners, weights=nats, minlength=len(outcomes))
-        ends = 2 * np.bincount(table.owners, minlength=len(outcomes))
+        sums = np.bincount(table.text_index, weights=nats, minlength=len(outcomes))
+        ends = 2 * np.bincount(table.text_index, minlength=len(outcomes))
         return {
             "f1": lambda rows: float(outcomes[rows, 1].mean()),
             "exact_match": lambda rows: float(outcomes[rows, 0].mean()),
@@ -194,18 +194,22 @@ class QuestionAnswering(SequenceTask):
         The best over all windows, by log-probabilities: a window without the answer says so at
         [CLS], whereas its logits alone, which a softmax may shift, compare with no other window's.
         """
-        assert table.owners is not None and table.spans is not None and table.allowed is not None
+        assert (
+            table.text_index is not None
+            and table.char_spans is not None
+            and table.answer_mask is not None
+        )
         log_p = log_softmax(logits.astype(np.float64), axis=-1).reshape(len(table), 2, -1)
-        questions = int(table.owners[-1]) + 1
+        questions = int(table.text_index[-1]) + 1
         best = np.full(questions, -np.inf)
         nothing = np.full(questions, np.inf)
         found = [(0, 0)] * questions
-        for window, owner in enumerate(table.owners):
+        for window, owner in enumerate(table.text_index):
             begin, end = table.offsets[window : window + 2]
-            spans = np.asarray(table.spans[begin:end])
+            spans = np.asarray(table.char_spans[begin:end])
             start, stop = log_p[window, :, : end - begin].copy()
             context = spans[:, 1] > spans[:, 0]
-            nowhere = int(np.flatnonzero(table.allowed[begin:end] & ~context)[0])
+            nowhere = int(np.flatnonzero(table.answer_mask[begin:end] & ~context)[0])
             nothing[owner] = min(nothing[owner], start[nowhere] + stop[nowhere])
             start[~context] = stop[~context] = -np.inf
             score, first, last = best_span(start, stop, self.max_answer_length)
@@ -231,12 +235,12 @@ def best_span(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[float, 
 
 def _known(table: TokenTable) -> list[tuple[int, int]]:
     """(first character, the one after the last) of each question's own answer; (0, 0): none."""
-    assert table.owners is not None and table.spans is not None
-    found = [(0, 0)] * (int(table.owners[-1]) + 1)
-    for window, owner in enumerate(table.owners):
+    assert table.text_index is not None and table.char_spans is not None
+    found = [(0, 0)] * (int(table.text_index[-1]) + 1)
+    for window, owner in enumerate(table.text_index):
         first, last = table.offsets[window] + table.labels[2 * window : 2 * window + 2]
-        if table.spans[first, 1]:  # [CLS] stands for no character
-            found[owner] = (int(table.spans[first, 0]), int(table.spans[last, 1]))
+        if table.char_spans[first, 1]:  # [CLS] stands for no character
+            found[owner] = (int(table.char_spans[first, 0]), int(table.char_spans[last, 1]))
     return found
 
 

@@ -170,9 +170,9 @@ class SequenceTask(ABC):
         """A classifier says its logits [batch, classes], or [positions, classes] of its tokens."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:
-            if batch.counted is not None:
+            if batch.loss_index is not None:
                 logits = said_of(model, tokenizer, batch.inputs).logits
-                return Outputs(logits.float().flatten(0, 1)[batch.counted])
+                return Outputs(logits.float().flatten(0, 1)[batch.loss_index])
             with first_token_only(model):
                 return Outputs(said_of(model, tokenizer, batch.inputs).logits.float())
 

@@ -38,12 +38,14 @@ def shared(tables: Sequence[TokenTable]) -> list[np.ndarray]:
     """
     keys = np.concatenate([table.keys for table in tables])
     _, numbers = np.unique(keys, return_inverse=True)
-    longest = max((int(t.words.max(initial=0)) for t in tables if t.words is not None), default=0)
+    longest = max(
+        (int(t.word_index.max(initial=0)) for t in tables if t.word_index is not None), default=0
+    )
     codes, begun = [], 0
     for table in tables:
-        assert table.words is not None
+        assert table.word_index is not None
         of_sentence = np.repeat(numbers[begun : begun + len(table)], table.positions)
-        codes.append(of_sentence.astype(np.int64) * (longest + 1) + table.words)
+        codes.append(of_sentence.astype(np.int64) * (longest + 1) + table.word_index)
         begun += len(table)
     found = []
     for code in codes:

@@ -50,11 +50,11 @@ class Collator:
             inputs["position_ids"] = self._positions(shape, rows, begins, lengths)
         if table.segments is not None:
             inputs["token_type_ids"] = self._filled(shape, places, table.segments[tokens], 0)
-        counted = allowed = None
-        if table.counted is not None:
-            counted = self._tensor(places[table.counted[tokens]])
-        if table.allowed is not None:
-            allowed = self._filled(shape, places, table.allowed[tokens], 0).bool()
+        loss_index = answer_mask = None
+        if table.loss_mask is not None:
+            loss_index = self._tensor(places[table.loss_mask[tokens]])
+        if table.answer_mask is not None:
+            answer_mask = self._filled(shape, places, table.answer_mask[tokens], 0).bool()
         begin, end = self.positions[indices], self.positions[indices + 1]
         labels = ranges(begin, end - begin)
         texts = self._texts(indices, rows, begins, lengths, width) if self.by_text else {}
@@ -63,9 +63,9 @@ class Collator:
             inputs=inputs,
             indices=indices,
             labels=self._tensor(np.asarray(table.labels[labels])),
-            labelled=self._tensor(np.asarray(table.labelled[labels])),
-            counted=counted,
-            allowed=allowed,
+            label_mask=self._tensor(np.asarray(table.label_mask[labels])),
+            loss_index=loss_index,
+            answer_mask=answer_mask,
         )
 
     def _texts(
@@ -76,15 +76,15 @@ class Collator:
         lengths: np.ndarray,
         width: int,
     ) -> dict[str, torch.Tensor | None]:
-        """Where the texts are: `mask`, `places` and `owners` of a `Batch`."""
+        """Where the texts are: `mask`, `gather_index` and `text_index` of a `Batch`."""
         columns = np.arange(int(lengths.max()))
         is_token = columns < lengths[:, None]
         places = np.where(is_token, (rows * width + begins)[:, None] + columns, 0)
         owned = self.positions[indices + 1] - self.positions[indices]
         return {
             "mask": self._tensor(is_token),
-            "places": None if self.block is None else self._tensor(places),
-            "owners": self._tensor(np.repeat(np.arange(len(indices)), owned)),
+            "gather_index": None if self.block is None else self._tensor(places),
+            "text_index": self._tensor(np.repeat(np.arange(len(indices)), owned)),
         }
 
     def _filled(

@@ -65,19 +65,19 @@ class Distillation(Objective):
             outputs = self._ask(model, batch)
         targets, activations = self._soft_targets(batch)
         insides = self._insides(batch, activations)
-        labels = HardLabels(batch.labels, batch.labelled, self._per_example)
+        labels = HardLabels(batch.labels, batch.label_mask, self._per_example)
         value: LossTerms = self.loss(outputs, targets, labels, insides)
         return value
 
     def _insides(self, batch: Batch, teacher: Activations | None) -> PairedActivations | None:
         if self._watch is None or teacher is None:
             return None
-        assert batch.mask is not None and batch.owners is not None
+        assert batch.mask is not None and batch.text_index is not None
         return PairedActivations(
-            student=rows_of_texts(self._watch.seen(), batch.places),
+            student=rows_of_texts(self._watch.seen(), batch.gather_index),
             teacher=teacher,
             mask=batch.mask,
-            owners=batch.owners,
+            text_index=batch.text_index,
         )
 
     def on_step_begin(self, progress: float) -> None:
@@ -104,7 +104,7 @@ def _no_targets(batch: Batch) -> tuple[None, None]:
 def _from_teacher(teacher: TeacherInLoop, batch: Batch) -> tuple[Targets, Activations | None]:
     """A forward pass of the teacher over the student's batch."""
     targets, activations = teacher(batch)
-    return targets, activations and rows_of_texts(activations, batch.places)
+    return targets, activations and rows_of_texts(activations, batch.gather_index)
 
 
 class _StoredTargets:
@@ -132,7 +132,7 @@ class _StoredTargets:
         return targets, self._states.read(batch.indices, batch.mask)
 
     def _check_positions(self, examples: TokenTable) -> None:
-        if examples.words is None:
+        if examples.word_index is None:
             return
         expected = examples.positions if self._selection is None else self._selection.counts
         if not np.array_equal(self._store.positions[self._rows], expected):

@@ -140,7 +140,7 @@ def open_teacher(
     """
     collate = None
     if asked is not None:
-        if student.words is not None:
+        if student.word_index is not None:
             asked, _ = align(asked, student)
         assert np.array_equal(asked.keys, student.keys), "both tables are of the same texts"
         collate = collator(asked, loaded.tokenizer, next(loaded.model.parameters()).device)
@@ -185,12 +185,12 @@ def _pieces(batch: Batch, tokens: int) -> Iterator[Batch]:
     for begin in range(0, rows, size):
         cut = slice(begin, begin + size)
         inputs = {name: tensor[cut] for name, tensor in batch.inputs.items()}
-        counted = batch.counted
-        if counted is not None:
-            inside = (counted >= begin * width) & (counted < (begin + size) * width)
-            counted = counted[inside] - begin * width
-        allowed = None if batch.allowed is None else batch.allowed[cut]
-        yield replace(batch, inputs=inputs, counted=counted, allowed=allowed)
+        loss_index = batch.loss_index
+        if loss_index is not None:
+            inside = (loss_index >= begin * width) & (loss_index < (begin + size) * width)
+            loss_index = loss_index[inside] - begin * width
+        answer_mask = None if batch.answer_mask is None else batch.answer_mask[cut]
+        yield replace(batch, inputs=inputs, loss_index=loss_index, answer_mask=answer_mask)
 
 
 def _targets(said: list[Outputs | HiddenOutputs]) -> Targets:

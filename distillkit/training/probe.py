@@ -152,7 +152,7 @@ def share_read(examples: TokenTable, outputs: int) -> float:
 
 def _most(examples: TokenTable, outputs: int) -> int:
     most = max(TEXTS, A_CLASS * outputs)
-    return most if examples.counted is None else max(most, WORDS)
+    return most if examples.loss_mask is None else max(most, WORDS)
 
 
 def _chosen(examples: TokenTable, outputs: int, seed: int) -> np.ndarray:
@@ -197,8 +197,8 @@ def _rows(made: Tensor, logits: Tensor, batch: Batch) -> Tensor | None:
         return torch.arange(len(made), device=made.device) if len(made) == len(logits) else None
     if made.ndim != 3:
         return None
-    if batch.counted is not None:
-        return batch.counted
+    if batch.loss_index is not None:
+        return batch.loss_index
     if len(made) != len(logits):
         return None
     same = (made.float() == logits[:, None]).all(dim=-1)  # [rows, tokens]: it reads one of them
@@ -248,11 +248,11 @@ def _features(
     except _Unlike:
         return None
     # stable: an example's positions stay in their order
-    order = np.argsort(np.concatenate([part["owners"] for part in found]), kind="stable")
+    order = np.argsort(np.concatenate([part["text_index"] for part in found]), kind="stable")
     joined = {
         n: torch.from_numpy(np.concatenate([part[n] for part in found])[order])
         for n in found[0]
-        if n != "owners"
+        if n != "text_index"
     }
     return Features(joined["seen"], joined.get("before"), joined["labels"])
 
@@ -269,7 +269,7 @@ def _seen_batches(
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What the head's layers see of each bucket, with the `owners` of its positions."""
+    """What the head's layers see of each bucket, with the `text_index` of its positions."""
     caught: dict[str, Tensor] = {}
 
     def catch_last(_: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
@@ -292,8 +292,11 @@ def _seen_batches(
             kept = {"seen": caught["seen"].flatten(0, -2)[rows].float(), "labels": batch.labels}
             if head.dense is not None:
                 kept["before"] = caught["before"].float()
-            owners = np.repeat(batch.indices, table.positions[batch.indices])
-            yield {"owners": owners, **{name: value.cpu().numpy() for name, value in kept.items()}}
+            text_index = np.repeat(batch.indices, table.positions[batch.indices])
+            yield {
+                "text_index": text_index,
+                **{name: value.cpu().numpy() for name, value in kept.items()},
+            }
     finally:
         for hook in hooks:
             hook.remove()

@@ -137,8 +137,8 @@ def texts(tokens: int, length: int, vocabulary: int) -> TokenTable:
         segments=None,
         keys=np.array([rng.bytes(15) + b"\1" for _ in lengths], dtype="S16"),
         labels=np.roll(ids, -1)[counted].astype(np.int64),
-        labelled=np.ones(int(counted.sum()), bool),
-        counted=counted,
+        label_mask=np.ones(int(counted.sum()), bool),
+        loss_mask=counted,
     )
 
 
@@ -236,7 +236,7 @@ def student_ratios(
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
         for batch in ready:
             with autocast(resolve(settings.precision, DEVICE), DEVICE):
-                logits = model(**batch.inputs).logits.flatten(0, 1)[batch.counted]
+                logits = model(**batch.inputs).logits.flatten(0, 1)[batch.loss_index]
             F.cross_entropy(logits.float(), batch.labels).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

@@ -117,7 +117,7 @@ def texts(count: int, seed: int = 0) -> TokenTable:
         segments=None,
         keys=np.array([rng.bytes(15) + b"\1" for _ in range(count)], dtype="S16"),
         labels=rng.integers(0, 2, count),
-        labelled=np.ones(count, bool),
+        label_mask=np.ones(count, bool),
     )
 
 

@@ -212,5 +212,5 @@ def insides(
         inside(mine, tokens=tokens, padding=padding),
         inside(theirs, tokens=tokens, padding=padding),
         mask=torch.arange(tokens) < torch.tensor(lengths)[:, None],
-        owners=torch.arange(len(lengths)),
+        text_index=torch.arange(len(lengths)),
     )

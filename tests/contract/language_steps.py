@@ -58,8 +58,8 @@ def examples(vocabulary: int) -> TokenTable:
         segments=None,
         keys=np.arange(EXAMPLES),
         labels=np.roll(ids, -1)[counted].astype(np.int64),
-        labelled=np.ones(int(counted.sum()), bool),
-        counted=counted,
+        label_mask=np.ones(int(counted.sum()), bool),
+        loss_mask=counted,
     )
 
 

@@ -68,7 +68,7 @@ def examples(loss: Loss) -> TokenTable:
         segments=None,
         keys=np.arange(EXAMPLES),
         labels=labels + 0.5 if loss.target == "real" else labels,
-        labelled=np.arange(EXAMPLES) % 3 != 2,
+        label_mask=np.arange(EXAMPLES) % 3 != 2,
     )
 
 

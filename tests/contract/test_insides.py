@@ -21,7 +21,7 @@ NAMES = ("hidden", "queries", "keys", "values")
 
 
 def values(loss: LayeredLoss, batch: PairedActivations) -> Tensor:
-    nothing = torch.zeros(len(batch.owners))
+    nothing = torch.zeros(len(batch.text_index))
     labels = HardLabels(nothing.long(), nothing.bool(), None)
     terms = loss(Outputs(nothing), None, labels, batch)
     (found,) = terms.values.values()
@@ -77,7 +77,7 @@ def test_every_position_has_the_value_of_its_text(loss: InsideLoss) -> None:
     built, batch = loss.build(), insides(loss, LENGTHS)
     owners = torch.tensor([0, 0, 2, 1, 2])
     torch.testing.assert_close(
-        values(built, replace(batch, owners=owners)), values(built, batch)[owners]
+        values(built, replace(batch, text_index=owners)), values(built, batch)[owners]
     )
 
 

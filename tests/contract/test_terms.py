@@ -89,7 +89,7 @@ def test_cutting_a_batch_into_chunks_changes_nothing(loss: Loss, size: int) -> N
     labels = labels_for(loss)
 
     def total_of(rows: slice, logits: torch.Tensor) -> torch.Tensor:
-        part = HardLabels(labels.values[rows], labels.labelled[rows], labels.per_example)
+        part = HardLabels(labels.values[rows], labels.label_mask[rows], labels.per_example)
         terms = terms_of(loss, logits[rows], part, target[rows], **weights)
         return reduce_terms(terms, count=COUNT)[0]
 

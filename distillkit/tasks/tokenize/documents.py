@@ -23,39 +23,42 @@ class Examples:
     """Examples while they are being gathered."""
 
     ids: list[np.ndarray] = field(default_factory=list)
-    counted: list[np.ndarray] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
+    loss_mask: list[np.ndarray] = field(default_factory=list)
+    text_index: list[int] = field(default_factory=list)
 
     def add(self, ids: np.ndarray, learnt: np.ndarray, owner: int) -> None:
         """Add an example: `learnt` [tokens] marks the tokens whose prediction counts.
 
         `owner` is the place, from 0, of the text that it comes from.
         """
-        counted = np.zeros(len(ids), bool)
-        counted[:-1] = learnt[1:]
-        if counted.any():
+        loss_mask = np.zeros(len(ids), bool)
+        loss_mask[:-1] = learnt[1:]
+        if loss_mask.any():
             self.ids.append(ids.astype(np.int32))
-            self.counted.append(counted)
-            self.owners.append(owner)
+            self.loss_mask.append(loss_mask)
+            self.text_index.append(owner)
 
     def table(self) -> TokenTable:
         """The table of all examples."""
         ids = np.concatenate(self.ids) if self.ids else np.zeros(0, np.int32)
-        counted = np.concatenate(self.counted) if self.counted else np.zeros(0, bool)
+        loss_mask = np.concatenate(self.loss_mask) if self.loss_mask else np.zeros(0, bool)
         lengths = [len(row) for row in self.ids]
-        labels = np.roll(ids, -1)[counted].astype(np.int64)  # the last token never counts
+        labels = np.roll(ids, -1)[loss_mask].astype(np.int64)  # the last token never counts
         return TokenTable(
             ids=ids,
             offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
             segments=None,
             keys=np.array(
-                [example_key(row, mask) for row, mask in zip(self.ids, self.counted, strict=True)],
+                [
+                    example_key(row, mask)
+                    for row, mask in zip(self.ids, self.loss_mask, strict=True)
+                ],
                 dtype=f"S{KEY_BYTES}",
             ),
             labels=labels,
-            labelled=np.ones(len(labels), bool),
-            counted=counted,
-            owners=np.array(self.owners, np.int64),
+            label_mask=np.ones(len(labels), bool),
+            loss_mask=loss_mask,
+            text_index=np.array(self.text_index, np.int64),
         )
 
 

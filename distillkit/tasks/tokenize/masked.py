@@ -37,8 +37,8 @@ def masked_examples(
     rows: list[np.ndarray] = []
     keys: list[bytes] = []
     labels: list[np.ndarray] = []
-    counted: list[np.ndarray] = []
-    owners: list[int] = []
+    loss_mask: list[np.ndarray] = []
+    text_index: list[int] = []
     several = 0
     with track(f"tokens of {label}", len(texts)) as progress:
         for begin in range(0, len(texts), _TEXTS):
@@ -59,14 +59,14 @@ def masked_examples(
                         break
                     row, chosen = found
                     rows.append(row)
-                    counted.append(chosen)
+                    loss_mask.append(chosen)
                     labels.append(ids[chosen].astype(np.int64))
                     keys.append(example_key(row, chosen))
-                    owners.append(begin + of)
+                    text_index.append(begin + of)
             progress.advance(len(part), sum(len(ids) for _, (ids, _), _ in windows))
     filed = np.array(keys, f"S{KEY_BYTES}")
-    numbers = np.array(owners, np.int64)
-    return TokenTable.of_rows(rows, filed, labels, counted=counted, owners=numbers), several
+    numbers = np.array(text_index, np.int64)
+    return TokenTable.of_rows(rows, filed, labels, loss_mask=loss_mask, text_index=numbers), several
 
 
 def masked(
@@ -95,9 +95,9 @@ def masked(
     row[chosen[kind < MASKED]] = mask
     others = chosen[(kind >= MASKED) & (kind < MASKED + REPLACED)]
     row[others] = rng.choice(vocabulary, len(others))
-    counted = np.zeros(len(ids), bool)
-    counted[chosen] = True
-    return row, counted
+    loss_mask = np.zeros(len(ids), bool)
+    loss_mask[chosen] = True
+    return row, loss_mask
 
 
 def _windows(

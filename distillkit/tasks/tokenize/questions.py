@@ -28,14 +28,16 @@ def answer_examples(
     """Windows of `max_length` tokens over each context, the question before each of them.
 
     Windows share `stride` tokens. An example has two positions, the answer's first token and its
-    last; both are the [CLS] token where the answer is not wholly in the window. `allowed` are the
-    tokens that may be either: the context's, and [CLS]. Returns the table, and how many contexts
-    needed several windows.
+    last; both are the [CLS] token where the answer is not wholly in the window. `answer_mask` is
+    True for the tokens that may be either: the context's, and [CLS]. Returns the table, and how
+    many contexts needed several windows.
     """
     check_offsets(tokenizer)
     _check_room(questions, tokenizer, max_length, stride)
-    parts: dict[str, list[Any]] = {n: [] for n in ("ids", "segments", "allowed", "spans", "labels")}
-    owners: list[int] = []
+    parts: dict[str, list[Any]] = {
+        n: [] for n in ("ids", "segments", "answer_mask", "char_spans", "labels")
+    }
+    text_index: list[int] = []
     with track(f"tokens of {label}", len(questions)) as progress:
         for begin in range(0, len(questions), CHUNK):
             end = min(begin + CHUNK, len(questions))
@@ -54,18 +56,18 @@ def answer_examples(
                 is_context = np.array([s == 1 for s in encoded.sequence_ids(window)])
                 spans = np.asarray(encoded["offset_mapping"][window], np.int32)
                 nowhere = _cls(ids, tokenizer)
-                allowed = is_context.copy()
-                allowed[nowhere] = True
+                answer_mask = is_context.copy()
+                answer_mask[nowhere] = True
                 known = answers[begin + of]
                 place = _place(known[0], spans, is_context) if known else None
                 parts["ids"].append(ids)
-                parts["allowed"].append(allowed)
-                parts["spans"].append(np.where(is_context[:, None], spans, 0))
+                parts["answer_mask"].append(answer_mask)
+                parts["char_spans"].append(np.where(is_context[:, None], spans, 0))
                 parts["labels"].append(np.array(place or (nowhere, nowhere), np.int64))
                 if "token_type_ids" in encoded:
                     kinds = np.asarray(encoded["token_type_ids"][window], np.int8)
                     parts["segments"].append(kinds)
-                owners.append(begin + of)
+                text_index.append(begin + of)
             progress.advance(end - begin, sum(map(len, encoded["input_ids"])))
     keys = [hashlib.blake2b(row.tobytes(), digest_size=KEY_BYTES).digest() for row in parts["ids"]]
     table = TokenTable.of_rows(
@@ -73,11 +75,11 @@ def answer_examples(
         np.array(keys, f"S{KEY_BYTES}"),
         parts["labels"],
         segments=parts["segments"] or None,
-        allowed=parts["allowed"],
-        spans=parts["spans"],
-        owners=np.array(owners, np.int64),
+        answer_mask=parts["answer_mask"],
+        char_spans=parts["char_spans"],
+        text_index=np.array(text_index, np.int64),
     )
-    several = np.bincount(np.array(owners, np.int64)) > 1
+    several = np.bincount(np.array(text_index, np.int64)) > 1
     return table, int(several.sum())
 
 

@@ -38,6 +38,6 @@ def tokenise(split: Any, tokenizer: Any, *, max_length: int, label: str) -> tupl
         segments=np.concatenate(segments) if segments else None,
         keys=split.keys,
         labels=np.asarray(labels),
-        labelled=np.full(count, split.labels is not None),
+        label_mask=np.full(count, split.labels is not None),
     )
     return table, cut

@@ -29,10 +29,10 @@ def word_examples(
     """
     check_offsets(tokenizer)
     ids: list[np.ndarray] = []
-    counted: list[np.ndarray] = []
+    loss_mask: list[np.ndarray] = []
     kept: list[np.ndarray] = []
     keys: list[bytes] = []
-    owners: list[int] = []
+    text_index: list[int] = []
     places: list[np.ndarray] = []
     cut = 0
     begins = np.concatenate([[0], np.cumsum([len(words) for words in sentences], dtype=np.int64)])
@@ -54,19 +54,19 @@ def word_examples(
                 if not len(of):
                     continue
                 ids.append(np.asarray(row, np.int32))
-                counted.append(first)
+                loss_mask.append(first)
                 kept.append(labels[begins[begin + of_part] + of])
                 keys.append(_key(words))
-                owners.append(begin + of_part)
+                text_index.append(begin + of_part)
                 places.append(of.astype(np.int32))
             progress.advance(len(part), sum(map(len, rows[0])))
     table = TokenTable.of_rows(
         ids,
         np.array(keys, f"S{KEY_BYTES}"),
         kept,
-        counted=counted,
-        owners=np.array(owners, np.int64),
-        words=places,
+        loss_mask=loss_mask,
+        text_index=np.array(text_index, np.int64),
+        word_index=places,
     )
     return table, cut
 

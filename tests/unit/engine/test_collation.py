@@ -23,7 +23,7 @@ def collate() -> Collator:
         segments=np.array([0, 1, 0, 0, 1, 1, 0], np.int8),
         keys=np.array([b"a", b"b", b"c"], "S16"),
         labels=np.array([2, 0, 1]),
-        labelled=np.array([True, False, True]),
+        label_mask=np.array([True, False, True]),
     )
     return Collator(table, pad_id=PAD, device=torch.device("cpu"))
 
@@ -47,8 +47,8 @@ def test_labels_come_in_the_order_that_was_asked_for(collate: Collator) -> None:
     batch = collate(np.array([2, 0, 1]))
     assert batch.indices.tolist() == [2, 0, 1]
     assert batch.labels.tolist() == [1, 2, 0]
-    assert batch.labelled.tolist() == [True, True, False]
-    assert (batch.labels.dtype, batch.labelled.dtype) == (torch.int64, torch.bool)
+    assert batch.label_mask.tolist() == [True, True, False]
+    assert (batch.labels.dtype, batch.label_mask.dtype) == (torch.int64, torch.bool)
 
 
 def test_real_labels_stay_real(collate: Collator) -> None:
@@ -79,25 +79,25 @@ def test_a_batch_is_its_own_copy(collate: Collator) -> None:
 
 COUNTED: dict[str, Any] = {
     "segments": None,
-    "counted": np.array([True, False, True, False, True, False, False]),
+    "loss_mask": np.array([True, False, True, False, True, False, False]),
     "labels": np.array([20, 40, 60]),
-    "labelled": np.array([True, True, False]),
+    "label_mask": np.array([True, True, False]),
 }
 
 
 def test_counted_positions_come_in_the_order_of_the_examples(collate: Collator) -> None:
     batch = changed(collate, **COUNTED)(np.array([1, 0]))
-    assert batch.counted is not None
-    said = batch.inputs["input_ids"].flatten()[batch.counted]
+    assert batch.loss_index is not None
+    said = batch.inputs["input_ids"].flatten()[batch.loss_index]
     assert said.tolist() == [3, 5, 1]
     assert batch.labels.tolist() == [40, 60, 20]
-    assert batch.labelled.tolist() == [True, False, True]
+    assert batch.label_mask.tolist() == [True, False, True]
 
 
 def test_an_example_may_have_no_counted_position(collate: Collator) -> None:
     batch = changed(collate, **COUNTED)(np.array([2]))
-    assert batch.counted is not None
-    assert (len(batch.counted), len(batch.labels)) == (0, 0)
+    assert batch.loss_index is not None
+    assert (len(batch.loss_index), len(batch.labels)) == (0, 0)
 
 
 def test_examples_share_rows_and_positions_begin_again_with_each(collate: Collator) -> None:
@@ -106,8 +106,8 @@ def test_examples_share_rows_and_positions_begin_again_with_each(collate: Collat
     # the padding after the last example is kept apart from it as well
     assert batch.inputs["position_ids"].tolist() == [[0, 1, 0, 0], [0, 1, 2, 3]]
     assert "attention_mask" not in batch.inputs
-    assert batch.counted is not None
-    assert batch.inputs["input_ids"].flatten()[batch.counted].tolist() == [1, 3, 5]
+    assert batch.loss_index is not None
+    assert batch.inputs["input_ids"].flatten()[batch.loss_index].tolist() == [1, 3, 5]
 
 
 def test_a_row_ends_where_the_next_example_would_not_fit() -> None:
@@ -118,21 +118,21 @@ def test_a_row_ends_where_the_next_example_would_not_fit() -> None:
 
 def test_texts_are_found_in_rows_of_their_own_and_in_shared_ones(collate: Collator) -> None:
     alone = replace(collate, by_text=True)(np.array([2, 1]))
-    assert alone.mask is not None and alone.owners is not None
+    assert alone.mask is not None and alone.text_index is not None
     assert alone.mask.tolist() == [[True, False, False, False], [True] * 4]
-    assert alone.owners.tolist() == [0, 1]
-    assert alone.places is None
+    assert alone.text_index.tolist() == [0, 1]
+    assert alone.gather_index is None
     shared = replace(collate, by_text=True, block=6)(np.array([0, 1, 2]))
-    assert shared.places is not None and shared.mask is not None
+    assert shared.gather_index is not None and shared.mask is not None
     flat = shared.inputs["input_ids"].flatten()
-    found = [flat[p][m].tolist() for p, m in zip(shared.places, shared.mask, strict=True)]
+    found = [flat[p][m].tolist() for p, m in zip(shared.gather_index, shared.mask, strict=True)]
     assert found == [[1, 2], [3, 4, 5, 6], [7]]
 
 
 def test_a_counted_position_belongs_to_its_text(collate: Collator) -> None:
     counted = np.array([True, False, True, True, False, True, True])
     labels = np.arange(5)
-    table = replace(collate.table, counted=counted, labels=labels, labelled=labels >= 0)
+    table = replace(collate.table, loss_mask=counted, labels=labels, label_mask=labels >= 0)
     batch = replace(collate, table=table, by_text=True)(np.array([1, 0, 2]))
-    assert batch.owners is not None
-    assert batch.owners.tolist() == [0, 0, 0, 1, 2]
+    assert batch.text_index is not None
+    assert batch.text_index.tolist() == [0, 0, 0, 1, 2]

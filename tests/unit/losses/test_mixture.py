@@ -45,7 +45,7 @@ class Elsewhere(Loss):
     def forward(
         self, outputs: Any, targets: Any, labels: HardLabels, insides: Any = None
     ) -> LossTerms:
-        return LossTerms({"state": self.scale * labels.labelled.double()}, self.weights)
+        return LossTerms({"state": self.scale * labels.label_mask.double()}, self.weights)
 
     def on_step_end(self, shares: Any) -> None:
         self.heard.append(dict(shares))
@@ -80,7 +80,7 @@ def test_it_is_the_weighted_sum_of_its_terms_each_under_its_name() -> None:
     hidden, head, targets, labels = tensors()
     logits = project(hidden, head)
     terms = mixture()(Outputs(logits), targets, labels)
-    hard = Classification.per_example(logits, labels.values) * labels.labelled
+    hard = Classification.per_example(logits, labels.values) * labels.label_mask
     expected = {
         "warm": forward_kl(logits, targets.logits, temperature=4.0),
         "cold": forward_kl(logits, targets.logits),
@@ -126,7 +126,7 @@ def test_a_term_that_is_not_of_logits_has_its_place() -> None:
     hidden, head, targets, labels = tensors()
     terms = mixture(elsewhere=Elsewhere())(Outputs(project(hidden, head)), targets, labels)
     assert terms.weights["elsewhere"] == pytest.approx(0.7 * 2.0)
-    torch.testing.assert_close(terms.values["elsewhere"], 3.0 * labels.labelled.double())
+    torch.testing.assert_close(terms.values["elsewhere"], 3.0 * labels.label_mask.double())
 
 
 def test_every_term_hears_of_training_what_is_its_own() -> None:

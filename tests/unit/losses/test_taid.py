@@ -75,7 +75,7 @@ class Objective(toy.Objective):
     def forward(self, model: nn.Module, batch: Batch) -> LossTerms:
         logits = model(batch.inputs["x"])
         taught = SoftTargets(2.0 * nn.functional.one_hot(batch.labels, 2).float())
-        labels = HardLabels(batch.labels, batch.labelled, Classification.per_example)
+        labels = HardLabels(batch.labels, batch.label_mask, Classification.per_example)
         terms: LossTerms = self.loss(Outputs(logits), taught, labels)
         return terms
 

@@ -214,7 +214,7 @@ def test_words_are_probed_one_by_one(tmp_path: Path) -> None:
     counted = [np.arange(len(row)) % 2 == 0 for row in rows]
     labels = [row[c] % 3 for row, c in zip(rows, counted, strict=True)]
     keys = np.arange(200).astype(f"S{KEY_BYTES}")
-    every = TokenTable.of_rows(rows, keys, [x.astype(np.int64) for x in labels], counted=counted)
+    every = TokenTable.of_rows(rows, keys, [x.astype(np.int64) for x in labels], loss_mask=counted)
     config = AutoConfig.for_model("bert", vocab_size=40, num_labels=3, **BERT)
     torch.manual_seed(0)
     model = AutoModelForTokenClassification.from_config(config).eval()

@@ -33,8 +33,8 @@ def table(*, language: bool) -> TokenTable:
         segments=None,
         keys=keys(EXAMPLES),
         labels=labels,
-        labelled=labels == 0,
-        counted=counted,
+        label_mask=labels == 0,
+        loss_mask=counted,
     )
 
 

@@ -34,9 +34,9 @@ def read(tokenizer: Any, *conversations: Any, length: int = 4096, **how: Any) ->
 
 def texts(table: TokenTable, tokenizer: Any) -> list[tuple[str, str]]:
     """(all of it, what is to be predicted) of each example."""
-    assert table.counted is not None
+    assert table.loss_mask is not None
     ids = np.split(table.ids, table.offsets[1:-1])
-    counted = np.split(table.counted, table.offsets[1:-1])
+    counted = np.split(table.loss_mask, table.offsets[1:-1])
     return [
         (tokenizer.decode(row), tokenizer.decode(np.append(row[1:], 0)[mask]))
         for row, mask in zip(ids, counted, strict=True)

@@ -20,9 +20,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def examples(table: TokenTable) -> list[tuple[list[int], list[int]]]:
     """(tokens, the tokens that are to be predicted) of each example."""
-    assert table.counted is not None
+    assert table.loss_mask is not None
     ids = np.split(table.ids, table.offsets[1:-1])
-    counted = np.split(table.counted, table.offsets[1:-1])
+    counted = np.split(table.loss_mask, table.offsets[1:-1])
     return [
         (row.tolist(), np.append(row[1:], -1)[mask].tolist())
         for row, mask in zip(ids, counted, strict=True)
@@ -54,10 +54,10 @@ def test_each_token_of_a_document_is_predicted_exactly_once(
 def test_each_window_says_which_text_it_is_of(tokenizer: Any) -> None:
     texts = [*["a good film and a bad one in it"] * 70, "good", "a good film"]
     table = cut(tokenizer, texts, 6)
-    assert table.owners is not None
-    assert {*table.owners.tolist()} == {*range(72)}
-    assert (np.diff(table.owners) >= 0).all()
-    tokens = np.bincount(np.repeat(table.owners, table.positions))
+    assert table.text_index is not None
+    assert {*table.text_index.tolist()} == {*range(72)}
+    assert (np.diff(table.text_index) >= 0).all()
+    tokens = np.bincount(np.repeat(table.text_index, table.positions))
     alone = [int(cut(tokenizer, [text], 100).positions.sum()) for text in texts]
     assert tokens.tolist() == alone
 
@@ -67,8 +67,8 @@ def test_a_stride_gives_each_token_more_context(tokenizer: Any) -> None:
     least = {}
     for stride in (7, 2):
         table = cut(tokenizer, text, 8, stride)
-        assert table.counted is not None
-        later = np.split(table.counted, table.offsets[1:-1])[1:]
+        assert table.loss_mask is not None
+        later = np.split(table.loss_mask, table.offsets[1:-1])[1:]
         least[stride] = min(int(np.flatnonzero(mask)[0]) for mask in later)
     assert least == {7: 0, 2: 5}
 

@@ -68,9 +68,9 @@ def table_of(tokenizer: Any, texts: list[str], held_out: bool = False, **setting
 
 
 def originals(table: TokenTable) -> np.ndarray:
-    assert table.counted is not None
+    assert table.loss_mask is not None
     ids = np.array(table.ids)
-    ids[table.counted] = table.labels
+    ids[table.loss_mask] = table.labels
     return ids
 
 

@@ -83,8 +83,8 @@ def test_a_higher_threshold_predicts_fewer_labels() -> None:
 def test_unlabelled_text_joins_with_labels_that_mean_nothing() -> None:
     labelled, bare = one_position_each(LABELS), one_position_each(np.zeros(2, np.int64))
     fields = {name: getattr(bare, name) for name in TokenTable.__slots__}
-    bare = TokenTable(**fields | {"labelled": np.zeros(2, bool)})
+    bare = TokenTable(**fields | {"label_mask": np.zeros(2, bool)})
     joined = labelled.joined(bare)
     assert joined.labels.shape == (5, 3)
     np.testing.assert_array_equal(joined.labels[:3], LABELS)
-    assert joined.labelled.tolist() == [True, True, True, False, False]
+    assert joined.label_mask.tolist() == [True, True, True, False, False]

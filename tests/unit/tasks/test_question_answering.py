@@ -43,17 +43,17 @@ def task_and_table(tokenizer: Any, max_length: int = 15, **settings: Any) -> Any
 
 def windows(table: TokenTable) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(ids, allowed, labels) of each."""
-    assert table.allowed is not None
+    assert table.answer_mask is not None
     cuts = table.offsets[1:-1]
-    parts = np.split(table.ids, cuts), np.split(table.allowed, cuts)
+    parts = np.split(table.ids, cuts), np.split(table.answer_mask, cuts)
     return list(zip(*parts, np.asarray(table.labels).reshape(-1, 2), strict=True))
 
 
 def test_each_window_says_the_answers_tokens_or_cls_where_it_has_none(tokenizer: Any) -> None:
     _, table = task_and_table(tokenizer)
-    assert table.owners is not None
+    assert table.text_index is not None
     found: dict[int, list[str]] = {0: [], 1: [], 2: []}
-    for owner, (ids, _, (first, last)) in zip(table.owners, windows(table), strict=True):
+    for owner, (ids, _, (first, last)) in zip(table.text_index, windows(table), strict=True):
         found[int(owner)].append(tokenizer.decode(ids[first : last + 1]))
     assert min(map(len, found.values())) > 1
     assert set(found[0]) == {"story", "[CLS]"}
@@ -63,8 +63,8 @@ def test_each_window_says_the_answers_tokens_or_cls_where_it_has_none(tokenizer:
 
 def test_windows_share_tokens_and_cover_the_context(tokenizer: Any) -> None:
     _, table = task_and_table(tokenizer)
-    assert table.spans is not None and table.lengths.max() == 15
-    covered = {c for begin, end in table.spans[table.offsets[0] :] for c in range(begin, end)}
+    assert table.char_spans is not None and table.lengths.max() == 15
+    covered = {c for begin, end in table.char_spans[table.offsets[0] :] for c in range(begin, end)}
     assert covered == {i for i, c in enumerate(CONTEXT) if c != " "}
 
 
@@ -84,15 +84,17 @@ def test_every_window_has_two_positions(tokenizer: Any) -> None:
     batch = collate(np.array([3, 0]))
     pairs = np.asarray(table.labels).reshape(-1, 2)
     np.testing.assert_array_equal(batch.labels, np.concatenate([pairs[3], pairs[0]]))
-    assert batch.allowed is not None and batch.allowed.shape == batch.inputs["input_ids"].shape
-    assert not batch.allowed[batch.inputs["attention_mask"] == 0].any()
+    assert (
+        batch.answer_mask is not None and batch.answer_mask.shape == batch.inputs["input_ids"].shape
+    )
+    assert not batch.answer_mask[batch.inputs["attention_mask"] == 0].any()
 
 
 def test_a_table_is_the_same_after_it_was_saved(tokenizer: Any, tmp_path: Path) -> None:
     _, table = task_and_table(tokenizer)
     table.save(tmp_path)
     again = TokenTable.open(tmp_path)
-    for name in ("ids", "segments", "labels", "allowed", "spans", "owners", "keys"):
+    for name in ("ids", "segments", "labels", "answer_mask", "char_spans", "text_index", "keys"):
         np.testing.assert_array_equal(getattr(again, name), getattr(table, name))
     np.testing.assert_array_equal(again.position_offsets, table.position_offsets)
 
@@ -113,11 +115,11 @@ def test_a_model_says_minus_infinity_wherever_no_answer_may_stand(
     table, batch, said, model = asked(tokenizer, body)
     logits = said.logits.reshape(len(table), 2, 15)
     allowed = torch.zeros(len(table), 15, dtype=torch.bool)
-    allowed[:, : batch.allowed.shape[1]] = batch.allowed
+    allowed[:, : batch.answer_mask.shape[1]] = batch.answer_mask
     assert (logits.isfinite() == allowed[:, None]).all()
     theirs = model(**batch.inputs)
-    torch.testing.assert_close(logits[:, 0][allowed], theirs.start_logits[batch.allowed])
-    torch.testing.assert_close(logits[:, 1][allowed], theirs.end_logits[batch.allowed])
+    torch.testing.assert_close(logits[:, 0][allowed], theirs.start_logits[batch.answer_mask])
+    torch.testing.assert_close(logits[:, 1][allowed], theirs.end_logits[batch.answer_mask])
 
 
 @pytest.mark.parametrize("loss", [ForwardKL(temperature=2.0), ReverseKL(), JSD()])
@@ -126,7 +128,7 @@ def test_what_is_ruled_out_stays_out_of_the_loss_and_its_gradient(
 ) -> None:
     _, batch, said, model = asked(tokenizer, body)
     teacher = torch.randn(said.logits.shape).masked_fill(said.logits.isinf(), -torch.inf)
-    labels = HardLabels(batch.labels, batch.labelled, QuestionAnswering.per_example)
+    labels = HardLabels(batch.labels, batch.label_mask, QuestionAnswering.per_example)
     total, _ = reduce_terms(loss(said, SoftTargets(teacher), labels), count=len(batch.labels))
     total.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -137,7 +139,7 @@ def test_what_is_ruled_out_stays_out_of_the_loss_and_its_gradient(
     for row in range(len(teacher)):
         kept = teacher[row].isfinite()
         pair = Outputs(said.logits[row : row + 1, kept]), SoftTargets(teacher[row : row + 1, kept])
-        one = HardLabels(batch.labels[:1], batch.labelled[:1], None)
+        one = HardLabels(batch.labels[:1], batch.label_mask[:1], None)
         by_hand.append(loss(*pair, one).values["soft"])
     torch.testing.assert_close(total, torch.cat(by_hand).mean())
 

@@ -71,12 +71,12 @@ def test_keys_and_labels_stay_beside_their_text(tokenizer: Any) -> None:
     table = tokenised(tokenizer, TEXTS)
     assert table.keys.tolist() == split(TEXTS).keys.tolist()
     assert table.labels.tolist() == LABELS.tolist()
-    assert table.labelled.all()
+    assert table.label_mask.all()
 
 
 def test_text_without_labels_says_so(tokenizer: Any) -> None:
     table = tokenised(tokenizer, TEXTS, labels=None)
-    assert not table.labelled.any()
+    assert not table.label_mask.any()
     assert len(table.labels) == 4
 
 
@@ -201,7 +201,7 @@ def test_joined_holds_the_examples_of_both_in_order(
 def test_joined_keeps_who_has_a_label(tokenizer: Any) -> None:
     table = tokenised(tokenizer, TEXTS, labels=LABELS / 2)
     joined = table.joined(tokenised(tokenizer, PAIRS, labels=None))
-    assert joined.labelled.tolist() == [True] * 4 + [False] * 4
+    assert joined.label_mask.tolist() == [True] * 4 + [False] * 4
     assert joined.labels[:4].tolist() == (LABELS / 2).tolist()
     assert joined.labels.dtype == np.float64
     assert joined.lengths.tolist() == [*table.lengths, *tokenised(tokenizer, PAIRS).lengths]

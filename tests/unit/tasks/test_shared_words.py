@@ -81,5 +81,5 @@ def test_words_of_all_tables_are_those_of_the_shortest(tokenizers: tuple[Any, An
     assert masks[2].all() and not masks[0].all()
     for table in left:
         assert table.labels.tolist() == tables[2].labels.tolist()
-        assert table.owners is not None and table.owners.tolist() == [0, 1, 3, 4]
-        assert int(table.counted.sum()) == len(table.labels)  # type: ignore[union-attr]
+        assert table.text_index is not None and table.text_index.tolist() == [0, 1, 3, 4]
+        assert int(table.loss_mask.sum()) == len(table.labels)  # type: ignore[union-attr]

@@ -34,9 +34,9 @@ def table_of(tokenizer: Any, words: list[list[str]], labels: np.ndarray, most: i
 
 def test_the_first_sub_word_of_each_word_counts_and_has_its_label(tokenizer: Any) -> None:
     table, cut = table_of(tokenizer, WORDS, LABELS)
-    counted = tokenizer.convert_ids_to_tokens(table.ids[table.counted].tolist())
+    counted = tokenizer.convert_ids_to_tokens(table.ids[table.loss_mask].tolist())
     assert counted == ["good", "x", "film", "[UNK]", "bad"]  # x ##y ##z
-    assert len(table.ids) > table.counted.sum()
+    assert len(table.ids) > table.loss_mask.sum()
     np.testing.assert_array_equal(table.labels, LABELS)
     assert table.positions.tolist() == [4, 1]
     assert cut == 0
@@ -53,7 +53,7 @@ def test_words_beyond_the_context_are_left_out_and_the_sentence_counted(tokenize
 
 def test_a_word_without_a_token_leaves_the_others_their_labels(tokenizer: Any) -> None:
     table, cut = table_of(tokenizer, [["good", "\u200b", "film"]], np.array([5, 6, 7]))
-    counted = tokenizer.convert_ids_to_tokens(table.ids[table.counted].tolist())
+    counted = tokenizer.convert_ids_to_tokens(table.ids[table.loss_mask].tolist())
     assert [counted[0], counted[-1]] == ["good", "film"]
     assert [table.labels[0], table.labels[-1]] == [5, 7]
     assert cut == (len(counted) < 3)

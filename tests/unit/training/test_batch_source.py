@@ -149,7 +149,7 @@ def test_a_steps_loss_is_the_mean_over_all_that_its_source_counts(tmp_path: Path
             inputs = {"x": torch.cat([part.inputs["x"] for part in parts])}
             labels, labelled = (
                 torch.cat([getattr(part, name) for part in parts])
-                for name in ("labels", "labelled")
+                for name in ("labels", "label_mask")
             )
             yield MicroBatch(Batch(inputs, np.arange(len(labels)), labels, labelled))
 
