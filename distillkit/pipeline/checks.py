@@ -144,7 +144,7 @@ def check_least_outputs(context: RunContext, text: TextArtifacts) -> None:
 def check_codec(task: Task, codec: Codec) -> None:
     """Raise `ConfigError` where a codec cannot store the outputs of the task's models."""
     name = type(task).__name__
-    check_distribution(codec, task.distribution, whose=f"a model of {name}")
+    check_distribution(codec, task.distribution, owner=f"a model of {name}")
     if codec.reads_hidden and task.family != "language":
         raise ConfigError(
             f"targets.codec = {codec.name}: keeps the last hidden states of language models, and "

@@ -138,12 +138,12 @@ def check_loss(context: RunContext) -> None:
 
 def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
     """Raise `ConfigError` where the loss takes the teacher at a temperature that is not stored."""
-    if codec.captured is None:
+    if codec.supported_temperatures is None:
         return
     for setting, schedule in loss.temperatures.items():
-        if not schedule.is_constant or schedule(0.0) in codec.captured:
+        if not schedule.is_constant or schedule(0.0) in codec.supported_temperatures:
             continue
-        temperature, stored = schedule(0.0), listed_temperatures(codec.captured)
+        temperature, stored = schedule(0.0), listed_temperatures(codec.supported_temperatures)
         if store:
             way_out = "or unset targets.path to have the teacher asked at it"
             what = f"targets.path = {store}: it was captured at temperature {stored}"
@@ -152,7 +152,7 @@ def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
             what = f"targets.codec.temperature = {stored}"
         raise ConfigError(
             f"{what}, and loss.{setting} is {temperature:g}; set "
-            f"loss.{setting}={codec.captured[0]:g}, {way_out}"
+            f"loss.{setting}={codec.supported_temperatures[0]:g}, {way_out}"
         )
 
 

@@ -21,7 +21,7 @@ from distillkit.stages.teacher import fit_settings
 from distillkit.targets import StoreManifest
 from distillkit.targets.codecs.codec import Codec, described
 from distillkit.targets.codecs.logits import CHUNK, FEWER_LAUNCHES
-from distillkit.targets.expected_size import picked_bytes, store_bytes
+from distillkit.targets.expected_size import selected_bytes, store_bytes
 from distillkit.targets.hidden_states import parts_of, states_bytes
 from distillkit.token_table import TokenTable
 from distillkit.training import language_scores as language
@@ -313,7 +313,7 @@ class CostEstimator:
         job = self._asked_of_teacher(job, asking)
         if job.shape is None:
             return job
-        each = picked_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
+        each = selected_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
         shard = targets.shard_tokens / max(1, len(self._asked.ids)) * asking.positions
         return replace(
             job,

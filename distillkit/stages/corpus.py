@@ -27,35 +27,35 @@ def check_fit(data: Data, task: Task) -> None:
 
 def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
-    decided = {
+    fields = {
         **data.labelled_inputs(),
         **({"code": code} if (code := code_identity(data)) else {}),
     }
     if task.family == "sequence":  # which reads the labels
-        return {"version": VERSIONS["data"], **identity_of(task), **decided}
+        return {"version": VERSIONS["data"], **identity_of(task), **fields}
     usual = VERSIONS["data of conversations"]
-    return {"version": VERSIONS.get(f"data of {data.kind}", usual), **decided}
+    return {"version": VERSIONS.get(f"data of {data.kind}", usual), **fields}
 
 
-def check_augmented(data: Data, how: Augmentation) -> None:
+def check_augmented(data: Data, augmentation: Augmentation) -> None:
     """Raise `ConfigError` where the data has no texts that could be rewritten without labels."""
-    if how.copies and not data.can_be_augmented:
+    if augmentation.copies and not data.can_be_augmented:
         raise ConfigError(
-            f"augmentation = {type(how).__name__}: rewrites texts of data=files, and data is "
-            f"{type(data).__name__}; set augmentation=none"
+            f"augmentation = {type(augmentation).__name__}: rewrites texts of data=files, and "
+            f"data is {type(data).__name__}; set augmentation=none"
         )
 
 
-def augmented_inputs(how: Augmentation, labelled: str) -> dict[str, Any]:
+def augmented_inputs(augmentation: Augmentation, labelled: str) -> dict[str, Any]:
     """What decides the copies of the training texts."""
-    return {"version": VERSIONS["augmented"], "labelled": labelled, **how.inputs()}
+    return {"version": VERSIONS["augmented"], "labelled": labelled, **augmentation.inputs()}
 
 
 def make_augmented(
-    how: Augmentation, labelled: Corpus, *, cache: Path, out: Path
+    augmentation: Augmentation, labelled: Corpus, *, cache: Path, out: Path
 ) -> dict[str, Any]:
     """Write copies of the training texts under `out`."""
-    return prepare_augmented(how, labelled, cache=cache, out=out)
+    return prepare_augmented(augmentation, labelled, cache=cache, out=out)
 
 
 def transfer_inputs(data: Data, labelled: str, *, augmented: str | None = None) -> dict[str, Any]:
@@ -64,8 +64,8 @@ def transfer_inputs(data: Data, labelled: str, *, augmented: str | None = None) 
     `labelled` is the fingerprint of the text it must not hold, `augmented` that of the copies in
     it.
     """
-    decided = {"version": VERSIONS["transfer"], "labelled": labelled, **data.transfer_inputs()}
-    return decided | ({"augmented": augmented} if augmented else {})
+    fields = {"version": VERSIONS["transfer"], "labelled": labelled, **data.transfer_inputs()}
+    return fields | ({"augmented": augmented} if augmented else {})
 
 
 def make_labelled(data: Data, task: Task, *, cache: Path, out: Path) -> dict[str, Any]:
@@ -82,13 +82,13 @@ def make_transfer(
 
 def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
     """What decides the token table of a split."""
-    cut = task.feature_inputs(held_out=name in HELD_OUT)
+    fields = task.feature_inputs(held_out=name in HELD_OUT)
     return {
         "version": VERSIONS["tokens"],
         "texts": texts,
         "tokenizer": tokenizer,
         "split": name,
-        **cut,
+        **fields,
     }
 
 
@@ -106,15 +106,15 @@ def make_tokens(
 
     Of a tokenizer that cannot read the text is warned once: `warned` takes the sources.
     """
-    table, cut = task.tokenise(
+    table, truncated = task.tokenise(
         corpus.split(name), tokenizer, label=f"the {name} texts", held_out=name in HELD_OUT
     )
     table.save(out)
     if not len(table):
         raise DataError(f"data: no text of the {name} split has anything to learn")
-    if cut:
+    if truncated:
         say(
-            f"data: {cut:,} of the {name} texts fill or exceed task.max_length = "
+            f"data: {truncated:,} of the {name} texts fill or exceed task.max_length = "
             f"{task.max_length} tokens ({task.cuts})"
         )
     unknown = unknown_share(table.ids, tokenizer)
@@ -131,5 +131,5 @@ def make_tokens(
         "unknown_tokens": unknown,
         "tokens": len(table.ids),
         "positions": int(table.positions.sum()),
-        "at_max_length": cut,
+        "at_max_length": truncated,
     }

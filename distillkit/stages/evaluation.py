@@ -138,16 +138,16 @@ def _loaded(
 ) -> Measured:
     """A model, or all of an ensemble's, with the held-out text (as `shared` by all, or its own)."""
     if isinstance(saved, SavedEnsemble):
-        every = (_loaded(it, task, space, test, device, shared) for it in saved.members)
-        first, *others = every
-        return replace(first, others=tuple(others), shares=saved.shares)
-    found = saved.open(task, space)
-    check_positions(found.model, task.max_length, whose=f"{saved.key} = {saved.folder}")
+        members = (_loaded(member, task, space, test, device, shared) for member in saved.members)
+        first, *later = members
+        return replace(first, others=tuple(later), shares=saved.shares)
+    model = saved.open(task, space)
+    check_positions(model.model, task.max_length, whose=f"{saved.key} = {saved.folder}")
     table = shared
     if table is None:
-        table, _ = task.tokenise(test, found.tokenizer, label="the test texts", held_out=True)
-    collate = collator(table, found.tokenizer, device)
-    return Measured(saved, found, table, collate, task.ask(found.tokenizer))
+        table, _ = task.tokenise(test, model.tokenizer, label="the test texts", held_out=True)
+    collate = collator(table, model.tokenizer, device)
+    return Measured(saved, model, table, collate, task.ask(model.tokenizer))
 
 
 def _measure(
@@ -171,12 +171,12 @@ def _measure(
     for row, values in logits.items():
         rows[row] = _quality(task, values, outcomes[row], held_out[row], settings)
         rows[row] |= closeness(task.distribution, values, logits.get("teacher"))
-        found = calibrated(
+        calibration = calibrated(
             task.distribution, values, held_out[row].table.labels, bins=settings.ece_bins
         )
-        if found is not None:
-            rows[row]["ece"] = found.expected_calibration_error
-            bins[row] = found.record()
+        if calibration is not None:
+            rows[row]["ece"] = calibration.expected_calibration_error
+            bins[row] = calibration.record()
     if settings.metrics:
         for row in rows:
             rows[row] |= _added(settings, logits[row], held_out[row].table)
@@ -236,7 +236,7 @@ def predict(
 
 
 def _together(
-    it: Measured,
+    measured: Measured,
     task: Task,
     precision: Precision = "float32",
     *,
@@ -244,31 +244,36 @@ def _together(
     name: str = "",
 ) -> np.ndarray:
     """One model's logits, or the average of an ensemble's, in the data's label order."""
-    said = [_said(one, precision, parts, f"{name} {i}") for i, one in enumerate(it.every, 1)]
-    if not it.others:
-        return said[0]
-    members = [torch.from_numpy(values) for values in said]
-    return np.asarray(averaged(members, it.shares, task.distribution))
+    outputs = [
+        _outputs(member, precision, parts, f"{name} {i}")
+        for i, member in enumerate(measured.every, 1)
+    ]
+    if not measured.others:
+        return outputs[0]
+    members = [torch.from_numpy(values) for values in outputs]
+    return np.asarray(averaged(members, measured.shares, task.distribution))
 
 
-def _unknown(it: Measured) -> dict[str, float]:
+def _unknown(measured: Measured) -> dict[str, float]:
     """The share of the held-out text's tokens that a model's tokenizer does not know."""
-    share = unknown_share(it.table.ids, it.loaded.tokenizer)
+    share = unknown_share(measured.table.ids, measured.loaded.tokenizer)
     return {} if share is None else {"unknown_tokens": round(share, 6)}
 
 
-def _said(it: Measured, precision: Precision, parts: Parts, name: str) -> np.ndarray:
+def _outputs(measured: Measured, precision: Precision, parts: Parts, name: str) -> np.ndarray:
     """One model's logits [positions, classes] in the data's label order."""
-    buckets = length_buckets(it.table.lengths, tokens=VALIDATION_TOKENS)
-    model = it.loaded.model
+    buckets = length_buckets(measured.table.lengths, tokens=VALIDATION_TOKENS)
+    model = measured.loaded.model
     device = next(model.parameters()).device.type
 
-    def batches(done: int) -> Iterator[dict[str, np.ndarray]]:
-        return logits_of(model, it.ask, buckets[done:], it.collate, precision=precision)
+    def batches(begin: int) -> Iterator[dict[str, np.ndarray]]:
+        return logits_of(
+            model, measured.ask, buckets[begin:], measured.collate, precision=precision
+        )
 
-    said = parts.batches(f"{name} on {device}", batches)
-    logits = in_order(said, it.table.position_offsets)
-    return logits if it.loaded.order is None else logits[:, it.loaded.order]
+    arrays = parts.batches(f"{name} on {device}", batches)
+    logits = in_order(arrays, measured.table.position_offsets)
+    return logits if measured.loaded.order is None else logits[:, measured.loaded.order]
 
 
 def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[str, Measured]:
@@ -276,34 +281,38 @@ def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[st
 
     Tagged words count that every tokenizer has a token for.
     """
-    every = [member for it in loaded.values() for member in it.every]
-    if every[0].table.word_index is None:
-        for it in every:
-            if not np.array_equal(it.table.keys, every[0].table.keys):
+    members = [member for measured in loaded.values() for member in measured.every]
+    if members[0].table.word_index is None:
+        for measured in members:
+            if not np.array_equal(measured.table.keys, members[0].table.keys):
                 raise ModelError(
-                    f"{it.saved.key}: its tokenizer cuts the held-out texts elsewhere than the "
-                    "others' do, so that they say labels of other words; raise task.max_length"
+                    f"{measured.saved.key}: its tokenizer cuts the held-out texts elsewhere than "
+                    "the others' do, so that they say labels of other words; raise task.max_length"
                 )
         return dict(loaded)
-    masks = shared([it.table for it in every])
+    masks = shared([measured.table for measured in members])
     if all(mask.all() for mask in masks):
         return dict(loaded)
-    most, left = max(len(mask) for mask in masks), int(masks[0].sum())
+    width, remaining = max(len(mask) for mask in masks), int(masks[0].sum())
     say(
-        f"evaluation: {most - left:,} of {most:,} words are left out of all figures: a tokenizer "
-        "has no token for them, or cuts their sentence earlier"
+        f"evaluation: {width - remaining:,} of {width:,} words are left out of all figures: a "
+        "tokenizer has no token for them, or cuts their sentence earlier"
     )
-    if not left:
-        raise ModelError(f"{every[-1].saved.key}: its tokenizer has no word that the others have")
-    tables = iter([it.table.counting(mask) for it, mask in zip(every, masks, strict=True)])
+    if not remaining:
+        raise ModelError(f"{members[-1].saved.key}: its tokenizer has no word that the others have")
+    tables = iter(
+        [measured.table.counting(mask) for measured, mask in zip(members, masks, strict=True)]
+    )
 
-    def over(it: Measured) -> Measured:
+    def over(measured: Measured) -> Measured:
         table = next(tables)
-        return replace(it, table=table, collate=collator(table, it.loaded.tokenizer, device))
+        return replace(
+            measured, table=table, collate=collator(table, measured.loaded.tokenizer, device)
+        )
 
     return {
-        row: replace(over(it), others=tuple(over(member) for member in it.others))
-        for row, it in loaded.items()
+        row: replace(over(measured), others=tuple(over(member) for member in measured.others))
+        for row, measured in loaded.items()
     }
 
 
@@ -333,21 +342,21 @@ def _compare(
     texts: int,
 ) -> dict[str, Any]:
     """The student held against the teacher, the control (in every column) and its own start."""
-    found: dict[str, Any] = {}
+    comparisons: dict[str, Any] = {}
     student = rows.get("student")
     if student and "teacher" in rows:
         best = rows["teacher"][task.headline]
-        found["kept"] = student[task.headline] / best if best > 0 else None
-    for other in ("control", "untrained"):
-        if student and other in rows:
-            every = differences(
+        comparisons["kept"] = student[task.headline] / best if best > 0 else None
+    for row in ("control", "untrained"):
+        if student and row in rows:
+            bounds = differences(
                 columns["student"],
-                columns[other],
+                columns[row],
                 texts=texts,
                 resamples=settings.resamples,
                 level=settings.level,
             )
-            found[f"student_minus_{other}"] = every[task.headline]
-            if other == "control":
-                found["columns_minus_control"] = every
-    return found
+            comparisons[f"student_minus_{row}"] = bounds[task.headline]
+            if row == "control":
+                comparisons["columns_minus_control"] = bounds
+    return comparisons

@@ -75,9 +75,9 @@ def inputs(
 def same_numbers(value: Any) -> Any:
     """Settings in which 2.0 is 2: however a number is written, it decides the same weights."""
     if isinstance(value, list):
-        return [same_numbers(each) for each in value]
+        return [same_numbers(element) for element in value]
     if isinstance(value, dict):
-        return {name: same_numbers(each) for name, each in value.items()}
+        return {name: same_numbers(element) for name, element in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -143,9 +143,9 @@ class TargetCapture:
     def _capture(self, missing: list[_Shard]) -> None:
         """Capture shard by shard; a signal ends it after the batch under way."""
         buckets = [bucket for shard in missing for bucket in shard.remaining]
-        done = len(self._examples) - sum(map(len, buckets))
-        if done:
-            say(f"targets: going on after {done:,} of {len(self._examples):,} examples")
+        examples_done = len(self._examples) - sum(map(len, buckets))
+        if examples_done:
+            say(f"targets: going on after {examples_done:,} of {len(self._examples):,} examples")
         # progress in tokens: the longest examples come first, so their number would mislead
         total = int(self._lengths.sum())
         captured = total - sum(map(self._tokens, buckets))
@@ -154,8 +154,8 @@ class TargetCapture:
             track("targets", total, done=captured) as progress,
         ):
             for shard in missing:
-                for batch, said in islice(outputs, len(shard.remaining)):
-                    shard.parts.append(self._keep(batch, said))
+                for batch, outputs_of_batch in islice(outputs, len(shard.remaining)):
+                    shard.parts.append(self._keep(batch, outputs_of_batch))
                     shard.done += 1
                     progress.advance(tokens := self._tokens(batch.indices), tokens)
                     if stopping.requested():
@@ -173,9 +173,9 @@ class TargetCapture:
         activations = None
         if self._recorder is not None:
             activations = (self._recorder.seen(), batch.inputs["attention_mask"])
-        return self._stream(partial(self._picked, outputs, draws, activations))
+        return self._stream(partial(self._selected, outputs, draws, activations))
 
-    def _picked(
+    def _selected(
         self,
         outputs: Outputs | HiddenOutputs,
         draws: Draws,
@@ -183,8 +183,8 @@ class TargetCapture:
     ) -> Captured:
         """What the codec keeps of a batch's outputs, and what is kept of its hidden states."""
         check_finite(outputs, key=f"{self._saved.key} = {self._saved.folder}: what it says")
-        picked = self._settings.codec.pick(outputs, draws)
-        return picked, self._states_writer.pick(*activations) if activations else {}
+        arrays = self._settings.codec.select(outputs, draws)
+        return arrays, self._states_writer.select(*activations) if activations else {}
 
     def _commit(self, shard: _Shard) -> None:
         """Write a shard that is complete, and forget its arrays."""

@@ -120,10 +120,10 @@ def _measured(
 
 def _say_size(manifest: StoreManifest, padding: float, out: Path) -> None:
     parts = [StoreManifest.open(folder) for folder in hidden_states.parts_of(out)]
-    written = sum(shard.bytes for store in (manifest, *parts) for shard in store.shards)
+    total = sum(shard.bytes for store in (manifest, *parts) for shard in store.shards)
     say(
         f"targets: {manifest.examples:,} examples, {manifest.tokens:,} tokens, "
-        f"{size(written)} in {len(manifest.shards)} shard{'s' * (len(manifest.shards) != 1)}; "
+        f"{size(total)} in {len(manifest.shards)} shard{'s' * (len(manifest.shards) != 1)}; "
         f"padding {padding:.1%}"
     )
 
@@ -171,10 +171,10 @@ def check_room(
     counts = {"examples": len(examples), "positions": int(examples.positions.sum())}
 
     def expects(outputs: int, hidden: int) -> float:
-        beside = hidden_states.states_bytes(
+        states_size = hidden_states.states_bytes(
             states, examples=len(examples), tokens=len(examples.ids), hidden=hidden
         )
-        return beside + expected_size.store_bytes(
+        return states_size + expected_size.store_bytes(
             settings.codec, **counts, outputs=outputs, hidden=hidden
         )
 

@@ -64,7 +64,7 @@ def fitted_inputs(
 ) -> dict[str, Any]:
     """What decides a fitted teacher: its body, the labelled text, and how it is fitted."""
     length = ("epochs", "usual_steps", "max_steps", "patience")
-    how = ("batch_size", "lr", "weight_decay", "warmup")
+    names = ("batch_size", "lr", "weight_decay", "warmup")
     return {
         "version": VERSIONS["teacher"],
         "body": body,
@@ -73,7 +73,7 @@ def fitted_inputs(
         **task.feature_inputs(held_out=False),
         **task.scoring,
         "seed": seed,
-        **{name: getattr(teacher, name) for name in (*length, *how)},
+        **{name: getattr(teacher, name) for name in (*length, *names)},
         "min_epochs": teacher.min_epochs if teacher.usual_steps else None,
         "head": teacher.head if takes_probe(task) else "random",
         **teacher.fingerprint_fields(),
@@ -82,8 +82,8 @@ def fitted_inputs(
 
 def ready_inputs(teacher: Teacher, *, source: str) -> dict[str, Any]:
     """What decides a ready teacher's answers: its files, and how its outputs are named."""
-    decided = {"version": 1, "ready": source, "labels": teacher.labels}
-    return decided | teacher.fingerprint_fields()
+    fields = {"version": 1, "ready": source, "labels": teacher.labels}
+    return fields | teacher.fingerprint_fields()
 
 
 def fit_settings(
@@ -145,10 +145,10 @@ def fit_teacher(
     if teacher.head == "probe" and isinstance(task, SequenceTask) and takes_probe(task):
         probe = _probe(model, tokenizer, task, job, out)
     start = probe is not None
-    found = learn(model, tokenizer, job, out=out, label="teacher", start_counts=start)
-    if start and found and found["fit"]["best_step"] == 0:
+    report = learn(model, tokenizer, job, out=out, label="teacher", start_counts=start)
+    if start and report and report["fit"]["best_step"] == 0:
         say("teacher: fine-tuning found nothing better than the probe, which is kept")
-    return found | ({"probe": probe} if probe else {})
+    return report | ({"probe": probe} if probe else {})
 
 
 def _probe(

@@ -44,8 +44,8 @@ class Answers:
 
     def has_positions_of(self, keys: np.ndarray, words: np.ndarray | None) -> bool:
         """Whether they are about the same positions; two tokenizers may cut texts elsewhere."""
-        same = np.array_equal(self.keys, keys)
-        return same and (words is None or np.array_equal(self.words, words))
+        same_keys = np.array_equal(self.keys, keys)
+        return same_keys and (words is None or np.array_equal(self.words, words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +119,19 @@ def commonest(task: SequenceTask, held_out: HeldOut) -> np.ndarray | None:
     if task.distribution == "choice":
         return None
     if task.distribution == "real":
-        one = np.array([labels.mean()])
+        mean = np.array([labels.mean()])
     elif task.distribution == "bernoulli":
         share = (labels.sum(axis=0) + 0.5) / (len(labels) + 1)
-        one = np.log(share / (1 - share))
+        mean = np.log(share / (1 - share))
     else:
         counts = np.bincount(labels, minlength=held_out.labels.outputs)
-        one = np.log((counts + 1e-6) / counts.sum())
-    return np.repeat(one[None].astype(np.float32), len(labels), axis=0)
+        mean = np.log((counts + 1e-6) / counts.sum())
+    return np.repeat(mean[None].astype(np.float32), len(labels), axis=0)
 
 
-def compare(task: SequenceTask, teacher: np.ndarray, other: np.ndarray, held_out: HeldOut) -> Worth:
+def compare(
+    task: SequenceTask, teacher: np.ndarray, baseline: np.ndarray, held_out: HeldOut
+) -> Worth:
     """A teacher's logits against another's, by the headline metric, paired by text.
 
     A regression's are held to their squared error: a correlation does not see that all are off.
@@ -138,15 +140,22 @@ def compare(task: SequenceTask, teacher: np.ndarray, other: np.ndarray, held_out
     metric = task.headline
     if task.distribution == "real":
         metric, score = "squared error", _negative_squared_error
-    ours, theirs = (task.outcomes(logits, held_out) for logits in (teacher, other))
+    of_teacher, of_baseline = (task.outcomes(logits, held_out) for logits in (teacher, baseline))
     difference, low, high = bootstrap_difference(
-        lambda rows, _: score(rows), ours, theirs, ours, resamples=RESAMPLES, level=LEVEL
+        lambda rows, _: score(rows),
+        of_teacher,
+        of_baseline,
+        of_teacher,
+        resamples=RESAMPLES,
+        level=LEVEL,
     )
-    own = score(ours)
-    return Worth(metric, own, own - difference, low, high, len(ours))
+    own = score(of_teacher)
+    return Worth(metric, own, own - difference, low, high, len(of_teacher))
 
 
-def informs(task: SequenceTask, teacher: np.ndarray, other: np.ndarray, held_out: HeldOut) -> bool:
+def informs(
+    task: SequenceTask, teacher: np.ndarray, baseline: np.ndarray, held_out: HeldOut
+) -> bool:
     """Whether the teacher's probabilities tell more of the labels, beyond chance.
 
     Where nearly all have one label, a good teacher may get no more right than who always names it,
@@ -154,7 +163,7 @@ def informs(task: SequenceTask, teacher: np.ndarray, other: np.ndarray, held_out
     """
     labels = torch.from_numpy(np.array(held_out.table.labels))
     first, second = (
-        task.per_example(torch.from_numpy(logits), labels).numpy() for logits in (teacher, other)
+        task.per_example(torch.from_numpy(logits), labels).numpy() for logits in (teacher, baseline)
     )
     _, _, high = bootstrap_difference(
         lambda rows, _: float(rows.mean()),

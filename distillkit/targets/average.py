@@ -49,12 +49,12 @@ def average(
     the disk has no room.
     """
     first = stores[0].manifest
-    for other in stores[1:]:
-        check_averaged(stores[0], other)
+    for store in stores[1:]:
+        check_averaged(stores[0], store)
     if codec.reads_hidden:
         raise TargetsError(no_hidden_states(codec.name))
     codec.check(first.outputs)
-    check_distribution(codec, first.distribution, whose="each of these stores")
+    check_distribution(codec, first.distribution, owner="each of these stores")
     _check_room(first, codec, folder)
     mean = _Mean(stores, shares, torch.device(device))
     keys, positions = stores[0].keys, stores[0].positions
@@ -63,12 +63,12 @@ def average(
         for shard in pieces(positions, np.arange(len(keys)), SHARD_VALUES // first.outputs):
             parts = []
             for rows in pieces(positions, shard, CHUNK // first.outputs):
-                said = Outputs(mean(keys[rows]))
-                writer.describe(said)
-                parts.append(codec.pick(said, Draws(seed, keys[rows], positions[rows])))
+                output = Outputs(mean(keys[rows]))
+                writer.describe(output)
+                parts.append(codec.select(output, Draws(seed, keys[rows], positions[rows])))
                 bar.advance(len(rows))
-            picked = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
-            writer.write(len(counts), keys[shard], positions[shard], picked)
+            arrays = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+            writer.write(len(counts), keys[shard], positions[shard], arrays)
             counts.append(len(shard))
         manifest = writer.finish(
             counts,
@@ -108,60 +108,73 @@ def part(**fields: Any) -> dict[str, Any]:
 
 def union(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One record of all these; each once, and those of a merged store one by one."""
-    every = [member for part in parts for member in part.get("members", [part])]
-    once = {member["fingerprint"]: member for member in every}
-    return every[0] if len(once) == 1 else part(members=[once[f] for f in sorted(once)])
+    members = [member for part in parts for member in part.get("members", [part])]
+    once = {member["fingerprint"]: member for member in members}
+    return members[0] if len(once) == 1 else part(members=[once[f] for f in sorted(once)])
 
 
-def check_averaged(first: TargetStore, other: TargetStore) -> None:
+def check_averaged(first: TargetStore, second: TargetStore) -> None:
     """Raise `TargetsError` that says why two teachers' stores cannot be averaged."""
-    refused = f"{other.folder}: cannot be merged with {first.folder}: "
-    for store in (first, other):
+    refused = f"{second.folder}: cannot be merged with {first.folder}: "
+    for store in (first, second):
         name = store.manifest.codec["name"]
         if not store.codec.keeps_all:
             raise TargetsError(
                 f"{refused}their teachers differ, and codec.name is {name} in {store.folder}; only "
                 f"stores of all logits ({', '.join(WHOLE)}) can be averaged"
             )
-    check_outputs(first, other)
-    ours, theirs = np.unique(first.keys), np.unique(other.keys)
-    if not np.array_equal(ours, theirs):
-        missing = len(np.setdiff1d(ours, theirs)), len(np.setdiff1d(theirs, ours))
+    check_outputs(first, second)
+    first_keys, second_keys = np.unique(first.keys), np.unique(second.keys)
+    if not np.array_equal(first_keys, second_keys):
+        missing = (
+            len(np.setdiff1d(first_keys, second_keys)),
+            len(np.setdiff1d(second_keys, first_keys)),
+        )
         raise TargetsError(
             f"{refused}their teachers differ, so that both must hold the same examples; it lacks "
             f"{missing[0]:,} and has {missing[1]:,} more"
         )
-    if not np.array_equal(*(store.positions[store.rows(ours)] for store in (first, other))):
+    if not np.array_equal(*(store.positions[store.rows(first_keys)] for store in (first, second))):
         raise TargetsError(
             f"{refused}the same examples have other numbers of positions; both need the same task "
             "settings"
         )
 
 
-def check_outputs(first: TargetStore, other: TargetStore) -> None:
+def check_outputs(first: TargetStore, second: TargetStore) -> None:
     """Raise `TargetsError` where the outputs of two stores do not mean the same."""
-    ours, theirs = first.manifest, other.manifest
-    if not ours.labels and ours.outputs > 1:  # what is said is tokens, not labels of the data
-        same("tokenizer", ours.origin["tokenizer"], theirs.origin["tokenizer"], first, other)
-    same("outputs", ours.outputs, theirs.outputs, first, other)
-    same("labels", ours.labels, theirs.labels, first, other)
-    same("distribution", ours.distribution, theirs.distribution, first, other)
+    manifest, second_manifest = first.manifest, second.manifest
+    if (
+        not manifest.labels and manifest.outputs > 1
+    ):  # what is said is tokens, not labels of the data
+        check_same(
+            "tokenizer",
+            manifest.origin["tokenizer"],
+            second_manifest.origin["tokenizer"],
+            first,
+            second,
+        )
+    check_same("outputs", manifest.outputs, second_manifest.outputs, first, second)
+    check_same("labels", manifest.labels, second_manifest.labels, first, second)
+    check_same("distribution", manifest.distribution, second_manifest.distribution, first, second)
 
 
-def pieces(positions: np.ndarray, rows: np.ndarray, most: int) -> Iterator[np.ndarray]:
-    """Rows in order, about `most` positions at a time, and at least one row."""
-    place = exclusive_cumsum(positions[rows])[:-1] // max(1, most)
+def pieces(positions: np.ndarray, rows: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+    """Rows in order, about `limit` positions at a time, and at least one row."""
+    place = exclusive_cumsum(positions[rows])[:-1] // max(1, limit)
     return iter(np.split(rows, np.flatnonzero(np.diff(place)) + 1) if len(rows) else [])
 
 
-def same(what: str, ours: Any, theirs: Any, first: TargetStore, other: TargetStore) -> None:
+def check_same(
+    name: str, value: Any, second_value: Any, first: TargetStore, second: TargetStore
+) -> None:
     """Raise `TargetsError` that names the first field in which two stores differ."""
-    found = first_difference(ours, theirs, what)
-    if found:
-        field, here, there = found
+    difference = first_difference(value, second_value, name)
+    if difference:
+        field, own, others_value = difference
         raise TargetsError(
-            f"{other.folder}: cannot be merged with {first.folder}: the first field that differs "
-            f"is {field} ({there!r} here, {here!r} there)"
+            f"{second.folder}: cannot be merged with {first.folder}: the first field that differs "
+            f"is {field} ({others_value!r} here, {own!r} there)"
         )
 
 
@@ -182,21 +195,25 @@ class _Mean:
         return averaged(members, self.shares, self.distribution)
 
     def _logits(self, store: TargetStore, rows: np.ndarray) -> Tensor:
-        kept = store.read(rows, self.device)
-        assert isinstance(kept, SoftTargets | HiddenTargets), "of a codec that keeps all logits"
-        return kept.logits if isinstance(kept, SoftTargets) else project(kept.hidden, kept.head)
+        targets = store.read(rows, self.device)
+        assert isinstance(targets, SoftTargets | HiddenTargets), "of a codec that keeps all logits"
+        return (
+            targets.logits
+            if isinstance(targets, SoftTargets)
+            else project(targets.hidden, targets.head)
+        )
 
 
-def _measured(mean: _Mean, made: TargetStore) -> dict[str, Any]:
+def _measured(mean: _Mean, store: TargetStore) -> dict[str, Any]:
     """How far what is kept is from the average, on a few examples from all over the store."""
-    count = len(made.positions)
+    count = len(store.positions)
     if not count:
         return {}
-    wanted = int(QUALITY_POSITIONS / max(1.0, float(made.positions.mean()))) + 1
-    rows = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
-    keys = made.keys[rows]
-    kept = made.read(made.rows(keys), mean.device)
-    return quality(Outputs(mean(keys)), kept, mean.distribution)
+    examples = int(QUALITY_POSITIONS / max(1.0, float(store.positions.mean()))) + 1
+    rows = np.unique(np.linspace(0, count - 1, min(count, examples)).astype(int))
+    keys = store.keys[rows]
+    targets = store.read(store.rows(keys), mean.device)
+    return quality(Outputs(mean(keys)), targets, mean.distribution)
 
 
 def _check_room(first: StoreManifest, codec: Codec, folder: Path) -> None:
@@ -208,4 +225,4 @@ def _check_room(first: StoreManifest, codec: Codec, folder: Path) -> None:
         hidden=0,
     )
     room = shutil.disk_usage(folder).free
-    check_room(codec, expected, room, folder.parent, what="averaged targets")
+    check_room(codec, expected, room, folder.parent, label="averaged targets")

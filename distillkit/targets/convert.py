@@ -38,31 +38,31 @@ def convert(
     `WorkspaceError` if the disk has no room.
     """
     store = TargetStore.open(path)
-    found, codec = store.manifest, settings.codec
+    record, codec = store.manifest, settings.codec
     if not store.codec.keeps_all:
         raise TargetsError(
-            f"{path}: its codec, {found.codec['name']}, does not keep all logits; only a store of "
+            f"{path}: its codec, {record.codec['name']}, does not keep all logits; only a store of "
             f"{' or '.join(WHOLE)} can be converted"
         )
-    if codec.reads_hidden and found.codec["name"] != codec.name:
+    if codec.reads_hidden and record.codec["name"] != codec.name:
         raise TargetsError(
-            f"targets.codec = {codec.name}: {path} keeps logits ({found.codec['name']}), and no "
+            f"targets.codec = {codec.name}: {path} keeps logits ({record.codec['name']}), and no "
             "hidden states can be made of them; choose another codec"
         )
     if out.exists():
         raise TargetsError(f"{out}: already there; give another name, or remove it first")
-    codec.check(found.outputs)
-    check_outputs(codec, found.distribution, whose=f"the store {path}")
+    codec.check(record.outputs)
+    check_outputs(codec, record.distribution, owner=f"the store {path}")
     _check_room(store, out, settings)
     with appearing(out) as folder, TargetWriter(folder, codec) as writer:
         examples = _rewritten(store, writer, settings, torch.device(device))
-        origin = found.origin | {"converted": {"fingerprint": found.fingerprint, **found.codec}}
+        origin = record.origin | {"converted": {"fingerprint": record.fingerprint, **record.codec}}
         manifest = writer.finish(
             examples,
-            tokens=found.tokens,
-            labels=found.labels,
+            tokens=record.tokens,
+            labels=record.labels,
             origin=origin,
-            distribution=found.distribution,
+            distribution=record.distribution,
         )
         manifest = _measured(store, TargetStore(folder, manifest), torch.device(device))
         manifest.save(folder)
@@ -80,44 +80,44 @@ def _rewritten(
         for number, shard in enumerate(shards):
             parts = []
             for rows in pieces(positions, shard, POSITIONS):
-                said = _said(store, rows, device)
-                writer.describe(said)
+                output = _teacher_output(store, rows, device)
+                writer.describe(output)
                 draws = Draws(settings.seed, keys[rows], positions[rows])
-                parts.append(settings.codec.pick(said, draws))
+                parts.append(settings.codec.select(output, draws))
                 bar.advance(int(positions[rows].sum()))
-            picked = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
-            writer.write(number, keys[shard], positions[shard], picked)
+            arrays = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+            writer.write(number, keys[shard], positions[shard], arrays)
             examples.append(len(shard))
     return examples
 
 
-def _said(store: TargetStore, rows: np.ndarray, device: torch.device) -> TeacherOutput:
-    kept = store.read(rows, device)
-    assert isinstance(kept, SoftTargets | HiddenTargets), "of a codec that keeps all logits"
-    if isinstance(kept, SoftTargets):
-        return Outputs(kept.logits)
-    return HiddenOutputs(kept.hidden, kept.head)
+def _teacher_output(store: TargetStore, rows: np.ndarray, device: torch.device) -> TeacherOutput:
+    targets = store.read(rows, device)
+    assert isinstance(targets, SoftTargets | HiddenTargets), "of a codec that keeps all logits"
+    if isinstance(targets, SoftTargets):
+        return Outputs(targets.logits)
+    return HiddenOutputs(targets.hidden, targets.head)
 
 
-def _measured(store: TargetStore, made: TargetStore, device: torch.device) -> StoreManifest:
+def _measured(store: TargetStore, converted: TargetStore, device: torch.device) -> StoreManifest:
     """The manifest with its quality: of a few examples from all over the store."""
-    manifest, count = made.manifest, len(store.positions)
+    manifest, count = converted.manifest, len(store.positions)
     if manifest.outputs < 2 or not count:
         return manifest
-    wanted = int(QUALITY_POSITIONS / max(1.0, float(store.positions.mean()))) + 1
-    rows = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
-    kept = made.read(made.rows(store.keys[rows]), device)
-    found = quality(_said(store, rows, device), kept, manifest.distribution)
-    return replace(manifest, quality=found)
+    examples = int(QUALITY_POSITIONS / max(1.0, float(store.positions.mean()))) + 1
+    rows = np.unique(np.linspace(0, count - 1, min(count, examples)).astype(int))
+    targets = converted.read(converted.rows(store.keys[rows]), device)
+    means = quality(_teacher_output(store, rows, device), targets, manifest.distribution)
+    return replace(manifest, quality=means)
 
 
 def _check_room(store: TargetStore, out: Path, settings: StoredTargets) -> None:
     manifest = store.manifest
     hidden = 0
     if settings.codec.reads_hidden:
-        kept = store.read(np.zeros(1, np.int64))
-        assert isinstance(kept, HiddenTargets)
-        hidden = kept.hidden.shape[1]
+        targets = store.read(np.zeros(1, np.int64))
+        assert isinstance(targets, HiddenTargets)
+        hidden = targets.hidden.shape[1]
     expected = store_bytes(
         settings.codec,
         examples=manifest.examples,
@@ -125,5 +125,5 @@ def _check_room(store: TargetStore, out: Path, settings: StoredTargets) -> None:
         outputs=manifest.outputs,
         hidden=hidden,
     )
-    there = next(folder for folder in out.absolute().parents if folder.is_dir())
-    check_room(settings.codec, expected, shutil.disk_usage(there).free, there)
+    folder = next(folder for folder in out.absolute().parents if folder.is_dir())
+    check_room(settings.codec, expected, shutil.disk_usage(folder).free, folder)

@@ -28,21 +28,21 @@ def check_room(
     room: float,
     folder: Path,
     *,
-    what: str = "targets",
+    label: str = "targets",
     advice: str = OTHER_DISK,
 ) -> None:
     """Raise `WorkspaceError` if more bytes are `expected` than there is `room` for in `folder`."""
     if expected > room:
         raise WorkspaceError(
-            f"targets.codec = {codec.name}: about {size(expected)} of {what} are expected, and "
+            f"targets.codec = {codec.name}: about {size(expected)} of {label} are expected, and "
             f"{size(room)} are free in {folder}; {advice}"
         )
 
 
-def picked_bytes(codec: Codec, outputs: int, hidden: int) -> int:
+def selected_bytes(codec: Codec, outputs: int, hidden: int) -> int:
     """What a position takes in memory before it is encoded."""
-    said: TeacherOutput = Outputs(torch.zeros(1, outputs))
+    output: TeacherOutput = Outputs(torch.zeros(1, outputs))
     if codec.reads_hidden:  # whatever the head is
-        said = HiddenOutputs(torch.zeros(1, hidden), Head(torch.zeros(1, hidden), 1))
-    one = Draws(0, np.zeros(1, f"S{KEY_BYTES}"), np.ones(1, np.int64))
-    return sum(array.nbytes for array in codec.pick(said, one).values())
+        output = HiddenOutputs(torch.zeros(1, hidden), Head(torch.zeros(1, hidden), 1))
+    draws = Draws(0, np.zeros(1, f"S{KEY_BYTES}"), np.ones(1, np.int64))
+    return sum(array.nbytes for array in codec.select(output, draws).values())

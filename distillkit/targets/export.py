@@ -37,22 +37,22 @@ def export(folder: Path, out: Path) -> int:
     is_sparse = not store.codec.keeps_all
     outputs = store.manifest.outputs
     schema = pa.schema(_fields(is_sparse, outputs), metadata=_metadata(store))
-    most = ROWS if is_sparse else max(1, CHUNK // outputs)
-    keys, written = store.keys, 0
+    limit = ROWS if is_sparse else max(1, CHUNK // outputs)
+    keys, rows_written = store.keys, 0
     try:
         with (
             atomic(out) as temporary,
             pq.ParquetWriter(temporary, schema) as file,
             track("export", len(keys), unit="examples") as bar,
         ):
-            for rows in pieces(store.positions, np.arange(len(keys)), most):
+            for rows in pieces(store.positions, np.arange(len(keys)), limit):
                 for batch in _batches(store, keys, rows, schema):
                     file.write_batch(batch)
-                    written += len(batch)
+                    rows_written += len(batch)
                 bar.advance(len(rows))
     except OSError as error:
         raise TargetsError(f"{out}: cannot be written ({error.strerror or error})") from error
-    return written
+    return rows_written
 
 
 def _fields(is_sparse: bool, outputs: int) -> list[pa.Field]:
@@ -67,8 +67,8 @@ def _fields(is_sparse: bool, outputs: int) -> list[pa.Field]:
 
 def _metadata(store: TargetStore) -> dict[str, str]:
     manifest = store.manifest
-    about = {"codec": manifest.codec, "labels": manifest.labels, "origin": manifest.origin}
-    return {f"distillkit.{name}": json.dumps(value) for name, value in about.items()}
+    metadata = {"codec": manifest.codec, "labels": manifest.labels, "origin": manifest.origin}
+    return {f"distillkit.{name}": json.dumps(value) for name, value in metadata.items()}
 
 
 def _batches(
@@ -76,25 +76,29 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     counts = store.positions[rows]
     total = int(counts.sum())
-    whose = np.repeat(np.ascontiguousarray(keys[rows]), counts)
+    row_keys = np.repeat(np.ascontiguousarray(keys[rows]), counts)
     place = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
-    kept = store.read(rows)
+    targets = store.read(rows)
     # an example may have more positions than there is room for their logits
-    step = total if isinstance(kept, SparseTargets) else max(1, CHUNK // store.manifest.outputs)
+    step = total if isinstance(targets, SparseTargets) else max(1, CHUNK // store.manifest.outputs)
     for begin in range(0, total, max(1, step)):
         part = slice(begin, begin + step)
-        key = pa.array(whose[part].view(f"V{KEY_BYTES}").tolist(), schema.field("key").type)
-        columns = [key, pa.array(place[part], pa.int32()), *_values(kept.part(part), schema)]
+        key = pa.array(row_keys[part].view(f"V{KEY_BYTES}").tolist(), schema.field("key").type)
+        columns = [key, pa.array(place[part], pa.int32()), *_values(targets.part(part), schema)]
         yield pa.record_batch(columns, schema=schema)
 
 
-def _values(kept: Any, schema: pa.Schema) -> list[pa.Array]:
-    if isinstance(kept, SparseTargets):
-        used = kept.log_probs.isfinite().numpy()
+def _values(targets: Any, schema: pa.Schema) -> list[pa.Array]:
+    if isinstance(targets, SparseTargets):
+        used = targets.log_probs.isfinite().numpy()
         offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int32)
-        ids = kept.ids.numpy()[used].astype(np.int32)
-        probabilities = kept.log_probs.exp().numpy()[used]
+        ids = targets.ids.numpy()[used].astype(np.int32)
+        probabilities = targets.log_probs.exp().numpy()[used]
         return [pa.ListArray.from_arrays(offsets, values) for values in (ids, probabilities)]
-    logits = project(kept.hidden, kept.head) if isinstance(kept, HiddenTargets) else kept.logits
+    logits = (
+        project(targets.hidden, targets.head)
+        if isinstance(targets, HiddenTargets)
+        else targets.logits
+    )
     flat = np.ascontiguousarray(logits.float().numpy()).reshape(-1)
     return [pa.FixedSizeListArray.from_arrays(flat, type=schema.field("logits").type)]

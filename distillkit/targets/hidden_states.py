@@ -87,24 +87,24 @@ class StatesWriter:
         """Whether this shard's states are there."""
         return all(writer.committed(shard) for writer in self._writers.values())
 
-    def pick(self, seen: Activations, mask: Tensor) -> dict[str, np.ndarray]:
+    def select(self, activations: Activations, mask: Tensor) -> dict[str, np.ndarray]:
         """What is kept of a batch; `mask` [texts, tokens] says which tokens there are."""
-        picked = {}
+        arrays = {}
         for part, layers in self._layers.items():
-            every = torch.cat([seen.hidden[layer] for layer in layers], dim=-1)
-            said = Outputs(every[:, 0] if part == "first" else every[mask.bool()])
-            self._writers[part].describe(said)
+            layers_joined = torch.cat([activations.hidden[layer] for layer in layers], dim=-1)
+            output = Outputs(layers_joined[:, 0] if part == "first" else layers_joined[mask.bool()])
+            self._writers[part].describe(output)
             nobody = Draws(0, np.zeros(0), np.zeros(0, np.int64))
-            picked[part] = CODEC.pick(said, nobody)["logits"]
-        return picked
+            arrays[part] = CODEC.select(output, nobody)["logits"]
+        return arrays
 
     def write(
-        self, shard: int, keys: np.ndarray, lengths: np.ndarray, picked: dict[str, np.ndarray]
+        self, shard: int, keys: np.ndarray, lengths: np.ndarray, arrays: dict[str, np.ndarray]
     ) -> None:
         """Have the states of one shard committed; `lengths` [examples] in tokens."""
         positions = {"first": np.ones_like(lengths), "whole": lengths}
         for part, writer in self._writers.items():
-            writer.write(shard, keys, positions[part], {"logits": picked[part]})
+            writer.write(shard, keys, positions[part], {"logits": arrays[part]})
 
     def wait(self) -> None:
         """Return when all states that were given are committed."""
@@ -114,12 +114,12 @@ class StatesWriter:
     def finish(self, examples: list[int], *, tokens: int, origin: dict[str, Any]) -> None:
         """Write the manifests over all shards."""
         for part, writer in self._writers.items():
-            about = {"layers": self._layers[part], "teacher": asdict(self._teacher)}
+            states = {"layers": self._layers[part], "teacher": asdict(self._teacher)}
             writer.finish(
                 examples,
                 tokens=tokens,
                 labels=[],
-                origin={**origin, "states": about},
+                origin={**origin, "states": states},
                 distribution="real",
             )
 
@@ -137,19 +137,21 @@ class StoredStates:
         self._stores: dict[str, TargetStore] = {}
         self._layers: dict[str, list[int]] = {}
         for part, layers in settings(states).items():
-            whose = "the first token" if part == "first" else "all tokens"
-            there = folder / part / FILE
-            kept = StoreManifest.open(folder / part).origin["states"] if there.is_file() else {}
-            missing = sorted(set(layers) - set(kept.get("layers", [])))
+            tokens = "the first token" if part == "first" else "all tokens"
+            manifest = folder / part / FILE
+            stored = (
+                StoreManifest.open(folder / part).origin["states"] if manifest.is_file() else {}
+            )
+            missing = sorted(set(layers) - set(stored.get("layers", [])))
             if missing:
                 raise TargetsError(
-                    f"{folder}: keeps no hidden states of {whose} of layer "
+                    f"{folder}: keeps no hidden states of {tokens} of layer "
                     f"{', '.join(map(str, missing))}, which the loss looks at; unset targets.path "
                     "to have them kept, or choose targets=online"
                 )
             self._stores[part] = TargetStore.open(folder / part, verifier=verifier)
-            self._layers[part] = kept["layers"]
-            self.teacher = Dimensions(**kept["teacher"])
+            self._layers[part] = stored["layers"]
+            self.teacher = Dimensions(**stored["teacher"])
         self._rows: dict[str, np.ndarray] = {}
 
     def look_up(self, keys: np.ndarray) -> None:
@@ -160,9 +162,9 @@ class StoredStates:
         """The states of some examples, [texts, tokens or 1, hidden] in float32, padded with 0."""
         hidden: dict[int, Tensor] = {}
         for part, store in self._stores.items():
-            kept = store.read(self._rows[part][indices], mask.device)
-            assert isinstance(kept, SoftTargets), "states are kept as they are"
-            rows = kept.logits.unsqueeze(1) if part == "first" else _padded(kept.logits, mask)
+            targets = store.read(self._rows[part][indices], mask.device)
+            assert isinstance(targets, SoftTargets), "states are kept as they are"
+            rows = targets.logits.unsqueeze(1) if part == "first" else _padded(targets.logits, mask)
             hidden |= self._by_layer(part, rows)
         none: Mapping[int, Tensor] = {}
         return Activations(hidden, queries=none, keys=none, values=none, heads=self.teacher.heads)

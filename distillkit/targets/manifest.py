@@ -65,8 +65,8 @@ class StoreManifest:
     @property
     def fingerprint(self) -> str:
         """The name of what the store holds: two stores may have one origin, and other targets."""
-        held = [s.sha256 for s in self.shards] + [f.sha256 for f in self.files]
-        return fingerprint({"origin": self.origin, "codec": self.codec, "held": held})
+        digests = [s.sha256 for s in self.shards] + [f.sha256 for f in self.files]
+        return fingerprint({"origin": self.origin, "codec": self.codec, "held": digests})
 
     def save(self, folder: Path) -> None:
         """Write targets.json, with a digest of itself."""
@@ -108,9 +108,9 @@ class StoreManifest:
             manifest = cls(**record | {"shards": shards, "files": files, "schema": SCHEMA})
         except (KeyError, TypeError) as error:
             raise _damaged(folder, error) from error
-        wrong = wrong_in(record)
-        if wrong:
-            raise TargetsError(f"{folder}: its {FILE} is damaged ({wrong}); make the targets again")
+        fault = wrong_in(record)
+        if fault:
+            raise TargetsError(f"{folder}: its {FILE} is damaged ({fault}); make the targets again")
         check_inside(folder, [FILE, *manifest.records])
         return manifest
 
@@ -118,15 +118,25 @@ class StoreManifest:
         """Raise `TargetsError` if the store was made by another teacher, tokenizer or data."""
         # a teacher fitted on other data is another teacher, too: the cause is named, not the effect
         for part in ("data", "tokenizer", "teacher"):
-            wanted, found = dict(expected[part]), dict(self.origin.get(part, {}))
-            ours, theirs = wanted.pop("fingerprint"), found.pop("fingerprint", None)
-            if ours in (theirs, *(member["fingerprint"] for member in found.get("members", []))):
+            run_part, store_part = dict(expected[part]), dict(self.origin.get(part, {}))
+            run_digest, store_digest = (
+                run_part.pop("fingerprint"),
+                store_part.pop("fingerprint", None),
+            )
+            if run_digest in (
+                store_digest,
+                *(member["fingerprint"] for member in store_part.get("members", [])),
+            ):
                 continue
-            field, here, there = first_difference(wanted, found) or ("fingerprint", ours, theirs)
+            field, own, stored = first_difference(run_part, store_part) or (
+                "fingerprint",
+                run_digest,
+                store_digest,
+            )
             raise TargetsError(
-                f"{at}: made by another {part}: its fingerprint is {theirs}, this run's is "
-                f"{ours}; the first field that differs is {part}.{field} ({there!r} there, "
-                f"{here!r} here). Unset targets.path to have the right targets made"
+                f"{at}: made by another {part}: its fingerprint is {store_digest}, this run's is "
+                f"{run_digest}; the first field that differs is {part}.{field} ({stored!r} there, "
+                f"{own!r} here). Unset targets.path to have the right targets made"
             )
 
     def damaged(self, folder: Path, verifier: Verifier | None = None) -> list[str]:

@@ -12,7 +12,7 @@ from distillkit.artifacts.digests import file_sha256
 from distillkit.artifacts.inside import check_outside
 from distillkit.artifacts.workspace import commit
 from distillkit.errors import TargetsError
-from distillkit.targets.average import average, check_averaged, check_outputs, same, union
+from distillkit.targets.average import average, check_averaged, check_outputs, check_same, union
 from distillkit.targets.codecs.dense import Dense
 from distillkit.targets.manifest import Shard, StoreManifest
 from distillkit.targets.reader import TargetStore
@@ -34,15 +34,15 @@ def merge(
     stores = [TargetStore.open(path) for path in paths]
     if out.exists():
         raise TargetsError(f"{out}: already there; give another name, or remove it first")
-    first, *others = stores
-    is_join = all(_teacher(other) == _teacher(first) for other in others)
+    first, *later = stores
+    is_join = all(_teacher(store) == _teacher(first) for store in later)
     if is_join and weights is not None:
         raise TargetsError(
             "--weights: the stores are of one teacher, so that their examples are joined and "
             "nothing is averaged; leave it out"
         )
-    for other in others:
-        (_check_joined if is_join else check_averaged)(first, other)
+    for store in later:
+        (_check_joined if is_join else check_averaged)(first, store)
     shares = None if is_join else _shares(weights, len(stores))
     with appearing(out) as folder:
         if shares is None:
@@ -56,26 +56,36 @@ def _teacher(store: TargetStore) -> Any:
 
 def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
     """Weights that sum to 1."""
-    given = [1.0] * count if weights is None else list(weights)
-    shown = ",".join(f"{w:g}" for w in given)
-    if len(given) != count:
-        raise TargetsError(f"--weights {shown}: {len(given)} for {count} stores; one each")
-    if not all(w > 0 and math.isfinite(w) for w in given):
-        raise TargetsError(f"--weights {shown}: must be positive; they are divided by their sum")
-    return [w / sum(given) for w in given]
+    numbers = [1.0] * count if weights is None else list(weights)
+    text = ",".join(f"{w:g}" for w in numbers)
+    if len(numbers) != count:
+        raise TargetsError(f"--weights {text}: {len(numbers)} for {count} stores; one each")
+    if not all(w > 0 and math.isfinite(w) for w in numbers):
+        raise TargetsError(f"--weights {text}: must be positive; they are divided by their sum")
+    return [w / sum(numbers) for w in numbers]
 
 
 # what may be merged
 
 
-def _check_joined(first: TargetStore, other: TargetStore) -> None:
-    ours, theirs = first.manifest, other.manifest
-    same("codec.name", ours.codec["name"], theirs.codec["name"], first, other)
-    same("codec", ours.codec, theirs.codec, first, other)
-    same("tokenizer", ours.origin["tokenizer"], theirs.origin["tokenizer"], first, other)
-    check_outputs(first, other)
-    here, there = ({f.file: f.sha256 for f in manifest.files} for manifest in (ours, theirs))
-    same("files", here, there, first, other)
+def _check_joined(first: TargetStore, second: TargetStore) -> None:
+    first_manifest, second_manifest = first.manifest, second.manifest
+    check_same(
+        "codec.name", first_manifest.codec["name"], second_manifest.codec["name"], first, second
+    )
+    check_same("codec", first_manifest.codec, second_manifest.codec, first, second)
+    check_same(
+        "tokenizer",
+        first_manifest.origin["tokenizer"],
+        second_manifest.origin["tokenizer"],
+        first,
+        second,
+    )
+    check_outputs(first, second)
+    files, second_files = (
+        {f.file: f.sha256 for f in manifest.files} for manifest in (first_manifest, second_manifest)
+    )
+    check_same("files", files, second_files, first, second)
 
 
 # how it is done
@@ -92,19 +102,19 @@ def _joined(stores: Sequence[TargetStore], folder: Path) -> StoreManifest:
             shards.append(Shard(name, shard.examples, shard.bytes, shard.sha256))
     for file in first.files:
         _copy(stores[0].folder / file.file, folder / file.file, file.sha256)
-    every = [store.manifest for store in stores]
+    manifests = [store.manifest for store in stores]
     manifest = StoreManifest(
         codec=first.codec,
         outputs=first.outputs,
         distribution=first.distribution,
         labels=first.labels,
-        examples=sum(m.examples for m in every),
-        positions=sum(m.positions for m in every),
-        tokens=sum(m.tokens for m in every),
-        origin=first.origin | {"data": union([m.origin["data"] for m in every])},
+        examples=sum(m.examples for m in manifests),
+        positions=sum(m.positions for m in manifests),
+        tokens=sum(m.tokens for m in manifests),
+        origin=first.origin | {"data": union([m.origin["data"] for m in manifests])},
         shards=shards,
         files=first.files,
-        quality=_mean_quality([m.quality for m in every]),
+        quality=_mean_quality([m.quality for m in manifests]),
     )
     manifest.save(folder)
     return manifest
@@ -116,13 +126,13 @@ def _copy(source: Path, target: Path, sha256: str) -> None:
         raise TargetsError(f"{source}: it changed while it was copied; merge again")
 
 
-def _mean_quality(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _mean_quality(qualities: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What was measured, averaged over positions; nothing where some store was not measured."""
-    if not all(found):
+    if not all(qualities):
         return {}
-    total = sum(quality["positions"] for quality in found)
-    names = set.intersection(*(set(quality) for quality in found)) - {"positions"}
-    means = {n: sum(q[n] * q["positions"] for q in found) / total for n in sorted(names)}
+    total = sum(quality["positions"] for quality in qualities)
+    names = set.intersection(*(set(quality) for quality in qualities)) - {"positions"}
+    means = {n: sum(q[n] * q["positions"] for q in qualities) / total for n in sorted(names)}
     return {"positions": total, **means}
 
 

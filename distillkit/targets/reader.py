@@ -34,14 +34,14 @@ class TargetStore:
             values, data = _values(batch.column("payload"))
             begins.append(values)
             self._data.append(data)
-        every = np.concatenate([np.zeros(0, "S16"), *keys])
-        self._order = np.argsort(every, kind="stable")
-        self._sorted = every[self._order]
+        all_keys = np.concatenate([np.zeros(0, "S16"), *keys])
+        self._order = np.argsort(all_keys, kind="stable")
+        self._sorted = all_keys[self._order]
         self._shard_begins = exclusive_cumsum(np.array([len(k) for k in keys], np.int64))
         self._begins = np.concatenate([np.zeros(0, np.int64), *(b[:-1] for b in begins)])
         self._sizes = np.concatenate([np.zeros(0, np.int64), *map(np.diff, begins)])
         self.positions = np.concatenate([np.zeros(0, np.int64), *positions])
-        self._even = len(every) > 0 and self._sizes[0] > 0 and bool(np.ptp(self._sizes) == 0)
+        self._even = len(all_keys) > 0 and self._sizes[0] > 0 and bool(np.ptp(self._sizes) == 0)
 
     @classmethod
     def open(
@@ -61,9 +61,9 @@ class TargetStore:
             manifest.check_origin(expected, at=f"targets.path = {folder}")
         damaged = manifest.damaged(folder, verifier)
         if damaged:
-            more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+            suffix = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
             raise TargetsError(
-                f"{folder}: {damaged[0]}{more}; remove the folder, and the same command makes it "
+                f"{folder}: {damaged[0]}{suffix}; remove the folder, and the same command makes it "
                 "again"
             )
         return cls(folder, manifest)
@@ -109,9 +109,9 @@ class TargetStore:
         row = np.dtype((np.void, int(self._sizes[0])))
         shards = np.searchsorted(self._shard_begins, rows, side="right") - 1
         for shard in np.unique(shards):
-            here = shards == shard
+            is_here = shards == shard
             table = self._data[shard].view(row)
-            out.view(row)[here] = table[rows[here] - self._shard_begins[shard]]
+            out.view(row)[is_here] = table[rows[is_here] - self._shard_begins[shard]]
 
     def _copy(self, rows: np.ndarray, out: np.ndarray, begins: np.ndarray) -> None:
         """One copy an example: an index of each byte would take eight times their memory."""

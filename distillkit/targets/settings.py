@@ -51,8 +51,8 @@ class StoredTargets(TargetProvider):
     def fingerprint_fields(self, teachers: TeacherOutputs) -> dict[str, Any]:
         """Those of the store; of a given one its content, and whose it must be."""
         if self.path:
-            given = StoreManifest.open(expanded(self.path).absolute()).fingerprint
-            return {"run": teachers.origin(), "store": given}
+            digest = StoreManifest.open(expanded(self.path).absolute()).fingerprint
+            return {"run": teachers.origin(), "store": digest}
         return teachers.store_fields(self)
 
     def describe(self) -> str:
@@ -86,8 +86,8 @@ class AutoTargets(TargetChoice):
 
     def kept_by(self, codec: Any) -> StoredTargets:
         """The same with a codec."""
-        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "codec"}
-        return StoredTargets(codec=codec, **rest)
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "codec"}
+        return StoredTargets(codec=codec, **settings)
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,9 @@ def _wrong_files(record: Mapping[str, Any]) -> Iterator[str]:
             if name in names:
                 yield f"{name} is named twice"
             names.add(name)
-    told = sum(part["examples"] for part in record["shards"] if _is_count(part.get("examples")))
-    if told != record["examples"]:
-        yield f"examples = {record['examples']:,}, and its shards have {told:,}"
+    examples = sum(part["examples"] for part in record["shards"] if _is_count(part.get("examples")))
+    if examples != record["examples"]:
+        yield f"examples = {record['examples']:,}, and its shards have {examples:,}"
 
 
 def _wrong_origin(origin: Mapping[str, Any]) -> Iterator[str]:
@@ -99,7 +99,8 @@ def _wrong_origin(origin: Mapping[str, Any]) -> Iterator[str]:
             continue
         members = part.get("members", [])
         if not isinstance(members, list) or not all(
-            isinstance(it, dict) and isinstance(it.get("fingerprint"), str) for it in members
+            isinstance(value, dict) and isinstance(value.get("fingerprint"), str)
+            for value in members
         ):
             yield f"origin.{name}.members have no fingerprints"
     converted = origin.get("converted", {"name": ""})
@@ -130,11 +131,11 @@ def is_of(value: Any, hint: Any) -> bool:
         plain, *bounds = arguments
         return is_of(value, plain) and all(_is_within(value, bound) for bound in bounds)
     if origin is Literal:
-        return any(type(value) is type(it) and value == it for it in arguments)
+        return any(type(value) is type(option) and value == option for option in arguments)
     if origin is list:
         return isinstance(value, list) and all(is_of(item, arguments[0]) for item in value)
     if arguments:  # a union
-        return any(is_of(value, it) for it in arguments)
+        return any(is_of(value, value) for value in arguments)
     if hint is float:
         return _is_finite(value)
     return value is None if hint is type(None) else type(value) is hint
@@ -176,9 +177,9 @@ def check_batch(name: str, batch: pa.RecordBatch) -> None:
         raise ValueError(f"{name}: has empty cells")
     payload, count = batch.column("payload"), len(batch)
     offsets = np.frombuffer(payload.buffers()[1], np.int64, count + 1) if count else np.zeros(1)
-    held = payload.buffers()[2].size if payload.buffers()[2] is not None else 0
+    size = payload.buffers()[2].size if payload.buffers()[2] is not None else 0
     sizes = np.diff(offsets)
-    if offsets[0] < 0 or offsets[-1] > held or (sizes < 0).any():
+    if offsets[0] < 0 or offsets[-1] > size or (sizes < 0).any():
         raise ValueError(f"{name}: its values lie outside of it")
     positions = batch.column("positions").to_numpy().astype(np.int64)
     if (positions > 8 * sizes + BITS_OF_NOTHING).any():
@@ -187,25 +188,25 @@ def check_batch(name: str, batch: pa.RecordBatch) -> None:
 
 def problems(store: Any) -> list[str]:
     """What a `TargetStore` says of itself that what it holds does not bear out, a line each."""
-    manifest, found = store.manifest, []
+    manifest, faults = store.manifest, []
     try:
         store.codec.check(manifest.outputs)
     except ConfigError as error:
-        found.append(str(error))
+        faults.append(str(error))
     if manifest.labels and len(manifest.labels) != manifest.outputs:
-        found.append(f"{len(manifest.labels)} labels of {manifest.outputs} outputs")
+        faults.append(f"{len(manifest.labels)} labels of {manifest.outputs} outputs")
     if len(set(manifest.labels)) < len(manifest.labels):
-        found.append("a label stands twice")
+        faults.append("a label stands twice")
     for name in PARTS:
         part = manifest.origin[name]
         if not _FINGERPRINT.fullmatch(part["fingerprint"]) or not _fits(part):
-            found.append(f"origin.{name}: its fields do not give its fingerprint")
+            faults.append(f"origin.{name}: its fields do not give its fingerprint")
     positions = int(store.positions.sum())
     if len(store.positions) != manifest.examples:
-        found.append(f"{len(store.positions):,} examples, not {manifest.examples:,}")
+        faults.append(f"{len(store.positions):,} examples, not {manifest.examples:,}")
     if positions != manifest.positions:
-        found.append(f"{positions:,} positions, not {manifest.positions:,}")
-    return found or _wrong_values(store)
+        faults.append(f"{positions:,} positions, not {manifest.positions:,}")
+    return faults or _wrong_values(store)
 
 
 def _fits(part: Mapping[str, Any]) -> bool:
@@ -223,49 +224,49 @@ def _wrong_values(store: Any) -> list[str]:
     for first, last in pairwise(cuts):
         part = rows[first:last]
         try:
-            kept = store.read(part)
-            wrong = _wrong_in_targets(kept, store.manifest.outputs)
-            count = len(kept.ids if isinstance(kept, SparseTargets) else _dense(kept))
+            targets = store.read(part)
+            fault = _wrong_in_targets(targets, store.manifest.outputs)
+            count = len(targets.ids if isinstance(targets, SparseTargets) else _dense(targets))
         except (ValueError, RuntimeError, IndexError, OverflowError, TypeError) as error:
             return [f"examples {first:,} to {last - 1:,} cannot be decoded ({brief(error, 100)})"]
         expected = int(store.positions[part].sum())
-        if not wrong and count != expected:
-            wrong = f"{count:,} positions, not {expected:,}"
-        if wrong:
-            return [f"examples {first:,} to {last - 1:,}: {wrong}"]
+        if not fault and count != expected:
+            fault = f"{count:,} positions, not {expected:,}"
+        if fault:
+            return [f"examples {first:,} to {last - 1:,}: {fault}"]
     return []
 
 
-def _dense(kept: SoftTargets | HiddenTargets) -> torch.Tensor:
-    return kept.hidden if isinstance(kept, HiddenTargets) else kept.logits
+def _dense(targets: SoftTargets | HiddenTargets) -> torch.Tensor:
+    return targets.hidden if isinstance(targets, HiddenTargets) else targets.logits
 
 
-def _wrong_in_targets(kept: Any, outputs: int) -> str:
-    if isinstance(kept, SparseTargets):
-        return _wrong_in_sparse(kept, outputs)
-    if isinstance(kept, HiddenTargets):
-        if kept.head.size != outputs:
-            return f"its head has {kept.head.size:,} outputs, not {outputs:,}"
-        if not bool(torch.isfinite(kept.head.weight).all()):
+def _wrong_in_targets(targets: Any, outputs: int) -> str:
+    if isinstance(targets, SparseTargets):
+        return _wrong_in_sparse(targets, outputs)
+    if isinstance(targets, HiddenTargets):
+        if targets.head.size != outputs:
+            return f"its head has {targets.head.size:,} outputs, not {outputs:,}"
+        if not bool(torch.isfinite(targets.head.weight).all()):
             return "its head has entries that are not finite"
-    values = _dense(kept)
+    values = _dense(targets)
     # a class that a teacher rules out has -inf
-    bad = ~torch.isfinite(values) & ~torch.isneginf(values)
-    if isinstance(kept, SoftTargets) and values.shape[-1] != outputs:
+    is_bad = ~torch.isfinite(values) & ~torch.isneginf(values)
+    if isinstance(targets, SoftTargets) and values.shape[-1] != outputs:
         return f"{values.shape[-1]:,} logits a position, not {outputs:,}"
-    return "has entries that are not finite" if bool(bad.any()) else ""
+    return "has entries that are not finite" if bool(is_bad.any()) else ""
 
 
-def _wrong_in_sparse(kept: SparseTargets, outputs: int) -> str:
-    used = torch.isfinite(kept.log_probs)
-    if bool((~used & ~torch.isneginf(kept.log_probs)).any()):
+def _wrong_in_sparse(targets: SparseTargets, outputs: int) -> str:
+    used = torch.isfinite(targets.log_probs)
+    if bool((~used & ~torch.isneginf(targets.log_probs)).any()):
         return "has probabilities that are not finite"
-    ids = kept.ids
+    ids = targets.ids
     if bool(((ids < 0) | (ids >= max(1, outputs))).any()):
         return f"has ids outside of the {outputs:,} outputs"
-    total = kept.log_probs.double().exp().sum(-1)
-    if len(total) and not kept.is_estimate and float(total.max()) > 1 + ABOVE_ONE:
+    total = targets.log_probs.double().exp().sum(-1)
+    if len(total) and not targets.is_estimate and float(total.max()) > 1 + ABOVE_ONE:
         return f"has probabilities that sum to {float(total.max()):.4g}"
-    if any(not bool(torch.isfinite(values).all()) for values in kept.log_z.values()):
+    if any(not bool(torch.isfinite(values).all()) for values in targets.log_z.values()):
         return "has sums of probabilities that are not finite"
     return ""

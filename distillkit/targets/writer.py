@@ -69,7 +69,7 @@ class TargetWriter:
 
         The first one stands for the files that all share, too.
         """
-        names = [self.name(shard), *(self.codec.files if shard == 0 else ())]
+        names = [self.name(shard), *(self.codec.shared_files if shard == 0 else ())]
         return all(self._is_whole(name) for name in names)
 
     def _is_whole(self, name: str) -> bool:
@@ -94,41 +94,41 @@ class TargetWriter:
         record = self._records.get(name)
         return record if record and are_files({name: record}) else None
 
-    def _record(self, name: str, written: Path) -> None:
+    def _record(self, name: str, path: Path) -> None:
         """Write the size and sha256 of a file beside it: a killed run tells by it what is whole."""
         self._whole[name] = True
         self._records[name] = {
-            "size": written.stat().st_size,
-            "sha256": file_sha256(written),
+            "size": path.stat().st_size,
+            "sha256": file_sha256(path),
             "place": place_of(self.folder / name),
         }
         write_json(self.folder / f"{name}{_RECORD}", self._records[name])
 
-    def describe(self, said: TeacherOutput) -> None:
+    def describe(self, output: TeacherOutput) -> None:
         """Learn from a first answer what all have in common; further ones are passed over.
 
         Raises `ConfigError` if the codec does not fit the teacher.
         """
         if self._outputs is not None:
             return
-        self.codec.check(width(said))
-        self.codec.keep(said, self.folder)
-        for name in self.codec.files:
+        self.codec.check(width(output))
+        self.codec.save_shared(output, self.folder)
+        for name in self.codec.shared_files:
             self._record(name, self.folder / name)
-        self._outputs = width(said)
+        self._outputs = width(output)
 
     def write(
-        self, shard: int, keys: np.ndarray, positions: np.ndarray, picked: dict[str, np.ndarray]
+        self, shard: int, keys: np.ndarray, positions: np.ndarray, arrays: dict[str, np.ndarray]
     ) -> None:
         """Have one shard committed: `keys` [examples] of 16 bytes, `positions` [examples].
 
-        `picked` is what the codec picked at all these positions, in order. The arrays must not be
+        `arrays` is what the codec picked at all these positions, in order. The arrays must not be
         written to any more. Waits if too many shards are under way.
         """
         assert self._outputs is not None, "a shard cannot be written before `describe`"
         while len(self._pending) >= _WAITING:
             self._pending.popleft().result()
-        task = self._thread.submit(self._write, shard, self._outputs, keys, positions, picked)
+        task = self._thread.submit(self._write, shard, self._outputs, keys, positions, arrays)
         self._pending.append(task)
 
     def wait(self) -> None:
@@ -165,10 +165,10 @@ class TargetWriter:
             shards=[
                 Shard(name, count, size, sha256)
                 for (name, size, sha256), count in zip(
-                    [self._held(path.name) for path in paths], examples, strict=True
+                    [self._recorded_file(path.name) for path in paths], examples, strict=True
                 )
             ],
-            files=[SharedFile(*self._held(name)) for name in self.codec.files],
+            files=[SharedFile(*self._recorded_file(name)) for name in self.codec.shared_files],
             quality=quality or {},
             distribution=distribution,
         )
@@ -178,7 +178,7 @@ class TargetWriter:
                 path.unlink()
         return manifest
 
-    def _held(self, name: str) -> tuple[str, int, str]:
+    def _recorded_file(self, name: str) -> tuple[str, int, str]:
         """(name, bytes, sha256) of a file that is whole."""
         record = self._recorded(name)
         assert record is not None, f"{name} was neither written nor found"
@@ -191,7 +191,7 @@ class TargetWriter:
         outputs: int,
         keys: np.ndarray,
         positions: np.ndarray,
-        picked: dict[str, np.ndarray],
+        arrays: dict[str, np.ndarray],
     ) -> None:
         columns = [
             pa.FixedSizeBinaryArray.from_buffers(
@@ -200,7 +200,7 @@ class TargetWriter:
                 [None, pa.py_buffer(np.ascontiguousarray(keys).tobytes())],
             ),
             pa.array(positions, pa.uint32()),
-            pa.concat_arrays(list(self._encoded(positions.astype(np.int64), picked))),
+            pa.concat_arrays(list(self._encoded(positions.astype(np.int64), arrays))),
         ]
         schema = pa.schema(
             [
@@ -216,17 +216,17 @@ class TargetWriter:
             self._record(self.name(shard), temporary)
 
     def _encoded(
-        self, positions: np.ndarray, picked: dict[str, np.ndarray]
+        self, positions: np.ndarray, arrays: dict[str, np.ndarray]
     ) -> Iterator[pa.LargeBinaryArray]:
         """The examples' values, whole examples of about `_PIECE` positions at a time."""
         begins = exclusive_cumsum(positions)
-        assert all(len(array) == begins[-1] for array in picked.values())
+        assert all(len(array) == begins[-1] for array in arrays.values())
         cuts = np.flatnonzero(np.diff(begins[:-1] // _PIECE)) + 1
         edges = [0, *cuts.tolist(), len(positions)]
         for first, last in pairwise(edges):
             part = slice(begins[first], begins[last])
-            here = {name: array[part] for name, array in picked.items()}
-            yield self.codec.encode(here, positions[first:last])
+            piece = {name: array[part] for name, array in arrays.items()}
+            yield self.codec.encode(piece, positions[first:last])
 
 
 def _outputs(paths: list[Path]) -> int:

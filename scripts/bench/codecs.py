@@ -108,7 +108,7 @@ def measure(codec: Codec, said: HiddenOutputs, *, rounds: int) -> dict[str, Any]
     positions = np.full(examples, EXAMPLE)
     keys = np.array([example_key(f"example {i}") for i in range(examples)], "S16")
     begun = time.process_time()
-    picked = codec.pick(said, Draws(0, keys, positions))
+    picked = codec.select(said, Draws(0, keys, positions))
     figures: dict[str, Any] = {"pick": len(said.hidden) / (time.process_time() - begun)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -116,7 +116,7 @@ def measure(codec: Codec, said: HiddenOutputs, *, rounds: int) -> dict[str, Any]
             writer.describe(said)
             writer.write(0, keys, positions, picked)
             writer.finish([examples], tokens=len(said.hidden), labels=[], origin=ORIGIN)
-        shared = sum((folder / file).stat().st_size for file in codec.files)
+        shared = sum((folder / file).stat().st_size for file in codec.shared_files)
         held = sum(path.stat().st_size for path in folder.iterdir()) - shared
         figures |= {"bytes": held / len(said.hidden), "shared_bytes": shared}
         store = TargetStore.open(folder)
@@ -169,8 +169,8 @@ def _entropy(said: HiddenOutputs) -> float:
 def _about(said: HiddenOutputs) -> dict[str, float]:
     """How spread a teacher's answers are: what sizes depend on."""
     keys, positions = np.zeros(1, "S16"), np.array([len(said.hidden)])
-    draws = Sampled(draws=50).pick(said, Draws(0, keys, positions))["ids"]
-    rest = TopK(k=50).pick(said, Draws(0, keys, positions))["rest"][:, 0]
+    draws = Sampled(draws=50).select(said, Draws(0, keys, positions))["ids"]
+    rest = TopK(k=50).select(said, Draws(0, keys, positions))["rest"][:, 0]
     entropies = [_entropy(HiddenOutputs(part, said.head)) for part in said.hidden.split(EXAMPLE)]
     return {
         "vocabulary": said.head.size,

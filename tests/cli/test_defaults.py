@@ -80,7 +80,7 @@ def test_several_temperatures_of_a_mixture(spoken: list[str], codec: str) -> Non
     ]
     words = ["loss=mixture", *terms, "loss.weights={kl:0,warm:1,hot:1}", f"targets={codec}"]
     if codec == "top_k":
-        assert run(spoken, *words).context.targets.codec.captured == (1.0, 2.0, 4.0)
+        assert run(spoken, *words).context.targets.codec.supported_temperatures == (1.0, 2.0, 4.0)
     else:
         assert "temperatures 2 and 4" in str(_refusal(spoken, *words))
 

@@ -25,7 +25,11 @@ OUTPUTS = 40
 
 def written(folder: Path, codec: Any) -> Path:
     count = int(POSITIONS.sum())
-    said = random_hidden(count, OUTPUTS) if codec.files else Outputs(random_logits(count, OUTPUTS))
+    said = (
+        random_hidden(count, OUTPUTS)
+        if codec.shared_files
+        else Outputs(random_logits(count, OUTPUTS))
+    )
     store = write_said(folder, codec, said, keys(5), POSITIONS, SHARDS)
     change(store, labels=[])
     return store

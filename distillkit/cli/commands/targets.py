@@ -192,7 +192,7 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
         table.add_row(
             "hidden states", f"of {whose}, layers {layers}: {held / 1e6:.2f} MB in {states.name}/"
         )
-    captured = store.codec.captured
+    captured = store.codec.supported_temperatures
     if manifest.outputs > 1:
         at = ", ".join(f"{t:g}" for t in captured) if captured else "any"
         table.add_row("temperatures", at)

@@ -127,20 +127,20 @@ def rows(array: np.ndarray, counts: np.ndarray) -> Section:
 
 
 def read_rows(
-    payload: Payload, begins: np.ndarray, counts: np.ndarray, dtype: str, each: int
+    payload: Payload, begins: np.ndarray, counts: np.ndarray, dtype: str, row_size: int
 ) -> np.ndarray:
     """What `rows` wrote, [rows, each]: `counts` [examples] of them from `begins` [examples] on."""
-    size = np.dtype(dtype).itemsize * each
-    return sections(payload.data, begins, size * counts).view(dtype).reshape(-1, each)
+    size = np.dtype(dtype).itemsize * row_size
+    return sections(payload.data, begins, size * counts).view(dtype).reshape(-1, row_size)
 
 
 def padded(values: np.ndarray, counts: np.ndarray, fill: float) -> np.ndarray:
     """Values that follow each other, counts[i] of them in row i: [rows, the largest count]."""
-    most = int(counts.max(initial=1))
-    if len(values) == most * len(counts):
-        return values.reshape(-1, most)
-    out = np.full((len(counts), most), fill, values.dtype)
-    out[np.arange(most) < counts[:, None]] = values
+    width = int(counts.max(initial=1))
+    if len(values) == width * len(counts):
+        return values.reshape(-1, width)
+    out = np.full((len(counts), width), fill, values.dtype)
+    out[np.arange(width) < counts[:, None]] = values
     return out
 
 

@@ -29,21 +29,21 @@ class Codec(ABC):
     keep. One that `keeps_all` decodes to all logits (`SoftTargets`, or `HiddenTargets` with their
     head), from which any loss can be had and averages can be made; all others decode to
     `SparseTargets`. One that `reads_hidden` takes last hidden states, of a language model alone.
-    `files` are those beside the shards that all examples share.
+    `shared_files` are those beside the shards that all examples share.
     """
 
     name: ClassVar[str]
-    files: ClassVar[tuple[str, ...]] = ()
+    shared_files: ClassVar[tuple[str, ...]] = ()
     supported_outputs: ClassVar[tuple[Distribution, ...]] = ("softmax", "choice")
     keeps_all: ClassVar[bool] = False
     reads_hidden: ClassVar[bool] = False
 
     @property
-    def captured(self) -> tuple[float, ...] | None:
+    def supported_temperatures(self) -> tuple[float, ...] | None:
         """The temperatures at which the targets hold; None: at any."""
         return None
 
-    def at_temperatures(self, wanted: Collection[float]) -> "Codec":
+    def at_temperatures(self, temperatures: Collection[float]) -> "Codec":
         """The same codec for a loss that softens the teacher by these temperatures.
 
         Raises `ConfigError` where one store cannot serve them all.
@@ -58,18 +58,18 @@ class Codec(ABC):
         """Raise `ConfigError` if the codec does not fit a teacher of so many outputs."""
 
     @abstractmethod
-    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
+    def select(self, output: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """What is kept of some positions; the first axis of each array is [positions].
 
         Positions are taken in chunks (`logits.chunks`), so that never all of [positions, outputs]
         is held in float32. Raises `TargetsError` for what cannot be kept.
         """
 
-    def keep(self, said: TeacherOutput, folder: Path) -> None:  # noqa: B027  (most have no files)
-        """Write `files` into the folder; what they hold is the same for every batch."""
+    def save_shared(self, output: TeacherOutput, folder: Path) -> None:  # noqa: B027
+        """Write `shared_files` into the folder; what they hold is the same for every batch."""
 
     @abstractmethod
-    def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
+    def encode(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """One value an example; `positions` [examples] int64 are how many of the rows it has."""
 
     @abstractmethod
@@ -83,7 +83,7 @@ class Codec(ABC):
         """About how many bytes a position takes, of a teacher with so many outputs and channels."""
 
     def shared_bytes(self, outputs: int, hidden: int) -> float:
-        """About how many bytes `files` take."""
+        """About how many bytes `shared_files` take."""
         return 0.0
 
     @property
@@ -92,30 +92,30 @@ class Codec(ABC):
         return 256
 
     def trial(self) -> Targets | None:
-        """Targets of one position, picked, encoded and decoded again: what a loss will be given.
+        """Targets of one position, selected, encoded and decoded again: what a loss will be given.
 
         The teacher behind them has equal logits. None where any loss can be had: all is kept.
         """
         if self.keeps_all:
             return None
-        outputs, one = self.trial_outputs, np.ones(1, np.int64)
-        said: TeacherOutput = Outputs(torch.zeros(1, outputs))
+        outputs, count = self.trial_outputs, np.ones(1, np.int64)
+        output: TeacherOutput = Outputs(torch.zeros(1, outputs))
         if self.reads_hidden:
-            said = HiddenOutputs(torch.zeros(1, 1), Head(torch.zeros(outputs, 1), outputs))
-        picked = self.pick(said, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), one))
+            output = HiddenOutputs(torch.zeros(1, 1), Head(torch.zeros(outputs, 1), outputs))
+        arrays = self.select(output, Draws(0, np.zeros(1, f"S{KEY_BYTES}"), count))
         with TemporaryDirectory() as folder:
-            self.keep(said, Path(folder))
+            self.save_shared(output, Path(folder))
             decode = self.decoder(Path(folder), outputs, torch.device("cpu"))
-            return decode(payload(self.encode(picked, one), one))
+            return decode(payload(self.encode(arrays, count), count))
 
 
-def check_outputs(codec: Codec, distribution: Distribution, *, whose: str) -> None:
+def check_outputs(codec: Codec, distribution: Distribution, *, owner: str) -> None:
     """Raise `ConfigError` if the codec cannot keep outputs of this meaning."""
     if distribution not in codec.supported_outputs:
-        says = "one real value" if distribution == "real" else "labels of which several may hold"
+        meaning = "one real value" if distribution == "real" else "labels of which several may hold"
         raise ConfigError(
-            f"targets.codec = {codec.name}: keeps entries of a softmax, and {whose} says {says}; "
-            "choose targets=stored, which keeps all outputs"
+            f"targets.codec = {codec.name}: keeps entries of a softmax, and {owner} says {meaning}"
+            "; choose targets=stored, which keeps all outputs"
         )
 
 
@@ -126,5 +126,5 @@ def listed_temperatures(temperatures: Iterable[float]) -> str:
 
 def described(codec: dict[str, Any]) -> str:
     """A codec's settings in a line, its name first."""
-    shown = ((k, v) for k, v in codec.items() if k != "sources")
-    return ", ".join(f"{v}" if k == "name" else f"{k} {v}" for k, v in shown)
+    settings = ((k, v) for k, v in codec.items() if k != "sources")
+    return ", ".join(f"{v}" if k == "name" else f"{k} {v}" for k, v in settings)

@@ -35,15 +35,15 @@ class Dense(Codec):
         return {"name": self.name, "dtype": self.dtype}
 
     @torch.inference_mode()
-    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
+    def select(self, output: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`logits` [positions, outputs]; raises `TargetsError` if the dtype cannot hold them."""
-        parts = [as_stored(logits, self.dtype) for _, logits in chunks(said)]
-        none = as_stored(torch.zeros(0, width(said)), self.dtype)
+        parts = [as_stored(logits, self.dtype) for _, logits in chunks(output)]
+        none = as_stored(torch.zeros(0, width(output)), self.dtype)
         return {"logits": np.concatenate([none, *parts])}
 
-    def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
+    def encode(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """The positions' logits as they lie in memory."""
-        return join([rows(picked["logits"], positions)])
+        return join([rows(arrays["logits"], positions)])
 
     def decoder(
         self, folder: Path, outputs: int, device: torch.device
@@ -63,17 +63,17 @@ class Dense(Codec):
 
 def as_stored(values: Tensor, dtype: Float) -> np.ndarray:
     """Float values as they are kept, bfloat16 as its bits; raises `TargetsError` on overflow."""
-    kept = getattr(torch, dtype)
-    largest = torch.finfo(kept).max
-    if kept == torch.float16 and bool(
+    kind = getattr(torch, dtype)
+    largest = torch.finfo(kind).max
+    if kind == torch.float16 and bool(
         (values.abs() > largest).logical_and(values.isfinite()).any()
     ):
         raise TargetsError(
             f"targets.codec.dtype = {dtype}: the teacher's outputs go beyond {largest:,.0f}; "
             "set targets.codec.dtype=float32"
         )
-    stored = values.to(kept, copy=True).cpu()  # the next chunk's logits take the memory of these
-    return (stored.view(torch.int16) if kept == torch.bfloat16 else stored).numpy()
+    stored = values.to(kind, copy=True).cpu()  # the next chunk's logits take the memory of these
+    return (stored.view(torch.int16) if kind == torch.bfloat16 else stored).numpy()
 
 
 def stored_tensor(data: np.ndarray, dtype: Float) -> Tensor:

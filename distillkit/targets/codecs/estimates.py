@@ -19,12 +19,12 @@ def unique_ids(outputs: int, draws: int, exponent: float) -> float:
     return float(-np.expm1(draws * np.log1p(-p.clip(max=1 - 1e-12))).sum(axis=1).mean())
 
 
-def nucleus_ids(outputs: int, mass: float, most: int) -> float:
-    """How many of the most probable ids have this mass together; at most `most`."""
+def nucleus_ids(outputs: int, mass: float, limit: int) -> float:
+    """How many of the most probable ids have this mass together; at most `limit`."""
     if mass >= 1:
-        return float(min(most, outputs))
+        return float(min(limit, outputs))
     reached = np.cumsum(_probabilities(outputs, 1.0), axis=1) >= mass
-    return float((1 + (~reached).sum(axis=1)).clip(max=min(most, outputs)).mean())
+    return float((1 + (~reached).sum(axis=1)).clip(max=min(limit, outputs)).mean())
 
 
 def id_set_bytes(outputs: int, ids: float) -> float:

@@ -34,7 +34,7 @@ class LastHidden(Codec):
     dtype: Literal["bfloat16", "int8"] = "bfloat16"
 
     name: ClassVar[str] = "last_hidden"
-    files: ClassVar[tuple[str, ...]] = (HEAD,)
+    shared_files: ClassVar[tuple[str, ...]] = (HEAD,)
     supported_outputs: ClassVar = DISTRIBUTIONS
     keeps_all: ClassVar = True
     reads_hidden: ClassVar = True
@@ -44,34 +44,34 @@ class LastHidden(Codec):
         return {"name": self.name, "dtype": self.dtype}
 
     @torch.inference_mode()
-    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
+    def select(self, output: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`hidden` [positions, hidden], and with int8 `scale` [positions] float32."""
-        hidden = _hidden(said).hidden.float()
+        hidden = _checked_hidden(output).hidden.float()
         if self.dtype == "bfloat16":
             return {"hidden": as_stored(hidden, "bfloat16")}
         scale = hidden.abs().amax(dim=-1) / _INT8
         steps = (hidden / scale.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round()
         return {"hidden": steps.to(torch.int8).cpu().numpy(), "scale": scale.cpu().numpy()}
 
-    def keep(self, said: TeacherOutput, folder: Path) -> None:
+    def save_shared(self, output: TeacherOutput, folder: Path) -> None:
         """Write the head, cut to the vocabulary, into `folder`."""
-        head = _hidden(said).head
+        head = _checked_hidden(output).head
         tensors = {"weight": head.weight} | ({} if head.bias is None else {"bias": head.bias})
-        about = {"scale": repr(head.scale)}
+        metadata = {"scale": repr(head.scale)}
         if head.softcap is not None:
-            about["softcap"] = repr(head.softcap)
+            metadata["softcap"] = repr(head.softcap)
         with atomic(folder / HEAD) as temporary:
             save_file(
                 {k: v[: head.size].detach().cpu().contiguous() for k, v in tensors.items()},
                 temporary,
-                metadata=about,
+                metadata=metadata,
             )
 
-    def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
+    def encode(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """The positions' hidden states as they lie in memory, each with its scale before it."""
-        hidden = picked["hidden"]
+        hidden = arrays["hidden"]
         if self.dtype == "int8":
-            scale = picked["scale"].astype("<f4").view(np.int8).reshape(-1, 4)
+            scale = arrays["scale"].astype("<f4").view(np.int8).reshape(-1, 4)
             hidden = np.concatenate([scale, hidden], axis=1)
         return join([rows(hidden, positions)])
 
@@ -102,23 +102,23 @@ class LastHidden(Codec):
         return 4.0 * outputs * hidden
 
 
-def _hidden(said: TeacherOutput) -> HiddenOutputs:
-    if not isinstance(said, HiddenOutputs):
+def _checked_hidden(output: TeacherOutput) -> HiddenOutputs:
+    if not isinstance(output, HiddenOutputs):
         raise ConfigError(
             "targets.codec = last_hidden: this teacher gives no hidden states, only logits; "
             "take targets=stored"
         )
-    return said
+    return output
 
 
 def _load(path: Path, device: torch.device) -> Head:
     with safe_open(path, framework="pt", device=str(device)) as file:
-        about = file.metadata() or {}
+        metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return Head(
         weight=tensors["weight"],
         size=len(tensors["weight"]),
         bias=tensors.get("bias"),
-        scale=float(about["scale"]),
-        softcap=float(about["softcap"]) if "softcap" in about else None,
+        scale=float(metadata["scale"]),
+        softcap=float(metadata["softcap"]) if "softcap" in metadata else None,
     )

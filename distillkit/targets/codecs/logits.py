@@ -21,78 +21,78 @@ FEWER_LAUNCHES = 32  # ... and so many times more where starting an operation is
 PRODUCT = 8
 
 
-def count(said: TeacherOutput) -> int:
+def count(output: TeacherOutput) -> int:
     """How many positions the teacher was asked about."""
-    return len(said.logits if isinstance(said, Outputs) else said.hidden)
+    return len(output.logits if isinstance(output, Outputs) else output.hidden)
 
 
-def width(said: TeacherOutput) -> int:
+def width(output: TeacherOutput) -> int:
     """How many logits a position has."""
-    return said.logits.shape[1] if isinstance(said, Outputs) else said.head.size
+    return output.logits.shape[1] if isinstance(output, Outputs) else output.head.size
 
 
-def chunks(said: TeacherOutput) -> Iterator[tuple[slice, Tensor]]:
+def chunks(output: TeacherOutput) -> Iterator[tuple[slice, Tensor]]:
     """(positions, float32 logits [chunk, vocabulary]) of all positions in order.
 
     The logits are there until the next chunk is asked for.
     """
-    answers = said.logits if isinstance(said, Outputs) else said.hidden
-    held = CHUNK if answers.device.type == "cpu" else CHUNK * FEWER_LAUNCHES
-    step = max(1, held // width(said))
-    if isinstance(said, HiddenOutputs):
+    answers = output.logits if isinstance(output, Outputs) else output.hidden
+    size = CHUNK if answers.device.type == "cpu" else CHUNK * FEWER_LAUNCHES
+    step = max(1, size // width(output))
+    if isinstance(output, HiddenOutputs):
         make = _projected if answers.device.type == "cpu" else _projected_apart
-        yield from make(said, step)
+        yield from make(output, step)
         return
-    for part in parts(count(said), step):
-        yield part, said.logits[part].float()
+    for part in parts(count(output), step):
+        yield part, output.logits[part].float()
 
 
-def rounded(said: HiddenOutputs) -> Iterator[tuple[slice, Tensor]]:
+def rounded(output: HiddenOutputs) -> Iterator[tuple[slice, Tensor]]:
     """(positions, h W^T rounded to bfloat16, without bias, scale or softcap) in order, likewise.
 
     Hidden states and weights must be in bfloat16.
     """
-    weight = said.head.weight[: said.head.size]
+    weight = output.head.weight[: output.head.size]
 
     def product(block: slice, into: Tensor) -> Tensor:
-        hidden = said.hidden[block]
+        hidden = output.hidden[block]
         return torch.mm(hidden, weight.T, out=into[: len(hidden)])
 
-    yield from _products(said, max(1, CHUNK // width(said)), torch.bfloat16, product)
+    yield from _products(output, max(1, CHUNK // width(output)), torch.bfloat16, product)
 
 
-def _projected(said: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
+def _projected(output: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
     """Chunks of `step` positions out of products of several, which share their memory."""
-    kept = torch.promote_types(said.hidden.dtype, said.head.weight.dtype)
+    dtype = torch.promote_types(output.hidden.dtype, output.head.weight.dtype)
 
     def product(block: slice, into: Tensor) -> Tensor:
-        return raw_logits(said.hidden[block], said.head, into=into)
+        return raw_logits(output.hidden[block], output.head, into=into)
 
-    for part, raw in _products(said, step, torch.promote_types(kept, torch.float32), product):
-        yield part, finish(raw, said.head).float()
+    for part, raw in _products(output, step, torch.promote_types(dtype, torch.float32), product):
+        yield part, finish(raw, output.head).float()
 
 
 def _products(
-    said: HiddenOutputs,
+    output: HiddenOutputs,
     step: int,
     dtype: torch.dtype,
     product: Callable[[slice, Tensor], Tensor],
 ) -> Iterator[tuple[slice, Tensor]]:
     """Chunks of `step` positions of larger products, all written to the same memory."""
     at_once = step * PRODUCT * torch.float32.itemsize // dtype.itemsize
-    buffer = said.hidden.new_empty((min(count(said), at_once), said.head.size), dtype=dtype)
-    for block in parts(count(said), at_once):
+    buffer = output.hidden.new_empty((min(count(output), at_once), output.head.size), dtype=dtype)
+    for block in parts(count(output), at_once):
         with torch.no_grad():
             raw = product(block, buffer)
         for part in parts(len(raw), step):
             yield slice(block.start + part.start, block.start + part.stop), raw[part]
 
 
-def _projected_apart(said: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
+def _projected_apart(output: HiddenOutputs, step: int) -> Iterator[tuple[slice, Tensor]]:
     """Chunks of `step` positions, each a product of its own."""
-    hidden, weight = operands(said.hidden, said.head.weight[: said.head.size])
-    head = replace(said.head, weight=weight)  # converted once
-    for part in parts(count(said), step):
+    hidden, weight = operands(output.hidden, output.head.weight[: output.head.size])
+    head = replace(output.head, weight=weight)  # converted once
+    for part in parts(count(output), step):
         with torch.no_grad():
             logits = project(hidden[part], head).float()
         yield part, logits
@@ -106,9 +106,9 @@ def parts(count: int, step: int) -> Iterator[slice]:
 
 def check_mass(mass: Tensor) -> None:
     """Raise `TargetsError` where a distribution [positions] has no mass, or one without bounds."""
-    wrong = int((~(mass.isfinite() & (mass > 0))).sum())
-    if wrong:
+    bad_rows = int((~(mass.isfinite() & (mass > 0))).sum())
+    if bad_rows:
         raise TargetsError(
-            f"the teacher's logits at {wrong:,} of {len(mass):,} positions are no distribution "
+            f"the teacher's logits at {bad_rows:,} of {len(mass):,} positions are no distribution "
             "(NaN or infinite); set targets.precision=float32, or take another teacher"
         )

@@ -14,17 +14,21 @@ from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.validity import is_of
 
 
-def _every_codec() -> Iterator[type[Codec]]:
+def _codecs() -> Iterator[type[Codec]]:
     """The codecs of this package's files, in the order of their names."""
     for name in sorted(module.name for module in iter_modules(codecs.__path__)):
         if name != __name__.rpartition(".")[2]:
             module = import_module(f"{codecs.__name__}.{name}")
-            kinds = [it for it in vars(module).values() if isinstance(it, type)]
-            own = [it for it in kinds if it.__module__ == module.__name__ and issubclass(it, Codec)]
-            yield from (it for it in own if hasattr(it, "name"))
+            kinds = [value for value in vars(module).values() if isinstance(value, type)]
+            own = [
+                value
+                for value in kinds
+                if value.__module__ == module.__name__ and issubclass(value, Codec)
+            ]
+            yield from (value for value in own if hasattr(value, "name"))
 
 
-CODECS = tuple(_every_codec())
+CODECS = tuple(_codecs())
 WHOLE = tuple(codec.name for codec in CODECS if codec.keeps_all)
 
 # classes from outside that this run's config names, by their full name: a store's record alone
@@ -67,7 +71,7 @@ def from_settings(settings: dict[str, Any]) -> Codec:
 
 
 def _class_of(name: Any, made_by: Any) -> type[Codec]:
-    known = {codec.name: codec for codec in CODECS}
+    codecs_by_name = {codec.name: codec for codec in CODECS}
     if made_by is not None:
         if not isinstance(made_by, str) or made_by not in _trusted:
             raise TargetsError(
@@ -76,12 +80,12 @@ def _class_of(name: Any, made_by: Any) -> type[Codec]:
                 "targets.codec._target_, with 'trusted=[…]' on the command line"
             )
         return _trusted[made_by]
-    if not isinstance(name, str) or name not in known:
+    if not isinstance(name, str) or name not in codecs_by_name:
         raise TargetsError(
             f"targets.codec = {brief(name, 60)}: not known to this distillkit; it knows "
-            f"{', '.join(known)}"
+            f"{', '.join(codecs_by_name)}"
         )
-    return known[name]
+    return codecs_by_name[name]
 
 
 def _check_values(codec: Codec, fields: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from distillkit.targets.codecs.bit_packing import (
 from distillkit.targets.codecs.codec import Codec, listed_temperatures
 from distillkit.targets.codecs.estimates import id_set_bytes, unique_ids
 from distillkit.targets.codecs.logits import TeacherOutput, check_mass, chunks
-from distillkit.targets.codecs.sampling import Draws, drawn
+from distillkit.targets.codecs.sampling import Draws, draw_ids
 from distillkit.types import SparseTargets
 
 _WEIGHT_UNIT, _WEIGHT_ZERO = 2.0**-10, 2**15  # log-weights from -32 to 32, to 0.05 %
@@ -60,20 +60,20 @@ class Sampled(Codec):
         return float(self.temperature or 1.0)
 
     @property
-    def captured(self) -> tuple[float, ...]:
+    def supported_temperatures(self) -> tuple[float, ...]:
         """The temperatures at which the targets are known."""
         return (self.softened,)
 
-    def at_temperatures(self, wanted: Collection[float]) -> "Sampled":
+    def at_temperatures(self, temperatures: Collection[float]) -> "Sampled":
         """The same, to be drawn at the temperature of the loss where none is set."""
-        if self.temperature is not None or not wanted:
+        if self.temperature is not None or not temperatures:
             return self
-        if len(wanted) > 1:
+        if len(temperatures) > 1:
             raise ConfigError(
-                f"loss: looks at the teacher at temperatures {listed_temperatures(wanted)}, and "
-                "draws hold at one; choose targets=top_k or targets=last_hidden"
+                f"loss: looks at the teacher at temperatures {listed_temperatures(temperatures)}, "
+                "and draws hold at one; choose targets=top_k or targets=last_hidden"
             )
-        return replace(self, temperature=next(iter(wanted)))
+        return replace(self, temperature=next(iter(temperatures)))
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""
@@ -85,43 +85,43 @@ class Sampled(Codec):
         }
 
     @torch.inference_mode()
-    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
+    def select(self, output: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`ids` [positions, draws], ascending; with an exponent other than 1 also `log_weights`."""
-        if self.exponent == 1 and proposals.are_cheaper(said):
-            ids = proposals.draw(said, draws, self.draws, self.softened)
+        if self.exponent == 1 and proposals.are_cheaper(output):
+            ids = proposals.draw(output, draws, self.draws, self.softened)
             return {"ids": ids.int().numpy()}
         none = {"ids": np.zeros((0, self.draws), np.int32)}
         if self.exponent != 1:
             none["log_weights"] = np.zeros((0, self.draws), np.float32)
         parts = [none]
-        for part, logits in chunks(said):
+        for part, logits in chunks(output):
             uniforms = torch.from_numpy(draws.uniforms(self.draws, part)).to(logits.device)
-            parts.append(self._pick(logits, uniforms))
+            parts.append(self._select(logits, uniforms))
         return {name: np.concatenate([part[name] for part in parts]) for name in none}
 
-    def _pick(self, logits: Tensor, uniforms: Tensor) -> dict[str, np.ndarray]:
+    def _select(self, logits: Tensor, uniforms: Tensor) -> dict[str, np.ndarray]:
         # a factor of 1 would be a pass over the whole buffer for nothing
         scaled = logits if self.softened == 1 else logits / self.softened
         proposed = scaled if self.exponent == 1 else scaled * self.exponent
-        ids, whole = drawn(proposed.softmax(dim=-1), uniforms)
+        ids, whole = draw_ids(proposed.softmax(dim=-1), uniforms)
         check_mass(whole)
         ids = ids.sort(dim=-1).values
-        picked = {"ids": ids.int().cpu().numpy()}
+        arrays = {"ids": ids.int().cpu().numpy()}
         if self.exponent != 1:
             log_p = scaled.gather(1, ids) - scaled.logsumexp(dim=-1, keepdim=True)
             log_q = proposed.gather(1, ids) - proposed.logsumexp(dim=-1, keepdim=True)
-            picked["log_weights"] = (log_p - log_q).cpu().numpy()
-        return picked
+            arrays["log_weights"] = (log_p - log_q).cpu().numpy()
+        return arrays
 
-    def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
+    def encode(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """Some examples' values: see the module."""
-        draws = picked["ids"].astype(np.int64)
+        draws = arrays["ids"].astype(np.int64)
         last = np.ones(draws.shape, bool)
         np.not_equal(draws[:, 1:], draws[:, :-1], out=last[:, :-1])
         counts = last.sum(axis=1)
         sections = [_pack_bits(last[:, :-1], positions)]
         if self.exponent != 1:
-            steps = np.rint(picked["log_weights"][last] / _WEIGHT_UNIT) + _WEIGHT_ZERO
+            steps = np.rint(arrays["log_weights"][last] / _WEIGHT_UNIT) + _WEIGHT_ZERO
             weights = steps.clip(0, 2 * _WEIGHT_ZERO - 1).astype("<u2")
             sections.append(rows(weights, segment_sums(counts, positions)))
         return join([*sections, *id_sets.encode(draws[last], counts, positions)])
@@ -134,17 +134,17 @@ class Sampled(Codec):
 
         def decode(payload: Payload) -> SparseTargets:
             begins = payload.begins[:-1]
-            others = _unpack_bits(payload, begins, self.draws - 1)
-            last = np.ones((len(others), self.draws), bool)
-            last[:, :-1] = others
+            repeats = _unpack_bits(payload, begins, self.draws - 1)
+            last = np.ones((len(repeats), self.draws), bool)
+            last[:, :-1] = repeats
             begins = begins + in_bytes((self.draws - 1) * payload.positions)
             counts = last.sum(axis=1)
             log_p = log_shares[np.diff(np.flatnonzero(last), prepend=-1)]
             if self.exponent != 1:
-                inside = segment_sums(counts, payload.positions)
-                steps = read_rows(payload, begins, inside, "<u2", 1)[:, 0]
+                counts_each = segment_sums(counts, payload.positions)
+                steps = read_rows(payload, begins, counts_each, "<u2", 1)[:, 0]
                 log_p += (steps.astype(np.float32) - _WEIGHT_ZERO) * _WEIGHT_UNIT
-                begins = begins + steps.itemsize * inside
+                begins = begins + steps.itemsize * counts_each
             ids = id_sets.decode(payload, begins, counts)
             log_probs = torch.from_numpy(padded(log_p, counts, -np.inf)).to(device)
             return SparseTargets(
@@ -172,9 +172,9 @@ def _pack_bits(bits: np.ndarray, positions: np.ndarray) -> Section:
     return Section(np.packbits(out, bitorder="little"), in_bytes(sizes))
 
 
-def _unpack_bits(payload: Payload, begins: np.ndarray, each: int) -> np.ndarray:
+def _unpack_bits(payload: Payload, begins: np.ndarray, width: int) -> np.ndarray:
     """What `_pack_bits` wrote, [positions, each]."""
-    sizes = payload.positions * each
+    sizes = payload.positions * width
     places = exclusive_cumsum(in_bytes(sizes))[:-1]
     bits = np.unpackbits(sections(payload.data, begins, in_bytes(sizes)), bitorder="little")
-    return bits[ranges(8 * places, sizes)].reshape(int(payload.positions.sum()), each)
+    return bits[ranges(8 * places, sizes)].reshape(int(payload.positions.sum()), width)

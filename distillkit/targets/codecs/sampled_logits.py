@@ -8,7 +8,7 @@ from torch import Tensor
 
 from distillkit.setting_types import PositiveInt
 from distillkit.targets.codecs.estimates import unique_ids
-from distillkit.targets.codecs.sampling import Draws, drawn
+from distillkit.targets.codecs.sampling import Draws, draw_ids
 from distillkit.targets.codecs.truncated import TruncatedCodec
 
 
@@ -35,10 +35,10 @@ class SampledLogits(TruncatedCodec):
     ) -> tuple[Tensor, Tensor]:
         """(ids [positions, k], which of them are kept): each id that was drawn once."""
         uniforms = torch.from_numpy(draws.uniforms(self.k, part)).to(logits.device)
-        ids = drawn(logits.exp(), uniforms)[0].sort(dim=-1).values
-        kept = torch.ones_like(ids, dtype=torch.bool)
-        kept[:, 1:] = ids[:, 1:] != ids[:, :-1]
-        return ids, kept
+        ids = draw_ids(logits.exp(), uniforms)[0].sort(dim=-1).values
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        mask[:, 1:] = ids[:, 1:] != ids[:, :-1]
+        return ids, mask
 
     def expected_ids(self, outputs: int) -> float:
         """About how many ids a position has."""

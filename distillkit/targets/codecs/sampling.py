@@ -28,7 +28,7 @@ class Draws:
     keys: np.ndarray
     positions: np.ndarray
 
-    def uniforms(self, each: int, part: slice) -> np.ndarray:
+    def uniforms(self, count: int, part: slice) -> np.ndarray:
         """float64 [positions of part, each] in [0, 1); `part` is a stretch of all positions."""
         begins = exclusive_cumsum(self.positions)
         start, stop, _ = part.indices(int(begins[-1]))
@@ -38,20 +38,20 @@ class Draws:
         for i in range(first, len(keys)):
             if begins[i] >= stop:
                 break
-            inside = slice(max(start - begins[i], 0), min(stop, begins[i + 1]) - begins[i])
-            pieces.append(self._stream(keys[i], inside.start * each, inside.stop * each))
+            overlap = slice(max(start - begins[i], 0), min(stop, begins[i + 1]) - begins[i])
+            pieces.append(self._stream(keys[i], overlap.start * count, overlap.stop * count))
         raw = np.concatenate([np.zeros(0, np.uint64), *pieces])
         # the bits of a double's mantissa: a stream's raw numbers never change, numpy's floats may
-        return (raw >> np.uint64(11)).reshape(-1, each) * 2.0**-53
+        return (raw >> np.uint64(11)).reshape(-1, count) * 2.0**-53
 
     def _stream(self, key: np.ndarray, start: int, stop: int) -> np.ndarray:
-        skipped, rest = divmod(int(start), _STEP)
+        skipped, offset = divmod(int(start), _STEP)
         bits = np.random.Philox(key=key, counter=[0, 0, 0, self.seed])
         bits.advance(skipped)
-        return bits.random_raw(int(stop - start) + rest)[rest:]
+        return bits.random_raw(int(stop - start) + offset)[offset:]
 
 
-def drawn(
+def draw_ids(
     weights: Float[Tensor, "positions outputs"], uniforms: Float[Tensor, "positions draws"]
 ) -> tuple[Int[Tensor, "positions draws"], Float[Tensor, "positions 1"]]:
     """Inverse transform sampling: the id that each number draws; and all mass.
@@ -66,20 +66,20 @@ def drawn(
     blocks = weights.unflatten(1, (-1, BLOCK))
     sums = blocks.sum(dim=-1).cumsum(dim=-1, dtype=torch.float64)
     whole = sums[:, -1:]
-    block, share = _found(sums, uniforms)
+    block, share = _search(sums, uniforms)
     places = block.unsqueeze(-1).expand(-1, -1, BLOCK)
-    inside = blocks.gather(1, places).cumsum(dim=-1, dtype=torch.float64)
-    within, _ = _found(inside, share.unsqueeze(-1))
+    block_sums = blocks.gather(1, places).cumsum(dim=-1, dtype=torch.float64)
+    within, _ = _search(block_sums, share.unsqueeze(-1))
     ids = (block * BLOCK + within.squeeze(-1)).clamp_(max=outputs - 1)
     return ids, whole
 
 
-def _found(sums: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _search(sums: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Where shares [..., draws] of running sums [..., n] fall, and how far they reach into it."""
     whole = sums[..., -1:]
-    wanted = torch.minimum(uniforms * whole, whole.nextafter(torch.zeros_like(whole)))
+    threshold = torch.minimum(uniforms * whole, whole.nextafter(torch.zeros_like(whole)))
     # the first whose sum exceeds what is wanted: never one without mass
-    index = torch.searchsorted(sums, wanted, right=True).clamp_(max=sums.shape[-1] - 1)
+    index = torch.searchsorted(sums, threshold, right=True).clamp_(max=sums.shape[-1] - 1)
     above = sums.gather(-1, index)
     below = sums.gather(-1, (index - 1).clamp_(min=0)).where(index > 0, 0.0)
-    return index, (wanted - below) / (above - below)
+    return index, (threshold - below) / (above - below)

@@ -67,19 +67,19 @@ class TruncatedCodec(Codec):
         return 1.0
 
     @property
-    def captured(self) -> tuple[float, ...]:
+    def supported_temperatures(self) -> tuple[float, ...]:
         """The temperatures at which the targets are known."""
         return (1.0, *sorted({float(t) for t in self.temperatures} - {1.0}))
 
-    def at_temperatures(self, wanted: Collection[float]) -> Self:
+    def at_temperatures(self, temperatures: Collection[float]) -> Self:
         """The same, with the others' mass at these temperatures, too."""
-        if not set(wanted) - set(self.captured):
+        if not set(temperatures) - set(self.supported_temperatures):
             return self
-        return replace(self, temperatures=sorted({*self.captured, *wanted}))
+        return replace(self, temperatures=sorted({*self.supported_temperatures, *temperatures}))
 
     def settings(self) -> dict[str, Any]:
         """What a manifest must say for the codec to be made again."""
-        temperatures = list(self.captured)
+        temperatures = list(self.supported_temperatures)
         return {"name": self.name, "k": self.k, "bits": self.bits, "temperatures": temperatures}
 
     def check(self, outputs: int) -> None:
@@ -91,27 +91,27 @@ class TruncatedCodec(Codec):
             )
 
     @torch.inference_mode()
-    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
+    def select(self, output: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """The ids that are kept, their probabilities, and what the others have.
 
         `counts` [positions] of ids; `ids` [positions, k], ascending, and their `log_probs`, of
         which the first `counts` mean something; `rest` [positions, temperatures]: the mass of all
         other ids, summed over these themselves, so that it is exact however small it is.
         """
-        self.check(width(said))
+        self.check(width(output))
         none: dict[str, np.ndarray] = {
             "counts": np.zeros(0, np.int64),
             "ids": np.zeros((0, self.k), np.int32),
             "log_probs": np.zeros((0, self.k), np.float32),
-            "rest": np.zeros((0, len(self.captured))),
+            "rest": np.zeros((0, len(self.supported_temperatures))),
         }
         parts = [none]
-        for part, logits in chunks(said):
+        for part, logits in chunks(output):
             below = logits - logits.amax(dim=-1, keepdim=True)
             whole = below.exp().sum(dim=-1, keepdim=True, dtype=torch.float64)
             check_mass(whole)
-            ids, kept = self.choose(below, whole, draws, part)
-            parts.append(self._picked(below, whole, ids, kept))
+            ids, mask = self.choose(below, whole, draws, part)
+            parts.append(self._entries(below, whole, ids, mask))
         return {name: np.concatenate([part[name] for part in parts]) for name in none}
 
     def choose(
@@ -120,40 +120,43 @@ class TruncatedCodec(Codec):
         """(ids [positions, k], which of them are kept): the smallest set of the likeliest ids that
         has the mass, but at most k of them. The sum of exp(logits) is `whole` [positions, 1]."""
         top, ids = logits.topk(self.k)
-        kept = top > -torch.inf
+        mask = top > -torch.inf
         if self.mass < 1:
             reached = top.double().exp().cumsum(dim=-1) >= self.mass * whole
-            kept[:, 1:] &= ~reached[:, :-1]
-        return ids, kept
+            mask[:, 1:] &= ~reached[:, :-1]
+        return ids, mask
 
-    def _picked(
-        self, logits: Tensor, whole: Tensor, ids: Tensor, kept: Tensor
+    def _entries(
+        self, logits: Tensor, whole: Tensor, ids: Tensor, mask: Tensor
     ) -> dict[str, np.ndarray]:
-        rest = [_rest(logits if t == 1 else logits / t, ids, kept) for t in self.captured]
-        ids = ids.where(kept, _NO_ID).sort(dim=-1).values
-        chosen = logits.gather(1, ids.where(ids != _NO_ID, 0))
+        rest = [
+            _mass_elsewhere(logits if t == 1 else logits / t, ids, mask)
+            for t in self.supported_temperatures
+        ]
+        ids = ids.where(mask, _NO_ID).sort(dim=-1).values
+        log_probs = logits.gather(1, ids.where(ids != _NO_ID, 0))
         return {
-            "counts": kept.sum(dim=-1).cpu().numpy(),
+            "counts": mask.sum(dim=-1).cpu().numpy(),
             "ids": ids.int().cpu().numpy(),
-            "log_probs": (chosen - whole.log()).float().cpu().numpy(),
+            "log_probs": (log_probs - whole.log()).float().cpu().numpy(),
             "rest": torch.stack(rest, dim=-1).cpu().numpy(),
         }
 
-    def encode(self, picked: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
+    def encode(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
         """Some examples' values: see the module."""
-        counts = picked["counts"]
-        kept = np.arange(self.k) < counts[:, None]
-        largest = picked["log_probs"].max(axis=1, where=kept, initial=-np.inf)
-        below = (largest[:, None] - picked["log_probs"]).astype(np.float64)
-        step = steps(below.max(axis=1, where=kept, initial=0.0), self.bits)
-        level = np.rint(below / step_sizes(step)[:, None])[kept].clip(max=2**self.bits - 1)
+        counts = arrays["counts"]
+        mask = np.arange(self.k) < counts[:, None]
+        largest = arrays["log_probs"].max(axis=1, where=mask, initial=-np.inf)
+        below = (largest[:, None] - arrays["log_probs"]).astype(np.float64)
+        step = steps(below.max(axis=1, where=mask, initial=0.0), self.bits)
+        level = np.rint(below / step_sizes(step)[:, None])[mask].clip(max=2**self.bits - 1)
         return join(
             [
-                rows(stored_masses(picked["rest"]), positions),
+                rows(stored_masses(arrays["rest"]), positions),
                 rows(step, positions),
                 *_encode_counts(counts, positions, self.k),
                 pack(level, np.full(len(level), self.bits), segment_sums(counts, positions)),
-                *id_sets.encode(picked["ids"][kept].astype(np.int64), counts, positions),
+                *id_sets.encode(arrays["ids"][mask].astype(np.int64), counts, positions),
             ]
         )
 
@@ -164,11 +167,11 @@ class TruncatedCodec(Codec):
 
         def decode(payload: Payload) -> SparseTargets:
             ids, below, masses = self._unpack(payload)
-            kept = torch.from_numpy(log_kept(masses)).to(device).unbind(dim=-1)
-            log_probs = torch.from_numpy(below).to(device).log_softmax(dim=-1) + kept[0][:, None]
+            mask = torch.from_numpy(log_kept(masses)).to(device).unbind(dim=-1)
+            log_probs = torch.from_numpy(below).to(device).log_softmax(dim=-1) + mask[0][:, None]
             log_z = {
                 t: torch.zeros_like(k) if t == 1 else (log_probs / t).logsumexp(dim=-1) - k
-                for t, k in zip(self.captured, kept, strict=True)
+                for t, k in zip(self.supported_temperatures, mask, strict=True)
             }
             return SparseTargets(torch.from_numpy(ids).to(device), log_probs, log_z)
 
@@ -178,7 +181,7 @@ class TruncatedCodec(Codec):
         """About what a position takes: how many ids it has is an estimate."""
         ids = self.expected_ids(outputs)
         number = math.log2(self.k + 1) if ids < self.k else 0.0
-        fixed = 2 * len(self.captured) + 1
+        fixed = 2 * len(self.supported_temperatures) + 1
         return fixed + (number + self.bits * ids) / 8 + id_set_bytes(outputs, ids)
 
     @property
@@ -193,35 +196,37 @@ class TruncatedCodec(Codec):
     def _unpack(self, payload: Payload) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids and log-probabilities (up to a constant) [positions, most ids], and the masses."""
         positions, begins = payload.positions, payload.begins[:-1]
-        masses = read_rows(payload, begins, positions, "<f2", len(self.captured))
-        begins = begins + masses.itemsize * len(self.captured) * positions
+        masses = read_rows(payload, begins, positions, "<f2", len(self.supported_temperatures))
+        begins = begins + masses.itemsize * len(self.supported_temperatures) * positions
         step = read_rows(payload, begins, positions, "u1", 1)
         counts, begins = _decode_counts(payload, begins + positions, self.k)
-        inside = segment_sums(counts, positions)
-        if int(inside.sum()) * self.bits > 8 * len(payload.data):
+        totals = segment_sums(counts, positions)
+        if int(totals.sum()) * self.bits > 8 * len(payload.data):
             raise ValueError("it has more ids than its bytes can hold")
-        places = bit_places(np.full(inside.sum(), self.bits), inside, begins)
+        places = bit_places(np.full(totals.sum(), self.bits), totals, begins)
         level = unpack(payload.data, places, self.bits).astype(np.float32)
-        ids = id_sets.decode(payload, begins + in_bytes(self.bits * inside), counts)
+        ids = id_sets.decode(payload, begins + in_bytes(self.bits * totals), counts)
         return padded(ids, counts, 0), padded(-level, counts, -np.inf) * step_sizes(step), masses
 
 
-def _rest(logits: Tensor, ids: Tensor, kept: Tensor) -> Tensor:
+def _mass_elsewhere(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     """The mass [positions] of all ids but the kept ones of `ids`; the largest logit is 0."""
-    every = logits.exp()
-    chosen = every.gather(1, ids)
-    left = chosen.where(~kept, 0)  # an id that is named twice is kept once, and so not left
-    others = every.scatter_reduce_(1, ids, left, "amin").sum(dim=-1, dtype=torch.float64)
-    inside = chosen.where(kept, 0).sum(dim=-1, dtype=torch.float64)
-    return others / (others + inside)
+    probabilities = logits.exp()
+    of_ids = probabilities.gather(1, ids)
+    unmasked = of_ids.where(~mask, 0)  # an id that is named twice is kept once, and so not left
+    elsewhere = probabilities.scatter_reduce_(1, ids, unmasked, "amin").sum(
+        dim=-1, dtype=torch.float64
+    )
+    kept_mass = of_ids.where(mask, 0).sum(dim=-1, dtype=torch.float64)
+    return elsewhere / (elsewhere + kept_mass)
 
 
 def _encode_counts(counts: np.ndarray, positions: np.ndarray, k: int) -> list[Section]:
     short = k - counts
     example = np.repeat(np.arange(len(positions)), positions)
-    most = np.zeros(len(positions), np.int64)
-    np.maximum.at(most, example, short)
-    widths = bit_length(most)
+    widest = np.zeros(len(positions), np.int64)
+    np.maximum.at(widest, example, short)
+    widths = bit_length(widest)
     once = np.ones_like(positions)
     return [rows(widths.astype(np.uint8), once), pack(short, widths[example], positions)]
 

@@ -27,7 +27,7 @@ class Likeliest(Codec):
     name: ClassVar[str] = "likeliest"
 
     @property
-    def captured(self) -> tuple[float, ...]:
+    def supported_temperatures(self) -> tuple[float, ...]:
         """The teacher's own distribution."""
         return (1.0,)
 
@@ -36,7 +36,7 @@ class Likeliest(Codec):
         return {"name": self.name, "floor": self.floor}
 
     @torch.inference_mode()
-    def pick(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
+    def select(self, said: TeacherOutput, draws: Draws) -> dict[str, np.ndarray]:
         """`entries` [positions]: id and log-probability."""
         parts = [np.zeros(0, _ENTRY)]
         for _, logits in chunks(said):

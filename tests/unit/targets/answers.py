@@ -49,7 +49,7 @@ def there_and_back(
     """What is decoded of an answer; without `positions` it is all of one example."""
     said = Outputs(said) if isinstance(said, Tensor) else said
     positions = np.array([count(said)] if positions is None else positions, np.int64)
-    picked = codec.pick(said, Draws(seed, keys(len(positions)), positions))
+    picked = codec.select(said, Draws(seed, keys(len(positions)), positions))
     column = codec.encode(picked, positions)
     assert len(column) == len(positions)
     return codec.decoder(folder, width(said), CPU)(payload(column, positions))

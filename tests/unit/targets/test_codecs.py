@@ -54,7 +54,7 @@ def test_a_codec_is_made_again_from_its_settings(codec: Codec) -> None:
     again = from_settings(codec.settings())
     assert type(again) is type(codec)
     assert again.settings() == codec.settings()
-    assert again.captured == codec.captured
+    assert again.supported_temperatures == codec.supported_temperatures
 
 
 def test_every_codec_is_looked_at_here() -> None:
@@ -115,11 +115,11 @@ def test_an_example_is_decoded_by_itself_as_among_others(
     codec: Codec, positions: list[int], tmp_path: Any
 ) -> None:
     said = random_hidden(sum(positions), 12)
-    codec.keep(said, tmp_path)
+    codec.save_shared(said, tmp_path)
     whole = there_and_back(codec, said, positions, folder=tmp_path)
     begins = np.cumsum([0, *positions])
     many = np.array(positions)
-    picked = codec.pick(said, Draws(0, keys(len(many)), many))
+    picked = codec.select(said, Draws(0, keys(len(many)), many))
     decode = codec.decoder(tmp_path, 12, torch.device("cpu"))
     for i in range(len(many)):
         part = slice(int(begins[i]), int(begins[i + 1]))
@@ -134,7 +134,7 @@ def test_chunks_leave_no_trace(
     # of logits: a product of matrices is rounded otherwise when it has other rows beside it
     hidden = random_hidden(9, 12)
     said = hidden if isinstance(codec, LastHidden) else Outputs(random_logits(9, 12))
-    codec.keep(hidden, tmp_path)
+    codec.save_shared(hidden, tmp_path)
     whole = there_and_back(codec, said, [4, 5], folder=tmp_path)
     monkeypatch.setattr(logits, "CHUNK", 2 * 12)
     assert len(list(logits.chunks(said))) == 5
@@ -225,7 +225,7 @@ def test_logits_come_back_in_the_kept_precision(dtype: Any, said: torch.Tensor) 
 @pytest.mark.parametrize(("dtype", "each"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
 def test_logits_take_their_bytes_and_no_more(dtype: Any, each: int) -> None:
     codec, one = Dense(dtype), np.ones(5, np.int64)
-    column = codec.encode(codec.pick(Outputs(LOGITS), Draws(0, keys(5), one)), one)
+    column = codec.encode(codec.select(Outputs(LOGITS), Draws(0, keys(5), one)), one)
     assert [len(value.as_py()) for value in column] == [3 * each] * 5
 
 

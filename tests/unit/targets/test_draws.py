@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from distillkit.targets import Draws
-from distillkit.targets.codecs.sampling import BLOCK, drawn
+from distillkit.targets.codecs.sampling import BLOCK, draw_ids
 from tests.unit.targets.answers import keys
 
 POSITIONS = np.array([3, 0, 7, 1, 0, 5])
@@ -81,7 +81,7 @@ def test_even_shares_draw_each_id_as_often_as_its_mass(outputs: int) -> None:
     for row in weights:
         total = int(row.sum())
         shares = (torch.arange(total, dtype=torch.float64) + 0.5) / total
-        ids, whole = drawn(row[None], shares[None])
+        ids, whole = draw_ids(row[None], shares[None])
         assert ids[0].tolist() == torch.arange(outputs).repeat_interleave(row.long()).tolist()
         assert whole.item() == total
 
@@ -90,7 +90,7 @@ def test_even_shares_draw_each_id_as_often_as_its_mass(outputs: int) -> None:
 def test_the_ends_of_the_range_find_ids_that_have_mass(outputs: int) -> None:
     weights = masses(outputs)
     ends = torch.tensor([[0.0, np.nextafter(1.0, 0.0)]], dtype=torch.float64).expand(2, 2)
-    ids, _ = drawn(weights, ends)
+    ids, _ = draw_ids(weights, ends)
     for row, found in zip(weights, ids, strict=True):
         inside = row.nonzero().ravel()
         assert found.tolist() == [int(inside[0]), int(inside[-1])]
@@ -100,5 +100,5 @@ def test_ids_of_next_to_no_mass_are_drawn_beside_one_that_has_it_all() -> None:
     weights = torch.full((1, 2 * BLOCK), 1e-12)
     weights[0, 0] = 1.0  # float32 sums of the block would hold nothing else
     shares = torch.tensor([[1 - 2e-10, 1 - 9e-11, 1 - 3e-11]], dtype=torch.float64)
-    ids, _ = drawn(weights, shares)
+    ids, _ = draw_ids(weights, shares)
     assert ids[0, 0] == 0 < ids[0, 1] < BLOCK < ids[0, 2]

@@ -18,7 +18,7 @@ from distillkit.targets import (
     TopP,
 )
 from distillkit.targets.codecs.estimates import id_set_bytes, nucleus_ids, unique_ids
-from distillkit.targets.expected_size import picked_bytes, store_bytes
+from distillkit.targets.expected_size import selected_bytes, store_bytes
 from distillkit.types import Head, HiddenOutputs, Outputs
 from tests.unit.targets.answers import keys
 from tests.unit.targets.test_manifest import ORIGIN
@@ -70,7 +70,7 @@ def written(folder: Path, codec: Any, logits: torch.Tensor) -> int:
     positions = np.full(EXAMPLES, EACH)
     with TargetWriter(folder, codec) as writer:
         writer.describe(said)
-        picked = codec.pick(said, Draws(0, keys(EXAMPLES), positions))
+        picked = codec.select(said, Draws(0, keys(EXAMPLES), positions))
         writer.write(0, keys(EXAMPLES), positions, picked)
         manifest = writer.finish([EXAMPLES], tokens=1, labels=[], origin=ORIGIN)
     return sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
@@ -93,8 +93,8 @@ def test_what_is_held_before_it_is_encoded_is_what_is_picked(
     said: Any = Outputs(logits[:7])
     if isinstance(codec, LastHidden):
         said = HiddenOutputs(logits[:7, :HIDDEN], Head(torch.zeros(OUTPUTS, HIDDEN), OUTPUTS))
-    picked = codec.pick(said, Draws(0, keys(1), np.array([7])))
-    assert 7 * picked_bytes(codec, OUTPUTS, HIDDEN) == sum(a.nbytes for a in picked.values())
+    picked = codec.select(said, Draws(0, keys(1), np.array([7])))
+    assert 7 * selected_bytes(codec, OUTPUTS, HIDDEN) == sum(a.nbytes for a in picked.values())
 
 
 def test_of_a_language_models_draws_a_third_to_a_half_are_new() -> None:

@@ -16,7 +16,7 @@ from tests.unit.targets.answers import random_hidden, random_logits, there_and_b
 
 def kept(folder: Path, said: HiddenOutputs, dtype: Any, positions: Any = None) -> Any:
     codec = LastHidden(dtype)
-    codec.keep(said, folder)
+    codec.save_shared(said, folder)
     return there_and_back(codec, said, positions, folder=folder)
 
 
@@ -71,7 +71,7 @@ def test_logits_are_those_of_the_teacher(tmp_path: Path, dtype: Any, most: float
 def test_the_head_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     said, files = random_hidden(5, 12, bias=torch.ones(15)), []
     for _ in range(2):
-        LastHidden().keep(said, tmp_path)
+        LastHidden().save_shared(said, tmp_path)
         files.append((tmp_path / HEAD).read_bytes())
     assert files[0] == files[1]
 

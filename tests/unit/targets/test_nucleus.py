@@ -116,7 +116,7 @@ def test_a_small_rest_is_exact_however_small(exponent: int) -> None:
     logits = torch.full((1, 1001), math.log(10.0**exponent / 1000), dtype=torch.float64).float()
     logits[0, 500] = math.log(1 - 10.0**exponent)
     codec = TopK(k=1)
-    stored = codec.pick(Outputs(logits), Draws(0, keys(1), np.array([1])))["rest"]
+    stored = codec.select(Outputs(logits), Draws(0, keys(1), np.array([1])))["rest"]
     assert math.isclose(stored[0, 0], 10.0**exponent, rel_tol=1e-5)
     kept = -math.expm1(float(log_kept(stored_masses(stored))[0, 0]))
     assert math.isclose(kept, 10.0**exponent, rel_tol=2**-11, abs_tol=6e-8)
@@ -138,7 +138,7 @@ def test_probabilities_at_captured_temperatures() -> None:
     logits = random_logits(20, 200)
     codec = TopK(k=12, bits=16, temperatures=[4.0, 2.0, 0.5])
     targets = there_and_back(codec, logits, [13, 7])
-    assert tuple(targets.log_z) == codec.captured == (1.0, 0.5, 2.0, 4.0)
+    assert tuple(targets.log_z) == codec.supported_temperatures == (1.0, 0.5, 2.0, 4.0)
     for temperature, log_z in targets.log_z.items():
         log_p = targets.log_probs / temperature - log_z[:, None]
         torch.testing.assert_close(
@@ -194,7 +194,9 @@ def test_the_whole_mass_is_the_case_of_top_k() -> None:
 
 def stored_bytes(codec: TopK | TopP, logits: Tensor) -> int:
     positions = np.array([len(logits)])
-    return codec.encode(codec.pick(Outputs(logits), Draws(0, keys(1), positions)), positions).nbytes
+    return codec.encode(
+        codec.select(Outputs(logits), Draws(0, keys(1), positions)), positions
+    ).nbytes
 
 
 def test_a_bit_more_is_a_bit_more() -> None:

@@ -181,6 +181,6 @@ def test_they_are_asked_where_they_are_cheaper(
     monkeypatch.setattr(proposals, "has_bfloat16", lambda _: has)
     said = random_hidden(20, OUTPUTS)
     said = HiddenOutputs(said.hidden.to(dtype), said.head)
-    picked = Sampled(exponent=exponent).pick(said, Draws(0, keys(1), np.array([20])))
+    picked = Sampled(exponent=exponent).select(said, Draws(0, keys(1), np.array([20])))
     assert len(asked) == expected
     assert picked["ids"].shape == (20, 50) and picked["ids"].dtype == np.int32

@@ -63,7 +63,7 @@ def test_shares_of_the_draws_sum_to_one(draws: int) -> None:
 
 def test_the_temperature_is_the_one_that_was_captured() -> None:
     targets = there_and_back(Sampled(temperature=2.0), random_logits(3, 40))
-    assert list(targets.log_z) == [2.0] == list(Sampled(temperature=2.0).captured)
+    assert list(targets.log_z) == [2.0] == list(Sampled(temperature=2.0).supported_temperatures)
 
 
 def test_ids_are_there_once_and_ascend() -> None:
@@ -88,7 +88,7 @@ def test_weights_are_kept_to_a_two_thousandth(temperature: float, exponent: floa
 def test_without_an_exponent_no_weights_are_kept() -> None:
     positions = np.array([5])
     draws = Draws(0, keys(1), positions)
-    assert set(Sampled().pick(Outputs(random_logits(5, 40)), draws)) == {"ids"}
+    assert set(Sampled().select(Outputs(random_logits(5, 40)), draws)) == {"ids"}
 
 
 # hard cases
@@ -131,7 +131,7 @@ class Highest(Extreme):
 def test_the_ends_of_the_unit_interval_are_ids_with_mass(kind: Any, expected: int) -> None:
     logits = random_logits(50, 40)
     logits[:, :3] = logits[:, 31:] = -torch.inf
-    picked = Sampled(draws=4).pick(Outputs(logits), kind(0, keys(1), np.array([50])))
+    picked = Sampled(draws=4).select(Outputs(logits), kind(0, keys(1), np.array([50])))
     assert (picked["ids"] == expected).all()
 
 
@@ -142,11 +142,11 @@ def test_draws_do_not_depend_on_the_batch() -> None:
     logits, codec = random_logits(40, 100), Sampled(draws=12)
     positions = np.array([15, 0, 20, 5])
     begins = np.cumsum([0, *positions])
-    together = codec.pick(Outputs(logits), Draws(4, keys(4), positions))["ids"]
+    together = codec.select(Outputs(logits), Draws(4, keys(4), positions))["ids"]
     for order in ([0, 1, 2, 3], [2, 0], [3], [3, 2, 1, 0]):
         rows = np.concatenate([np.arange(begins[i], begins[i + 1]) for i in order])
         draws = Draws(4, keys(4)[order], positions[order])
-        alone = codec.pick(Outputs(logits[rows]), draws)["ids"]
+        alone = codec.select(Outputs(logits[rows]), draws)["ids"]
         np.testing.assert_array_equal(alone, together[rows])
 
 
@@ -170,7 +170,7 @@ def test_a_position_takes_its_counts_and_its_set_of_ids() -> None:
     outputs, positions = 49_152, np.full(4, 100)
     logits = random_logits(400, outputs, spread=4.5)
     codec = Sampled(draws=50)
-    column = codec.encode(codec.pick(Outputs(logits), Draws(0, keys(4), positions)), positions)
+    column = codec.encode(codec.select(Outputs(logits), Draws(0, keys(4), positions)), positions)
     used = codec.decoder(NOWHERE, outputs, CPU)(payload(column, positions)).log_probs > -torch.inf
     unique = used.sum(dim=-1).double().numpy()
     assert 15 < unique.mean() < 35

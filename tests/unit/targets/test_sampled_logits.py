@@ -53,7 +53,7 @@ def test_gemmas_target_is_the_teacher_within_the_draws() -> None:
 def test_the_mass_of_the_others_is_known_at_each_temperature() -> None:
     codec = SampledLogits(k=30, bits=16, temperatures=[2.0])
     found = there_and_back(codec, LOGITS)
-    assert codec.captured == (1.0, 2.0)
+    assert codec.supported_temperatures == (1.0, 2.0)
     softened = (LOGITS / 2).softmax(dim=-1)
     used = found.log_probs > -torch.inf
     kept = (found.log_probs / 2 - found.log_z[2.0][:, None]).exp() * used

@@ -58,7 +58,7 @@ def write_said(
 ) -> Path:
     folder.mkdir(exist_ok=True)
     assert count(said) == positions.sum()
-    picked, begins = codec.pick(said, Draws(0, keys, positions)), exclusive_cumsum(positions)
+    picked, begins = codec.select(said, Draws(0, keys, positions)), exclusive_cumsum(positions)
     with TargetWriter(folder, codec) as writer:
         writer.describe(said)
         for number, rows in enumerate(shards):

@@ -90,11 +90,11 @@ def test_a_run_that_finds_all_shards_asks_the_teacher_nothing(tmp_path: Path, co
     said = random_hidden(10, 12)
     with TargetWriter(tmp_path, codec) as writer:
         writer.describe(said)
-        writer.write(0, KEYS, ONE, codec.pick(said, None))
+        writer.write(0, KEYS, ONE, codec.select(said, None))
     with TargetWriter(tmp_path, codec) as writer:
         manifest = finish(writer, [10])
     assert (manifest.outputs, manifest.positions) == (12, 10)
-    assert [file.file for file in manifest.files] == list(codec.files)
+    assert [file.file for file in manifest.files] == list(codec.shared_files)
     store = TargetStore.open(tmp_path)
     assert store.read(store.rows(KEYS)) is not None
 
