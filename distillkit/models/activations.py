@@ -37,7 +37,7 @@ class ActivationRecorder:
         self, model: nn.Module, layers: nn.ModuleList, needs: ActivationSpec, *, heads: int
     ):
         self._heads, self._count = heads, len(layers)
-        self._kept: dict[str, dict[int, Tensor]] = {}
+        self._activations: dict[str, dict[int, Tensor]] = {}
         self._hooks: list[tuple[nn.Module, str, int]] = []
         body: Any = getattr(model, "base_model", model)
         for layer in sorted(needs.hidden):
@@ -47,51 +47,51 @@ class ActivationRecorder:
                 self._hooks.append((layers[layer - 1], "hidden", layer))
             else:
                 self._hooks.append((layers[0], "embeddings", 0))
-        asked = {name: getattr(needs, name) for name in VECTORS}
-        for layer in sorted(frozenset().union(*asked.values())):
+        layers_of = {name: getattr(needs, name) for name in VECTORS}
+        for layer in sorted(frozenset().union(*layers_of.values())):
             for modules, names in _vectors(layers[layer - 1]).items():
-                wanted = [name if layer in asked[name] else "" for name in names]
-                if any(wanted):
-                    self._hooks.append((modules, "/".join(wanted), layer))
+                recorded = [name if layer in layers_of[name] else "" for name in names]
+                if any(recorded):
+                    self._hooks.append((modules, "/".join(recorded), layer))
 
     @contextmanager
     def __call__(self) -> Iterator["ActivationRecorder"]:
         """Watch the forward passes inside, of which the last one counts."""
-        self._kept = {name: {} for name in ("hidden", *VECTORS)}
+        self._activations = {name: {} for name in ("hidden", *VECTORS)}
         handles = []
         for module, name, layer in self._hooks:
             if name == "embeddings":
                 handles.append(
-                    module.register_forward_pre_hook(self._given(layer), with_kwargs=True)
+                    module.register_forward_pre_hook(self._input_hook(layer), with_kwargs=True)
                 )
             else:
-                handles.append(module.register_forward_hook(self._made(name, layer)))
+                handles.append(module.register_forward_hook(self._output_hook(name, layer)))
         try:
             yield self
         finally:
             for handle in handles:
                 handle.remove()
 
-    def seen(self) -> Activations:
+    def pop(self) -> Activations:
         """What was kept, each [rows, tokens, width]."""
-        kept, self._kept = self._kept, {}
-        return Activations(**kept, heads=self._heads)
+        activations, self._activations = self._activations, {}
+        return Activations(**activations, heads=self._heads)
 
-    def _given(self, layer: int) -> Any:
+    def _input_hook(self, layer: int) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self._kept["hidden"][layer] = args[0] if args else kwargs["hidden_states"]
+            self._activations["hidden"][layer] = args[0] if args else kwargs["hidden_states"]
 
         return hook
 
-    def _made(self, name: str, layer: int) -> Any:
+    def _output_hook(self, name: str, layer: int) -> Any:
         names = name.split("/")
 
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            made: Tensor = output if isinstance(output, Tensor) else output[0]
-            parts = made.chunk(len(names), dim=-1) if len(names) > 1 else (made,)
-            for part, wanted in zip(parts, names, strict=True):
-                if wanted:
-                    self._kept[wanted][layer] = part
+            tensor: Tensor = output if isinstance(output, Tensor) else output[0]
+            parts = tensor.chunk(len(names), dim=-1) if len(names) > 1 else (tensor,)
+            for part, vector in zip(parts, names, strict=True):
+                if vector:
+                    self._activations[vector][layer] = part
 
         return hook
 
@@ -102,9 +102,11 @@ def _vectors(layer: nn.Module) -> dict[nn.Module, tuple[str, ...]]:
     for name, module in layer.named_modules():
         ends.setdefault(name.rpartition(".")[2], []).append(module)
     for names in SEPARATE:
-        found = [ends.get(name, []) for name in names]
-        if all(len(modules) == 1 for modules in found):
-            return {modules[0]: (vector,) for modules, vector in zip(found, VECTORS, strict=True)}
+        candidates = [ends.get(name, []) for name in names]
+        if all(len(modules) == 1 for modules in candidates):
+            return {
+                modules[0]: (vector,) for modules, vector in zip(candidates, VECTORS, strict=True)
+            }
     for name in JOINT:
         if len(ends.get(name, [])) == 1:
             return {ends[name][0]: VECTORS}
@@ -114,24 +116,24 @@ def _vectors(layer: nn.Module) -> dict[nn.Module, tuple[str, ...]]:
     )
 
 
-def rows_of_texts(inside: Activations, places: Tensor | None) -> Activations:
+def rows_of_texts(activations: Activations, gather_index: Tensor | None) -> Activations:
     """Each text in a row of its own: [rows, tokens, width] to [texts, tokens, width].
 
-    `places` [texts, tokens] are its tokens' places in the flattened rows; None where rows are texts
-    already.
+    `gather_index` [texts, tokens] are its tokens' places in the flattened rows; None where rows are
+    texts already.
     """
-    if places is None:
-        return inside
+    if gather_index is None:
+        return activations
 
-    def cut(tensors: Any) -> dict[int, Tensor]:
-        return {layer: t.flatten(0, 1)[places] for layer, t in tensors.items()}
+    def gathered(tensors: Any) -> dict[int, Tensor]:
+        return {layer: t.flatten(0, 1)[gather_index] for layer, t in tensors.items()}
 
     return Activations(
-        hidden=cut(inside.hidden),
-        queries=cut(inside.queries),
-        keys=cut(inside.keys),
-        values=cut(inside.values),
-        heads=inside.heads,
+        hidden=gathered(activations.hidden),
+        queries=gathered(activations.queries),
+        keys=gathered(activations.keys),
+        values=gathered(activations.values),
+        heads=activations.heads,
     )
 
 

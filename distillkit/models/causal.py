@@ -52,22 +52,22 @@ def load_causal_lm(
     """
     from transformers import AutoModelForCausalLM
 
-    where, gguf = place(folder)
+    location, gguf = place(folder)
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     if gguf:
         options |= {"gguf_file": gguf} | _unpacked()
         if quantization:
             raise ConfigError(
-                f"{_beside(key, 'quantization')} = {quantization}: {folder} is a GGUF file, which "
-                "has a quantization of its own; set it to null"
+                f"{_qualified(key, 'quantization')} = {quantization}: {folder} is a GGUF file, "
+                "which has a quantization of its own; set it to null"
             )
     else:
         check_folder(folder, key=key)
         options |= {"use_safetensors": True, "device_map": device_map}
-        options |= _quantized(quantization, dtype, key=_beside(key, "quantization"))
+        options |= _quantized(quantization, dtype, key=_qualified(key, "quantization"))
     with quiet(), _no_bar(gguf), one_line(key, folder, "model"):
         model, report = AutoModelForCausalLM.from_pretrained(
-            where, output_loading_info=True, **options
+            location, output_loading_info=True, **options
         )
         if gguf:
             model = _without_quantizer(model, device_map=device_map)
@@ -84,11 +84,11 @@ def load_causal_tokenizer(folder: str, *, key: str, trust_remote_code: bool = Fa
     """The tokenizer of a folder, hub id or GGUF file, with its chat template."""
     from transformers import AutoTokenizer
 
-    where, gguf = place(folder)
+    location, gguf = place(folder)
     if not gguf:
         return load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
     with quiet(), one_line(key, folder, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=gguf)
+        tokenizer = AutoTokenizer.from_pretrained(location, gguf_file=gguf)
         _drop_strangers(tokenizer)
         return tokenizer
 
@@ -114,9 +114,9 @@ def new_causal_lm(config: dict[str, Any], tokenizer: Any, *, key: str) -> Any:
         )
     check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
     with quiet(), one_line(key, model_type, "config"), bounded_modules(f"{key} = {model_type}"):
-        made = AutoConfig.for_model(model_type, **shape)
-        check_config(made, CAUSAL, key=f"{key}.model_type = {model_type}")
-        model = AutoModelForCausalLM.from_config(made, dtype="float32")
+        new_config = AutoConfig.for_model(model_type, **shape)
+        check_config(new_config, CAUSAL, key=f"{key}.model_type = {model_type}")
+        model = AutoModelForCausalLM.from_config(new_config, dtype="float32")
     if not next(model.parameters()).is_meta:
         check_head(model, key=f"{key}.model_type = {model_type}")
     return model
@@ -149,13 +149,15 @@ def _drop_strangers(tokenizer: Any) -> None:
 
     inner = tokenizer.backend_tokenizer
     size = inner.get_vocab_size(with_added_tokens=False)
-    written = json.loads(inner.to_str())
-    own = [token for token in written["added_tokens"] if token["id"] < size]
-    if len(own) < len(written["added_tokens"]):
-        tokenizer._tokenizer = Tokenizer.from_str(json.dumps(written | {"added_tokens": own}))
+    tokenizer_json = json.loads(inner.to_str())
+    own = [token for token in tokenizer_json["added_tokens"] if token["id"] < size]
+    if len(own) < len(tokenizer_json["added_tokens"]):
+        tokenizer._tokenizer = Tokenizer.from_str(
+            json.dumps(tokenizer_json | {"added_tokens": own})
+        )
 
 
-def _beside(key: str, name: str) -> str:
+def _qualified(key: str, name: str) -> str:
     """Another setting of the same group."""
     return ".".join([*key.split(".")[:-1], name])
 
@@ -264,14 +266,16 @@ def _stop_at_end_of_turn(model: Any, tokenizer: Any) -> None:
     with contextlib.suppress(DataError):  # a template that nobody can read
         end = ChatTemplate(tokenizer).end_of_turn
         token = tokenizer.get_vocab().get(end)
-        held = model.generation_config.eos_token_id
-        ends = list(held) if isinstance(held, (list, tuple)) else [held]
-        ends = [it for it in ends if it is not None]
+        eos = model.generation_config.eos_token_id
+        ends = list(eos) if isinstance(eos, (list, tuple)) else [eos]
+        ends = [token_id for token_id in ends if token_id is not None]
         if token is not None and token not in ends:
             model.generation_config.eos_token_id = [*ends, token] if ends else token
             model.generation_config._from_model_config = False  # whose ends are fewer
 
 
-def _some(names: Any, most: int = 3) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+def _some(names: Any, limit: int = 3) -> str:
+    listing = sorted(names)
+    return ", ".join(listing[:limit]) + (
+        f" and {len(listing) - limit} more" if len(listing) > limit else ""
+    )

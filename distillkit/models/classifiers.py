@@ -29,7 +29,9 @@ def load_saved(saved: SavedModel, labels: LabelSpace, *, auto_class: str = TEXTS
         auto_class=auto_class,
         trust_remote_code=saved.trust_remote_code,
     )
-    order = label_order(model, labels, key=f"{saved.key} = {saved.folder}", given=saved.labels)
+    order = label_order(
+        model, labels, key=f"{saved.key} = {saved.folder}", output_names=saved.labels
+    )
     tokenizer = load_tokenizer(
         saved.folder, key=saved.key, trust_remote_code=saved.trust_remote_code
     )
@@ -72,20 +74,23 @@ def load_classifier(
         **head_options(labels, problem_type),
     )
     body = {name for name, _ in model.base_model.named_parameters(prefix=model.base_model_prefix)}
-    other = {key for key, *_ in report["mismatched_keys"]}
+    mismatched = {key for key, *_ in report["mismatched_keys"]}
     # language models have no pooler: a classifier's is new, as its head is
     without = sorted(n for n in body & {*report["missing_keys"]} if "pooler" not in n)
     if without and body <= {*report["missing_keys"]}:
         options: Any = {"key": key, "trust_remote_code": trust_remote_code}
         without = [] if _body_of_other_name(model, folder, **options) else without
-    if without or body & other:
-        name, fault = (without or sorted(body & other))[0], "no weights" if without else "others"
+    if without or body & mismatched:
+        name, fault = (
+            (without or sorted(body & mismatched))[0],
+            "no weights" if without else "others",
+        )
         raise ModelError(
             f"{key} = {folder}: its config.json and its weights do not belong together: it has "
             f"{fault} for {name}; download or save it anew"
         )
     head = {name for name, _ in model.named_parameters()} - body
-    if not labels.names or not head or head & (other | {*report["missing_keys"]}):
+    if not labels.names or not head or head & (mismatched | {*report["missing_keys"]}):
         return model
     config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
     return _with_head_of(model, config, labels, key=f"{key} = {folder}")
@@ -96,15 +101,15 @@ def _with_head_of(model: Any, config: Any, labels: LabelSpace, *, key: str) -> A
 
     `config` is the folder's own, which names the outputs of the head. What is done is said.
     """
-    theirs = [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(int(config.num_labels))]
+    outputs = [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(int(config.num_labels))]
     try:
         order = output_order(config, labels, key=key, silent=True)
         heads.order_outputs(model, order, labels)
     except ModelError:
-        say(f"{key}: its head is of other labels ({listed(theirs)}); the labels get a new one")
+        say(f"{key}: its head is of other labels ({listed(outputs)}); the labels get a new one")
         return heads.with_new_head(model)
-    if theirs != list(labels.names):
-        say(f"{key}: its head of {listed(theirs)} is kept, for {listed(labels.names)}")
+    if outputs != list(labels.names):
+        say(f"{key}: its head of {listed(outputs)} is kept, for {listed(labels.names)}")
     return model
 
 
@@ -162,12 +167,14 @@ def load_complete(
         # of the body, but for its pooler, which comes with a head
         body = [n for n in missing if n.startswith(f"{model.base_model_prefix}.")]
         body = [n for n in body if "pooler" not in n]
-        what = (
+        reason = (
             "its weights are not whole, or have other names; download or save it anew"
             if body
             else f"it is no complete {type(model).__name__}. teacher.body=… fits such a head first"
         )
-        raise ModelError(f"{key} = {folder}: it has no weights for {(body or missing)[0]}; {what}")
+        raise ModelError(
+            f"{key} = {folder}: it has no weights for {(body or missing)[0]}; {reason}"
+        )
     return model
 
 
@@ -209,9 +216,9 @@ def new_model(
         )
     check_reads_back(model_type, tokenizer, key=f"{key}.model_type")
     with quiet(), one_line(key, model_type, "config"), bounded_modules(f"{key} = {model_type}"):
-        made = transformers.AutoConfig.for_model(model_type, **shape, **options)
-        check_config(made, auto_class, key=f"{key}.model_type = {model_type}")
-        return getattr(transformers, auto_class).from_config(made)
+        model_config = transformers.AutoConfig.for_model(model_type, **shape, **options)
+        check_config(model_config, auto_class, key=f"{key}.model_type = {model_type}")
+        return getattr(transformers, auto_class).from_config(model_config)
 
 
 def head_options(labels: LabelSpace, problem_type: str | None) -> dict[str, Any]:
@@ -227,13 +234,13 @@ def head_options(labels: LabelSpace, problem_type: str | None) -> dict[str, Any]
 
 
 def label_order(
-    model: Any, labels: LabelSpace, *, key: str, given: list[str] | None = None
+    model: Any, labels: LabelSpace, *, key: str, output_names: list[str] | None = None
 ) -> np.ndarray:
     """Where each label of the data stands among the model's outputs, [classes].
 
     See `output_order`.
     """
-    return output_order(model.config, labels, key=key, given=given)
+    return output_order(model.config, labels, key=key, output_names=output_names)
 
 
 def output_order(
@@ -241,12 +248,12 @@ def output_order(
     labels: LabelSpace,
     *,
     key: str,
-    given: list[str] | None = None,
+    output_names: list[str] | None = None,
     silent: bool = False,
 ) -> np.ndarray:
     """Where each label of the data stands among the outputs of a model's config, [classes].
 
-    Matched by name (`given` names the model's outputs where its config does not), never by
+    Matched by name (`output_names` names the model's outputs where its config does not), never by
     position; by name without regard to case only where that leaves no doubt. LABEL_i is the number
     i, and unless `silent` that it is taken so is said. Raises `ModelError` that names both sets.
     """
@@ -255,8 +262,11 @@ def output_order(
         if outputs != 1:
             raise ModelError(f"{key}: it has {outputs} outputs, but the label is one real value")
         return np.zeros(1, np.int64)
-    theirs = given or [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(outputs)]
-    twice = next((name for place, name in enumerate(theirs) if name in theirs[:place]), None)
+    own_names = output_names or [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(outputs)]
+    twice = next(
+        (name for place, name in enumerate(own_names) if name in own_names[:place]),
+        None,
+    )
     if twice is not None:
         raise ModelError(
             f"{key}: two of its {outputs} outputs are named {brief(twice, 60)!r}; name them in "
@@ -264,41 +274,41 @@ def output_order(
         )
     if outputs != labels.outputs:
         raise ModelError(
-            f"{key}: it has {outputs} outputs ([{listed(theirs)}]), but the data has "
+            f"{key}: it has {outputs} outputs ([{listed(own_names)}]), but the data has "
             f"{labels.outputs} labels ([{listed(labels.names)}]); take a model of as many, or have "
             "one fitted on the data, as with teacher=minilm"
         )
-    if len(theirs) == outputs:
-        for ours, other in _readings(list(labels.names), theirs, numeric=labels.numeric):
-            places = {name: place for place, name in enumerate(other)}
-            if len(places) == outputs and places.keys() == set(ours):
-                return np.array([places[name] for name in ours], np.int64)
-        if labels.numeric and set(theirs) == {f"LABEL_{i}" for i in range(outputs)}:
-            return _numbered(list(labels.names), theirs, key=None if silent else key)
+    if len(own_names) == outputs:
+        for label_names, names in _readings(list(labels.names), own_names, numeric=labels.numeric):
+            places = {name: place for place, name in enumerate(names)}
+            if len(places) == outputs and places.keys() == set(label_names):
+                return np.array([places[name] for name in label_names], np.int64)
+        if labels.numeric and set(own_names) == {f"LABEL_{i}" for i in range(outputs)}:
+            return _numbered(list(labels.names), own_names, key=None if silent else key)
     raise ModelError(
-        f"{key}: its labels are [{listed(theirs)}], but the data's are [{listed(labels.names)}]; "
-        "name its outputs in their order with teacher.labels=[…], or the data's with "
-        "data.label_names=[…]"
+        f"{key}: its labels are [{listed(own_names)}], but the data's are "
+        f"[{listed(labels.names)}]; name its outputs in their order with teacher.labels=[…], or "
+        "the data's with data.label_names=[…]"
     )
 
 
 def _readings(
-    ours: list[str], theirs: list[str], *, numeric: bool
+    labels: list[str], outputs: list[str], *, numeric: bool
 ) -> Iterator[tuple[list[str], list[str]]]:
     """The data's names and the model's as they are compared: the surest way first."""
-    yield ours, theirs
-    yield ours, [name.strip() for name in theirs]  # the data's have no blanks around them
-    yield [name.casefold() for name in ours], [name.strip().casefold() for name in theirs]
-    numbers = whole_numbers(ours) if numeric else {}
-    yield [f"LABEL_{numbers.get(name)}" for name in ours], theirs
+    yield labels, outputs
+    yield labels, [name.strip() for name in outputs]  # the data's have no blanks around them
+    yield [name.casefold() for name in labels], [name.strip().casefold() for name in outputs]
+    numbers = whole_numbers(labels) if numeric else {}
+    yield [f"LABEL_{numbers.get(name)}" for name in labels], outputs
 
 
-def _numbered(ours: list[str], theirs: list[str], *, key: str | None) -> np.ndarray:
+def _numbered(label_names: list[str], output_names: list[str], *, key: str | None) -> np.ndarray:
     """Labels that are numbers, or names of 0, 1, …, in their order: LABEL_0 is the first."""
-    if key is not None and whole_numbers(ours):
+    if key is not None and whole_numbers(label_names):
         say(
             f"{key}: its labels have no names but LABEL_0, …, and are taken for the data's in "
-            f"their order: {listed(ours)}; teacher.labels=[…] names them otherwise"
+            f"their order: {listed(label_names)}; teacher.labels=[…] names them otherwise"
         )
-    places = {int(name.removeprefix("LABEL_")): place for place, name in enumerate(theirs)}
-    return np.array([places[rank] for rank in range(len(ours))], np.int64)
+    places = {int(name.removeprefix("LABEL_")): place for place, name in enumerate(output_names)}
+    return np.array([places[rank] for rank in range(len(label_names))], np.int64)

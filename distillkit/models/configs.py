@@ -29,12 +29,14 @@ def config_of(folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
     """The config of a folder, hub id or GGUF file; raises `ModelError`."""
     from transformers import AutoConfig
 
-    where, gguf = place(folder)
+    location, gguf = place(folder)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if not gguf and not trust_remote_code:
         _check_model_type(folder, key=key)
     with quiet(), one_line(key, folder, "config"):
-        return AutoConfig.from_pretrained(where, **options, **({"gguf_file": gguf} if gguf else {}))
+        return AutoConfig.from_pretrained(
+            location, **options, **({"gguf_file": gguf} if gguf else {})
+        )
 
 
 def _check_model_type(folder: str, *, key: str) -> None:
@@ -44,9 +46,9 @@ def _check_model_type(folder: str, *, key: str) -> None:
     file = Path(folder) / "config.json"
     if not file.is_file():
         return
-    given = json.loads(file.read_text(encoding="utf-8"))
-    check_numbers(given, key=f"{key} = {folder}: its config.json has ", sign="")
-    kind = given.get("model_type")
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    check_numbers(settings, key=f"{key} = {folder}: its config.json has ", sign="")
+    kind = settings.get("model_type")
     if not kind:
         raise ModelError(
             f"{key} = {folder}: its config.json has no model_type, which names the architecture; "
@@ -54,7 +56,7 @@ def _check_model_type(folder: str, *, key: str) -> None:
         )
     if kind in CONFIG_MAPPING:
         return
-    if given.get("auto_map"):
+    if settings.get("auto_map"):
         raise ModelError(
             f"{key} = {folder}: its architecture (model_type {kind}) is code of its own; read it, "
             "and set trust_remote_code=true on the command line if you trust it"
@@ -84,10 +86,10 @@ def check_config(config: Any, auto_class: str, *, key: str) -> None:
     if auto_class in (getattr(config, "auto_map", None) or {}):
         return  # code of its own, which was trusted on the command line
     if type(config) not in getattr(transformers, auto_class)._model_mapping:
-        other = next((name for name in OTHER_SENSES if hasattr(config, name)), None)
-        what = " (it reads images or sound)" if other else ""
+        sense = next((name for name in OTHER_SENSES if hasattr(config, name)), None)
+        hint = " (it reads images or sound)" if sense else ""
         raise ModelError(
-            f"{key}: {kind}{what} cannot be {use}: transformers has no such head for it "
+            f"{key}: {kind}{hint} cannot be {use}: transformers has no such head for it "
             f"({auto_class}); choose another architecture, or another task"
         )
     is_encoder = kind in tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not _is_decoder(config)
@@ -121,22 +123,22 @@ def usable_positions(model: Any) -> int | None:
     return longest
 
 
-def check_positions(model: Any, max_length: int, *, whose: str) -> None:
+def check_positions(model: Any, max_length: int, *, owner: str) -> None:
     """Raise `ConfigError` where a model has no positions for the longest text."""
-    most = usable_positions(model)
-    if most is None or max_length <= most:
+    limit = usable_positions(model)
+    if limit is None or max_length <= limit:
         return
     config = model.config.get_text_config(decoder=True)
-    if most < FEWEST:
+    if limit < FEWEST:
         raise ConfigError(
-            f"task.max_length = {max_length}: {whose} has positions for no text: its config.json "
+            f"task.max_length = {max_length}: {owner} has positions for no text: its config.json "
             f"has max_position_embeddings {config.max_position_embeddings}, and a "
             f"{config.model_type} counts them from pad_token_id {config.pad_token_id} on; mend "
             "what is wrong there"
         )
     raise ConfigError(
-        f"task.max_length = {max_length}: {whose} has positions for {most} tokens; set "
-        f"task.max_length={most} or less"
+        f"task.max_length = {max_length}: {owner} has positions for {limit} tokens; set "
+        f"task.max_length={limit} or less"
     )
 
 

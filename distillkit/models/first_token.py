@@ -41,11 +41,11 @@ def first_token_only(model: Any) -> Iterator[None]:
     Nothing changes where the architecture is not known, where somebody looks inside (a hook on the
     body or in the last layer), or where gradients come from a second pass over the layers.
     """
-    found = _found(model)
-    if found is None:
+    layer_and_reader = _layer_and_reader(model)
+    if layer_and_reader is None:
         yield
         return
-    layer, reader = found
+    layer, reader = layer_and_reader
 
     def forward(hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any):  # type: ignore[no-untyped-def]
         return reader.run(layer, hidden_states, attention_mask)
@@ -59,17 +59,17 @@ def first_token_only(model: Any) -> Iterator[None]:
 
 def read_once(model: Any) -> int:
     """The parameters of a classifier's last layer that meet one token of a text."""
-    found = _found(model)
-    if found is None:
+    layer_and_reader = _layer_and_reader(model)
+    if layer_and_reader is None:
         return 0
-    layer, reader = found
+    layer, reader = layer_and_reader
     all_tokens = [layer.get_submodule(name) for name in reader.keys]
     sizes = [sum(p.numel() for p in module.parameters()) for module in (layer, *all_tokens)]
     whole, keys, values = sizes
     return whole - keys - values
 
 
-def _found(model: Any) -> tuple[Any, Reader] | None:
+def _layer_and_reader(model: Any) -> tuple[Any, Reader] | None:
     """The last layer and how to read it; None where it must run whole."""
     if not FastPath.FIRST_TOKEN_LAYER.is_enabled:
         return None
@@ -97,8 +97,8 @@ def _attended(
     """What the first token reads of all tokens, [rows, 1, width]."""
     states = (hidden[:, :1], hidden, hidden)
     query, key, value = (
-        projection(given).unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
-        for projection, given in zip(projections, states, strict=True)
+        projection(state).unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+        for projection, state in zip(projections, states, strict=True)
     )
     kernel = ALL_ATTENTION_FUNCTIONS.get_interface(
         attention.config._attn_implementation,
@@ -121,8 +121,8 @@ def _bert_layer(layer: Any, hidden: Tensor, mask: Tensor | None) -> Tensor:
     attention = layer.attention.self
     projections = (attention.query, attention.key, attention.value)
     read = layer.attention.output(_attended(attention, projections, hidden, mask), hidden[:, :1])
-    made: Tensor = layer.feed_forward_chunk(read)
-    return made
+    output: Tensor = layer.feed_forward_chunk(read)
+    return output
 
 
 def _distilbert_layer(layer: Any, hidden: Tensor, mask: Tensor | None) -> Tensor:
@@ -130,8 +130,8 @@ def _distilbert_layer(layer: Any, hidden: Tensor, mask: Tensor | None) -> Tensor
     projections = (attention.q_lin, attention.k_lin, attention.v_lin)
     read = attention.out_lin(_attended(attention, projections, hidden, mask))
     first = layer.sa_layer_norm(read + hidden[:, :1])
-    made: Tensor = layer.output_layer_norm(layer.ffn(first) + first)
-    return made
+    output: Tensor = layer.output_layer_norm(layer.ffn(first) + first)
+    return output
 
 
 _BERT = Reader("encoder.layer", ("attention.self.key", "attention.self.value"), _bert_layer)

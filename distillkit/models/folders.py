@@ -102,9 +102,9 @@ def _check_adapter(path: Path, at: str) -> None:
     settings = path / "adapter_config.json"
     if not settings.is_file():
         return
-    given = _json(settings)
-    kind = str(given.get("peft_type", "LoRA"))
-    base = given.get("base_model_name_or_path") or "its base model"
+    adapter = _json(settings)
+    kind = str(adapter.get("peft_type", "LoRA"))
+    base = adapter.get("base_model_name_or_path") or "its base model"
     raise ModelError(
         f"{at}: an adapter ({kind}, of {base}), not a model; merge it into its base first: "
         f"peft.AutoPeftModelForCausalLM.from_pretrained({str(path)!r}).merge_and_unload()"
@@ -184,20 +184,20 @@ def _refuse_weights(path: Path, at: str) -> None:
     shards = sorted(p.name for p in path.glob("model-*-of-*.safetensors"))
     if shards:
         raise ModelError(f"{at}: {INDEX} is missing beside {shards[0]}; download it anew")
-    other = sorted(p.name for p in path.glob("*.safetensors"))
-    if other:
-        raise ModelError(f"{at}: no model.safetensors in it (only {other[0]})")
+    files = sorted(p.name for p in path.glob("*.safetensors"))
+    if files:
+        raise ModelError(f"{at}: no model.safetensors in it (only {files[0]})")
     pickled = sorted(p.name for pattern in PICKLED for p in path.glob(pattern))
     if pickled:
         raise ModelError(
             f"{at}: its weights are pickled ({pickled[0]}), and unpickling runs code; save them as "
             "safetensors first (model.save_pretrained does)"
         )
-    for pattern, whose in OTHER_FRAMEWORKS.items():
+    for pattern, framework in OTHER_FRAMEWORKS.items():
         if any(path.glob(pattern)):
             raise ModelError(
-                f"{at}: its weights are {whose}; convert them with the transformers 4 that wrote "
-                "them (from_tf=True or from_flax=True, then save_pretrained)"
+                f"{at}: its weights are {framework}; convert them with the transformers 4 that "
+                "wrote them (from_tf=True or from_flax=True, then save_pretrained)"
             )
     raise ModelError(f"{at}: no *.safetensors in it")
 
@@ -251,7 +251,7 @@ def _is_installed(package: str) -> bool:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

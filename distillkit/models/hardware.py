@@ -54,12 +54,12 @@ class Machine:
         """Whether models have a memory of their own, apart from the machine's."""
         return self.name is not None or self.device.type == "cuda"
 
-    def precision(self, asked: Precision) -> str:
-        """The format that `asked` means here."""
+    def precision(self, precision: Precision) -> str:
+        """The format that `precision` means here."""
         if self.name is None:
-            return str(resolve(asked, self.device)).removeprefix("torch.")
+            return str(resolve(precision, self.device)).removeprefix("torch.")
         has = HARDWARE[self.name].bfloat16 is not None
-        return "bfloat16" if asked != "float32" and has else "float32"
+        return "bfloat16" if precision != "float32" and has else "float32"
 
     def rate(self, precision: str, *, rows: int, width: int, neurons: int, seconds: float) -> float:
         """FLOP/s that real work will reach: a share of the probe's, or of the published peak."""
@@ -96,16 +96,16 @@ def probe(
     seconds: float = PROBE_SECONDS,
 ) -> float:
     """FLOP/s of products [rows, width] x [width, neurons], over about so many seconds."""
-    left = torch.ones(rows, width, dtype=dtype, device=device)
+    factor = torch.ones(rows, width, dtype=dtype, device=device)
     right = torch.ones(width, neurons, dtype=dtype, device=device)
-    _wait(left @ right)  # the first one finds its way, and allocates
-    products, begun = 0, time.perf_counter()
+    _wait(factor @ right)  # the first one finds its way, and allocates
+    products, start = 0, time.perf_counter()
     while True:
-        product = left @ right
+        product = factor @ right
         products += 1
         if products % 8 == 0 or device.type == "cpu":
             _wait(product)
-            spent = time.perf_counter() - begun
+            spent = time.perf_counter() - start
             if spent >= seconds:
                 return 2.0 * rows * width * neurons * products / spent
 

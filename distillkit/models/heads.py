@@ -44,16 +44,16 @@ def with_new_head(model: Any) -> Any:
 
 def _last_layer(model: Any, outputs: int) -> nn.Module:
     body = {id(module) for module in model.base_model.modules()}
-    found = [
+    candidates = [
         module
         for module in model.modules()
         if isinstance(module, nn.Linear)
         and module.out_features == outputs
         and id(module) not in body
     ]
-    if not found:
+    if not candidates:
         raise _cannot(model)
-    return found[-1]
+    return candidates[-1]
 
 
 def _cannot(model: Any) -> ModelError:

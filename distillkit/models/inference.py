@@ -34,8 +34,8 @@ def answers(
             # entered for each batch: a generator may be left half-way, or used inside another
             # mode; and no inference mode, in which every batch would convert all weights
             with torch.no_grad(), autocast(dtype, device):
-                said = ask(model, batch)
-            yield batch, said
+                outputs = ask(model, batch)
+            yield batch, outputs
 
 
 def all_logits(
@@ -64,9 +64,9 @@ def logits_of(
     precision: Precision = "float32",
 ) -> Iterator[dict[str, np.ndarray]]:
     """A classifier's `logits`, float32 [positions, classes], of the examples `rows`, a batch."""
-    for batch, said in answers(model, ask, buckets, collate, precision=precision):
-        assert isinstance(said, Outputs)
-        yield {"rows": batch.indices, "logits": said.logits.float().cpu().numpy()}
+    for batch, outputs in answers(model, ask, buckets, collate, precision=precision):
+        assert isinstance(outputs, Outputs)
+        yield {"rows": batch.indices, "logits": outputs.logits.float().cpu().numpy()}
 
 
 def in_order(parts: Sequence[Mapping[str, np.ndarray]], offsets: np.ndarray | None) -> np.ndarray:

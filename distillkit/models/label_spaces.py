@@ -74,36 +74,36 @@ def _check_single(values: Sequence[Any], key: str) -> None:
         )
 
 
-def found_classes(found: Collection[str]) -> tuple[LabelSpace, dict[str, int]]:
+def found_classes(names: Collection[str]) -> tuple[LabelSpace, dict[str, int]]:
     """The label space of the labels that the data has, and each one's place in it."""
-    numbers = whole_numbers(found)
-    ordered = sorted(found, key=lambda name: (numbers[name], name) if numbers else (0, name))
+    numbers = whole_numbers(names)
+    ordered = sorted(names, key=lambda name: (numbers[name], name) if numbers else (0, name))
     space = LabelSpace(tuple(ordered), numeric=is_numeric(numbers))
     return space, {name: place for place, name in enumerate(ordered)}
 
 
 def named_classes(
-    found: Collection[str], names: Sequence[str]
+    classes: Collection[str], names: Sequence[str]
 ) -> tuple[LabelSpace, dict[str, int]]:
     """The label space of given names, and the place in it of each label that the data has."""
     places = {name: place for place, name in enumerate(names)}
-    missing = sorted(name for name in found if name not in places)
+    missing = sorted(name for name in classes if name not in places)
     if not missing:
         return LabelSpace(tuple(names), is_numeric(whole_numbers(names))), places
-    shown = f"data.label_names = [{listed(names)}]"
-    numbers = whole_numbers(found)
+    listing = f"data.label_names = [{listed(names)}]"
+    numbers = whole_numbers(classes)
     if not numbers:
-        raise DataError(f"{shown}: the data also has {listed(missing, most=8)}")
+        raise DataError(f"{listing}: the data also has {listed(missing, most=8)}")
     low, high = min(numbers.values()), max(numbers.values())
     if low < 0 or high >= len(names):
         raise DataError(
-            f"{shown}: names the labels 0 to {len(names) - 1}, but the data has {low} to {high}"
+            f"{listing}: names the labels 0 to {len(names) - 1}, but the data has {low} to {high}"
         )
     ordered = sorted(numbers, key=lambda name: (numbers[name], name))
     twice = next((pair for pair in pairwise(ordered) if numbers[pair[0]] == numbers[pair[1]]), None)
     if twice:
         raise DataError(
-            f"{shown}: {' and '.join(twice)} in the data would both be "
+            f"{listing}: {' and '.join(twice)} in the data would both be "
             f"{brief(names[numbers[twice[0]]], 40)}; write the labels one way"
         )
     return LabelSpace(tuple(names), numeric=True), numbers
@@ -154,14 +154,14 @@ def report_near_equal(counts: Mapping[str, int], key: str) -> None:
     groups = [names for names in alike.values() if len(names) > 1]
     if not groups:
         return
-    shown = "; ".join(
+    listing = "; ".join(
         " and ".join(f"{brief(name, 40)!r} ({counts[name]:,})" for name in sorted(names)[:SHOWN])
         for names in groups[:SHOWN]
     )
-    more = f"; and {len(groups) - SHOWN:,} more" if len(groups) > SHOWN else ""
+    suffix = f"; and {len(groups) - SHOWN:,} more" if len(groups) > SHOWN else ""
     warn(
-        f"{key}: labels that are nearly equal are classes of their own: {shown}{more}; mend the "
-        "file if they are the same"
+        f"{key}: labels that are nearly equal are classes of their own: {listing}{suffix}; mend "
+        "the file if they are the same"
     )
 
 

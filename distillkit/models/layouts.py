@@ -17,17 +17,17 @@ Axis = Literal["hidden", "neurons", "heads", "kv_heads", "qkv"]
 def layer_stack(model: Any) -> tuple[str, nn.ModuleList]:
     """The layers of a model, and their name in it. Raises `ModelError` for more than one stack."""
     count = getattr(model.config, "num_hidden_layers", None)
-    found: dict[str, nn.ModuleList] = {}
+    stacks: dict[str, nn.ModuleList] = {}
     for name, module in model.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer in found)
-        if isinstance(module, nn.ModuleList) and len(module) == count and not inside:
-            found[name] = module
-    if len(found) != 1:
+        is_nested = any(name.startswith(f"{outer}.") for outer in stacks)
+        if isinstance(module, nn.ModuleList) and len(module) == count and not is_nested:
+            stacks[name] = module
+    if len(stacks) != 1:
         raise ModelError(
             f"student.layers: {type(model).__name__} has no one stack of layers that could be cut "
-            f"({len(found)} found); choose student=pretrained or a new student"
+            f"({len(stacks)} found); choose student=pretrained or a new student"
         )
-    return next(iter(found.items()))
+    return next(iter(stacks.items()))
 
 
 def hidden_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
@@ -43,14 +43,14 @@ def hidden_out(output: Any) -> Tensor:
 
 
 @contextmanager
-def skipped(layers: nn.ModuleList, which: set[int]) -> Iterator[None]:
+def skipped(layers: nn.ModuleList, indices: set[int]) -> Iterator[None]:
     """Let some layers return what they are given."""
 
     def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         hidden = hidden_in(args, kwargs)
         return hidden if isinstance(output, Tensor) else (hidden, *output[1:])
 
-    handles = [layers[i].register_forward_hook(hook, with_kwargs=True) for i in sorted(which)]
+    handles = [layers[i].register_forward_hook(hook, with_kwargs=True) for i in sorted(indices)]
     try:
         yield
     finally:

@@ -43,23 +43,23 @@ KNOWN_TO_ALL = {
 
 def legacy_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that older readers look for in a model's config, to be written beside its own."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if config.get("dtype"):
-        found["torch_dtype"] = config["dtype"]
+        fields["torch_dtype"] = config["dtype"]
     kind = str(config.get("model_type", ""))
     rope = config.get("rope_parameters")
     if isinstance(rope, Mapping) and rope:
         nested = isinstance(rope.get(FULL) or rope.get(WINDOW), Mapping)
-        found |= _bases(rope, kind) if nested else _rope(rope, kind)
+        fields |= _bases(rope, kind) if nested else _rope(rope, kind)
     if kind in PATTERNS and config.get("layer_types"):
         name, full = PATTERNS[kind]
-        every = _every(config["layer_types"], full)
-        found |= {name: every} if every else {}
+        interval = _interval(config["layer_types"], full)
+        fields |= {name: interval} if interval else {}
     text = config.get("text_config")
     if isinstance(text, Mapping):
-        found["text_config"] = {**text, **legacy_config(text)}
+        fields["text_config"] = {**text, **legacy_config(text)}
     return {
-        name: value for name, value in found.items() if name == "text_config" or name not in config
+        name: value for name, value in fields.items() if name == "text_config" or name not in config
     }
 
 
@@ -70,39 +70,39 @@ def legacy_tokenizer(settings: Mapping[str, Any], inputs: Sequence[str]) -> dict
     `tokenizer.json` as it stands; `inputs` are what it gives a model: each class has a default of
     its own.
     """
-    written = {"model_input_names": list(inputs), **settings}
-    kind = str(written.get("tokenizer_class", ""))
-    written["tokenizer_class"] = KNOWN_TO_ALL.get(kind, kind)
-    extra = written.get("extra_special_tokens")
+    tokenizer_config = {"model_input_names": list(inputs), **settings}
+    kind = str(tokenizer_config.get("tokenizer_class", ""))
+    tokenizer_config["tokenizer_class"] = KNOWN_TO_ALL.get(kind, kind)
+    extra = tokenizer_config.get("extra_special_tokens")
     if isinstance(extra, list):  # a mapping in the older versions, which fail on a list
-        del written["extra_special_tokens"]
+        del tokenizer_config["extra_special_tokens"]
         if extra:
-            written["additional_special_tokens"] = extra
-    return written
+            tokenizer_config["additional_special_tokens"] = extra
+    return tokenizer_config
 
 
 def _rope(rope: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """One rotation for all layers."""
     base, share = ROPE_NAMES.get(kind, USUAL_NAMES)
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if "rope_theta" in rope:
-        found[base] = rope["rope_theta"]
+        fields[base] = rope["rope_theta"]
     if "partial_rotary_factor" in rope:
-        found[share] = rope["partial_rotary_factor"]
+        fields[share] = rope["partial_rotary_factor"]
     scaling = _scaling(rope, kind)
-    return found | ({"rope_scaling": scaling} if scaling else {})
+    return fields | ({"rope_scaling": scaling} if scaling else {})
 
 
 def _bases(rope: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """A rotation for the layers of full attention, and another for those of a window."""
     full, window = rope.get(FULL) or {}, rope.get(WINDOW) or {}
-    found = {
+    bases = {
         name: part["rope_theta"]
         for name, part in zip(TWO_BASES.get(kind, USUAL_BASES), (full, window), strict=True)
         if "rope_theta" in part
     }
     scaling = _scaling(full, kind)
-    return found | ({"rope_scaling": scaling} if scaling else {})
+    return bases | ({"rope_scaling": scaling} if scaling else {})
 
 
 def _scaling(rope: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
@@ -119,7 +119,7 @@ def _scaling(rope: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
     return {name: value for name, value in rope.items() if name not in apart}
 
 
-def _every(layer_types: Sequence[str], full: int) -> int | None:
+def _interval(layer_types: Sequence[str], full: int) -> int | None:
     """The n of "each n-th layer has full attention", the first or the last of n, or None."""
     count = len(layer_types)
     for n in range(1, count + 2):

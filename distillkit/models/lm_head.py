@@ -47,15 +47,15 @@ def body_and_head(model: Any, size: int) -> tuple[Body, Head]:
             f"{type(model).__name__}: its head has {len(weight)} rows, the vocabulary {size} tokens"
         )
     base = _base(model)
-    takes = inspect.signature(type(base).forward).parameters
+    parameters = inspect.signature(type(base).forward).parameters
 
     def body(**inputs: Any) -> Tensor:
-        if inputs.get("position_ids") is not None and "position_ids" not in takes:
+        if inputs.get("position_ids") is not None and "position_ids" not in parameters:
             raise ModelError(
                 f"{type(model).__name__}: it takes no position_ids, so several texts cannot share "
                 "a row; set task.pack=false"
             )
-        if "use_cache" in takes:
+        if "use_cache" in parameters:
             inputs = {"use_cache": False, **inputs}
         hidden: Tensor = base(**inputs)[0]
         kind = hidden.device.type
@@ -69,7 +69,7 @@ def body_and_head(model: Any, size: int) -> tuple[Body, Head]:
         size=size,
         bias=getattr(output, "bias", None),
         scale=_scale(config),
-        softcap=_first(config, SOFTCAPS),
+        softcap=_first_of(config, SOFTCAPS),
     )
     return body, head
 
@@ -97,9 +97,9 @@ def _check_head(model: Any, *, key: str) -> None:
         check_finite_logits(raw, model, key=key)
         for factor in (1.0, float(LOUD / raw) if raw > 0 else 1.0):
             with _louder(output, factor):
-                theirs = model(input_ids=ids).logits.float()
-            ours = project(hidden * factor, head)[..., : theirs.shape[-1]]
-            gap = distance(ours, theirs)
+                expected = model(input_ids=ids).logits.float()
+            computed = project(hidden * factor, head)[..., : expected.shape[-1]]
+            gap = distance(computed, expected)
             if not gap <= tolerance(hidden.dtype):
                 raise ModelError(
                     f"{key}: {type(model).__name__} does something to its logits that distillkit "
@@ -117,9 +117,9 @@ def _check_head(model: Any, *, key: str) -> None:
             )
 
 
-def check_finite_logits(said: Tensor, model: Any, *, key: str) -> None:
+def check_finite_logits(logits: Tensor, model: Any, *, key: str) -> None:
     """Raise `ModelError` where what a model says holds NaN or is infinite."""
-    if not bool(said.isfinite().all()):
+    if not bool(logits.isfinite().all()):
         raise ModelError(
             f"{key}: what {type(model).__name__} says is not finite (NaN or infinite); its weights "
             "are damaged, or too large for their type; download or save it anew"
@@ -132,8 +132,11 @@ def takes_positions(model: Any) -> bool:
 
 
 def _base(model: Any) -> Any:
-    found = (model.base_model, model.get_decoder(), getattr(model, "model", None))
-    base = next((it for it in found if it is not None and it is not model), None)
+    candidates = (model.base_model, model.get_decoder(), getattr(model, "model", None))
+    base = next(
+        (candidate for candidate in candidates if candidate is not None and candidate is not model),
+        None,
+    )
     if base is None:
         raise ModelError(
             f"{type(model).__name__}: it has no body apart from its head, so it cannot be "
@@ -157,9 +160,9 @@ def _value(config: Any, name: str) -> float:
     return 1.0 if value is None else float(value)
 
 
-def _first(config: Any, names: tuple[str, ...]) -> float | None:
-    found = [getattr(config, name, None) for name in names]
-    return next((float(value) for value in found if value), None)
+def _first_of(config: Any, names: tuple[str, ...]) -> float | None:
+    values = [getattr(config, name, None) for name in names]
+    return next((float(value) for value in values if value), None)
 
 
 def device_of(model: Any) -> torch.device:
@@ -173,9 +176,9 @@ def tolerance(dtype: torch.dtype) -> float:
     return max(TOLERANCE, torch.finfo(dtype).eps)
 
 
-def distance(found: Tensor, expected: Tensor) -> float:
+def distance(logits: Tensor, expected: Tensor) -> float:
     """|found - expected| / |expected|; NaN counts as a gap."""
-    apart = float(torch.linalg.vector_norm(found.float() - expected.float()))
+    apart = float(torch.linalg.vector_norm(logits.float() - expected.float()))
     return apart / max(float(torch.linalg.vector_norm(expected.float())), 1e-30)
 
 

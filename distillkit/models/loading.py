@@ -26,7 +26,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_line(
-    key: str, what: str, part: str, happens: str = "cannot be made ready"
+    key: str, source: str, part: str, happens: str = "cannot be made ready"
 ) -> Iterator[None]:
     """Turn what transformers raises into a `ModelError` that names the setting and its value."""
     from huggingface_hub.errors import StrictDataclassError
@@ -49,9 +49,9 @@ def one_line(
     ) as error:
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else None
         reason = (str(cause or error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{key} = {what}: its {part} {happens} ({_short(reason)})") from error
+        raise ModelError(f"{key} = {source}: its {part} {happens} ({_short(reason)})") from error
 
 
-def _short(reason: str, most: int = 300) -> str:
+def _short(reason: str, limit: int = 300) -> str:
     """A reason without the names of all the architectures there are."""
-    return reason if len(reason) <= most else reason[:most] + "…"
+    return reason if len(reason) <= limit else reason[:limit] + "…"

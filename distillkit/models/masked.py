@@ -37,9 +37,9 @@ def hidden_and_head(model: Any, size: int, **inputs: Any) -> tuple[Tensor, Head]
         )
     read: list[Tensor] = []
 
-    def catch(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        read.append(given[0])
-        return (given[0][:, :0], *given[1:])
+    def catch(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        read.append(args[0])
+        return (args[0][:, :0], *args[1:])
 
     handle = output.register_forward_pre_hook(catch)
     try:
@@ -67,10 +67,10 @@ def _check_masked_head(model: Any, *, key: str) -> None:
     ids = torch.arange(TOKENS, device=device_of(model)).unsqueeze(0) % size
     with evaluating(model), torch.inference_mode():
         hidden, head = hidden_and_head(model, size, input_ids=ids)
-        theirs = model(input_ids=ids).logits.float()
-        ours = project(hidden, head)
-        check_finite_logits(ours, model, key=key)
-        gap = distance(ours[..., : theirs.shape[-1]], theirs)
+        expected = model(input_ids=ids).logits.float()
+        computed = project(hidden, head)
+        check_finite_logits(computed, model, key=key)
+        gap = distance(computed[..., : expected.shape[-1]], expected)
     if not gap <= tolerance(hidden.dtype):
         raise ModelError(
             f"{key}: {type(model).__name__} does something to its logits that distillkit does not "

@@ -39,21 +39,21 @@ def _says_the_same(model: Any) -> bool:
     tokens = min(_TOKENS, usable_positions(model) or _TOKENS)
     begin = tokens * 3 // 8  # of the second example
     ids = torch.arange(1, tokens + 1, device=model.device)[None] % vocabulary
-    other = torch.cat([(ids[:, :begin] + _TOKENS) % vocabulary, ids[:, begin:]], dim=1)
+    other_ids = torch.cat([(ids[:, :begin] + _TOKENS) % vocabulary, ids[:, begin:]], dim=1)
     places = torch.cat([torch.arange(begin), torch.arange(tokens - begin)])[None].to(model.device)
 
-    def second(row: Tensor, **more: Tensor) -> Tensor:
-        logits: Tensor = model(input_ids=row, use_cache=False, **more).logits
+    def second(row: Tensor, **options: Tensor) -> Tensor:
+        logits: Tensor = model(input_ids=row, use_cache=False, **options).logits
         return logits[:, begin - tokens :]
 
     try:
         with evaluating(model), torch.inference_mode():
             alone, mixed = second(ids[:, begin:]), second(ids)
-            shared, beside = (second(row, position_ids=places) for row in (ids, other))
+            shared, after_other = (second(row, position_ids=places) for row in (ids, other_ids))
     except TypeError:  # no position ids
         return False
     eps, size = torch.finfo(alone.dtype).eps, alone.abs().max()
-    gap, leak = (shared - alone).abs().max(), (shared - beside).abs().max()
+    gap, leak = (shared - alone).abs().max(), (shared - after_other).abs().max()
     is_close = gap <= _CLOSE * (mixed - alone).abs().max()
     is_exact = gap <= max(_EXACT, _ROUNDING * eps) * size
     return bool(is_close and is_exact and leak <= _ROUNDING * eps * size)

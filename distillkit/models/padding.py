@@ -46,7 +46,7 @@ def agree_on_padding(model: Any, tokenizer: Any, *, key: str, pairs: bool = Fals
         gaps = {"right": _gap(model, tokenizer, "right", key=key, pairs=pairs)}
         if gaps["right"] > EXACT:
             gaps["left"] = _gap(model, tokenizer, "left", key=key, pairs=pairs)
-    side = min(gaps, key=lambda it: gaps[it])
+    side = min(gaps, key=lambda option: gaps[option])
     tokenizer.padding_side = side
     if not gaps[side] <= SLIGHT:
         raise ModelError(
@@ -74,21 +74,21 @@ def ensure_pad_token(tokenizer: Any, *, key: str, config: Any = None) -> None:
     """
     text = None if config is None else config.get_text_config()
     rows = len(tokenizer) if text is None else int(text.vocab_size)
-    wanted, last, pad = _pad_of(text), _last_id(tokenizer), tokenizer.pad_token_id
+    config_pad, last, pad = _pad_of(text), _last_id(tokenizer), tokenizer.pad_token_id
     has_row = pad is not None and pad < rows
-    if has_row and (wanted is not None or pad != last):
+    if has_row and (config_pad is not None or pad != last):
         return
     tokens = {i: token for token, i in tokenizer.get_vocab().items() if i < rows}
-    others = (tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
-    choices = [wanted, *(i for i in others if i != last)]
-    given = tokenizer.pad_token if has_row else None
-    chosen = next((tokens[i] for i in choices if i in tokens), given)
-    if chosen is None:
+    special = (tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
+    choices = [config_pad, *(i for i in special if i != last)]
+    own = tokenizer.pad_token if has_row else None
+    pad_token = next((tokens[i] for i in choices if i in tokens), own)
+    if pad_token is None:
         raise ModelError(
             f"{key}: its tokenizer has no pad token, and no other special token that could stand "
             'for it; add one: tokenizer.add_special_tokens({"pad_token": …}), then save it'
         )
-    tokenizer.pad_token = chosen
+    tokenizer.pad_token = pad_token
 
 
 def takes_segments(model: Any) -> bool:
@@ -96,13 +96,13 @@ def takes_segments(model: Any) -> bool:
 
     A student may read with its teacher's tokenizer, which gives them to whoever asks.
     """
-    takes = inspect.signature(type(model).forward).parameters
-    if "token_type_ids" not in takes and "input_ids" in takes:
+    parameters = inspect.signature(type(model).forward).parameters
+    if "token_type_ids" not in parameters and "input_ids" in parameters:
         return False
     return int(getattr(model.config, "type_vocab_size", None) or 2) > 1
 
 
-def said_of(model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]) -> Any:
+def model_output(model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]) -> Any:
     """What a model says of texts padded on the right, whichever side it reads them from.
 
     Of outputs that have a place for each token, [rows, tokens, …], these stand as in `inputs`.
@@ -112,16 +112,16 @@ def said_of(model: Any, tokenizer: Any, inputs: Mapping[str, Tensor]) -> Any:
     if tokenizer.padding_side != "left" or mask is None or bool(mask.all()):
         return model(**inputs)
     width = mask.shape[1]
-    gone = width - mask.sum(dim=1, keepdim=True)
+    shift = width - mask.sum(dim=1, keepdim=True)
     places = torch.arange(width, device=mask.device)
-    to_left, back = (places - gone) % width, (places + gone) % width
-    said = model(**{name: tensor.gather(1, to_left) for name, tensor in inputs.items()})
+    to_left, back = (places - shift) % width, (places + shift) % width
+    output = model(**{name: tensor.gather(1, to_left) for name, tensor in inputs.items()})
     for name in ("start_logits", "end_logits"):
-        if name in said:
-            said[name] = said[name].gather(1, back)
-    if "logits" in said and said.logits.dim() > 2:
-        said["logits"] = said.logits.gather(1, back.unsqueeze(-1).expand_as(said.logits))
-    return said
+        if name in output:
+            output[name] = output[name].gather(1, back)
+    if "logits" in output and output.logits.dim() > 2:
+        output["logits"] = output.logits.gather(1, back.unsqueeze(-1).expand_as(output.logits))
+    return output
 
 
 def _with_segments(
@@ -134,7 +134,7 @@ def _with_segments(
     """
     name = "token_type_ids"
     if name in inputs and not takes_segments(model):
-        return {other: it for other, it in inputs.items() if other != name}
+        return {key: value for key, value in inputs.items() if key != name}
     of_words = getattr(model.config, "model_type", None) in WORDS_AS_SEGMENTS
     if name not in inputs and of_words and name in tokenizer.model_input_names:
         return {**inputs, name: torch.zeros_like(inputs["input_ids"])}
@@ -168,9 +168,9 @@ def reads_by_pad(model: Any) -> bool:
 def _agree_on_token(model: Any, tokenizer: Any, *, key: str) -> None:
     ensure_pad_token(tokenizer, key=key, config=model.config)
     pad, text = tokenizer.pad_token_id, model.config.get_text_config()
-    known = _pad_of(text)
-    if known is None or (known != pad and reads_by_pad(model)):
-        for config in {id(it): it for it in (model.config, text)}.values():
+    config_pad = _pad_of(text)
+    if config_pad is None or (config_pad != pad and reads_by_pad(model)):
+        for config in {id(part): part for part in (model.config, text)}.values():
             config.pad_token_id = pad
 
 
@@ -195,23 +195,23 @@ def _gap(model: Any, tokenizer: Any, side: str, *, key: str, pairs: bool) -> flo
     """
     short, long = _trial(model, tokenizer, pairs=pairs)
     fill = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
-    gone = len(long["input_ids"]) - len(short["input_ids"])
+    shift = len(long["input_ids"]) - len(short["input_ids"])
     batch = {}
     for name, row in short.items():
-        padding = [fill[name]] * gone
+        padding = [fill[name]] * shift
         batch[name] = [[*padding, *row] if side == "left" else [*row, *padding], long[name]]
     with _still(model):
         alone = _answers(model, {name: [row] for name, row in short.items()})
-        beside = _answers(model, batch)[:1]
-    if beside.dim() > 2:  # a place for each token
-        begin = gone if side == "left" else 0
-        beside = beside[:, begin : begin + alone.shape[1]]
+        together = _answers(model, batch)[:1]
+    if together.dim() > 2:  # a place for each token
+        begin = shift if side == "left" else 0
+        together = together[:, begin : begin + alone.shape[1]]
     if not bool(alone.isfinite().all()):
         raise ModelError(
             f"{key}: what {type(model).__name__} says of a text is no number; its weights are "
             "damaged, or too large for their type; download or save it anew"
         )
-    gap = float((beside - alone).abs().max() / alone.abs().max().clamp_min(1e-30))
+    gap = float((together - alone).abs().max() / alone.abs().max().clamp_min(1e-30))
     return math.inf if math.isnan(gap) else gap
 
 
@@ -219,25 +219,25 @@ def _trial(model: Any, tokenizer: Any, *, pairs: bool) -> tuple[_Row, _Row]:
     """A short text and a longer one, of no more tokens than the model has places for."""
     config = model.config.get_text_config()
     places = getattr(config, "max_position_embeddings", None)
-    most = min(TOKENS, places // 2) if isinstance(places, int) and places > 0 else TOKENS
+    limit = min(TOKENS, places // 2) if isinstance(places, int) and places > 0 else TOKENS
     rows: list[_Row] = []
     for text in ("a b", "a b c d e f g h i j k l"):
         encoded = tokenizer(*(("a", text) if pairs else (text,)))
         names = ["input_ids", *(["token_type_ids"] if pairs and takes_segments(model) else [])]
-        rows.append({name: encoded[name][:most] for name in names if name in encoded})
+        rows.append({name: encoded[name][:limit] for name in names if name in encoded})
     if not 0 < len(rows[0]["input_ids"]) < len(rows[1]["input_ids"]):  # it knows no such letters
         size = int(config.vocab_size)
-        rows = [{"input_ids": [i % size for i in range(1, most // n + 1)]} for n in (2, 1)]
+        rows = [{"input_ids": [i % size for i in range(1, limit // n + 1)]} for n in (2, 1)]
     short, long = (row | {"attention_mask": [1] * len(row["input_ids"])} for row in rows)
     return short, long
 
 
 def _answers(model: Any, inputs: Mapping[str, list[list[int]]]) -> Tensor:
     device = next(model.parameters()).device
-    said = model(**{name: torch.tensor(rows, device=device) for name, rows in inputs.items()})
-    if "start_logits" in said:
-        return torch.stack([said.start_logits, said.end_logits], dim=-1).float()
-    logits: Tensor = said.logits.float()
+    output = model(**{name: torch.tensor(rows, device=device) for name, rows in inputs.items()})
+    if "start_logits" in output:
+        return torch.stack([output.start_logits, output.end_logits], dim=-1).float()
+    logits: Tensor = output.logits.float()
     return logits
 
 

@@ -59,8 +59,8 @@ class Loaded:
 Loader = Callable[[SavedModel, Any, LabelSpace], Loaded]
 
 
-def ordered(said: Outputs | HiddenOutputs, order: np.ndarray | None) -> Outputs | HiddenOutputs:
+def ordered(outputs: Outputs | HiddenOutputs, order: np.ndarray | None) -> Outputs | HiddenOutputs:
     """A classifier's outputs in the data's label order."""
-    if order is None or isinstance(said, HiddenOutputs):
-        return said
-    return Outputs(said.logits[:, order])
+    if order is None or isinstance(outputs, HiddenOutputs):
+        return outputs
+    return Outputs(outputs.logits[:, order])

@@ -24,11 +24,13 @@ def save_folder(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     settings = read_json(folder / TOKENIZER)
-    written = {k: v for k, v in settings.items() if k not in OWN_MACHINE}
-    written |= {"model_max_length": max_length, "padding_side": tokenizer.padding_side}
+    config_fields = {k: v for k, v in settings.items() if k not in OWN_MACHINE}
+    config_fields |= {"model_max_length": max_length, "padding_side": tokenizer.padding_side}
     if not segments or not takes_segments(model):
-        given = tokenizer.model_input_names
-        written["model_input_names"] = [name for name in given if name != "token_type_ids"]
-    write_json(folder / TOKENIZER, legacy_tokenizer(written, tokenizer.model_input_names))
+        input_names = tokenizer.model_input_names
+        config_fields["model_input_names"] = [
+            name for name in input_names if name != "token_type_ids"
+        ]
+    write_json(folder / TOKENIZER, legacy_tokenizer(config_fields, tokenizer.model_input_names))
     config = read_json(folder / CONFIG)
     write_json(folder / CONFIG, config | legacy_config(config))

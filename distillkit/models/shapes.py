@@ -81,22 +81,22 @@ def meta_model(
 def shape_of(model: Any) -> Shape:
     """The sizes of a model, on the meta device or not."""
     config = model.config.get_text_config(decoder=True)
-    every = {id(p): p.numel() for p in model.parameters()}
+    sizes = {id(p): p.numel() for p in model.parameters()}
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     weight = getattr(model.get_output_embeddings(), "weight", None)
     head = _once_a_text(model) if weight is None else {id(weight): weight.numel()}
     heads = getattr(config, "num_attention_heads", None) or 0
     width = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     return Shape(
-        parameters=sum(every.values()),
-        body=sum(size for i, size in every.items() if i not in tables | head.keys()),
+        parameters=sum(sizes.values()),
+        body=sum(size for i, size in sizes.items() if i not in tables | head.keys()),
         head=sum(head.values()),
         outputs=len(weight) if weight is not None else int(config.num_labels),
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         attention=heads * width,
-        neurons=_first(config, NEURONS) or 4 * config.hidden_size,
-        has_experts=(_first(config, EXPERTS) or 0) > 1,
+        neurons=_first_of(config, NEURONS) or 4 * config.hidden_size,
+        has_experts=(_first_of(config, EXPERTS) or 0) > 1,
         is_recurrent=any(isinstance(module, nn.RNNBase) for module in model.modules()),
         once=read_once(model),
     )
@@ -128,6 +128,6 @@ def _once_a_text(model: Any) -> dict[int, int]:
     return {id(p): p.numel() for p in model.parameters() if id(p) not in body - pooled}
 
 
-def _first(config: Any, names: tuple[str, ...]) -> int | None:
-    found = (getattr(config, name, None) for name in names)
-    return next((int(value) for value in found if isinstance(value, int) and value), None)
+def _first_of(config: Any, names: tuple[str, ...]) -> int | None:
+    values = (getattr(config, name, None) for name in names)
+    return next((int(value) for value in values if isinstance(value, int) and value), None)

@@ -33,11 +33,11 @@ def check_numbers(settings: Mapping[str, Any], *, key: str, sign: str = ".") -> 
         if isinstance(value, Mapping):
             check_numbers(value, key=f"{key}{sign}{name}", sign=".")
         elif isinstance(value, list):
-            for each in filter(_is_number, value):
-                check_numbers({name: each}, key=key, sign=sign)
-        elif isinstance(value, (int, float)) and value > (most := _most(str(name))):
+            for number in filter(_is_number, value):
+                check_numbers({name: number}, key=key, sign=sign)
+        elif isinstance(value, (int, float)) and value > (limit := _limit(str(name))):
             raise ModelError(
-                f"{key}{sign}{name} = {value:,}: no model has more than {most:,}; set a size that "
+                f"{key}{sign}{name} = {value:,}: no model has more than {limit:,}; set a size that "
                 "is meant"
             )
         elif name in _AT_LEAST_ONE and isinstance(value, (int, float)) and value < 1:
@@ -54,7 +54,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float))
 
 
-def _most(name: str) -> float:
+def _limit(name: str) -> float:
     """The most that a number of this name may be."""
     if name in _LAYERS or name.endswith("_layers"):
         return MOST_LAYERS
@@ -77,12 +77,12 @@ def bounded_modules(key: str) -> Iterator[None]:
     """
     from torch.nn.modules.module import register_module_module_registration_hook
 
-    made = 0
+    modules = 0
 
     def count(*_: Any) -> None:
-        nonlocal made
-        made += 1
-        if made > MOST_MODULES:
+        nonlocal modules
+        modules += 1
+        if modules > MOST_MODULES:
             raise ModelError(
                 f"{key}: its numbers make more than {MOST_MODULES:,} layers and parts of them, and "
                 "no model has as many; set numbers that are meant"
@@ -97,16 +97,18 @@ def bounded_modules(key: str) -> Iterator[None]:
 
 def least_parameters(settings: Mapping[str, Any]) -> int:
     """The fewest parameters of a model with these sizes: its embeddings and feed-forward layers."""
-    hidden = _first(settings, _HIDDEN)
-    embedded = _first(settings, ("embedding_size",)) or hidden
-    layers = _first(settings, ("num_hidden_groups", *_LAYERS))  # ALBERT's layers share weights
-    neurons = _first(settings, _NEURONS) or hidden
-    return _first(settings, ("vocab_size",)) * embedded + 2 * layers * hidden * neurons
+    hidden = _first_of(settings, _HIDDEN)
+    embedded = _first_of(settings, ("embedding_size",)) or hidden
+    layers = _first_of(settings, ("num_hidden_groups", *_LAYERS))  # ALBERT's layers share weights
+    neurons = _first_of(settings, _NEURONS) or hidden
+    return _first_of(settings, ("vocab_size",)) * embedded + 2 * layers * hidden * neurons
 
 
-def _first(settings: Mapping[str, Any], names: tuple[str, ...]) -> int:
-    found = (settings.get(name) for name in names)
-    return next((it for it in found if isinstance(it, int) and not isinstance(it, bool)), 0)
+def _first_of(settings: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    values = (settings.get(name) for name in names)
+    return next(
+        (value for value in values if isinstance(value, int) and not isinstance(value, bool)), 0
+    )
 
 
 def check_memory(parameters: int, memory: float, *, key: str) -> None:
@@ -114,11 +116,11 @@ def check_memory(parameters: int, memory: float, *, key: str) -> None:
 
     `memory` in bytes; the user's own limit counts instead of it.
     """
-    most, size = limits.model() or memory, parameters * PER_WEIGHT
-    if size > most:
+    limit, size = limits.model() or memory, parameters * PER_WEIGHT
+    if size > limit:
         raise ModelError(
             f"{key}: {parameters / 1e6:,.0f} million parameters, whose weights alone take "
-            f"{limits.in_words(size)} (float32), and {limits.in_words(most)} is the limit; set "
+            f"{limits.in_words(size)} (float32), and {limits.in_words(limit)} is the limit; set "
             f"smaller sizes, or if you mean it {limits.MODEL} in the environment, as "
             f"{limits.MODEL}={-(-size // 10**9):.0f}G"
         )

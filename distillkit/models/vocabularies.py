@@ -82,11 +82,11 @@ def fit_to_tokenizer(model: Any, tokenizer: Any) -> int:
         model.resize_token_embeddings(size)
     for holder in (model.config.get_text_config(), getattr(model, "generation_config", None)):
         for name in ("bos_token_id", "eos_token_id"):
-            known = getattr(tokenizer, name)
-            held = getattr(holder, name, None)
-            listed = held if isinstance(held, (list, tuple)) else [held]
-            if holder is not None and known is not None and known not in listed:
-                setattr(holder, name, known)
+            token_id = getattr(tokenizer, name)
+            current = getattr(holder, name, None)
+            listed = current if isinstance(current, (list, tuple)) else [current]
+            if holder is not None and token_id is not None and token_id not in listed:
+                setattr(holder, name, token_id)
     return missing
 
 
@@ -95,12 +95,12 @@ def check_same_tokenizer(student_tokenizer: Any, teacher_tokenizer: Any, *, key:
 
     Either may have added tokens of its own where the other has none, such as a pad token.
     """
-    found = _first_difference(student_tokenizer, teacher_tokenizer)
-    if found:
-        i, ours, theirs = found
+    difference = _first_difference(student_tokenizer, teacher_tokenizer)
+    if difference:
+        i, of_student, of_teacher = difference
         raise ModelError(
-            f"{key}: the student's tokenizer is not the teacher's: token {i} is {ours} in "
-            f"the student's and {theirs} in the teacher's; take the teacher's tokenizer "
+            f"{key}: the student's tokenizer is not the teacher's: token {i} is {of_student} in "
+            f"the student's and {of_teacher} in the teacher's; take the teacher's tokenizer "
             "(student.tokenizer=null), or a student of the teacher's family"
         )
 
@@ -119,12 +119,12 @@ def _doing(tokenizer: Any) -> Any:
 
 def check_same_tokens(first_tokenizer: Any, tokenizer: Any, *, key: str) -> None:
     """Raise `ModelError` unless several teachers' probabilities are of the same tokens."""
-    found = _first_difference(first_tokenizer, tokenizer)
-    if found:
-        i, ours, theirs = found
+    difference = _first_difference(first_tokenizer, tokenizer)
+    if difference:
+        i, of_first, of_second = difference
         raise ModelError(
-            f"{key}: probabilities are averaged token by token, and token {i} is {theirs} in its "
-            f"tokenizer and {ours} in the first teacher's; take teachers of one tokenizer"
+            f"{key}: probabilities are averaged token by token, and token {i} is {of_second} in "
+            f"its tokenizer and {of_first} in the first teacher's; take teachers of one tokenizer"
         )
     sizes = real_vocabulary(first_tokenizer), real_vocabulary(tokenizer)
     if sizes[0] != sizes[1]:
@@ -137,21 +137,21 @@ def check_same_tokens(first_tokenizer: Any, tokenizer: Any, *, key: str) -> None
 
 def _first_difference(first_tokenizer: Any, other_tokenizer: Any) -> tuple[int, str, str] | None:
     """(id, how the one spells it, how the other) of the first id that means two things."""
-    first, other = first_tokenizer.get_vocab(), other_tokenizer.get_vocab()
+    first, second = first_tokenizer.get_vocab(), other_tokenizer.get_vocab()
     added = {
         *first_tokenizer.get_added_vocab().values(),
         *other_tokenizer.get_added_vocab().values(),
     }
     ones = {i: token for token, i in first.items()}
-    others = {i: token for token, i in other.items()}
-    for i in sorted(ones.keys() | others.keys()):
-        ours, theirs = ones.get(i), others.get(i)
-        if ours == theirs:
+    second_tokens = {i: token for token, i in second.items()}
+    for i in sorted(ones.keys() | second_tokens.keys()):
+        first_token, second_token = ones.get(i), second_tokens.get(i)
+        if first_token == second_token:
             continue
-        alone = theirs not in first if ours is None else ours not in other
-        if None in (ours, theirs) and i in added and alone:
+        alone = second_token not in first if first_token is None else first_token not in second
+        if None in (first_token, second_token) and i in added and alone:
             continue
-        return i, _spelt(ours), _spelt(theirs)
+        return i, _spelt(first_token), _spelt(second_token)
     return None
 
 

@@ -195,7 +195,11 @@ def check_sources(context: RunContext) -> None:
     uses_teacher = context.loss.needs_teacher or tokenizers.student_source(context)[0].startswith(
         "teacher"
     )
-    models = [(it.key, it.source) for it in context.teacher.members if uses_teacher or it.is_ready]
+    models = [
+        (member.key, member.source)
+        for member in context.teacher.members
+        if uses_teacher or member.is_ready
+    ]
     if context.student.weights_source:
         models.append(context.student.weights_source)
     if isinstance(context.augmentation, MaskAndRefill):
@@ -226,8 +230,8 @@ def check_configs(context: RunContext) -> None:
 def _sources(context: RunContext) -> list[tuple[str, str]]:
     """(setting, source) of the models and tokenizers that are to be loaded."""
     sources = []
-    asks = {"teacher", "targets"} & {*context.makes} and context.loss.needs_teacher
-    if asks or context.student.is_cut:
+    needs = {"teacher", "targets"} & {*context.makes} and context.loss.needs_teacher
+    if needs or context.student.is_cut:
         sources += [(member.key, member.source) for member in context.teacher.members]
     if "student" in context.makes and not context.before:
         own = (context.student.weights_source, context.student.tokenizer_source)

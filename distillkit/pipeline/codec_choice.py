@@ -61,9 +61,9 @@ def settle_targets(
     if loss.teacher_scope == "first" or (loss.teacher_scope == "last" and is_chosen):
         return choose(targets, loss, teacher=teacher, task=task)
     if is_chosen:
-        what = f"targets = {choice}" if choice else f"targets.path = {targets.path}"
+        key = f"targets = {choice}" if choice else f"targets.path = {targets.path}"
         raise ConfigError(
-            f"{what}: {name} looks inside the teacher, at more than a store keeps (hidden states "
+            f"{key}: {name} looks inside the teacher, at more than a store keeps (hidden states "
             "of the first token, or of the last layer alone: loss.layers=[[-1,-1]], no "
             "embeddings); choose targets=online"
         )
@@ -85,19 +85,19 @@ def choose(
 
     Raises `ConfigError` for settings that the chosen codec does not take.
     """
-    given, temperatures = bool(targets.path), constant_temperatures(loss)
-    smallest = partial(_smallest, loss, given, teacher=teacher, task=task)
+    has_path, temperatures = bool(targets.path), constant_temperatures(loss)
+    smallest = partial(_smallest, loss, has_path, teacher=teacher, task=task)
     return targets.settle(CodecChoice(smallest, temperatures))
 
 
 def _smallest(
-    loss: Loss, given: bool, settings: dict[str, Any], *, teacher: Teacher, task: Task
+    loss: Loss, has_path: bool, settings: dict[str, Any], *, teacher: Teacher, task: Task
 ) -> Any:
     """The first codec of the task's that the loss can be computed from; the last one keeps all."""
     *sparse, last = task.codecs
     if len(teacher.members) > 1:  # whose average has no hidden states
         sparse = [name for name in sparse if name != "LastHidden"]
-    if not loss.needs_teacher or given:
+    if not loss.needs_teacher or has_path:
         return _codec(sparse[0] if sparse else last, settings)
     for name in sparse:
         try:
@@ -146,12 +146,12 @@ def _check_temperatures(codec: Codec, loss: Loss, store: str | None) -> None:
         temperature, stored = schedule(0.0), listed_temperatures(codec.supported_temperatures)
         if store:
             way_out = "or unset targets.path to have the teacher asked at it"
-            what = f"targets.path = {store}: it was captured at temperature {stored}"
+            key = f"targets.path = {store}: it was captured at temperature {stored}"
         else:
             way_out = f"or targets.codec.temperature={temperature:g}"
-            what = f"targets.codec.temperature = {stored}"
+            key = f"targets.codec.temperature = {stored}"
         raise ConfigError(
-            f"{what}, and loss.{setting} is {temperature:g}; set "
+            f"{key}, and loss.{setting} is {temperature:g}; set "
             f"loss.{setting}={codec.supported_temperatures[0]:g}, {way_out}"
         )
 

@@ -17,7 +17,7 @@ from distillkit.pipeline.context import RunContext
 
 
 @contextmanager
-def training(context: RunContext, kind: str, which: str, fields: dict[str, Any]) -> Iterator[None]:
+def training(context: RunContext, kind: str, digest: str, fields: dict[str, Any]) -> Iterator[None]:
     """Have the other processes train this teacher or student, too, while the block lasts.
 
     `fields` are the artifact's fingerprint fields.
@@ -25,8 +25,8 @@ def training(context: RunContext, kind: str, which: str, fields: dict[str, Any])
     job = {
         "artifact": f"{kind}-{fingerprint(fields)}",
         "kind": kind,
-        "which": which,
-        "phases": [{"phase": it.phase, "config": _resolved(it)} for it in context.phases],
+        "which": digest,
+        "phases": [{"phase": phase.phase, "config": _resolved(phase)} for phase in context.phases],
     }
     with ranks.call(job):
         yield

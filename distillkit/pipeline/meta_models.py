@@ -23,8 +23,10 @@ class MetaModels:
     def teachers(self) -> list[Any]:
         """All teachers; one that is yet to be fitted has the head that it will have."""
         return [
-            self._meta_model(it.key, it.source, fresh_head=not it.is_ready, device="meta")
-            for it in self.context.teacher.members
+            self._meta_model(
+                member.key, member.source, fresh_head=not member.is_ready, device="meta"
+            )
+            for member in self.context.teacher.members
         ]
 
     @property
@@ -56,8 +58,10 @@ class MetaModels:
 
     def new_teacher(self) -> Any:
         """The first teacher's architecture and sizes, with new weights."""
-        it = self.context.teacher.members[0]
-        return self._meta_model(it.key, it.source, fresh_head=not it.is_ready, device="cpu")
+        member = self.context.teacher.members[0]
+        return self._meta_model(
+            member.key, member.source, fresh_head=not member.is_ready, device="cpu"
+        )
 
     @cached_property
     def tokenizer(self) -> Any:

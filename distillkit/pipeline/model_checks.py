@@ -104,8 +104,8 @@ def check_shapes(run: Run, *, student: bool = True, memory: float | None = None)
     if key := context.student.size_key:
         check_memory(models.student.num_parameters(), memory or _memory(), key=key)
     with nullcontext() if must_be else suppress(ModelError):
-        check_positions(models.student, context.task.max_length, whose="the student")
-        _check_room(run, models.student, whose="the student")
+        check_positions(models.student, context.task.max_length, owner="the student")
+        _check_room(run, models.student, owner="the student")
     if is_described:
         _try_cut(run, models)
     if context.task.family == "sequence":
@@ -117,9 +117,9 @@ def _check_teachers(run: Run, models: MetaModels) -> None:
     context = run.context
     for member, model in zip(context.teacher.members, models.teachers, strict=True):
         if context.loss.needs_teacher:
-            whose = f"the teacher ({member.key} = {member.source})"
-            check_positions(model, context.task.max_length, whose=whose)
-        _check_room(run, model, whose="the teacher")
+            owner = f"the teacher ({member.key} = {member.source})"
+            check_positions(model, context.task.max_length, owner=owner)
+        _check_room(run, model, owner="the teacher")
 
 
 def _check_rows(model: Any, tokenizer: Any, *, key: str) -> None:
@@ -148,8 +148,8 @@ def _check_labels(run: Run) -> None:
             )
             trust = context.trust_remote_code
             config = config_of(folder, key=teacher.key, trust_remote_code=trust)
-            at, given = f"{teacher.key} = {teacher.source}", teacher.labels
-            output_order(config, run.text.corpus.labels, key=at, given=given, silent=True)
+            at, names = f"{teacher.key} = {teacher.source}", teacher.labels
+            output_order(config, run.text.corpus.labels, key=at, output_names=names, silent=True)
 
 
 def _memory() -> float:
@@ -158,11 +158,11 @@ def _memory() -> float:
     return max(main_memory(), Machine(device).memory)
 
 
-def _check_room(run: Run, model: Any, *, whose: str) -> None:
+def _check_room(run: Run, model: Any, *, owner: str) -> None:
     """That responses fit into what a model reads, where the run ends with an evaluation."""
     context = run.context
     if context.task.generates and (not context.makes or "control" in context.makes):
-        check_room(model, context.evaluation, whose=whose)
+        check_room(model, context.evaluation, whose=owner)
 
 
 def _check_codec(run: Run) -> None:

@@ -94,7 +94,7 @@ def _publish(draft: Path, folder: Path) -> None:
                 os.fsync(file.fileno())  # a network disk says here that it is full
     old = draft / ".old"
     old.mkdir()
-    for path in sorted(draft.iterdir(), key=lambda it: (it.name in LAST, it.name)):
+    for path in sorted(draft.iterdir(), key=lambda entry: (entry.name in LAST, entry.name)):
         place = folder / path.name
         if path == old:
             continue
@@ -157,8 +157,8 @@ def _named(as_written: Any, resolved: Any) -> Any:
 
 def words() -> list[str]:
     """This run's overrides as they were given: what they take from the environment is not there."""
-    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return [str(word) for word in given]
+    task_overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(word) for word in task_overrides]
 
 
 def overrides() -> dict[str, str]:
@@ -224,6 +224,6 @@ def relative(path: Path) -> str:
         return str(path)
 
 
-def say_where(path: Path, what: str) -> None:
+def say_where(path: Path, label: str) -> None:
     """Say where something was written."""
-    say(f"{what}: {relative(path)}")
+    say(f"{label}: {relative(path)}")

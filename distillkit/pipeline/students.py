@@ -110,7 +110,7 @@ class StudentArtifacts:
     @property
     def variants(self) -> list[StudentVariant]:
         """Those that the run has, in the order of their rows."""
-        return [it for it in (self.student, self.control, self.initial) if it]
+        return [variant for variant in (self.student, self.control, self.initial) if variant]
 
     def earlier_on_same_text(self) -> "list[StudentArtifacts]":
         """The earlier phases of a run that learn from the same labelled text."""
@@ -136,8 +136,8 @@ class StudentArtifacts:
 
         def make(out: Path) -> dict[str, Any]:
             if variant.name == "untrained":
-                made = self._make(context.student, *tokenizers.student_source(context))
-                return stage.keep_untrained(*made, context.task, out=out)
+                student_model = self._make(context.student, *tokenizers.student_source(context))
+                return stage.keep_untrained(*student_model, context.task, out=out)
             job = self._job(variant)
             model, tokenizer = self._start(variant)
             label = f"{variant.name}, {context.phase}" if context.phase else variant.name
@@ -176,7 +176,9 @@ class StudentArtifacts:
             source=source,
             tokenizer=tokenizer_identity(spec, key=key),
             teacher=self._first_teacher_fingerprint() if start.starts_from_teacher else "",
-            texts=lambda: [it.fingerprint for it in (text.labelled, text.transfer) if it],
+            texts=lambda: [
+                corpus.fingerprint for corpus in (text.labelled, text.transfer) if corpus
+            ],
             targets=self._targets_fingerprint() if variant.from_teacher else None,
             data=data,
             loss=variant.node,

@@ -45,10 +45,10 @@ def settings(node: Any) -> str:
     """A node as its class and what it is set up with, on one line."""
     plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
     name = str(plain.get("_target_", "")).rpartition(".")[2]
-    shown = ", ".join(
+    listing = ", ".join(
         _setting(k, v) for k, v in plain.items() if not k.startswith("_") and v is not None
     )
-    return brief(f"{name} ({shown})" if shown else name, 300)
+    return brief(f"{name} ({listing})" if listing else name, 300)
 
 
 def _setting(name: str, value: Any) -> str:
@@ -65,8 +65,10 @@ def sources(context: RunContext) -> str:
     for split in SPLITS:
         source = getattr(context.data, split, None)
         if source:
-            each = source if isinstance(source, list | tuple) else [source]
-            lines.append(f"{split}: {listed((short(str(it), 'dataset') for it in each), most=4)}")
+            members = source if isinstance(source, list | tuple) else [source]
+            lines.append(
+                f"{split}: {listed((short(str(item), 'dataset') for item in members), most=4)}"
+            )
     return "; ".join(lines)
 
 
@@ -83,10 +85,10 @@ def _teacher(context: RunContext) -> str:
     if not context.loss.needs_teacher:
         return "none: the loss looks at the labels alone"
     members = context.teacher.members
-    how = "as it is" if context.teacher.is_ready else "fitted on the labelled text first"
-    named = listed((short(it.source) for it in members), most=4)
+    way = "as it is" if context.teacher.is_ready else "fitted on the labelled text first"
+    named = listed((short(item.source) for item in members), most=4)
     count = f"{len(members)} whose answers are averaged: " if len(members) > 1 else ""
-    return f"{count}{named}, {how}"
+    return f"{count}{named}, {way}"
 
 
 def _student(context: RunContext) -> str:
@@ -108,6 +110,6 @@ def counts(names: Iterable[str], numbers: Iterable[int]) -> str:
     total = sum(count for _, count in rows) or 1
     if len(rows) <= 8:
         return ", ".join(f"{brief(n, 30)} {c:,} ({c / total:.0%})" for n, c in rows)
-    shown = ", ".join(f"{brief(n, 30)} {c:,}" for n, c in rows[:4])
-    name, least = rows[-1]
-    return f"{shown} … {brief(name, 30)} {least:,}"
+    listing = ", ".join(f"{brief(n, 30)} {c:,}" for n, c in rows[:4])
+    name, fewest = rows[-1]
+    return f"{listing} … {brief(name, 30)} {fewest:,}"

@@ -13,11 +13,11 @@ from distillkit.pipeline.run import Run
 def take_part(job: dict[str, Any]) -> None:
     """Train with the first process what it has called for (`joint.training`)."""
     run: Run | None = None
-    for it in job["phases"]:
-        cfg = OmegaConf.create(it["config"])
+    for phase in job["phases"]:
+        cfg = OmegaConf.create(phase["config"])
         assert isinstance(cfg, DictConfig)
         before = run.context if run else None
-        run = Run(build_context(cfg, makes=(), phase=it["phase"], before=before), run)
+        run = Run(build_context(cfg, makes=(), phase=phase["phase"], before=before), run)
     assert run is not None
     if job["kind"] == "teacher":
         teacher = run.teachers.members[int(job["which"])]

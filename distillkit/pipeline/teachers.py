@@ -58,7 +58,9 @@ class TeacherArtifacts:
 
         def make(out: Path) -> dict[str, Any]:
             checks.check_batches(context, text)
-            train, validation = (text.tokens(*self.reads, it) for it in ("train", "validation"))
+            train, validation = (
+                text.tokens(*self.reads, split) for split in ("train", "validation")
+            )
             labels, folder = text.corpus.labels, self._folder
             with joint.training(context, "teacher", str(self.number), fields):
                 return teachers.fit_teacher(
@@ -240,18 +242,20 @@ class EnsembleArtifacts:
 
     def member_store_fields(self, settings: StoredTargets) -> list[dict[str, Any]]:
         """The fingerprint fields of each member's store."""
-        each = self.member_settings(settings)
-        return [member.store_fields(each) for member in self.members]
+        settings_of_each = self.member_settings(settings)
+        return [member.store_fields(settings_of_each) for member in self.members]
 
     def store(self, settings: StoredTargets) -> Path:
         """The folder of the average; one member at a time is in memory for it."""
-        each = self.member_settings(settings)
+        settings_of_each = self.member_settings(settings)
 
         def make(out: Path) -> dict[str, Any]:
             self._check_tokenizers()
             return stores.average_targets(
                 [
-                    TargetStore.open(member.store(each), verifier=self.context.workspace.verifier)
+                    TargetStore.open(
+                        member.store(settings_of_each), verifier=self.context.workspace.verifier
+                    )
                     for member in self.members
                 ],
                 self.weights,
@@ -284,26 +288,26 @@ class EnsembleArtifacts:
 
     def _check_tokenizers(self) -> None:
         """Raise `ModelError` where ids do not mean the same to all members, and must."""
-        first, *others = self.members
+        first, *later = self.members
         if not self.context.task.one_tokenizer:
-            self._check_words(first, others)
+            self._check_words(first, later)
             return
-        for other in others:
+        for member in later:
             check_same_tokens(
-                first.tokenizer(), other.tokenizer(), key=f"{other.key} = {other.source}"
+                first.tokenizer(), member.tokenizer(), key=f"{member.key} = {member.source}"
             )
 
-    def _check_words(self, first: TeacherArtifacts, others: list[TeacherArtifacts]) -> None:
+    def _check_words(self, first: TeacherArtifacts, later: list[TeacherArtifacts]) -> None:
         """Raise `ModelError` where a member's tokenizer drops other words than the first one's."""
-        for other in others:
-            if other.source == first.source:
+        for member in later:
+            if member.source == first.source:
                 continue
-            words, others_words = first.examples().word_index, other.examples().word_index
+            words, others_words = first.examples().word_index, member.examples().word_index
             if words is None or others_words is None:
                 continue
             if not np.array_equal(words, others_words):
                 raise ModelError(
-                    f"{other.key} = {other.source}: its tokenizer drops or cuts other words than "
+                    f"{member.key} = {member.source}: its tokenizer drops or cuts other words than "
                     f"that of {first.source}, and answers about other words cannot be averaged; "
                     "raise task.max_length, or choose teachers with one tokenizer"
                 )

@@ -38,15 +38,15 @@ def load(context: RunContext, key: str, spec: str) -> Any:
 def differences(own: Any, teacher: Any, *, reads_chats: bool) -> list[str]:
     """In what two tokenizers of one vocabulary differ, for a message."""
     lines = [
-        f"{what} ({getattr(own, name)}, the teacher's {getattr(teacher, name)})"
-        for name, what in TOKENS.items()
+        f"{label} ({getattr(own, name)}, the teacher's {getattr(teacher, name)})"
+        for name, label in TOKENS.items()
         if getattr(own, name) != getattr(teacher, name)
     ]
     if not reads_chats or own.chat_template == teacher.chat_template:
         return lines
     if not own.chat_template:
         return [*lines, "the chat template, of which it has none"]
-    ends = [_end_of_turn(it) for it in (own, teacher)]
+    ends = [_end_of_turn(tokenizer) for tokenizer in (own, teacher)]
     if ends[0] == ends[1]:
         return [*lines, "the chat template"]
     return [*lines, f"the chat template, which ends a turn with {ends[0]}, the teacher's {ends[1]}"]

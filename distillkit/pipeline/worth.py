@@ -70,17 +70,17 @@ def _has_targets(run: Run) -> bool:
 def against_commonest(run: Run) -> str | None:
     """The fault of a teacher that tells no more than the labels' frequencies, or None."""
     task, teacher, held_out = _task(run), _teacher_answers(run), _held_out(run)
-    other = worth.commonest(task, held_out)
+    baseline = worth.commonest(task, held_out)
     table = held_out.table
-    if other is None or not teacher.has_positions_of(table.keys, table.word_index):
+    if baseline is None or not teacher.has_positions_of(table.keys, table.word_index):
         return None
-    result = worth.compare(task, teacher.logits, other, held_out)
-    if not result.is_no_better or worth.informs(task, teacher.logits, other, held_out):
+    result = worth.compare(task, teacher.logits, baseline, held_out)
+    if not result.is_no_better or worth.informs(task, teacher.logits, baseline, held_out):
         return None
     if task.distribution == "real":
         return f"{_figures(result, 'always saying the mean')}; its values are no nearer than that"
-    what = _always_named(task, other, run.text.corpus.labels)
-    return f"{_figures(result, what)}; it has learnt nothing that a student could learn from it"
+    name = _always_named(task, baseline, run.text.corpus.labels)
+    return f"{_figures(result, name)}; it has learnt nothing that a student could learn from it"
 
 
 def _always_named(task: SequenceTask, constant: np.ndarray, labels: LabelSpace) -> str:
@@ -97,35 +97,35 @@ def against_control(run: Run, control: Artifact) -> str | None:
     """The fault of a teacher that is behind the control beyond chance, or None."""
     teacher, held_out = _teacher_answers(run), _held_out(run)
     saved = SavedModel(str(control.path / MODEL), "student", None, run.context.trust_remote_code)
-    other = _answers(run, saved, control.fingerprint, run.context.trainer.precision)
-    if not teacher.has_positions_of(other.keys, other.words):
+    control_answers = _answers(run, saved, control.fingerprint, run.context.trainer.precision)
+    if not teacher.has_positions_of(control_answers.keys, control_answers.words):
         if not rank():
             say(
                 "teacher: not held against the control, whose tokenizer keeps other words than "
                 "the teacher's"
             )
         return None
-    result = worth.compare(_task(run), teacher.logits, other.logits, held_out)
-    what = "the same student on hard labels alone (the control)"
+    result = worth.compare(_task(run), teacher.logits, control_answers.logits, held_out)
+    name = "the same student on hard labels alone (the control)"
     if result.is_worse:
-        return f"{_figures(result, what)}; a student would learn worse from it than without"
+        return f"{_figures(result, name)}; a student would learn worse from it than without"
     if result.is_no_better and not rank():
-        say(f"teacher: {_figures(result, what)}, within chance; expect little of the distillation")
+        say(f"teacher: {_figures(result, name)}, within chance; expect little of the distillation")
     return None
 
 
-def _figures(result: Worth, what: str) -> str:
+def _figures(result: Worth, label: str) -> str:
     sign = -1 if result.metric == "squared error" else 1
-    own, other = (_short(sign * value) for value in (result.teacher, result.other))
+    own, baseline = (_short(sign * value) for value in (result.teacher, result.baseline))
     name = title(result.metric)
-    return f"on {result.examples:,} validation examples its {name} is {own}, that of {what} {other}"
+    return f"on {result.examples:,} validation examples its {name} is {own}, that of {label} {baseline}"
 
 
 def _short(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1000 or not math.isfinite(value) else f"{value:.4g}"
 
 
-def _tell(run: Run, what: str) -> None:
+def _tell(run: Run, message: str) -> None:
     """Say a teacher's fault and the ways out, or raise `TrainingError`, as `teacher.check` says."""
     teacher = run.context.teacher
     if teacher.is_ready:
@@ -139,10 +139,10 @@ def _tell(run: Run, what: str) -> None:
             out = f"start its head from a probe of its body (teacher.head=probe), {out}"
     if teacher.check == "warn":
         if not rank():
-            say(f"teacher: {what}; {out}")
+            say(f"teacher: {message}; {out}")
         return
     raise TrainingError(
-        f"teacher: {what}. {out[0].upper()}{out[1:]}; teacher.check=warn goes on all the same. "
+        f"teacher: {message}. {out[0].upper()}{out[1:]}; teacher.check=warn goes on all the same. "
         "What was made so far is kept"
     )
 

@@ -182,7 +182,7 @@ class CostEstimator:
         plan: Plan
         if task.packs:
             plan = PackedPlan(table.lengths, size=size, seed=seed, block=task.max_length)
-            check_batch_size(size, plan.rows_per_epoch, key=batch_key, what="packed rows")
+            check_batch_size(size, plan.rows_per_epoch, key=batch_key, unit="packed rows")
         else:
             plan = PaddedPlan(table.lengths, size=size, seed=seed)
             check_batch_size(size, len(table), key=batch_key)

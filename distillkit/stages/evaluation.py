@@ -142,7 +142,7 @@ def _loaded(
         first, *later = members
         return replace(first, others=tuple(later), shares=saved.shares)
     model = saved.open(task, space)
-    check_positions(model.model, task.max_length, whose=f"{saved.key} = {saved.folder}")
+    check_positions(model.model, task.max_length, owner=f"{saved.key} = {saved.folder}")
     table = shared
     if table is None:
         table, _ = task.tokenise(test, model.tokenizer, label="the test texts", held_out=True)

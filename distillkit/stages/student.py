@@ -135,7 +135,7 @@ def make_student(
     torch.manual_seed(seed)
     model = student.make(context)
     task.agree_on_padding(model, tokenizer, key=f"student = {type(model).__name__}")
-    check_positions(model, task.max_length, whose="the student")
+    check_positions(model, task.max_length, owner="the student")
     student.initialize(model, context)
     return model, tokenizer
 

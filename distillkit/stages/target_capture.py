@@ -172,7 +172,7 @@ class TargetCapture:
         self._writer.describe(outputs)
         activations = None
         if self._recorder is not None:
-            activations = (self._recorder.seen(), batch.inputs["attention_mask"])
+            activations = (self._recorder.pop(), batch.inputs["attention_mask"])
         return self._stream(partial(self._selected, outputs, draws, activations))
 
     def _selected(

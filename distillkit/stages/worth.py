@@ -59,7 +59,7 @@ class Worth:
 
     metric: str
     teacher: float
-    other: float
+    baseline: float
     low: float
     high: float
     examples: int
@@ -67,7 +67,7 @@ class Worth:
     @property
     def is_no_better(self) -> bool:
         """Whether the teacher is not ahead."""
-        return self.teacher <= self.other
+        return self.teacher <= self.baseline
 
     @property
     def is_worse(self) -> bool:

@@ -47,7 +47,7 @@ class FromTeacher(CutSettings, Student):
 
 
 def kept_layers(
-    teacher_layers: int, count: int, how: How, scores: Sequence[float] | None = None
+    teacher_layers: int, count: int, strategy: How, scores: Sequence[float] | None = None
 ) -> list[int]:
     """Which of the teacher's layers a student of `count` layers keeps, 0-based, ascending.
 
@@ -59,7 +59,7 @@ def kept_layers(
     in the middle (of an odd `count`, one more is kept in front). `block_influence` and `importance`
     keep the layers of the highest `scores` [teacher_layers]; of equal ones, the earlier.
     """
-    match how:
+    match strategy:
         case "first":
             return list(range(count))
         case "every_kth":
@@ -140,12 +140,12 @@ def outline(student: FromTeacher, teacher_model: Any) -> Any:
         check_widths(student, teacher_model)
         config = teacher_model.config
         neurons = getattr(config, layout_of(teacher_model).intermediate) or 4 * config.hidden_size
-        same = WidthScores(
+        scores_of_width = WidthScores(
             hidden=torch.zeros(config.hidden_size),
             neurons=torch.zeros(count, neurons),
             heads=torch.zeros(count, config.num_attention_heads),
         )
-        widths = kept_widths(student, teacher_model, same)
+        widths = kept_widths(student, teacher_model, scores_of_width)
     config = cut_config(teacher_model, layers, widths)
     with torch.device("meta"):
         outlined = type(teacher_model)(config)

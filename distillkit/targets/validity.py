@@ -135,7 +135,7 @@ def is_of(value: Any, hint: Any) -> bool:
     if origin is list:
         return isinstance(value, list) and all(is_of(item, arguments[0]) for item in value)
     if arguments:  # a union
-        return any(is_of(value, value) for value in arguments)
+        return any(is_of(value, argument) for argument in arguments)
     if hint is float:
         return _is_finite(value)
     return value is None if hint is type(None) else type(value) is hint

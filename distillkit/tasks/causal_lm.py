@@ -107,15 +107,15 @@ class CausalLM:
                 label=label,
             )
         talks = [split.conversation(place) for place in range(len(split))]
-        how: dict[str, Any] = {
+        options: dict[str, Any] = {
             "max_length": self.max_length,
             "long_responses": self.long_responses,
             "label": label,
         }
         if split.messages is not None:
-            return conversation_examples(talks, tokenizer, chat=split.chat, **how)
+            return conversation_examples(talks, tokenizer, chat=split.chat, **options)
         names = [talk.name(number) for number, talk in enumerate(talks, start=1)]
-        return instruction_examples(split.texts, split.pairs, tokenizer, names=names, **how)
+        return instruction_examples(split.texts, split.pairs, tokenizer, names=names, **options)
 
     def load(self, saved: SavedModel, labels: LabelSpace) -> Loaded:
         """A trained language model and its tokenizer."""

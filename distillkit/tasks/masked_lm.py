@@ -92,14 +92,14 @@ class MaskedLM:
         self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
     ) -> tuple[TokenTable, int]:
         """The token table of a split, and how many documents were cut."""
-        decided = self.feature_inputs(held_out=held_out)
+        settings = self.feature_inputs(held_out=held_out)
         return masked_examples(
             split.texts,
             tokenizer,
             max_length=self.max_length,
             probability=self.mask_probability,
-            patterns=decided["masks"],
-            seed=decided["mask_seed"],
+            patterns=settings["masks"],
+            seed=settings["mask_seed"],
             label=label,
         )
 

@@ -82,8 +82,8 @@ class MultiLabel(SequenceTask):
 
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """Of each text, int64 [examples, 3]: the labels that are right, predicted, and there."""
-        said, known = self.predicted(logits), np.asarray(held_out.table.labels, bool)
-        counts = [(said & known).sum(axis=1), said.sum(axis=1), known.sum(axis=1)]
+        predictions, labels = self.predicted(logits), np.asarray(held_out.table.labels, bool)
+        counts = [(predictions & labels).sum(axis=1), predictions.sum(axis=1), labels.sum(axis=1)]
         return np.stack(counts, axis=1).astype(np.int64)
 
     def headline_score(self, outcomes: np.ndarray) -> float:
@@ -114,5 +114,5 @@ class MultiLabel(SequenceTask):
 
     def predicted(self, logits: np.ndarray) -> np.ndarray:
         """Which labels are above the threshold, bool [texts, labels]."""
-        cut = np.log(self.threshold / (1 - self.threshold)) if self.threshold else -np.inf
-        return logits > cut
+        threshold = np.log(self.threshold / (1 - self.threshold)) if self.threshold else -np.inf
+        return logits > threshold

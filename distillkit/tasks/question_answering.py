@@ -18,7 +18,7 @@ from distillkit.metrics.answers import answer_scores, overlap_f1
 from distillkit.metrics.resampled import Column, nats_of
 from distillkit.metrics.task import mean_nll
 from distillkit.models import classifiers as models
-from distillkit.models.padding import said_of
+from distillkit.models.padding import model_output
 from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.setting_types import NonNegativeInt, PositiveInt
 from distillkit.tasks.sequence import SequenceTask
@@ -114,8 +114,8 @@ class QuestionAnswering(SequenceTask):
         """A model says its logits [2 windows, max_length]: the start and the end of each."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:
-            said = said_of(model, tokenizer, batch.inputs)
-            logits = torch.stack([said.start_logits, said.end_logits], dim=1).float()
+            output = model_output(model, tokenizer, batch.inputs)
+            logits = torch.stack([output.start_logits, output.end_logits], dim=1).float()
             assert batch.answer_mask is not None
             logits = logits.masked_fill(~batch.answer_mask[:, None], NOWHERE)
             wide = F.pad(logits, (0, self.max_length - logits.shape[-1]), value=NOWHERE)
@@ -135,13 +135,15 @@ class QuestionAnswering(SequenceTask):
     def references(self, held_out: HeldOut) -> dict[str, list[str]] | None:
         """The question, and its answers as a JSON list."""
         split = held_out.split
-        known = [json.dumps([text for text, _ in a], ensure_ascii=False) for a in split.answers]
-        return {"question": list(split.texts), "answers": known}
+        references = [
+            json.dumps([text for text, _ in a], ensure_ascii=False) for a in split.answers
+        ]
+        return {"question": list(split.texts), "answers": references}
 
     def predictions(self, logits: np.ndarray, held_out: HeldOut) -> dict[str, list[Any]]:
         """The answer, "" where it is that there is none, and how right it is."""
-        said = self.answers(logits, held_out.table)
-        texts = [c[begin:end] for c, (begin, end) in zip(held_out.split.pairs, said, strict=True)]
+        spans = self.answers(logits, held_out.table)
+        texts = [c[begin:end] for c, (begin, end) in zip(held_out.split.pairs, spans, strict=True)]
         exact, f1 = self.outcomes(logits, held_out).T
         return {"": texts, "exact_match": exact.astype(int).tolist(), "f1": f1.round(6).tolist()}
 
@@ -150,15 +152,17 @@ class QuestionAnswering(SequenceTask):
 
         Where the text is not at hand, in a training's validation, of characters instead of words.
         """
-        said = self.answers(logits, held_out.table)
+        answers = self.answers(logits, held_out.table)
         if held_out.split is None:
-            known = _known(held_out.table)
-            pairs = zip(said, known, strict=True)
+            labels = _labelled_spans(held_out.table)
+            pairs = zip(answers, labels, strict=True)
             return np.array(
-                [(float(ours == theirs), _shared(ours, theirs)) for ours, theirs in pairs]
+                [(float(answer == label), _shared(answer, label)) for answer, label in pairs]
             )
-        texts = [c[begin:end] for c, (begin, end) in zip(held_out.split.pairs, said, strict=True)]
-        references = [[text for text, _ in known] for known in held_out.split.answers]
+        texts = [
+            c[begin:end] for c, (begin, end) in zip(held_out.split.pairs, answers, strict=True)
+        ]
+        references = [[text for text, _ in labels] for labels in held_out.split.answers]
         return np.array([answer_scores(t, r) for t, r in zip(texts, references, strict=True)])
 
     def headline_score(self, outcomes: np.ndarray) -> float:
@@ -229,21 +233,21 @@ def best_span(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[float, 
     reach = min(longest, len(end))
     padded = np.concatenate([end, np.full(reach - 1, -np.inf)])
     totals = start[:, None] + sliding_window_view(padded, reach)
-    first, more = np.unravel_index(int(totals.argmax()), totals.shape)
-    return float(totals[first, more]), int(first), int(first + more)
+    first, length = np.unravel_index(int(totals.argmax()), totals.shape)
+    return float(totals[first, length]), int(first), int(first + length)
 
 
-def _known(table: TokenTable) -> list[tuple[int, int]]:
+def _labelled_spans(table: TokenTable) -> list[tuple[int, int]]:
     """(first character, the one after the last) of each question's own answer; (0, 0): none."""
     assert table.text_index is not None and table.char_spans is not None
-    found = [(0, 0)] * (int(table.text_index[-1]) + 1)
+    labels = [(0, 0)] * (int(table.text_index[-1]) + 1)
     for window, owner in enumerate(table.text_index):
         first, last = table.offsets[window] + table.labels[2 * window : 2 * window + 2]
         if table.char_spans[first, 1]:  # [CLS] stands for no character
-            found[owner] = (int(table.char_spans[first, 0]), int(table.char_spans[last, 1]))
-    return found
+            labels[owner] = (int(table.char_spans[first, 0]), int(table.char_spans[last, 1]))
+    return labels
 
 
-def _shared(ours: tuple[int, int], theirs: tuple[int, int]) -> float:
-    shared = max(0, min(ours[1], theirs[1]) - max(ours[0], theirs[0]))
-    return overlap_f1(shared, ours[1] - ours[0], theirs[1] - theirs[0])
+def _shared(answer: tuple[int, int], label: tuple[int, int]) -> float:
+    shared = max(0, min(answer[1], label[1]) - max(answer[0], label[0]))
+    return overlap_f1(shared, answer[1] - answer[0], label[1] - label[0])

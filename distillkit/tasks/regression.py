@@ -36,11 +36,11 @@ class Regression(SequenceTask):
         """An empty label space, and the values as float64 [rows]; raises `DataError` for words."""
         if names:
             raise DataError("data.label_names: a real-valued label has no names; set it to null")
-        wrong = next((v for v in values if not _is_number(v)), None)
-        if wrong is not None:
+        no_number = next((v for v in values if not _is_number(v)), None)
+        if no_number is not None:
             raise DataError(
-                f"data.label: holds {brief(wrong, 60)!r}, which is no finite number; for classes "
-                "choose task=classification"
+                f"data.label: holds {brief(no_number, 60)!r}, which is no finite number; for "
+                "classes choose task=classification"
             )
         numbers = np.array([float(v) for v in values])
         if len(numbers) and np.ptp(numbers) == 0:

@@ -12,7 +12,7 @@ from torch import Tensor
 from distillkit.metrics.resampled import Column
 from distillkit.models import classifiers as models
 from distillkit.models.first_token import first_token_only
-from distillkit.models.padding import agree_on_padding, said_of
+from distillkit.models.padding import agree_on_padding, model_output
 from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.models.saving import save_folder
 from distillkit.setting_types import PositiveInt
@@ -171,9 +171,9 @@ class SequenceTask(ABC):
 
         def outputs(model: Any, batch: Batch) -> Outputs:
             if batch.loss_index is not None:
-                logits = said_of(model, tokenizer, batch.inputs).logits
+                logits = model_output(model, tokenizer, batch.inputs).logits
                 return Outputs(logits.float().flatten(0, 1)[batch.loss_index])
             with first_token_only(model):
-                return Outputs(said_of(model, tokenizer, batch.inputs).logits.float())
+                return Outputs(model_output(model, tokenizer, batch.inputs).logits.float())
 
         return outputs

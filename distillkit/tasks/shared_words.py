@@ -27,8 +27,8 @@ class Selection:
         """Places in what the teacher says about these examples, one after the other."""
         begins, sizes = self.offsets[examples], np.diff(self.offsets)[examples]
         before = np.concatenate([[0], np.cumsum(self.counts[examples])[:-1]])
-        chosen = self.places[ranges(begins, sizes)] + np.repeat(before, sizes)
-        return torch.from_numpy(chosen)
+        indices = self.places[ranges(begins, sizes)] + np.repeat(before, sizes)
+        return torch.from_numpy(indices)
 
 
 def shared(tables: Sequence[TokenTable]) -> list[np.ndarray]:
@@ -41,19 +41,19 @@ def shared(tables: Sequence[TokenTable]) -> list[np.ndarray]:
     longest = max(
         (int(t.word_index.max(initial=0)) for t in tables if t.word_index is not None), default=0
     )
-    codes, begun = [], 0
+    codes, start = [], 0
     for table in tables:
         assert table.word_index is not None
-        of_sentence = np.repeat(numbers[begun : begun + len(table)], table.positions)
+        of_sentence = np.repeat(numbers[start : start + len(table)], table.positions)
         codes.append(of_sentence.astype(np.int64) * (longest + 1) + table.word_index)
-        begun += len(table)
-    found = []
+        start += len(table)
+    masks = []
     for code in codes:
-        there = np.ones(len(code), bool)
-        for other in codes:
-            there &= np.isin(code, other)
-        found.append(there)
-    return found
+        in_all = np.ones(len(code), bool)
+        for codes_of_table in codes:
+            in_all &= np.isin(code, codes_of_table)
+        masks.append(in_all)
+    return masks
 
 
 def align(student: TokenTable, teacher: TokenTable) -> tuple[TokenTable, Selection | None]:
@@ -61,15 +61,15 @@ def align(student: TokenTable, teacher: TokenTable) -> tuple[TokenTable, Selecti
 
     None where both have the same words, as is usual. Sentences stand in each table once.
     """
-    ours, theirs = shared([student, teacher])
-    if ours.all() and theirs.all() and np.array_equal(student.keys, teacher.keys):
+    of_student, of_teacher = shared([student, teacher])
+    if of_student.all() and of_teacher.all() and np.array_equal(student.keys, teacher.keys):
         return student, None
-    table = student.counting(ours)
+    table = student.counting(of_student)
     order = np.argsort(teacher.keys, kind="stable")
     rows = order[np.searchsorted(teacher.keys[order], table.keys)]
     counts = teacher.positions[rows]
     begins = teacher.position_offsets[rows]
     # in the order of the student's sentences: the teacher's positions, and which of them are shared
-    every = ranges(begins, counts)
-    within = every - np.repeat(begins, counts)
-    return table, Selection(within[theirs[every]], table.position_offsets, counts)
+    positions = ranges(begins, counts)
+    within = positions - np.repeat(begins, counts)
+    return table, Selection(within[of_teacher[positions]], table.position_offsets, counts)

@@ -62,10 +62,10 @@ class TokenClassification(SequenceTask):
     ) -> tuple[LabelSpace, np.ndarray]:
         """The label space of all tags, and the tags as class ids [words]."""
         space, ids = read_classes(values, names, key="data.tags")
-        wrong = next((n for n in space.names if not ENTITY_TAG.fullmatch(n)), None)
-        if self.entities and wrong is not None:
+        no_tag = next((n for n in space.names if not ENTITY_TAG.fullmatch(n)), None)
+        if self.entities and no_tag is not None:
             raise DataError(
-                f"data.tags: holds {wrong!r}, which is no tag of an entity (B-…, I-… or O); name "
+                f"data.tags: holds {no_tag!r}, which is no tag of an entity (B-…, I-… or O); name "
                 "numbers with data.label_names=[…], or set task.entities=false to score each word "
                 "by itself"
             )
@@ -103,8 +103,8 @@ class TokenClassification(SequenceTask):
             rows = zip(np.split(predicted == labels, cuts), strict=True)
             return np.array([(row.sum(), len(row), len(row)) for (row,) in rows], np.int64)
         names = np.array(held_out.labels.names, object)
-        said, known = (np.split(names[ids], cuts) for ids in (predicted, labels))
-        return entities.entity_counts([list(s) for s in said], [list(k) for k in known])
+        predictions, references = (np.split(names[ids], cuts) for ids in (predicted, labels))
+        return entities.entity_counts([list(s) for s in predictions], [list(k) for k in references])
 
     def headline_score(self, outcomes: np.ndarray) -> float:
         """Micro-averaged F1 of the entities; of words it is their accuracy."""
@@ -115,16 +115,16 @@ class TokenClassification(SequenceTask):
     ) -> dict[str, float]:
         """Entity-level precision, recall and F1; token accuracy, and NLL in nats a word."""
         of_words = scores.classification_scores(logits, np.asarray(held_out.table.labels))
-        found = {"token_accuracy": of_words["accuracy"], "nll": of_words["nll"]}
+        values = {"token_accuracy": of_words["accuracy"], "nll": of_words["nll"]}
         if not self.entities:
-            return found
+            return values
         names = ("precision", "recall", "f1")
-        return dict(zip(names, precision_recall_f1(outcomes), strict=True)) | found
+        return dict(zip(names, precision_recall_f1(outcomes), strict=True)) | values
 
     def columns(
         self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut
     ) -> dict[str, resampled.Column]:
         """The same metrics, each as a function of which texts are counted."""
         table = held_out.table
-        found = resampled.word_columns(logits, np.asarray(table.labels), table.position_offsets)
-        return (resampled.count_columns(outcomes) if self.entities else {}) | found
+        columns = resampled.word_columns(logits, np.asarray(table.labels), table.position_offsets)
+        return (resampled.count_columns(outcomes) if self.entities else {}) | columns

@@ -14,13 +14,13 @@ def unknown_share(ids: np.ndarray, tokenizer: Any) -> float | None:
     the name to one that ends a text.
     """
     unknown = tokenizer.unk_token_id
-    others = {
+    special = {
         tokenizer.convert_tokens_to_ids(text)
         for name, text in tokenizer.special_tokens_map.items()
         # some models pad with their unknown token, and no pad is among the ids
         if name not in ("unk_token", "pad_token") and isinstance(text, str)
     }
-    if unknown is None or unknown in others:
+    if unknown is None or unknown in special:
         return None
-    of_text = ~np.isin(ids, sorted(others))
+    of_text = ~np.isin(ids, sorted(special))
     return float((ids == unknown).sum() / max(1, of_text.sum()))

@@ -42,30 +42,30 @@ class EnsembleTeacher(ModelTeacher):
 
     def __post_init__(self) -> None:
         if bool(self.teachers) == bool(self.body):
-            both = "both" if self.body else "neither"
+            fault = "both" if self.body else "neither"
             raise ConfigError(
-                f"teacher: {both} of teacher.teachers (ready teachers) and teacher.body (a model "
+                f"teacher: {fault} of teacher.teachers (ready teachers) and teacher.body (a model "
                 "that is fitted from each of teacher.seeds) set; set one of them"
             )
         name = "teachers" if self.teachers else "seeds"
-        given: list[Any] = [*(self.teachers or self.seeds or [])]
-        if len(given) < 2:
+        values: list[Any] = [*(self.teachers or self.seeds or [])]
+        if len(values) < 2:
             raise ConfigError(
-                f"teacher.{name} = {given}: an ensemble takes two or more; choose teacher=local "
+                f"teacher.{name} = {values}: an ensemble takes two or more; choose teacher=local "
                 "for one"
             )
-        twice = next((value for value in given if given.count(value) > 1), None)
+        twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise ConfigError(
                 f"teacher.{name}: {twice} stands there twice; for more weight set teacher.weights"
             )
-        if self.labels is not None and (self.body or len(self.labels) != len(given)):
+        if self.labels is not None and (self.body or len(self.labels) != len(values)):
             raise ConfigError(
                 f"teacher.labels = {self.labels}: must have an entry for each of teacher.teachers: "
                 "a list of names, or null where its config has them"
             )
         if self.weights is not None:
-            self._check_weights(self.weights, len(given))
+            self._check_weights(self.weights, len(values))
 
     @staticmethod
     def _check_weights(weights: list[float], count: int) -> None:
@@ -81,12 +81,12 @@ class EnsembleTeacher(ModelTeacher):
     @cached_property
     def members(self) -> tuple[LocalTeacher, ...]:
         """Who is asked, in order."""
-        how = {f.name: getattr(self, f.name) for f in fields(ModelTeacher)}
+        settings = {f.name: getattr(self, f.name) for f in fields(ModelTeacher)}
         if self.teachers:
             labels = self.labels or [None] * len(self.teachers)
             named = zip(self.teachers, labels, strict=True)
-            return tuple(Member(path=path, labels=names, **how) for path, names in named)
-        return tuple(Member(body=self.body, seed=seed, **how) for seed in self.seeds or [])
+            return tuple(Member(path=path, labels=names, **settings) for path, names in named)
+        return tuple(Member(body=self.body, seed=seed, **settings) for seed in self.seeds or [])
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -88,8 +88,10 @@ class Teacher(ABC):
         code = code_identity(self)
         if not code:
             return {}
-        every = asdict(self).items()  # type: ignore[call-overload]
-        fields = {name: value for name, value in every if value != self.source}  # known by content
+        settings = asdict(self).items()  # type: ignore[call-overload]
+        fields = {
+            name: value for name, value in settings if value != self.source
+        }  # known by content
         return {"teacher": fields | code}
 
     def load(self, saved: SavedModel, task: Any, labels: LabelSpace) -> Loaded:

@@ -130,8 +130,8 @@ class PackedPlan(Plan):
         # an epoch whose packing came out a row shorter begins again with its first rows
         needed = np.resize(order, max(len(rows), (self._steps - 1) * self.size + 1))
         for step in range(self._steps):
-            chosen = needed[step * self.size : (step + 1) * self.size]
-            yield [rows[i] for i in chosen]
+            positions = needed[step * self.size : (step + 1) * self.size]
+            yield [rows[i] for i in positions]
 
     def _pack(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         order = rng.permutation(len(self.lengths))

@@ -67,9 +67,9 @@ class Checkpoints:
 
     def newest(self) -> Path | None:
         """The newest checkpoint that is whole, of which the best weights are whole, too."""
-        return next((path for path, damage in self._every() if not damage), None)
+        return next((path for path, damage in self._all_parts() if not damage), None)
 
-    def _every(self) -> Iterator[tuple[Path, str]]:
+    def _all_parts(self) -> Iterator[tuple[Path, str]]:
         """Every checkpoint, the newest first, and what is wrong with it."""
         paths = [path for path in self.folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
         for path in sorted(paths, key=lambda path: int(path.name.split("-")[1]), reverse=True):
@@ -138,7 +138,7 @@ class Checkpoints:
         over.
         """
         expected = set(source.state_dict()) if source else set()
-        for path, damage in self._every():
+        for path, damage in self._all_parts():
             if damage:
                 say(f"{path}: damaged: {damage}; it is passed over")
                 continue
@@ -180,7 +180,7 @@ class Checkpoints:
 
 def _fault(record: dict[str, Any]) -> str:
     """What is wrong with a record of `Progress` and the optimizer; empty if nothing is."""
-    names = {*(it.name for it in fields(Progress)), "optimizer"}
+    names = {*(item.name for item in fields(Progress)), "optimizer"}
     if record.keys() != names:
         return f"{PROGRESS}: has not the fields {', '.join(sorted(names))}"
     try:
@@ -192,11 +192,11 @@ def _fault(record: dict[str, Any]) -> str:
 
 def _state(model: torch.nn.Module) -> dict[str, Tensor]:
     """The state dict with each storage once: tied weights share one, which safetensors refuses."""
-    seen: set[int] = set()
+    ids: set[int] = set()
     state = {}
     for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen or not tensor.numel():
-            seen.add(tensor.data_ptr())
+        if tensor.data_ptr() not in ids or not tensor.numel():
+            ids.add(tensor.data_ptr())
             state[name] = tensor.detach().contiguous()
     return state
 

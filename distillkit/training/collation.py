@@ -103,8 +103,8 @@ class Collator:
         marks[rows, begins] = begins
         ends = np.zeros(shape[0], np.int64)
         np.maximum.at(ends, rows, begins + lengths)
-        inside = ends < shape[1]
-        marks[np.flatnonzero(inside), ends[inside]] = ends[inside]
+        is_inside = ends < shape[1]
+        marks[np.flatnonzero(is_inside), ends[is_inside]] = ends[is_inside]
         return self._tensor(columns - np.maximum.accumulate(marks, axis=1))
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:

@@ -74,7 +74,7 @@ class Distillation(Objective):
             return None
         assert batch.mask is not None and batch.text_index is not None
         return PairedActivations(
-            student=rows_of_texts(self._watch.seen(), batch.gather_index),
+            student=rows_of_texts(self._watch.pop(), batch.gather_index),
             teacher=teacher,
             mask=batch.mask,
             text_index=batch.text_index,

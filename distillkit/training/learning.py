@@ -76,8 +76,8 @@ def learn(
     )
     if report.steps < report.planned_steps and job.batch_key.startswith("trainer."):
         warn_unlearnt(report.history, settings, label)
-    about = {"parameters": model.num_parameters(), "layer_maps": job.loss.drawings}
-    return metadata(report, out, examples, plan) | about
+    facts = {"parameters": model.num_parameters(), "layer_maps": job.loss.drawings}
+    return metadata(report, out, examples, plan) | facts
 
 
 def warn_unlearnt(
@@ -94,9 +94,9 @@ def warn_unlearnt(
     )
 
 
-def _steps(made: int, planned: int) -> str:
+def _steps(steps: int, planned: int) -> str:
     """How many steps a training took; fewer than planned where its patience ran out."""
-    return f"{made:,} steps" if made == planned else f"{made:,} of {planned:,} steps"
+    return f"{steps:,} steps" if steps == planned else f"{steps:,} of {planned:,} steps"
 
 
 def batch_plan(job: TrainingJob, model: Any) -> Plan:
@@ -109,7 +109,7 @@ def batch_plan(job: TrainingJob, model: Any) -> Plan:
     plan: Plan
     if task.packs and keeps_packed_apart(model):
         plan = PackedPlan(lengths, size=size, seed=job.seed, block=task.max_length)
-        check_batch_size(size, plan.rows_per_epoch, key=job.batch_key, what="packed rows")
+        check_batch_size(size, plan.rows_per_epoch, key=job.batch_key, unit="packed rows")
     else:
         plan = PaddedPlan(lengths, size=size, seed=job.seed)
         check_batch_size(size, len(lengths), key=job.batch_key)

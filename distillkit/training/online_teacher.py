@@ -85,19 +85,19 @@ class OnlineTeacher:
         model, ask = self.loaded.model, self.task.ask(self.loaded.tokenizer)
         device = next(model.parameters()).device
         dtype = resolve(self.precision, device)
-        said, seen = [], []
-        asked = self.collate(batch.indices) if self.collate else batch
-        for piece in _pieces(asked, self.batch_tokens):
+        outputs, activations = [], []
+        own_batch = self.collate(batch.indices) if self.collate else batch
+        for piece in _pieces(own_batch, self.batch_tokens):
             with (
                 torch.no_grad(),
                 autocast(dtype, device),
                 self.watch() if self.watch else nullcontext(),
             ):
-                said.append(ordered(ask(model, piece), self.loaded.order))
-            check_finite(said[-1], key=f"teacher: what {type(model).__name__} says")
+                outputs.append(ordered(ask(model, piece), self.loaded.order))
+            check_finite(outputs[-1], key=f"teacher: what {type(model).__name__} says")
             if self.watch:
-                seen.append(self.watch.seen())
-        return _targets(said), joined(seen) if seen else None
+                activations.append(self.watch.pop())
+        return _targets(outputs), joined(activations) if activations else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,46 +119,46 @@ class OnlineEnsemble:
 
     def __call__(self, batch: Batch) -> tuple[Targets, Activations | None]:
         """What they say at the batch's counted positions, to be averaged by the loss."""
-        said = []
+        outputs = []
         for member in self.members:
             targets, _ = member(batch)
             assert isinstance(targets, SoftTargets | HiddenTargets), "a model says all logits"
-            said.append(targets)
-        return AveragedTargets(tuple(said), self.shares, self.distribution), None
+            outputs.append(targets)
+        return AveragedTargets(tuple(outputs), self.shares, self.distribution), None
 
 
 def open_teacher(
     loaded: Loaded,
     task: Task,
     student: TokenTable,
-    asked: TokenTable | None,
+    own_batch: TokenTable | None,
     settings: OnlineTargets,
 ) -> OnlineTeacher:
     """A teacher that is asked about the batches of the `student`'s examples.
 
-    `asked` are the same examples under a tokenizer of the teacher's own, if it has one.
+    `own_batch` are the same examples under a tokenizer of the teacher's own, if it has one.
     """
     collate = None
-    if asked is not None:
+    if own_batch is not None:
         if student.word_index is not None:
-            asked, _ = align(asked, student)
-        assert np.array_equal(asked.keys, student.keys), "both tables are of the same texts"
-        collate = collator(asked, loaded.tokenizer, next(loaded.model.parameters()).device)
+            own_batch, _ = align(own_batch, student)
+        assert np.array_equal(own_batch.keys, student.keys), "both tables are of the same texts"
+        collate = collator(own_batch, loaded.tokenizer, next(loaded.model.parameters()).device)
     for parameter in loaded.model.parameters():
         parameter.requires_grad_(False)
     return OnlineTeacher(loaded, task, settings.precision, settings.batch_tokens, collate)
 
 
-def check_finite(said: Outputs | HiddenOutputs, *, key: str) -> None:
+def check_finite(outputs: Outputs | HiddenOutputs, *, key: str) -> None:
     """Raise `ModelError` for answers that are no numbers; a logit of what is ruled out is -inf."""
-    if isinstance(said, HiddenOutputs):
-        wrong = ~said.hidden.isfinite()
+    if isinstance(outputs, HiddenOutputs):
+        bad = ~outputs.hidden.isfinite()
     else:
-        wrong = said.logits.isnan() | said.logits.isposinf()
-    count = int(wrong.any(dim=-1).sum())
+        bad = outputs.logits.isnan() | outputs.logits.isposinf()
+    count = int(bad.any(dim=-1).sum())
     if count:
         raise ModelError(
-            f"{key} is not finite (NaN or infinite) at {count:,} of {len(wrong):,} positions; set "
+            f"{key} is not finite (NaN or infinite) at {count:,} of {len(bad):,} positions; set "
             "targets.precision=float32, or take another teacher"
         )
 
@@ -183,19 +183,19 @@ def _pieces(batch: Batch, tokens: int) -> Iterator[Batch]:
         yield batch
         return
     for begin in range(0, rows, size):
-        cut = slice(begin, begin + size)
-        inputs = {name: tensor[cut] for name, tensor in batch.inputs.items()}
+        piece_rows = slice(begin, begin + size)
+        inputs = {name: tensor[piece_rows] for name, tensor in batch.inputs.items()}
         loss_index = batch.loss_index
         if loss_index is not None:
-            inside = (loss_index >= begin * width) & (loss_index < (begin + size) * width)
-            loss_index = loss_index[inside] - begin * width
-        answer_mask = None if batch.answer_mask is None else batch.answer_mask[cut]
+            is_inside = (loss_index >= begin * width) & (loss_index < (begin + size) * width)
+            loss_index = loss_index[is_inside] - begin * width
+        answer_mask = None if batch.answer_mask is None else batch.answer_mask[piece_rows]
         yield replace(batch, inputs=inputs, loss_index=loss_index, answer_mask=answer_mask)
 
 
-def _targets(said: list[Outputs | HiddenOutputs]) -> Targets:
-    first = said[0]
+def _targets(outputs: list[Outputs | HiddenOutputs]) -> Targets:
+    first = outputs[0]
     if isinstance(first, HiddenOutputs):
-        hidden = torch.cat([part.hidden for part in said if isinstance(part, HiddenOutputs)])
+        hidden = torch.cat([part.hidden for part in outputs if isinstance(part, HiddenOutputs)])
         return HiddenTargets(hidden, first.head)
-    return SoftTargets(torch.cat([part.logits for part in said if isinstance(part, Outputs)]))
+    return SoftTargets(torch.cat([part.logits for part in outputs if isinstance(part, Outputs)]))

@@ -55,7 +55,7 @@ class Head:
 class Features:
     """What the head sees at the counted positions: [positions, width], `before` the dense layer."""
 
-    seen: Tensor
+    inputs: Tensor
     before: Tensor | None
     labels: Tensor
 
@@ -100,12 +100,12 @@ def start_head(
     head = _head(model, ask, collate(np.arange(min(TRACED, len(examples)))))
     if head is None:
         return None
-    chosen = _chosen(examples, head.last.out_features, seed)
-    train = _features(model, head, ask, examples, chosen, collate, parts, "the probe's texts")
-    every = np.arange(len(validation))
+    indices = _sample(examples, head.last.out_features, seed)
+    train = _features(model, head, ask, examples, indices, collate, parts, "the probe's texts")
+    all_indices = np.arange(len(validation))
     collate = collator(validation, tokenizer, device)
     held_out = _features(
-        model, head, ask, validation, every, collate, parts, "the probe's validation"
+        model, head, ask, validation, all_indices, collate, parts, "the probe's validation"
     )
     if train is None or held_out is None:
         return None
@@ -116,8 +116,8 @@ def start_head(
 
     dtype = resolve("auto", device)  # in which the model will be trained and looked at
     settings = _Settings(task, score, head.last.out_features, head.last.bias is not None, dtype)
-    best = _best(train.seen, held_out.seen, train.labels, held_out.labels, settings)
-    about = {"features": "as the head has them"}
+    best = _best(train.inputs, held_out.inputs, train.labels, held_out.labels, settings)
+    facts = {"features": "as the head has them"}
     if head.dense is not None and train.before is not None and held_out.before is not None:
         assert head.activation is not None
         weight, bias = _near_identity(train.before, head.activation)
@@ -125,13 +125,13 @@ def start_head(
             head.activation(_linear(states, weight, bias, dtype)).float()
             for states in (train.before, held_out.before)
         )
-        other = _best(passed, held_out_passed, train.labels, held_out.labels, settings)
-        if (other.score, -other.loss) > (best.score, -best.loss):
-            best, about = other, {"features": "the body's, through a near identity"}
+        through_dense = _best(passed, held_out_passed, train.labels, held_out.labels, settings)
+        if (through_dense.score, -through_dense.loss) > (best.score, -best.loss):
+            best, facts = through_dense, {"features": "the body's, through a near identity"}
             _set(head.dense, weight, bias)
     _set(head.last, best.weight, best.bias)
-    return about | {
-        "examples": len(chosen),
+    return facts | {
+        "examples": len(indices),
         "penalty": best.penalty,
         "score": best.score,
         "loss": best.loss,
@@ -147,19 +147,19 @@ def _set(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
 
 def share_read(examples: TokenTable, outputs: int) -> float:
     """The share of the examples that a probe reads."""
-    return min(1.0, _most(examples, outputs) / max(1, int(examples.positions.sum())))
+    return min(1.0, _positions_read(examples, outputs) / max(1, int(examples.positions.sum())))
 
 
-def _most(examples: TokenTable, outputs: int) -> int:
-    most = max(TEXTS, A_CLASS * outputs)
-    return most if examples.loss_mask is None else max(most, WORDS)
+def _positions_read(examples: TokenTable, outputs: int) -> int:
+    count = max(TEXTS, A_CLASS * outputs)
+    return count if examples.loss_mask is None else max(count, WORDS)
 
 
-def _chosen(examples: TokenTable, outputs: int, seed: int) -> np.ndarray:
+def _sample(examples: TokenTable, outputs: int, seed: int) -> np.ndarray:
     """The examples that are read, in order; of many, as many as their positions need."""
     order = np.random.default_rng(seed).permutation(len(examples))
-    most = _most(examples, outputs)
-    enough = int(np.searchsorted(np.cumsum(examples.positions[order]), most)) + 1
+    count = _positions_read(examples, outputs)
+    enough = int(np.searchsorted(np.cumsum(examples.positions[order]), count)) + 1
     return np.sort(order[:enough])
 
 
@@ -167,9 +167,9 @@ def _head(model: Any, ask: Callable[[Any, Batch], Any], batch: Batch) -> Head | 
     """The layers of a model's head, found by what they do to one batch."""
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
-    def record(module: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
+    def record(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         assert isinstance(module, nn.Linear)
-        calls.append((module, given[0], made))
+        calls.append((module, args[0], output))
 
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     hooks = [module.register_forward_hook(record) for module in linear]
@@ -180,45 +180,53 @@ def _head(model: Any, ask: Callable[[Any, Batch], Any], batch: Batch) -> Head | 
         for hook in hooks:
             hook.remove()
     for place in range(len(calls) - 1, -1, -1):
-        layer, given, made = calls[place]
+        layer, args, output = calls[place]
         if layer.out_features != logits.shape[-1]:
             continue
-        rows = _rows(made, logits, batch)
-        if rows is None or not torch.allclose(made.flatten(0, -2)[rows].float(), logits):
+        rows = _rows(output, logits, batch)
+        if rows is None or not torch.allclose(output.flatten(0, -2)[rows].float(), logits):
             continue
-        dense, activation = _dense([call for call in calls[:place] if call[1].ndim == 2], given)
+        dense, activation = _dense([call for call in calls[:place] if call[1].ndim == 2], args)
         return Head(layer, dense, activation)
     return None
 
 
-def _rows(made: Tensor, logits: Tensor, batch: Batch) -> Tensor | None:
+def _rows(output: Tensor, logits: Tensor, batch: Batch) -> Tensor | None:
     """Which of the head's outputs [rows, (tokens,) outputs], flattened, are the model's logits."""
-    if made.ndim == 2:
-        return torch.arange(len(made), device=made.device) if len(made) == len(logits) else None
-    if made.ndim != 3:
+    if output.ndim == 2:
+        return (
+            torch.arange(len(output), device=output.device) if len(output) == len(logits) else None
+        )
+    if output.ndim != 3:
         return None
     if batch.loss_index is not None:
         return batch.loss_index
-    if len(made) != len(logits):
+    if len(output) != len(logits):
         return None
-    same = (made.float() == logits[:, None]).all(dim=-1)  # [rows, tokens]: it reads one of them
-    if not bool(same.any(dim=1).all()):
+    is_equal = (output.float() == logits[:, None]).all(
+        dim=-1
+    )  # [rows, tokens]: it reads one of them
+    if not bool(is_equal.any(dim=1).all()):
         return None
-    begins = torch.arange(len(made), device=made.device) * made.shape[1]
-    return begins + same.int().argmax(dim=1)
+    begins = torch.arange(len(output), device=output.device) * output.shape[1]
+    return begins + is_equal.int().argmax(dim=1)
 
 
 def _dense(
-    calls: list[tuple[nn.Linear, Tensor, Tensor]], seen: Tensor
+    calls: list[tuple[nn.Linear, Tensor, Tensor]], last_input: Tensor
 ) -> tuple[nn.Linear | None, Callable[[Tensor], Tensor] | None]:
     """The dense layer before the last one, and the activation between them, if that is all."""
-    if not calls or seen.ndim != 2:
+    if not calls or last_input.ndim != 2:
         return None, None
-    layer, _, made = calls[-1]
-    if layer.in_features != layer.out_features or made.shape != seen.shape or layer.bias is None:
+    layer, _, output = calls[-1]
+    if (
+        layer.in_features != layer.out_features
+        or output.shape != last_input.shape
+        or layer.bias is None
+    ):
         return None, None
     for activation in ACTIVATIONS:
-        if torch.allclose(activation(made), seen, atol=1e-6):
+        if torch.allclose(activation(output), last_input, atol=1e-6):
             return layer, activation
     return None, None
 
@@ -228,7 +236,7 @@ def _features(
     head: Head,
     ask: Callable[[Any, Batch], Any],
     table: TokenTable,
-    chosen: np.ndarray,
+    indices: np.ndarray,
     collate: Callable[[np.ndarray], Batch],
     parts: Parts,
     name: str,
@@ -237,22 +245,22 @@ def _features(
 
     None where the outputs of the last layer are not the model's answers, in some batch.
     """
-    buckets = [chosen[b] for b in length_buckets(table.lengths[chosen], tokens=VALIDATION_TOKENS)]
+    buckets = [indices[b] for b in length_buckets(table.lengths[indices], tokens=VALIDATION_TOKENS)]
     device = next(model.parameters()).device.type
 
-    def batches(done: int) -> Iterator[dict[str, np.ndarray]]:
-        return _seen_batches(model, head, ask, table, buckets[done:], collate)
+    def batches(begin: int) -> Iterator[dict[str, np.ndarray]]:
+        return _feature_batches(model, head, ask, table, buckets[begin:], collate)
 
     try:
-        found = parts.batches(f"{name} on {device}", batches)
+        batches_read = parts.batches(f"{name} on {device}", batches)
     except _Unlike:
         return None
     # stable: an example's positions stay in their order
-    order = np.argsort(np.concatenate([part["text_index"] for part in found]), kind="stable")
+    order = np.argsort(np.concatenate([part["owners"] for part in batches_read]), kind="stable")
     joined = {
-        n: torch.from_numpy(np.concatenate([part[n] for part in found])[order])
-        for n in found[0]
-        if n != "text_index"
+        n: torch.from_numpy(np.concatenate([part[n] for part in batches_read])[order])
+        for n in batches_read[0]
+        if n != "owners"
     }
     return Features(joined["seen"], joined.get("before"), joined["labels"])
 
@@ -261,7 +269,7 @@ class _Unlike(Exception):
     """The outputs of the last layer are not the model's answers."""
 
 
-def _seen_batches(
+def _feature_batches(
     model: Any,
     head: Head,
     ask: Callable[[Any, Batch], Any],
@@ -269,14 +277,14 @@ def _seen_batches(
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What the head's layers see of each bucket, with the `text_index` of its positions."""
+    """What the head's layers see of each bucket, with the `owners` of its positions."""
     caught: dict[str, Tensor] = {}
 
-    def catch_last(_: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
-        caught["seen"], caught["made"] = given[0], made
+    def catch_last(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        caught["seen"], caught["made"] = args[0], output
 
-    def catch_dense(_: nn.Module, given: tuple[Any, ...]) -> None:
-        caught["before"] = given[0]
+    def catch_dense(_: nn.Module, args: tuple[Any, ...]) -> None:
+        caught["before"] = args[0]
 
     hooks = [head.last.register_forward_hook(catch_last)]
     if head.dense is not None:
@@ -289,13 +297,13 @@ def _seen_batches(
                 caught["made"].flatten(0, -2)[rows].float(), outputs.logits
             ):
                 raise _Unlike
-            kept = {"seen": caught["seen"].flatten(0, -2)[rows].float(), "labels": batch.labels}
+            arrays = {"seen": caught["seen"].flatten(0, -2)[rows].float(), "labels": batch.labels}
             if head.dense is not None:
-                kept["before"] = caught["before"].float()
-            text_index = np.repeat(batch.indices, table.positions[batch.indices])
+                arrays["before"] = caught["before"].float()
+            owners = np.repeat(batch.indices, table.positions[batch.indices])
             yield {
-                "text_index": text_index,
-                **{name: value.cpu().numpy() for name, value in kept.items()},
+                "owners": owners,
+                **{name: value.cpu().numpy() for name, value in arrays.items()},
             }
     finally:
         for hook in hooks:
@@ -370,8 +378,8 @@ def _minimised(
         (gradient,) = torch.autograd.grad(total, theta)
         return float(total.detach()), gradient.double().numpy().ravel()
 
-    found = minimize(
+    result = minimize(
         objective, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS, "ftol": 1e-6}
     )
-    solution: np.ndarray = found.x
+    solution: np.ndarray = result.x
     return solution

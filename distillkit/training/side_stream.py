@@ -46,9 +46,9 @@ class SideStream:
         It must copy its result to the processor: the caller may then free what it worked on.
         """
         if self._thread is None:
-            done: Future[T] = Future()
-            done.set_result(work())
-            return done
+            future: Future[T] = Future()
+            future.set_result(work())
+            return future
         self.wait()
         launched = torch.cuda.Event()
         launched.record()

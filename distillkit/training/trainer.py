@@ -266,11 +266,11 @@ class Trainer:
         )
 
 
-def check_batch_size(size: int, examples: int, *, key: str, what: str = "examples") -> None:
+def check_batch_size(size: int, examples: int, *, key: str, unit: str = "examples") -> None:
     """Raise `DataError` for a batch that the data cannot fill."""
     if size > examples:
         raise DataError(
-            f"{key} = {size}: larger than the data, which has {examples:,} {what} to train on; "
+            f"{key} = {size}: larger than the data, which has {examples:,} {unit} to train on; "
             f"set it to {examples} or less"
         )
 
@@ -318,12 +318,12 @@ def _write_metrics(progress: Progress, out: Path) -> None:
 
 
 def _not_a_number(name: str, step: int, lr: float, checkpoint: Path | None) -> str:
-    kept = (
+    location = (
         f"the last good checkpoint is {checkpoint}"
         if checkpoint
         else "no checkpoint was due before"
     )
     return (
-        f"the {name} is not a number at step {step:,} (learning rate {lr:.3g}); {kept}. Lower the "
-        "learning rate, or set trainer.max_grad_norm"
+        f"the {name} is not a number at step {step:,} (learning rate {lr:.3g}); {location}. Lower "
+        "the learning rate, or set trainer.max_grad_norm"
     )

@@ -118,9 +118,9 @@ class BiLSTMModel(BiLSTMPreTrainedModel):
             states, ends = first + second, torch.cat([a, b, (a - b).abs(), a * b], dim=-1)
         else:
             states, ends = self._read(words, real)
-        seen = (words, states) if output_hidden_states else None
+        hidden_states = (words, states) if output_hidden_states else None
         return BaseModelOutputWithPooling(
-            last_hidden_state=states, pooler_output=ends, hidden_states=seen
+            last_hidden_state=states, pooler_output=ends, hidden_states=hidden_states
         )
 
     def _read(self, words: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

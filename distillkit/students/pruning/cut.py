@@ -38,40 +38,40 @@ def prune(model: Any, *, layers: Sequence[int] | None = None, widths: Widths | N
     old model are left as they are.
     """
     _, modules = layer_stack(model)
-    kept = list(range(len(modules)) if layers is None else layers)
+    layers_kept = list(range(len(modules)) if layers is None else layers)
     if any(not p.is_floating_point() or p.is_meta for p in model.parameters()):
         raise ModelError(
             f"student: the weights of {type(model).__name__} are quantized or offloaded, so none "
             "can be cut out; load the teacher without"
         )
-    config = cut_config(model, kept, widths)
+    config = cut_config(model, layers_kept, widths)
     with torch.random.fork_rng(devices=[]):
         try:
             new = type(model)(config).float()
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise cannot_run(model, len(kept), error) from error
+            raise cannot_run(model, len(layers_kept), error) from error
     if getattr(model, "generation_config", None) is not None:
         new.generation_config = copy.deepcopy(model.generation_config)
-    _fill(new, model, kept, widths)
+    _fill(new, model, layers_kept, widths)
     if widths is None:
-        _check_same(new, model, kept)
+        _check_same(new, model, layers_kept)
     return new.eval()
 
 
-def check_cut(outlined: Any, model: Any, kept: list[int]) -> None:
+def check_cut(outlined: Any, model: Any, layers_kept: list[int]) -> None:
     """Raise `ModelError` where an outline of some of a model's layers could not be made for real.
 
     Both are on the meta device; what only weights show is left open.
     """
     layer_stack(outlined)
-    _fill(outlined, model, kept, None)
+    _fill(outlined, model, layers_kept, None)
     check_runs(outlined, model)
 
 
-def _fill(new: Any, model: Any, kept: list[int], widths: Widths | None) -> None:
+def _fill(new: Any, model: Any, layers_kept: list[int], widths: Widths | None) -> None:
     stack, _ = layer_stack(model)
     try:
-        new.load_state_dict(_cut_weights(model, stack, kept, widths))
+        new.load_state_dict(_cut_weights(model, stack, layers_kept, widths))
     except RuntimeError as error:
         raise ModelError(
             f"student: {type(model).__name__} cannot be cut: what is left does not fit its config "
@@ -79,7 +79,7 @@ def _fill(new: Any, model: Any, kept: list[int], widths: Widths | None) -> None:
         ) from error
 
 
-def cut_config(model: Any, kept: list[int], widths: Widths | None) -> Any:
+def cut_config(model: Any, layers_kept: list[int], widths: Widths | None) -> Any:
     """The config of what is left; lists with an entry a layer lose the same layers."""
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
@@ -88,9 +88,9 @@ def cut_config(model: Any, kept: list[int], widths: Widths | None) -> Any:
     for name, value in list(vars(config).items()):
         per_layer = isinstance(value, (list, tuple)) and len(value) == count
         if per_layer and name not in NOT_PER_LAYER and not name.startswith("_"):
-            setattr(config, name, [value[i] for i in kept])
+            setattr(config, name, [value[i] for i in layers_kept])
     try:
-        config.num_hidden_layers = len(kept)
+        config.num_hidden_layers = len(layers_kept)
     except NotImplementedError as error:  # Funnel's kind counts its layers by blocks
         raise ModelError(
             f"student.layers: {type(config).__name__} takes no number of layers "
@@ -127,20 +127,20 @@ def _narrow(config: Any, model: Any, widths: Widths) -> None:
 
 
 def _cut_weights(
-    model: Any, stack: str, kept: list[int], widths: Widths | None
+    model: Any, stack: str, layers_kept: list[int], widths: Widths | None
 ) -> dict[str, Tensor]:
     """The weights that are left under their new names, float32."""
-    places = {old: new for new, old in enumerate(kept)}
+    places = {old: new for new, old in enumerate(layers_kept)}
     out: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         layer = None
         renamed = name
         if name.startswith(f"{stack}."):
-            number, _, rest = name.removeprefix(f"{stack}.").partition(".")
+            number, _, suffix = name.removeprefix(f"{stack}.").partition(".")
             layer = int(number)
             if layer not in places:
                 continue
-            renamed = f"{stack}.{places[layer]}.{rest}"
+            renamed = f"{stack}.{places[layer]}.{suffix}"
         values = tensor if widths is None else _narrowed(model, name, tensor, layer, widths)
         out[renamed] = values.float() if values.is_floating_point() else values
     return out
@@ -203,24 +203,24 @@ def _kept_rows(model: Any, axis: Axis, layer: int | None, widths: Widths) -> Ten
     """The rows that stay along an axis; None: all of them."""
     if axis == "hidden":
         return widths.hidden
-    chosen = {"neurons": widths.neurons, "kv_heads": widths.kv_heads}.get(axis, widths.heads)
-    if chosen is None or layer is None:
+    indices = {"neurons": widths.neurons, "kv_heads": widths.kv_heads}.get(axis, widths.heads)
+    if indices is None or layer is None:
         return None
     if axis == "neurons":
-        return chosen[layer]
+        return indices[layer]
     width = head_width(model)
-    rows = (chosen[layer][:, None] * width + torch.arange(width)).flatten()
+    rows = (indices[layer][:, None] * width + torch.arange(width)).flatten()
     if axis != "qkv":
         return rows
     whole = int(model.config.num_attention_heads) * width
     return torch.cat([rows, rows + whole, rows + 2 * whole])
 
 
-def _check_same(new: Any, old: Any, kept: list[int]) -> None:
+def _check_same(new: Any, old: Any, layers_kept: list[int]) -> None:
     _, layers = layer_stack(old)
-    gone = set(range(len(layers))) - set(kept)
+    dropped = set(range(len(layers))) - set(layers_kept)
     try:
-        expected = _last_hidden(old, layers, gone)
+        expected = _last_hidden(old, layers, dropped)
     except Exception as error:  # of an architecture's own code, which may raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
@@ -230,15 +230,15 @@ def _check_same(new: Any, old: Any, kept: list[int]) -> None:
     if not bool(expected.isfinite().all()):
         return  # a teacher that says no numbers is refused as that, where it is loaded
     try:
-        found = _last_hidden(new, layer_stack(new)[1], set())
+        hidden = _last_hidden(new, layer_stack(new)[1], set())
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise cannot_run(old, len(kept), error) from error
-    gap = float(torch.linalg.vector_norm(found - expected))
+        raise cannot_run(old, len(layers_kept), error) from error
+    gap = float(torch.linalg.vector_norm(hidden - expected))
     eps = float(torch.finfo(next(old.parameters()).dtype).eps)
     if not gap <= max(TOLERANCE, 10 * eps) * float(torch.linalg.vector_norm(expected)):
         raise ModelError(
-            f"student.layers: {type(old).__name__} without its layers {sorted(gone)} does not say "
-            "what they leave behind (its layers depend on their place); choose other layers or "
+            f"student.layers: {type(old).__name__} without its layers {sorted(dropped)} does not "
+            "say what they leave behind (its layers depend on their place); choose other layers or "
             "another student"
         )
 

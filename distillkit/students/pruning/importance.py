@@ -28,22 +28,22 @@ class WidthScores:
 
 def first_examples(batches: Iterable[Mapping[str, Tensor]], count: int) -> Batches:
     """The first `count` rows of all batches. Raises `DataError` if there are none."""
-    taken: list[Mapping[str, Tensor]] = []
+    examples: list[Mapping[str, Tensor]] = []
     for batch in batches:
         rows = min(count, len(batch["input_ids"]))
-        taken.append({name: values[:rows] for name, values in batch.items()})
+        examples.append({name: values[:rows] for name, values in batch.items()})
         count -= rows
         if not count:
             break
-    if not taken:
+    if not examples:
         raise DataError(
             "student: its layers or widths are chosen on the training text, but there is none; set "
             "student.choose=uniform"
         )
-    return taken
+    return examples
 
 
-def layer_scores(model: Any, batches: Batches, how: str) -> Tensor:
+def layer_scores(model: Any, batches: Batches, method: str) -> Tensor:
     """How much each layer matters, float64 [layers]; the lowest may go first.
 
     `block_influence` is that of ShortGPT, https://arxiv.org/abs/2403.03853, section 3.1: 1 - cos
@@ -53,17 +53,17 @@ def layer_scores(model: Any, batches: Batches, how: str) -> Tensor:
     labels and works for encoders too: 1 - cos between those with and without the layer. It costs a
     forward pass a layer.
     """
-    measure = {"block_influence": _block_influence, "importance": _importance}[how]
+    measure = {"block_influence": _block_influence, "importance": _importance}[method]
     return torch.stack(averages(model, batches, measure))
 
 
-def _block_influence(model: Any, run: Callable[[], Tensor], keep: Tensor) -> list[Tensor]:
+def _block_influence(model: Any, run: Callable[[], Tensor], mask: Tensor) -> list[Tensor]:
     _, layers = layer_stack(model)
-    found: dict[int, Tensor] = {}
+    changes: dict[int, Tensor] = {}
 
     def watch(i: int) -> Callable[..., None]:
         def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            found[i] = _apart(hidden_out(output), hidden_in(args, kwargs), keep)
+            changes[i] = _apart(hidden_out(output), hidden_in(args, kwargs), mask)
 
         return hook
 
@@ -72,21 +72,23 @@ def _block_influence(model: Any, run: Callable[[], Tensor], keep: Tensor) -> lis
             handle = layer.register_forward_hook(watch(i), with_kwargs=True)
             hooks.callback(handle.remove)
         run()
-    return [found[i] for i in range(len(layers))]
+    return [changes[i] for i in range(len(layers))]
 
 
-def _importance(model: Any, run: Callable[[], Tensor], keep: Tensor) -> list[Tensor]:
+def _importance(model: Any, run: Callable[[], Tensor], mask: Tensor) -> list[Tensor]:
     _, layers = layer_stack(model)
     whole, without = run(), []
     for i in range(len(layers)):
         with skipped(layers, {i}):
-            without.append(_apart(run(), whole, keep))
+            without.append(_apart(run(), whole, mask))
     return without
 
 
-def _apart(one: Tensor, other: Tensor, keep: Tensor) -> Tensor:
+def _apart(states: Tensor, others_states: Tensor, mask: Tensor) -> Tensor:
     """1 - cos of each kept token, summed: []."""
-    return (1 - F.cosine_similarity(one[keep].double(), other[keep].double(), dim=-1)).sum()
+    return (
+        1 - F.cosine_similarity(states[mask].double(), others_states[mask].double(), dim=-1)
+    ).sum()
 
 
 def width_scores(model: Any, batches: Batches) -> WidthScores:
@@ -104,20 +106,22 @@ def width_scores(model: Any, batches: Batches) -> WidthScores:
         if layout.of(name) == ("hidden",) and getattr(module, "weight", None) is not None
     ]
 
-    def measure(_: Any, run: Callable[[], Tensor], keep: Tensor) -> list[Tensor]:
+    def measure(_: Any, run: Callable[[], Tensor], mask: Tensor) -> list[Tensor]:
         hidden: list[Tensor] = []
         neurons: list[Tensor] = []
-        spoken: list[Tensor] = []
+        sums: list[Tensor] = []
 
         def norm(_: Any, args: Any, output: Tensor) -> None:
-            hidden.append(output[keep].double().abs().sum(dim=0))
+            hidden.append(output[mask].double().abs().sum(dim=0))
 
         def feed_forward(_: Any, args: tuple[Tensor, ...]) -> None:
-            neurons.append(args[0][keep].double().abs().sum(dim=0))
+            neurons.append(args[0][mask].double().abs().sum(dim=0))
 
         def attention(_: Any, args: tuple[Tensor, ...]) -> None:
-            said = args[0][keep].double().unflatten(-1, (heads, -1))  # [tokens, heads, head_dim]
-            spoken.append(torch.linalg.vector_norm(said, dim=-1).sum(dim=0))
+            outputs_of_heads = (
+                args[0][mask].double().unflatten(-1, (heads, -1))
+            )  # [tokens, heads, head_dim]
+            sums.append(torch.linalg.vector_norm(outputs_of_heads, dim=-1).sum(dim=0))
 
         with ExitStack() as hooks:
             for name in norms:
@@ -128,7 +132,7 @@ def width_scores(model: Any, batches: Batches) -> WidthScores:
                     module = named[f"{stack}.{i}.{end}"]
                     hooks.callback(module.register_forward_pre_hook(hook).remove)
             run()
-        return [torch.stack(hidden).sum(dim=0), torch.stack(neurons), torch.stack(spoken)]
+        return [torch.stack(hidden).sum(dim=0), torch.stack(neurons), torch.stack(sums)]
 
     return WidthScores(*averages(model, batches, measure))
 
@@ -148,11 +152,13 @@ def averages(model: Any, batches: Batches, measure: Callable[..., list[Tensor]])
         with torch.inference_mode():
             for batch in batches:
                 inputs = {name: values.to(device) for name, values in batch.items()}
-                keep = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
-                found = measure(model, lambda given=inputs: model.base_model(**given)[0], keep)
-                found = [values.cpu() for values in found]
-                sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
-                count += int(keep.sum())
+                mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
+                changes = measure(
+                    model, lambda batch_inputs=inputs: model.base_model(**batch_inputs)[0], mask
+                )
+                changes = [values.cpu() for values in changes]
+                sums = changes if not sums else [a + b for a, b in zip(sums, changes, strict=True)]
+                count += int(mask.sum())
     finally:
         model.train(was_training)
     return [values / count for values in sums]

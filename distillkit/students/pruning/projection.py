@@ -53,21 +53,21 @@ def _norms(model: Any) -> dict[str, nn.Module]:
 
 
 def _moments(model: Any, batches: Batches, norms: Mapping[str, nn.Module]) -> Tensor:
-    def measure(_: Any, run: Callable[[], Tensor], keep: Tensor) -> list[Tensor]:
-        found: list[Tensor] = []
+    def measure(_: Any, run: Callable[[], Tensor], mask: Tensor) -> list[Tensor]:
+        sums_of_layers: list[Tensor] = []
 
         def hook(_: Any, args: Any, output: Tensor) -> None:
-            said = output[keep].double()
-            found.append(said.T @ said)
+            states = output[mask].double()
+            sums_of_layers.append(states.T @ states)
 
         with ExitStack() as hooks:
             for norm in norms.values():
                 hooks.callback(norm.register_forward_hook(hook).remove)
             run()
-        return found
+        return sums_of_layers
 
-    each = averages(model, batches, measure)
-    return torch.stack([moments / moments.trace() for moments in each]).sum(dim=0)
+    sums = averages(model, batches, measure)
+    return torch.stack([moments / moments.trace() for moments in sums]).sum(dim=0)
 
 
 def _fits(
@@ -75,18 +75,18 @@ def _fits(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     shifts = not layout_of(model).root_mean_square
 
-    def measure(_: Any, run: Callable[[], Tensor], keep: Tensor) -> list[Tensor]:
+    def measure(_: Any, run: Callable[[], Tensor], mask: Tensor) -> list[Tensor]:
         found: dict[str, Tensor] = {}
 
         def watch(name: str, eps: float) -> Callable[..., None]:
             def hook(_: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
                 turned = axes.to(output.device)
-                given = args[0][keep].double() @ turned
+                inputs = args[0][mask].double() @ turned
                 if shifts:
-                    given = given - given.mean(dim=-1, keepdim=True)
-                given = given * (given.square().mean(dim=-1, keepdim=True) + eps).rsqrt()
-                asked = output[keep].double() @ turned
-                parts = (given, asked, given * given, given * asked)
+                    inputs = inputs - inputs.mean(dim=-1, keepdim=True)
+                inputs = inputs * (inputs.square().mean(dim=-1, keepdim=True) + eps).rsqrt()
+                outputs = output[mask].double() @ turned
+                parts = (inputs, outputs, inputs * inputs, inputs * outputs)
                 found[name] = torch.stack([part.sum(dim=0) for part in parts])
 
             return hook
@@ -103,11 +103,11 @@ def _fits(
 
 def _line(means: Tensor, shifts: bool) -> tuple[Tensor, Tensor]:
     """(weight, bias) of the best line through channels of these means; without shift, through 0."""
-    given, asked, square, product = means.unbind()
+    inputs, outputs, square, product = means.unbind()
     if not shifts:
-        return product / square.clamp(min=TINY), torch.zeros_like(given)
-    weight = (product - given * asked) / (square - given.square()).clamp(min=TINY)
-    return weight, asked - weight * given
+        return product / square.clamp(min=TINY), torch.zeros_like(inputs)
+    weight = (product - inputs * outputs) / (square - inputs.square()).clamp(min=TINY)
+    return weight, outputs - weight * inputs
 
 
 def _eps(norm: nn.Module) -> float:

@@ -83,31 +83,31 @@ def head_width(model: Any) -> int:
 def check_widths(student: CutSettings, model: Any) -> None:
     """Raise `ConfigError` for widths that the teacher does not have or that do not fit together."""
     teacher = _teachers(model)
-    for name, most in (
+    for name, limit in (
         ("hidden_size", teacher.hidden),
         ("intermediate_size", teacher.neurons),
         ("num_attention_heads", teacher.heads),
         ("num_key_value_heads", teacher.kv_heads),
     ):
-        wanted = getattr(student, name)
-        if wanted is not None and wanted > most:
-            raise ConfigError(f"student.{name} = {wanted}: the teacher has {most}")
+        size = getattr(student, name)
+        if size is not None and size > limit:
+            raise ConfigError(f"student.{name} = {size}: the teacher has {limit}")
     if student.num_key_value_heads and not hasattr(model.config, "num_key_value_heads"):
         raise ConfigError(
             f"student.num_key_value_heads = {student.num_key_value_heads}: {_kind(model)} has no "
             "such heads; set it to null"
         )
-    wanted = _students(student, teacher)
-    if wanted.heads % wanted.kv_heads or wanted.group > teacher.group:
+    size = _students(student, teacher)
+    if size.heads % size.kv_heads or size.group > teacher.group:
         raise ConfigError(
-            f"student.num_attention_heads = {wanted.heads}: must be 1 to {teacher.group} for each "
-            f"of the {wanted.kv_heads} key-value heads, the same number for all"
+            f"student.num_attention_heads = {size.heads}: must be 1 to {teacher.group} for each "
+            f"of the {size.kv_heads} key-value heads, the same number for all"
         )
     width = head_width(model)
-    if not layout_of(model).free_heads and wanted.hidden != wanted.heads * width:
+    if not layout_of(model).free_heads and size.hidden != size.heads * width:
         raise ConfigError(
-            f"student.hidden_size = {wanted.hidden}: a {_kind(model)} of {wanted.heads} heads has "
-            f"{wanted.heads * width} (the teacher's heads are {width} wide); set hidden_size and "
+            f"student.hidden_size = {size.hidden}: a {_kind(model)} of {size.heads} heads has "
+            f"{size.heads * width} (the teacher's heads are {width} wide); set hidden_size and "
             "num_attention_heads to fit each other"
         )
 
@@ -119,17 +119,17 @@ def _kind(model: Any) -> str:
 def kept_widths(student: CutSettings, model: Any, scores: WidthScores) -> Widths:
     """What scores highest; key-value heads by the sum of the query heads that would stay."""
     teacher = _teachers(model)
-    wanted = _students(student, teacher)
+    sizes = _students(student, teacher)
     heads = kv_heads = None
-    if (wanted.heads, wanted.kv_heads) != (teacher.heads, teacher.kv_heads):
+    if (sizes.heads, sizes.kv_heads) != (teacher.heads, teacher.kv_heads):
         grouped = scores.heads.unflatten(-1, (teacher.kv_heads, teacher.group))
-        within = _best(grouped, wanted.group)  # [layers, kv_heads, group]
-        kv_heads = _best(grouped.gather(-1, within).sum(dim=-1), wanted.kv_heads)
-        chosen = within.gather(1, kv_heads.unsqueeze(-1).expand(-1, -1, wanted.group))
-        heads = (kv_heads.unsqueeze(-1) * teacher.group + chosen).flatten(1)
+        within = _best(grouped, sizes.group)  # [layers, kv_heads, group]
+        kv_heads = _best(grouped.gather(-1, within).sum(dim=-1), sizes.kv_heads)
+        indices = within.gather(1, kv_heads.unsqueeze(-1).expand(-1, -1, sizes.group))
+        heads = (kv_heads.unsqueeze(-1) * teacher.group + indices).flatten(1)
     return Widths(
-        hidden=_best(scores.hidden, wanted.hidden) if wanted.hidden < teacher.hidden else None,
-        neurons=_best(scores.neurons, wanted.neurons) if wanted.neurons < teacher.neurons else None,
+        hidden=_best(scores.hidden, sizes.hidden) if sizes.hidden < teacher.hidden else None,
+        neurons=_best(scores.neurons, sizes.neurons) if sizes.neurons < teacher.neurons else None,
         heads=heads,
         kv_heads=kv_heads,
     )

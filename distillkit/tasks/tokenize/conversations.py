@@ -64,22 +64,22 @@ class ConversationReader:
     ) -> Example | None:
         """All turns in one example; None where inference would see other tokens in any of them."""
         whole = self.template.render(messages, tools, prompt=False)
-        found: list[Turn] = []
+        turns_read: list[Turn] = []
         for place in turns:
             turn = self.template.turn(messages, tools, place)
             if not whole.startswith(turn.prompt + turn.response):
                 return None
-            found.append(turn)
-        last = found[-1]
+            turns_read.append(turn)
+        last = turns_read[-1]
         text = whole[: len(last.prompt) + len(last.response)]
         ids, begins, ends = self._encoded(text)
         learnt = np.zeros(len(ids), bool)
-        for turn in found:
+        for turn in turns_read:
             begin = len(turn.prompt)
             first = self._response_begins(turn.prompt, ids, begins)
             if first is None or (first < len(ids) and ends[first] <= begin):
                 return None
-            of_turn = _inside(ends, [(low + begin, high + begin) for low, high in turn.ranges])
+            of_turn = _in_ranges(ends, [(low + begin, high + begin) for low, high in turn.ranges])
             of_turn[:first] = False
             learnt |= of_turn
         return ids, learnt
@@ -99,11 +99,11 @@ class ConversationReader:
             apart = self._apart(before, ids, turn.response)
             if apart is not None:
                 ids, ends, begin = *apart, 0
-                learnt = _inside(ends, turn.ranges)
+                learnt = _in_ranges(ends, turn.ranges)
                 learnt[: len(before)] = False
                 return ids, learnt
             before = before[: int(np.searchsorted(ends, begin, side="right"))]
-        learnt = _inside(ends, [(low + begin, high + begin) for low, high in turn.ranges])
+        learnt = _in_ranges(ends, [(low + begin, high + begin) for low, high in turn.ranges])
         learnt[: len(before)] = False
         return ids, learnt
 
@@ -116,18 +116,18 @@ class ConversationReader:
         would not be the same. Behind some text (an anchor) no tokenizer puts a blank of its own in
         front of the response.
         """
-        wanted = self.tokenizer.decode(whole)
+        text = self.tokenizer.decode(whole)
         for anchor in (self.tokenizer.eos_token, "\n", "."):
             if not anchor:
                 continue
             skipped = self._encoded(anchor)[0]
-            rest, _, ends = self._encoded(anchor + response)
-            ids = np.concatenate([before, rest[len(skipped) :]])
-            if np.array_equal(rest[: len(skipped)], skipped) and (
-                self.tokenizer.decode(ids) == wanted
+            ids_after, _, ends = self._encoded(anchor + response)
+            ids = np.concatenate([before, ids_after[len(skipped) :]])
+            if np.array_equal(ids_after[: len(skipped)], skipped) and (
+                self.tokenizer.decode(ids) == text
             ):
-                inside = ends[len(skipped) :] - len(anchor)
-                return ids, np.concatenate([np.zeros(len(before), np.int64), inside])
+                ends_after = ends[len(skipped) :] - len(anchor)
+                return ids, np.concatenate([np.zeros(len(before), np.int64), ends_after])
         return None
 
     def _encoded(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,10 +153,10 @@ class ConversationReader:
         header = prompt[max(begin, 0) :]
         if header not in self._headers:
             self._headers[header] = self._encoded(header)[0].tolist()
-        wanted = self._headers[header]
+        header_ids = self._headers[header]
         first = int(np.searchsorted(begins, max(begin, 0)))
-        last = first + len(wanted)
-        return last if ids[first:last].tolist() == wanted else None
+        last = first + len(header_ids)
+        return last if ids[first:last].tolist() == header_ids else None
 
     # what is too long
 
@@ -174,21 +174,21 @@ class ConversationReader:
         self, messages: Sequence[Message], tools: Sequence[Any] | None, turns: Sequence[int]
     ) -> Reading:
         """Consecutive turns in few examples: the last ones first, as many as fit."""
-        found: list[Reading] = []
-        left = list(turns)
-        while left:
-            last, waiting = left[-1], tuple(left)
+        readings: list[Reading] = []
+        remaining = list(turns)
+        while remaining:
+            last, waiting = remaining[-1], tuple(remaining)
 
             def build(part: Sequence[Message], waiting: Sequence[int] = waiting) -> Example:
                 shift = waiting[-1] + 1 - len(part)
-                held = [at - shift for at in waiting if at - shift >= _head(part)]
-                example = self.together(part, tools, held)
+                indices = [at - shift for at in waiting if at - shift >= _head(part)]
+                example = self.together(part, tools, indices)
                 return self.alone(part, tools, len(part) - 1) if example is None else example
 
             begin, reading = self._oldest_first(messages[: last + 1], build)
-            found.append(reading)
-            left = [at for at in left if at < begin]
-        return _gathered(found[::-1])
+            readings.append(reading)
+            remaining = [at for at in remaining if at < begin]
+        return _gathered(readings[::-1])
 
     def _oldest_first(
         self, messages: Sequence[Message], build: Callable[[Sequence[Message]], Example]
@@ -196,13 +196,13 @@ class ConversationReader:
         """(where the kept turns begin, the example): whole oldest turns go until it fits."""
         head = _head(messages)
         begins = _questions(messages, head)
-        made: dict[int, Example] = {}
+        examples: dict[int, Example] = {}
 
         def example(choice: int) -> Example:
-            if choice not in made:
-                kept = messages[begins[choice] :]
-                made[choice] = build([*messages[:head], *kept])
-            return made[choice]
+            if choice not in examples:
+                recent = messages[begins[choice] :]
+                examples[choice] = build([*messages[:head], *recent])
+            return examples[choice]
 
         low, high = 0, len(begins) - 1
         while low < high:
@@ -222,19 +222,19 @@ class ConversationReader:
 
 def _head(messages: Sequence[Message]) -> int:
     """How many messages at the front belong to no turn."""
-    others = (i for i, message in enumerate(messages) if message["role"] not in LEADING)
-    return next(others, len(messages))
+    later = (i for i, message in enumerate(messages) if message["role"] not in LEADING)
+    return next(later, len(messages))
 
 
 def _questions(messages: Sequence[Message], head: int) -> list[int]:
     """Where the turns begin: at each question of the user's."""
-    found = [
+    questions = [
         place
         for place in range(head, len(messages))
         if messages[place]["role"] == "user"
         and (place == head or messages[place - 1]["role"] != "user")
     ]
-    return found if found and found[0] == head else [head, *found]
+    return questions if questions and questions[0] == head else [head, *questions]
 
 
 def _gathered(parts: Sequence[Reading]) -> Reading:
@@ -247,12 +247,12 @@ def _gathered(parts: Sequence[Reading]) -> Reading:
 
 def encoded(text: str, tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(token ids, where each begins in the text, where it ends), [tokens] each; none is added."""
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    spans = np.asarray(found["offset_mapping"], np.int64).reshape(-1, 2)
-    return np.asarray(found["input_ids"], np.int32), spans[:, 0], spans[:, 1]
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    spans = np.asarray(encoding["offset_mapping"], np.int64).reshape(-1, 2)
+    return np.asarray(encoding["input_ids"], np.int32), spans[:, 0], spans[:, 1]
 
 
-def _inside(ends: np.ndarray, ranges: Sequence[Range]) -> np.ndarray:
+def _in_ranges(ends: np.ndarray, ranges: Sequence[Range]) -> np.ndarray:
     """Which tokens end inside one of the ranges, [tokens].
 
     Where it begins says little: many tokenizers give a token the blank before it, and that may

@@ -73,7 +73,7 @@ def document_examples(
     it. Windows of one document are examples of their own. An end-of-text token closes each
     document. Returns the table, and how many documents needed several windows.
     """
-    found = Examples()
+    examples = Examples()
     several = 0
     front, behind = around(tokenizer)
     room = max_length - len(front)
@@ -92,9 +92,9 @@ def document_examples(
                 ids = np.asarray(_closed([*row, *behind], tokenizer), np.int32)
                 several += len(ids) > room
                 for window, learnt in _windows(ids, room, min(stride, room - 1), bool(front)):
-                    found.add(*in_front(front, window, learnt), owner)
+                    examples.add(*in_front(front, window, learnt), owner)
             progress.advance(len(part), sum(map(len, rows)))
-    return found.table(), several
+    return examples.table(), several
 
 
 def around(tokenizer: Any) -> tuple[list[int], list[int]]:

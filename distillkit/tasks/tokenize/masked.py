@@ -47,7 +47,7 @@ def masked_examples(
             several += len(np.unique([of for of, _, again in windows if again]))
             for of, (ids, special), _ in windows:
                 for pattern in range(patterns):
-                    found = masked(
+                    example = masked(
                         ids,
                         special,
                         probability=probability,
@@ -55,13 +55,13 @@ def masked_examples(
                         vocabulary=vocabulary,
                         seed=(seed, pattern),
                     )
-                    if found is None:  # nothing but special tokens
+                    if example is None:  # nothing but special tokens
                         break
-                    row, chosen = found
+                    row, mask = example
                     rows.append(row)
-                    loss_mask.append(chosen)
-                    labels.append(ids[chosen].astype(np.int64))
-                    keys.append(example_key(row, chosen))
+                    loss_mask.append(mask)
+                    labels.append(ids[mask].astype(np.int64))
+                    keys.append(example_key(row, mask))
                     text_index.append(begin + of)
             progress.advance(len(part), sum(len(ids) for _, (ids, _), _ in windows))
     filed = np.array(keys, f"S{KEY_BYTES}")
@@ -89,14 +89,14 @@ def masked(
     own = hashlib.blake2b(ids.astype(np.int64).tobytes(), digest_size=8).digest()
     rng = np.random.default_rng([*seed, int.from_bytes(own, "big")])
     count = max(1, round(probability * len(places)))
-    chosen = rng.choice(places, count, replace=False)
+    indices = rng.choice(places, count, replace=False)
     kind = rng.random(count)
     row = ids.copy()
-    row[chosen[kind < MASKED]] = mask
-    others = chosen[(kind >= MASKED) & (kind < MASKED + REPLACED)]
-    row[others] = rng.choice(vocabulary, len(others))
+    row[indices[kind < MASKED]] = mask
+    random_indices = indices[(kind >= MASKED) & (kind < MASKED + REPLACED)]
+    row[random_indices] = rng.choice(vocabulary, len(random_indices))
     loss_mask = np.zeros(len(ids), bool)
-    loss_mask[chosen] = True
+    loss_mask[indices] = True
     return row, loss_mask
 
 

@@ -58,8 +58,8 @@ def answer_examples(
                 nowhere = _cls(ids, tokenizer)
                 answer_mask = is_context.copy()
                 answer_mask[nowhere] = True
-                known = answers[begin + of]
-                place = _place(known[0], spans, is_context) if known else None
+                answers_of_text = answers[begin + of]
+                place = _place(answers_of_text[0], spans, is_context) if answers_of_text else None
                 parts["ids"].append(ids)
                 parts["answer_mask"].append(answer_mask)
                 parts["char_spans"].append(np.where(is_context[:, None], spans, 0))
@@ -88,10 +88,10 @@ def _check_room(questions: Sequence[str], tokenizer: Any, max_length: int, strid
     rows = tokenizer(list(questions), add_special_tokens=False, verbose=False)["input_ids"]
     lengths = [len(row) for row in rows]
     longest = int(np.argmax(lengths)) if lengths else 0
-    taken = (lengths[longest] if lengths else 0) + tokenizer.num_special_tokens_to_add(pair=True)
-    if taken + stride >= max_length:
+    length = (lengths[longest] if lengths else 0) + tokenizer.num_special_tokens_to_add(pair=True)
+    if length + stride >= max_length:
         raise DataError(
-            f"task.max_length = {max_length}: question {longest + 1} takes {taken} tokens of it, "
+            f"task.max_length = {max_length}: question {longest + 1} takes {length} tokens of it, "
             f"and windows share task.stride = {stride}, which leaves no room; raise it, or lower "
             "task.stride"
         )
@@ -99,8 +99,8 @@ def _check_room(questions: Sequence[str], tokenizer: Any, max_length: int, strid
 
 def _cls(ids: np.ndarray, tokenizer: Any) -> int:
     """Where the token stands that means no answer."""
-    found = np.flatnonzero(ids == tokenizer.cls_token_id)
-    return int(found[0]) if len(found) else 0
+    indices = np.flatnonzero(ids == tokenizer.cls_token_id)
+    return int(indices[0]) if len(indices) else 0
 
 
 def _place(answer: tuple[str, int], spans: np.ndarray, context: np.ndarray) -> Any:

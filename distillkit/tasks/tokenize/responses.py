@@ -35,17 +35,17 @@ class _Collected:
     label: str
     bad_rows: str = "refuse"
     examples: Examples = field(default_factory=Examples)
-    cut: int = 0
+    truncated: int = 0
     silent: list[str] = field(default_factory=list)
     long: list[tuple[str, int, int]] = field(default_factory=list)
     cramped: list[tuple[str, int]] = field(default_factory=list)
-    bad: list[tuple[str, str]] = field(default_factory=list)
+    faulty_rows: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, name: str, reading: Reading, owner: int) -> None:
         """The examples of one conversation, whose place from 0 is `owner`."""
         if not reading.examples and not reading.too_long:
             self.silent.append(name)
-        self.cut += bool(reading.oldest_gone or reading.too_long)
+        self.truncated += bool(reading.oldest_gone or reading.too_long)
         for ids, learnt in reading.examples:
             self.examples.add(ids, learnt, owner)
         for before, total, (ids, learnt) in reading.too_long:
@@ -60,15 +60,15 @@ class _Collected:
         """Stop at a bad conversation, or leave it out."""
         if self.bad_rows == "refuse":
             raise DataError(f"data: {name}: {error}; mend it, or set data.bad_rows=drop") from error
-        self.bad.append((name, str(error)))
+        self.faulty_rows.append((name, str(error)))
 
     def tell(self, count: int) -> None:
         """Say what was left out; raises `DataError` for what is too long, unless told otherwise."""
-        if self.bad:
-            name, reason = self.bad[0]
+        if self.faulty_rows:
+            name, reason = self.faulty_rows[0]
             say(
-                f"data: {len(self.bad):,} of {count:,} conversations of {self.label} are left out, "
-                f"by data.bad_rows=drop (the first is {name}: {reason})"
+                f"data: {len(self.faulty_rows):,} of {count:,} conversations of {self.label} are "
+                f"left out, by data.bad_rows=drop (the first is {name}: {reason})"
             )
         if self.silent:
             say(
@@ -81,7 +81,7 @@ class _Collected:
         key = f"task.max_length = {self.max_length}"
         refused = self.long_responses == "refuse"
         if self.cramped:
-            name, before = max(self.cramped, key=lambda it: it[1])
+            name, before = max(self.cramped, key=lambda pair: pair[1])
             text = (
                 f"{key}: {len(self.cramped):,} questions of {self.label} leave no room for a "
                 f"response (the longest is of {name}: {before:,} tokens with its system text)"
@@ -100,8 +100,8 @@ class _Collected:
                 raise DataError(
                     f"{text}; raise it, or set task.long_responses=cut (its end goes) or drop"
                 )
-            done = "lose their end" if self.long_responses == "cut" else "left out"
-            say(f"{text}; {done}, by task.long_responses={self.long_responses}")
+            effect = "lose their end" if self.long_responses == "cut" else "left out"
+            say(f"{text}; {effect}, by task.long_responses={self.long_responses}")
 
 
 def conversation_examples(
@@ -122,20 +122,20 @@ def conversation_examples(
     template = ChatTemplate(tokenizer, chat)
     reader = ConversationReader(template, max_length=max_length)
     unused = UnusedFields(template)
-    found = _Collected(max_length, long_responses, label, chat.bad_rows)
+    collected = _Collected(max_length, long_responses, label, chat.bad_rows)
     with track(f"tokens of {label}", len(conversations)) as progress:
         for number, conversation in enumerate(conversations, start=1):
             name = conversation.name(number)
             try:
                 reading = reader.read(conversation)
             except BadConversation as error:
-                found.refuse(name, error)
+                collected.refuse(name, error)
                 progress.advance(1)
                 continue
-            found.add(name, reading, number - 1)
+            collected.add(name, reading, number - 1)
             unused.look(conversation)
             progress.advance(1, sum(len(ids) for ids, _ in reading.examples))
-    found.tell(len(conversations))
+    collected.tell(len(conversations))
     unused.tell(label)
     marked = sum(map(_marked_others, conversations))
     if marked:
@@ -150,7 +150,7 @@ def conversation_examples(
         )
     if template.asks_for_date:
         say(f"data: the chat template asks for the date; it is told {chat.date} (template_date)")
-    return found.examples.table(), found.cut
+    return collected.examples.table(), collected.truncated
 
 
 def _marked_others(conversation: Conversation) -> int:
@@ -173,15 +173,15 @@ def instruction_examples(
 ) -> tuple[TokenTable, int]:
     """Prompts and responses as plain text, of which only the responses and their end count."""
     check_offsets(tokenizer)
-    found = _Collected(max_length, long_responses, label)
+    collected = _Collected(max_length, long_responses, label)
     with track(f"tokens of {label}", len(prompts)) as progress:
         rows = instructions(prompts, responses, tokenizer)
         for number, (ids, learnt) in enumerate(rows, start=1):
             name = names[number - 1] if names else f"number {number}"
-            found.add(name, _fitted(ids, learnt, max_length), number - 1)
+            collected.add(name, _fitted(ids, learnt, max_length), number - 1)
             progress.advance(1, len(ids))
-    found.tell(len(prompts))
-    return found.examples.table(), found.cut
+    collected.tell(len(prompts))
+    return collected.examples.table(), collected.truncated
 
 
 def _fitted(ids: np.ndarray, learnt: np.ndarray, max_length: int) -> Reading:
@@ -211,9 +211,9 @@ def instructions(
 
 
 def chat(
-    conversations: Iterable[Sequence[dict[str, Any]]], tokenizer: Any, how: ChatFormat = PLAIN
+    conversations: Iterable[Sequence[dict[str, Any]]], tokenizer: Any, format: ChatFormat = PLAIN
 ) -> Iterator[Example]:
     """The examples of conversations, whatever their length."""
-    reader = ConversationReader(ChatTemplate(tokenizer, how), max_length=2**40)
+    reader = ConversationReader(ChatTemplate(tokenizer, format), max_length=2**40)
     for messages in conversations:
         yield from reader.read(Conversation(messages)).examples

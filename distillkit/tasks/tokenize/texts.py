@@ -15,7 +15,7 @@ def tokenise(split: Any, tokenizer: Any, *, max_length: int, label: str) -> tupl
     ids: list[np.ndarray] = []
     segments: list[np.ndarray] = []
     lengths: list[int] = []
-    cut = 0
+    truncated = 0
     with track(f"tokens of {label}", len(split)) as progress:
         for begin in range(0, len(split), CHUNK):
             texts = split.texts[begin : begin + CHUNK]
@@ -28,7 +28,7 @@ def tokenise(split: Any, tokenizer: Any, *, max_length: int, label: str) -> tupl
             if pairs is not None and "token_type_ids" in encoded:
                 rows = encoded["token_type_ids"]
                 segments.append(np.concatenate([np.asarray(row, np.int8) for row in rows]))
-            cut += sum(len(overflow) == max_length for overflow in encoded["input_ids"])
+            truncated += sum(len(overflow) == max_length for overflow in encoded["input_ids"])
             progress.advance(len(texts), len(ids[-1]))
     count = len(split)
     labels = split.labels if split.labels is not None else np.zeros(count, np.int64)
@@ -40,4 +40,4 @@ def tokenise(split: Any, tokenizer: Any, *, max_length: int, label: str) -> tupl
         labels=np.asarray(labels),
         label_mask=np.full(count, split.labels is not None),
     )
-    return table, cut
+    return table, truncated

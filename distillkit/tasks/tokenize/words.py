@@ -30,11 +30,11 @@ def word_examples(
     check_offsets(tokenizer)
     ids: list[np.ndarray] = []
     loss_mask: list[np.ndarray] = []
-    kept: list[np.ndarray] = []
+    token_rows: list[np.ndarray] = []
     keys: list[bytes] = []
     text_index: list[int] = []
     places: list[np.ndarray] = []
-    cut = 0
+    truncated = 0
     begins = np.concatenate([[0], np.cumsum([len(words) for words in sentences], dtype=np.int64)])
     with track(f"tokens of {label}", len(sentences)) as progress:
         for begin in range(0, len(sentences), CHUNK):
@@ -50,12 +50,12 @@ def word_examples(
             rows = (encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"])
             for of_part, (words, row, spans, special) in enumerate(zip(part, *rows, strict=True)):
                 first, of = first_tokens(words, np.asarray(spans), np.asarray(special, bool))
-                cut += len(of) < len(words)
+                truncated += len(of) < len(words)
                 if not len(of):
                     continue
                 ids.append(np.asarray(row, np.int32))
                 loss_mask.append(first)
-                kept.append(labels[begins[begin + of_part] + of])
+                token_rows.append(labels[begins[begin + of_part] + of])
                 keys.append(_key(words))
                 text_index.append(begin + of_part)
                 places.append(of.astype(np.int32))
@@ -63,12 +63,12 @@ def word_examples(
     table = TokenTable.of_rows(
         ids,
         np.array(keys, f"S{KEY_BYTES}"),
-        kept,
+        token_rows,
         loss_mask=loss_mask,
         text_index=np.array(text_index, np.int64),
         word_index=places,
     )
-    return table, cut
+    return table, truncated
 
 
 def _key(words: Sequence[str]) -> bytes:

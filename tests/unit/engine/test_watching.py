@@ -50,7 +50,7 @@ def seen(
     watch = ActivationRecorder(model, layer_stack(model)[1], needs, heads=2)
     with watch():
         said = model(**inputs(), **more)
-    return watch.seen(), said
+    return watch.pop(), said
 
 
 @each
@@ -85,7 +85,7 @@ def test_nothing_is_kept_outside() -> None:
     with watch():
         pass
     model(**inputs())
-    assert not watch.seen().hidden
+    assert not watch.pop().hidden
 
 
 def test_a_layer_without_queries_is_refused() -> None:

@@ -74,7 +74,7 @@ def test_a_teacher_behind_is_worse_and_one_ahead_is_not() -> None:
     labels = RNG.integers(0, 3, 200)
     good, poor = right(labels, 0.9), right(labels, 0.5)
     behind = worth.compare(Classification(), poor, good, held_out(labels))
-    assert (behind.teacher, behind.other) == (0.5, pytest.approx(0.9))
+    assert (behind.teacher, behind.baseline) == (0.5, pytest.approx(0.9))
     assert behind.is_worse
     assert behind.is_no_better
     ahead = worth.compare(Classification(), good, poor, held_out(labels))

@@ -209,7 +209,7 @@ class Outputs:
 def test_labels_are_matched_by_name_never_by_position(
     theirs: tuple[str, ...], ours: LabelSpace, given: list[str] | None, order: list[int]
 ) -> None:
-    found = label_order(Outputs(*theirs), ours, key="teacher.path", given=given)
+    found = label_order(Outputs(*theirs), ours, key="teacher.path", output_names=given)
     np.testing.assert_array_equal(found, order)
 
 
@@ -226,7 +226,7 @@ def test_other_labels_are_refused_and_both_sets_named(
     theirs: tuple[str, ...], ours: LabelSpace, given: list[str] | None
 ) -> None:
     with pytest.raises(ModelError) as caught:
-        label_order(Outputs(*theirs), ours, key="teacher.path", given=given)
+        label_order(Outputs(*theirs), ours, key="teacher.path", output_names=given)
     assert f"[{', '.join(given or theirs)}]" in str(caught.value)
     assert "[bad, good]" in str(caught.value)
 
@@ -300,7 +300,7 @@ def test_many_names_make_a_short_message() -> None:
 def test_outputs_of_one_name_are_refused(given: list[str] | None) -> None:
     model = Outputs("a", "a") if given is None else Outputs("LABEL_0", "LABEL_1")
     with pytest.raises(ModelError, match=r"two of its 2 outputs are named 'a'.*teacher\.labels"):
-        label_order(model, LabelSpace(("a", "b")), key="k", given=given)
+        label_order(model, LabelSpace(("a", "b")), key="k", output_names=given)
 
 
 QUESTIONS = "AutoModelForQuestionAnswering"
