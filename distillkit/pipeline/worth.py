@@ -118,7 +118,8 @@ def _figures(result: Worth, label: str) -> str:
     sign = -1 if result.metric == "squared error" else 1
     own, baseline = (_short(sign * value) for value in (result.teacher, result.baseline))
     name = title(result.metric)
-    return f"on {result.examples:,} validation examples its {name} is {own}, that of {label} {baseline}"
+    examples = f"{result.examples:,} validation examples"
+    return f"on {examples} its {name} is {own}, that of {label} {baseline}"
 
 
 def _short(value: float) -> str:

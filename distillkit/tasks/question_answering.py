@@ -207,7 +207,7 @@ class QuestionAnswering(SequenceTask):
         questions = int(table.text_index[-1]) + 1
         best = np.full(questions, -np.inf)
         nothing = np.full(questions, np.inf)
-        found = [(0, 0)] * questions
+        best_of_windows = [(0, 0)] * questions
         for window, owner in enumerate(table.text_index):
             begin, end = table.offsets[window : window + 2]
             spans = np.asarray(table.char_spans[begin:end])
@@ -218,11 +218,17 @@ class QuestionAnswering(SequenceTask):
             start[~context] = stop[~context] = -np.inf
             score, first, last = best_span(start, stop, self.max_answer_length)
             if score > best[owner]:
-                best[owner], found[owner] = score, (int(spans[first, 0]), int(spans[last, 1]))
+                best[owner], best_of_windows[owner] = (
+                    score,
+                    (int(spans[first, 0]), int(spans[last, 1])),
+                )
         if self.impossible:
             empty = nothing > best
-            found = [(0, 0) if none else place for none, place in zip(empty, found, strict=True)]
-        return found
+            best_of_windows = [
+                (0, 0) if none else place
+                for none, place in zip(empty, best_of_windows, strict=True)
+            ]
+        return best_of_windows
 
 
 def best_span(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[float, int, int]:
