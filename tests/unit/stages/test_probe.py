@@ -226,14 +226,14 @@ def test_words_are_probed_one_by_one(tmp_path: Path) -> None:
 
 def test_of_many_texts_as_many_are_read_as_the_classes_need() -> None:
     small = table(90, np.arange(90) % 3)
-    assert probe._chosen(small, 3, seed=0).tolist() == list(range(90))
+    assert probe._sample(small, 3, seed=0).tolist() == list(range(90))
     object.__setattr__(small, "offsets", np.arange(40_001))
     object.__setattr__(small, "labels", np.zeros(40_000, np.int64))
-    assert len(probe._chosen(small, 3, seed=0)) == probe.TEXTS
-    assert len(probe._chosen(small, 77, seed=0)) == 77 * probe.A_CLASS
+    assert len(probe._sample(small, 3, seed=0)) == probe.TEXTS
+    assert len(probe._sample(small, 77, seed=0)) == 77 * probe.A_CLASS
     assert probe.share_read(small, 77) == 77 * probe.A_CLASS / 40_000
-    assert np.array_equal(probe._chosen(small, 77, seed=1), probe._chosen(small, 77, seed=1))
-    assert not np.array_equal(probe._chosen(small, 77, seed=1), probe._chosen(small, 77, seed=0))
+    assert np.array_equal(probe._sample(small, 77, seed=1), probe._chosen(small, 77, seed=1))
+    assert not np.array_equal(probe._sample(small, 77, seed=1), probe._chosen(small, 77, seed=0))
 
 
 def test_near_identities_keep_the_order_of_what_goes_in() -> None:
