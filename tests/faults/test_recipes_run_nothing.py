@@ -20,6 +20,10 @@ class Evil:
 def evil(*args, **settings):
     return Evil()
 """
+SOME_BY_DEFAULT = [
+    pytest.param(name, marks=pytest.mark.slow if number % 60 else ())
+    for number, name in enumerate(CASES)
+]
 VIEWS = (["--cfg", "job"], ["--cfg", "all", "--resolve"], ["--info"], ["--info", "defaults"])
 
 
@@ -96,8 +100,7 @@ def test_nothing_of_a_strangers_files_runs(
     assert ("not valid YAML" in result.err) == name.endswith(NO_YAML)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", SOME_BY_DEFAULT)
 def test_nothing_runs_where_it_is_only_looked_at(
     name: str, folder: Path, distillkit: Distillkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

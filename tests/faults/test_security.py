@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from distillkit.chat import templates as chat_templates
 from distillkit.config import classes, yaml_files
 from distillkit.config.paths import CONF
 from distillkit.config.settings import GROUPS
+from distillkit.console import masking
 from distillkit.data import literals
 from distillkit.models import sizes as model_sizes
 from tests import tiny
-from tests.cli.runs import run
+from tests.cli.runs import QUICK, run, with_overrides
 from tests.faults import fuzz
 
 ROOT = Path(__file__).parents[2]
@@ -31,17 +33,20 @@ MODELS, TEMPLATES = (
 HERE = "tests/faults/test_security.py"
 CHATS, ESCAPING = "tests/unit/tasks/test_chat_templates.py", "tests/unit/test_escaping.py"
 NOTHING, LINES = "tests/faults/test_recipes_run_nothing.py", "tests/cli/test_refused_lines.py"
-FILES = "tests/unit/data/test_several_files.py"
+FILES, RAISED = "tests/unit/data/test_several_files.py", "tests/cli/test_raised_limits.py"
+MASKING = "tests/unit/test_masking.py"
 SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     "The command line is": [
         f"{TRUST}::test_a_users_own_class_is_taken_where_the_command_line_trusts_it",
         f"{TRUST}::test_a_recipe_cannot_widen_its_own_trust",
+        f"{HERE}::test_code_of_a_model_runs_where_the_command_line_trusts_it_alone",
     ],
     "The installed packages are": [
         f"{HERE}::test_the_current_folder_is_no_place_of_modules",
         f"{HERE}::test_nor_is_it_where_python_itself_would_look_there",
     ],
     "The environment is": [
+        f"{RAISED}::test_a_packed_file_that_unpacks_to_more_is_read",
         f"{SIZES}::test_the_limit_is_raised_by_the_environment",
         f"{HERE}::test_no_setting_raises_a_limit",
     ],
@@ -73,7 +78,7 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     ],
     "The name of a wheel": [
         f"{WHEELS}::test_a_downloader_is_told_no_option_by_a_name",
-        "tests/unit/test_masking.py::test_a_downloader_gets_no_secret_of_another_program",
+        f"{MASKING}::test_a_downloader_gets_no_secret_of_another_program",
     ],
     "A folder of data is": [
         f"{FILES}::test_a_card_leads_to_no_other_place",
@@ -96,6 +101,7 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     "A revision of the hub": [f"{WHEELS}::test_a_revision_leads_nowhere_else"],
     "A YAML file has": [
         f"{YAML}::test_a_file_that_may_not_be_built_is_refused_in_one_line",
+        f"{YAML}::test_a_file_at_a_limit_is_read_and_one_beyond_it_is_not",
         f"{HERE}::test_the_figures_are_those_of_the_code",
     ],
     "References of a config": [f"{YAML}::test_references_that_stand_for_too_much_are_not_resolved"],
@@ -107,7 +113,9 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     ],
     "A model has": [
         f"{MODELS}::test_a_size_that_cannot_be_meant_is_refused_with_its_key",
-        f"{MODELS}::test_a_student_larger_than_the_memory_is_refused_and_the_advice_works",
+        f"{MODELS}::test_the_largest_that_may_be_is_taken_and_no_larger_one",
+        f"{MODELS}::test_parts_that_are_there_ten_million_times_are_given_up",
+        f"{RAISED}::test_a_student_that_is_larger_than_the_memory_is_trained",
     ],
     "A chat template takes": [
         f"{TEMPLATES}::test_a_template_that_makes_or_takes_too_much_is_given_up",
@@ -125,8 +133,10 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     ],
     "Tokens, passwords and keys": [
         f"{HERE}::test_a_report_names_what_came_from_the_environment",
-        "tests/unit/test_masking.py::test_credentials_are_hidden_and_addresses_stay",
+        f"{MASKING}::test_credentials_are_hidden_and_addresses_stay",
+        f"{MASKING}::test_names_tell_what_is_secret",
     ],
+    "A value of fewer than": [f"{MASKING}::test_a_short_value_stands_in_any_text_and_is_left"],
 }
 
 
@@ -158,9 +168,11 @@ def test_the_figures_are_those_of_the_code() -> None:
         yaml_files.MOST_DEPTH,
         yaml_files.MOST_REFERENCES,
         model_sizes.MOST_LAYERS,
+        model_sizes.MOST_MODULES,
         bounded_templates.MOST_STEPS,
         template_growth.MOST_SIZE,
         literals.MOST_CHARACTERS,
+        masking.SHORTEST,
     )
     for figure in figures:
         assert f" {figure:,} " in text
@@ -267,6 +279,44 @@ def test_a_template_does_not_leave_its_sandbox(template: str) -> None:
         assert type(error).__name__ in ("SecurityError", "UndefinedError")
     else:
         assert not re.search(r"class|module|builtin|globals", written)
+
+
+OWN_MODEL = """
+import pathlib
+from transformers import BertConfig, BertForSequenceClassification
+pathlib.Path("MARK").touch()
+class OwnConfig(BertConfig):
+    model_type = "own"
+class OwnModel(BertForSequenceClassification):
+    config_class = OwnConfig
+"""
+
+
+def test_code_of_a_model_runs_where_the_command_line_trusts_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder, mark = tmp_path / "own", tmp_path / "ran"
+    tiny.write_model(folder, labels=("bad", "good"))
+    (folder / "own.py").write_text(OWN_MODEL.replace("MARK", str(mark)))
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "OwnConfig", "AutoModelForSequenceClassification": "OwnModel"}
+    config |= {"model_type": "own", "auto_map": {k: f"own.{v}" for k, v in classes.items()}}
+    (folder / "config.json").write_text(json.dumps(config))
+    words = tiny.small(folder, *tiny.write_reviews(tmp_path, 80, 20), tmp_path / "w")
+    more = [*QUICK, f"teacher.path={folder}", "teacher.check=off", "control=false"]
+    words = with_overrides(words, *more, without="teacher.")
+    words.remove("teacher.epochs=1")
+    refused = run(tmp_path, "train", *words)
+    assert (refused.code, mark.exists()) == (2, False), refused.err
+    assert refused.err.startswith(f"distillkit: teacher.path = {folder}: its architecture (model_")
+    advised = re.search(r"set (trust_remote_code=true) on the command line", refused.err)
+    assert advised
+    done = run(tmp_path, "train", *words, advised[1])
+    assert (done.code, mark.exists()) == (0, True), done.err
 
 
 def test_a_literal_that_is_too_long_is_none() -> None:

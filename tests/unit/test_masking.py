@@ -11,7 +11,8 @@ from distillkit.console.masking import for_downloads, is_secret, masked, names_o
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", 'hf-"s3cret"\\x')
     monkeypatch.setenv("MY_PLACE", "/somewhere/private")
-    monkeypatch.setenv("SHORT_TOKEN", "abc")
+    monkeypatch.setenv("SHORT_TOKEN", "abcde")
+    monkeypatch.setenv("LONG_TOKEN", "zzyyxx")
 
 
 def test_a_secret_is_named_in_text_and_in_json() -> None:
@@ -29,7 +30,7 @@ def test_what_an_override_refers_to_is_named_whatever_its_name() -> None:
 
 
 def test_a_short_value_stands_in_any_text_and_is_left() -> None:
-    assert masked("abcdef") == "abcdef"
+    assert masked("abcdefzzyyxx") == "abcdef${oc.env:LONG_TOKEN}"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,9 @@ def test_credentials_are_hidden_and_addresses_stay(text: str, expected: str) -> 
 def test_names_tell_what_is_secret() -> None:
     secret = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY")
     assert all(map(is_secret, (*secret, "PGPASSWORD", "GITHUB_PAT", "KEY_PASSPHRASE")))
+    assert all(map(is_secret, ("SLURM_JWT", "MYSQL_PWD", "AZURE_STORAGE_KEY", "COMET_API_KEY")))
     assert not any(map(is_secret, ("PATH", "HOME", "TOKENIZERS_PARALLELISM", "PYTHONPATH")))
+    assert not any(map(is_secret, ("PWD", "OLDPWD", "SSH_AUTH_SOCK", "GPG_KEY", "SLURM_JOB_ID")))
 
 
 def test_a_downloader_gets_no_secret_of_another_program() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,27 @@ def test_a_file_that_may_not_be_built_is_refused_in_one_line(
     assert len(refused.value.problems) == 1
     assert str(refused.value).startswith(f"{path}: ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda size: "a: " + "x" * (256_000 - 4 + size) + "\n",
+        lambda size: "a: [" + "1," * (5_000 - 3 + size) + "]\n",  # a mapping, a key and a list
+        lambda size: "a: " + "[" * (31 + size) + "]" * (31 + size) + "\n",
+        lambda size: "a: [" + "'${b}'," * (100 + size) + "]\n",
+    ],
+    ids=["bytes", "values", "depth", "references"],
+)
+def test_a_file_at_a_limit_is_read_and_one_beyond_it_is_not(
+    text: Callable[[int], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text(0), encoding="utf-8")
+    assert set(read_yaml(path)) == {"a"}
+    path.write_text(text(1), encoding="utf-8")
+    with pytest.raises(ConfigError):
+        read_yaml(path)
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -97,6 +98,24 @@ def test_all_that_come_late_but_in_time_meet(store: Any, monkeypatch: pytest.Mon
     late.join()
     assert [it.pid for it in people] == [7, os.getpid()]
     assert words == [["train", "seed=1"], ["train", "seed=2"]]
+
+
+def test_the_time_that_is_advised_waits_for_who_comes_later(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be(1, monkeypatch)
+    with pytest.raises(meeting.NobodyError) as caught:
+        meeting.meet([])
+    advice = re.search(r"\((\w+)=(\S+) waits longer\)", str(caught.value))
+    assert advice and advice[1] == "DISTILLKIT_MEETING_SECONDS"
+    monkeypatch.setenv(advice[1], advice[2])
+    store.delete_key("unmet")
+    store.delete_key("who/1")
+    late = threading.Timer(1.0, store.set, ("who/0", record(pid=7)))
+    late.start()
+    _, people, _ = meeting.meet([])
+    late.join()
+    assert [it.pid for it in people] == [7, os.getpid()]
 
 
 def test_who_is_there_already_is_of_another_run(

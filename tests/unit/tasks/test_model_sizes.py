@@ -41,6 +41,18 @@ def test_a_size_that_cannot_be_meant_is_refused_with_its_key(name: str) -> None:
         check_numbers(settings, key="student.config")
 
 
+def test_the_largest_that_may_be_is_taken_and_no_larger_one() -> None:
+    for name, most in {
+        "num_hidden_layers": 1_000,
+        "num_local_experts": 1_000,
+        "num_labels": 1_000_000,
+        "hidden_size": 1_000_000,
+    }.items():
+        check_numbers({name: most}, key="a")
+        with pytest.raises(ModelError, match=rf"^a\.{name} = .*: no model has more than {most:,};"):
+            check_numbers({name: most + 1}, key="a")
+
+
 def test_sizes_of_published_models_are_taken() -> None:
     check_numbers({"vocab_size": 256_000, "hidden_size": 16_384, "num_hidden_layers": 126}, key="a")
     check_numbers(
