@@ -241,8 +241,12 @@ def manifest_of(
     facts: Mapping[str, Any],
     *,
     leave_out: Collection[str],
+    seconds: float | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a folder that is complete, without the files that `leave_out` fits."""
+    """The manifest of a folder that is complete, without the files that `leave_out` fits.
+
+    `seconds` is how long it was made, without the artifacts that were made for it.
+    """
     return sealed(
         {
             "version": VERSION,
@@ -251,6 +255,7 @@ def manifest_of(
             "inputs": inputs,
             "facts": facts,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **({} if seconds is None else {"seconds": round(seconds, 3)}),
             "files": recorded(folder, leave_out=leave_out),
         }
     )

@@ -53,9 +53,16 @@ class RunRecord:
     def note(self, name: str, *, made: bool) -> None:
         """Add an artifact, by its name."""
         names = self._content["made" if made else "used"]
-        if self._writes and name not in names:
+        if name not in names:
             names.append(name)
-            self._write()
+            if self._writes:
+                self._write()
+
+    @property
+    def artifacts(self) -> dict[str, bool]:
+        """The names of all so far, in their order: whether this run made it."""
+        made = self._content["made"]
+        return {name: name in made for name in [*self._content["used"], *made]}
 
     def reported(self, folder: Path) -> None:
         """The run has written a report."""

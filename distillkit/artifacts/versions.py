@@ -19,7 +19,7 @@ VERSIONS = {
     "targets": 3,
     "initial student": 2,
     "student": 4,
-    "evaluation": 5,
+    "evaluation": 6,
 }
 
 

@@ -41,6 +41,7 @@ from distillkit.artifacts.homes import users_cache, workspace_folder
 from distillkit.artifacts.inside import MANIFEST as MANIFEST
 from distillkit.artifacts.inside import artifact_around
 from distillkit.artifacts.os_errors import guard
+from distillkit.artifacts.timing import stopwatch
 from distillkit.console.progress import say, warn
 from distillkit.console.wording import brief
 from distillkit.errors import WorkspaceError
@@ -291,11 +292,12 @@ class Workspace:
                 folder.unlink()
             if not self._is_complete(Artifact(kind, artifact.fingerprint, folder), scratch):
                 folder = self._begun(folder, sharing, resumable=resumable)
-                facts = make(folder)
+                with stopwatch() as seconds:
+                    facts, spent = make(folder), seconds()
                 stopping.hold()  # what is made is committed before a signal ends the run
                 sync_files(folder)
                 leave_out = (MANIFEST, *scratch)
-                made = manifest_of(folder, kind, inputs, facts, leave_out=leave_out)
+                made = manifest_of(folder, kind, inputs, facts, leave_out=leave_out, seconds=spent)
                 write_json(folder / MANIFEST, made)
             self._publish(folder, artifact, scratch)
         return artifact

@@ -3,6 +3,7 @@
 Values are named in their place: `${oc.env:HF_TOKEN}` says where one was, and not what it was.
 """
 
+import html
 import json
 import os
 import re
@@ -48,6 +49,7 @@ def masked(text: str, names: Iterable[str] = ()) -> str:
                 value,
                 json.dumps(value)[1:-1],
                 json.dumps(value, ensure_ascii=False)[1:-1],
+                html.escape(value).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
             }:
                 text = text.replace(form, f"${{oc.env:{name}}}")
     text = _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text)

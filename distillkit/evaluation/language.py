@@ -14,6 +14,7 @@ from distillkit.console.progress import say, track
 from distillkit.data.corpus import Split
 from distillkit.evaluation import lm_eval as harness
 from distillkit.evaluation import responses as instruction
+from distillkit.evaluation.disagreements import of_texts
 from distillkit.evaluation.efficiency import Measured
 from distillkit.evaluation.predictions import write_texts
 from distillkit.evaluation.samples import samples
@@ -83,6 +84,10 @@ def measure(
     np.savez(out / SCORES, allow_pickle=False, **arrays)
     write_texts({row: found["nll"] for row, found in scores.items()}, first.table, test, out=out)
     comparison = _compare(nats, settings)
+    if first.table.text_index is not None:
+        texts = np.repeat(np.asarray(first.table.text_index), first.table.positions)
+        every = {row: found["nll"] for row, found in scores.items()}
+        comparison["disagreements"] = of_texts(every, texts, test)
     # several models have probabilities together, but none that writes
     writers = {row: it for row, it in loaded.items() if not it.others}
     if settings.samples and task.generates:
@@ -216,7 +221,7 @@ def _mean_nats(windows: np.ndarray, _: np.ndarray) -> float:
 def _compare(nats: Mapping[str, np.ndarray], settings: EvaluationSettings) -> dict[str, Any]:
     """The student against the control, and against its own start, in nats a token."""
     found: dict[str, Any] = {}
-    for other in ("control", "untrained"):
+    for other in ("teacher", "control", "untrained"):
         if "student" in nats and other in nats:
             difference, low, high = bootstrap_difference(
                 _mean_nats,

@@ -40,12 +40,17 @@ def mean_kl(
 
     Stanton et al. 2021, https://arxiv.org/abs/2106.05945, section 3 (average predictive KL).
     """
+    return float(_kl(student, teacher).mean())
+
+
+def _kl(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     log_p = log_softmax(teacher.astype(np.float64), axis=-1)
     log_q = log_softmax(student.astype(np.float64), axis=-1)
     p = np.exp(log_p)
     # 0 log 0 = 0: a class that the teacher rules out adds nothing
     ratio = np.where(p > 0, log_p, 0.0) - np.where(p > 0, log_q, 0.0)
-    return float((p * ratio).sum(axis=-1).mean())
+    found: np.ndarray = (p * ratio).sum(axis=-1)
+    return found
 
 
 def mean_bernoulli_kl(
@@ -55,6 +60,25 @@ def mean_bernoulli_kl(
 
     It is that of all labels of a text together: the sum over them.
     """
+    return float(_bernoulli_kl(student, teacher).mean())
+
+
+def _bernoulli_kl(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     p, q = teacher.astype(np.float64), student.astype(np.float64)
     sides = (np.exp(log_expit(s * p)) * (log_expit(s * p) - log_expit(s * q)) for s in (1, -1))
-    return float(sum(sides).sum(axis=-1).mean())
+    found: np.ndarray = sum(sides).sum(axis=-1)
+    return found
+
+
+def distances(
+    distribution: Distribution,
+    student: Float[np.ndarray, "positions classes"],
+    teacher: Float[np.ndarray, "positions classes"],
+) -> Float[np.ndarray, " positions"]:
+    """How far outputs are from the teacher's at each position.
+
+    KL(teacher || student) in nats, of real values the difference, without its sign.
+    """
+    if distribution == "real":
+        return np.asarray(np.abs(student - teacher)[:, 0], np.float64)
+    return (_bernoulli_kl if distribution == "bernoulli" else _kl)(student, teacher)

@@ -35,7 +35,7 @@ PACKAGES = ("distillkit", "torch", "transformers", "datasets", "accelerate", "hy
 TEXTS = (".json", ".jsonl", ".md", ".yaml", ".html", ".csv", ".svg")
 YAML: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": False}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-LAST = ("report.md", "results.json")  # of a report: who finds these finds the rest
+LAST = ("report.md", "report.html", "results.json")  # of a report: who finds these finds the rest
 LONGEST_NAME = 64  # characters of the path of a file in a report
 
 

@@ -1,20 +1,18 @@
-"""Stage: an evaluation -> one table: terminal, results.json, report.md, model card."""
+"""An evaluation as one table and in sentences: for the terminal, the report and the model card."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from distillkit.artifacts.workspace import write_json
 from distillkit.console.escaping import markdown, markdown_code
 from distillkit.console.progress import visible
 from distillkit.evaluation.lm_eval import STDERR
 from distillkit.metrics.titles import COLUMNS
 from distillkit.models.legacy import OLDEST_READER
+from distillkit.reporting.verdicts import FALLING
 from distillkit.tasks.unknown_tokens import MUCH
 
-FALLING = ("rmse", "ece", "nll")  # of which less is better
 QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teacher, nor of costs
 
 
@@ -259,48 +257,6 @@ def _verdict(gain: Mapping[str, float], *, rises: bool) -> str:
     return "within what the choice of test examples explains"
 
 
-def write_report(
-    results: Mapping[str, Any],
-    *,
-    title: str,
-    metrics: Mapping[str, list[dict[str, float]]],
-    teacher_validation: float | None,
-    out: Path,
-) -> None:
-    """Write results.json, report.md and the plots under `out`."""
-    from distillkit.metrics.calibration import Reliability
-    from distillkit.reporting import plots
-
-    write_json(out / "results.json", results)
-    pictures = []
-    headline = results["headline"]
-    if metrics:
-        plots.learning_curves(metrics, teacher_validation, headline, out / "learning_curves.png")
-        pictures.append(("Learning curves", "learning_curves.png"))
-    plots.quality_against_size(results["rows"], headline, out / "quality_size.png")
-    pictures.append(("Quality against size", "quality_size.png"))
-    if results.get("reliability"):
-        bins = {row: Reliability.of_record(r) for row, r in results["reliability"].items()}
-        plots.reliability_diagram(bins, out / "reliability.png")
-        pictures.append(("Reliability", "reliability.png"))
-    lines = [f"# {markdown(title)}", "", *markdown_table(results), ""]
-    lines += [markdown(footnote(results)) + ".", "", *map(markdown, sentences(results)), ""]
-    lines += ["## The run", "", *_run_lines(results), ""]
-    for caption, file in pictures:
-        lines += [f"## {caption}", "", f"![{caption}]({file})", ""]
-    lines += _samples(results["comparison"].get("samples", []))
-    (out / "report.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _samples(samples: list[dict[str, str]]) -> list[str]:
-    lines = ["## What they write", ""] if samples else []
-    for sample in samples:
-        for name, text in sample.items():
-            lines += [f"- **{markdown(name)}**: {markdown(text)}"]
-        lines.append("")
-    return lines
-
-
 def markdown_table(results: Mapping[str, Any]) -> list[str]:
     """The table in Markdown."""
     titles, body = cells(results)
@@ -361,11 +317,12 @@ def _made_of(results: Mapping[str, Any]) -> list[str]:
     """What a student was made of, and by which command, where its run is known."""
     names = ("teacher", "student", "data", "loss", "targets", "optimizer", "command")
     run = results.get("run", {})
-    lines = [f"- {name}: {_shown(name, run[name])}" for name in names if name in run]
+    lines = [f"- {name}: {setting(name, run[name])}" for name in names if name in run]
     return [*lines, ""] if lines else []
 
 
-def _shown(name: str, value: Any) -> str:
+def setting(name: str, value: Any) -> str:
+    """A fact of a run as Markdown: its command is code."""
     return markdown_code(value) if name == "command" else markdown(value)
 
 
@@ -386,18 +343,3 @@ OWN_CODE = [  # with distillkit at hand no code of the folder need be trusted
 def _any(results: Mapping[str, Any]) -> Mapping[str, Any]:
     row: Mapping[str, Any] = next(iter(results["rows"].values()))
     return row
-
-
-def _run_lines(results: Mapping[str, Any]) -> list[str]:
-    environment = results["environment"]
-    shown = ", ".join(f"{key} {value}" for key, value in environment.items())
-    lines = [f"- measured with {markdown(shown)}"]
-    for name, value in results.get("run", {}).items():
-        lines.append(f"- {markdown(name)}: {_shown(name, value)}")
-    for phase in results.get("phases", []):
-        told = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
-        lines.append(f"- phase {markdown(phase['name'])}: {markdown(told)}")
-    for term, drawn in results.get("layer_maps", {}).items():
-        lines += ["", f"Layers of the student that learn from the teacher's ({markdown(term)}):"]
-        lines += ["", "```", visible(drawn), "```"]
-    return lines

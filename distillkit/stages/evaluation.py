@@ -15,6 +15,8 @@ from distillkit.data.corpus import Split
 from distillkit.errors import ModelError
 from distillkit.evaluation import language as language_evaluation
 from distillkit.evaluation import lm_eval as harness
+from distillkit.evaluation.classes import by_class
+from distillkit.evaluation.disagreements import disagreements
 from distillkit.evaluation.efficiency import Measured, costs, ratios
 from distillkit.evaluation.predictions import write_predictions
 from distillkit.losses.averages import averaged
@@ -188,7 +190,12 @@ def _measure(
         for row in logits
     }
     texts = len(next(iter(outcomes.values())))
-    return rows, _compare(task, rows, columns, settings, texts=texts), bins
+    comparison = _compare(task, rows, columns, settings, texts=texts)
+    comparison |= {
+        "classes": by_class(logits, task, held_out),
+        "disagreements": disagreements(logits, task, held_out),
+    }
+    return rows, comparison, bins
 
 
 def _added(settings: EvaluationSettings, logits: np.ndarray, table: TokenTable) -> dict[str, float]:
@@ -341,13 +348,13 @@ def _compare(
     *,
     texts: int,
 ) -> dict[str, Any]:
-    """The student held against the teacher, the control (in every column) and its own start."""
+    """The student held against teacher and control in every column, and against its own start."""
     comparisons: dict[str, Any] = {}
     student = rows.get("student")
     if student and "teacher" in rows:
         best = rows["teacher"][task.headline]
         comparisons["kept"] = student[task.headline] / best if best > 0 else None
-    for row in ("control", "untrained"):
+    for row in ("teacher", "control", "untrained"):
         if student and row in rows:
             bounds = differences(
                 columns["student"],
@@ -357,6 +364,6 @@ def _compare(
                 level=settings.level,
             )
             comparisons[f"student_minus_{row}"] = bounds[task.headline]
-            if row == "control":
-                comparisons["columns_minus_control"] = bounds
+            if row != "untrained":
+                comparisons[f"columns_minus_{row}"] = bounds
     return comparisons

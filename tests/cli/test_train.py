@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tests.conftest import Distillkit
+from tests.pages import Page
 
 
 def test_the_whole_road_ends_in_a_student_that_loads(
@@ -17,6 +18,17 @@ def test_the_whole_road_ends_in_a_student_that_loads(
     assert list(results["rows"]) == ["teacher", "student", "control"]
     for picture in ("learning_curves.png", "quality_size.png", "reliability.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    page = Page((folder / "report.html").read_text())
+    assert page.unbalanced == []
+    assert page.count("figure") == 7
+    for words_of_run in ("targets", "Where the time went", "label_names", "600", "dense", "good"):
+        assert words_of_run in page.text
+    assert results["schema"] == 1
+    made = {it["stage"]: it for it in results["stages"]}
+    assert {"data", "transfer", "teacher", "targets", "student", "control", "evaluation"} <= {*made}
+    assert all(it["made"] and it["seconds"] > 0 for it in made.values())
+    assert len(results["comparison"]["disagreements"]) == 20
+    assert f"report: {folder.relative_to(tmp_path)}/report.html (and report.md)" in result.out
 
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -26,6 +26,7 @@ WHOLE = {
     "predictions.csv",
     "quality_size.png",
     "reliability.png",
+    "report.html",
     "report.md",
     "results.json",
     "student",

@@ -8,7 +8,7 @@ from distillkit.data.sources import identity
 from distillkit.models.saved import SavedModel
 from distillkit.pipeline import run_folder, summary
 from distillkit.pipeline.phases import runs
-from distillkit.reporting.report import write_report
+from distillkit.reporting.run_report import PAGE, write_report
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -45,6 +45,6 @@ def evaluate(cfg: DictConfig) -> float:
             write_report(results, title=title, metrics={}, teacher_validation=None, out=draft)
             run_folder.copy_predictions(evaluation.path, draft)
         run_folder.show(results, title)
-        where = run_folder.relative(run_folder.current() / "report.md")
-        stdout().print(f"report: {where}", soft_wrap=True)
+        where = run_folder.relative(run_folder.current() / PAGE)
+        stdout().print(f"report: {where} (and report.md)", soft_wrap=True)
     return float(results["rows"]["student"][results["headline"]])

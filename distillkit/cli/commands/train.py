@@ -7,13 +7,14 @@ from omegaconf import DictConfig
 
 from distillkit.artifacts.workspace import Artifact
 from distillkit.console.progress import rank, stdout
-from distillkit.pipeline import run_folder, summary
+from distillkit.pipeline import account, run_folder, summary
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.worth import check_teacher
 from distillkit.planning import opening
-from distillkit.reporting.report import model_card, write_report
+from distillkit.reporting.report import model_card
+from distillkit.reporting.run_report import PAGE, write_report
 from distillkit.training.learning import MODEL, read_metrics
 
 MAKES = ("teacher", "targets", "student", "control", "untrained")
@@ -44,6 +45,9 @@ def train(cfg: DictConfig) -> float:
         "run": _run(run, student, control),
         "layer_maps": {k: v for phase in phases for k, v in _layer_maps(phase).items()},
         "phases": [_phase(phase) for phase in phases if phase.context.phase],
+        "stages": account.stages([phase.context for phase in phases]),
+        "targets": account.target_store(run),
+        "data": account.data(run),
     }
     if rank() == 0:
         title = f"{cfg.run_name}: {run.context.teacher.source_name} -> student"
@@ -178,5 +182,5 @@ def _show(results: dict[str, Any], title: str) -> None:
     """Print the table, and where all of it is."""
     folder = run_folder.current()
     run_folder.show(results, title)
-    stdout().print(f"report: {run_folder.relative(folder / 'report.md')}", soft_wrap=True)
+    stdout().print(f"report: {run_folder.relative(folder / PAGE)} (and report.md)", soft_wrap=True)
     stdout().print(f"student: {run_folder.relative(folder / 'student')}", soft_wrap=True)

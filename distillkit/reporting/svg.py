@@ -1,0 +1,280 @@
+"""Pictures for a page: SVG elements whose colours are the page's, light or dark.
+
+The same input gives the same bytes. Colours of matplotlib are placeholders, each of which becomes a
+CSS variable; text stays text. Every picture has a title and a description for those who do not see
+it.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from distillkit.console.progress import visible
+from distillkit.metrics.calibration import Reliability
+
+SVG, LINK = "http://www.w3.org/2000/svg", "{http://www.w3.org/1999/xlink}href"
+INK, MUTED, LINE, PAPER = "#010101", "#010102", "#010103", "#010104"  # placeholders
+SERIES = tuple(f"#0102{n:02x}" for n in range(8))
+VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper"} | {
+    colour: f"series-{n}" for n, colour in enumerate(SERIES)
+}
+STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+SIZE = (4.8, 3.2)  # inches; a phone shows it four fifths as large
+FEW = 10  # points that are marked
+SETTINGS: Any = {
+    "text.parse_math": False,  # a dollar is a dollar
+    "svg.fonttype": "none",
+    "svg.hashsalt": "distillkit",
+    "font.family": ["DejaVu Sans"],  # measured with it; the page's own font shows it
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.titlesize": 11,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG element, what it is called, and what it shows in words."""
+
+    title: str
+    description: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line: its points in order, and the place of its colour and dashes."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A model: what it costs, how good it is, and its interval (none: the value alone)."""
+
+    name: str
+    cost: float
+    value: float
+    interval: tuple[float, float]
+    place: int
+
+
+def curves(
+    lines: Sequence[Curve],
+    *,
+    title: str,
+    y: str,
+    level: tuple[str, float] | None = None,
+    logarithmic: bool = False,
+) -> Picture:
+    """Values against the optimizer step, with a horizontal line at `level` (its name, value)."""
+    with matplotlib.rc_context(SETTINGS):
+        figure, axes = _figure(title, "optimizer step", y)
+        for line in lines:
+            axes.plot(
+                line.x,
+                line.y,
+                color=SERIES[line.place],
+                linestyle=STYLES[line.place % len(STYLES)],
+                marker=MARKERS[line.place] if len(line.x) < FEW else None,
+                markersize=5,
+                label=text(line.name),
+            )
+        if level:
+            axes.axhline(level[1], color=SERIES[0], linewidth=1, linestyle="--", label=level[0])
+        if logarithmic:
+            axes.set_yscale("log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(fontsize=9)
+        told = "; ".join(f"{it.name} from {it.y[0]:.4g} to {it.y[-1]:.4g}" for it in lines if it.y)
+        told += f"; {level[0]} at {level[1]:.4g}" if level else ""
+        return _picture(figure, title, told)
+
+
+def quality(
+    points: Sequence[Point], front: Sequence[int], *, title: str, x: str, y: str, log_y: bool
+) -> Picture:
+    """What models reach against what they cost, with the `front` (places in `points`) joined."""
+    with matplotlib.rc_context(SETTINGS):
+        figure, axes = _figure(title, x, y)
+        axes.plot(
+            [points[i].cost for i in front],
+            [points[i].value for i in front],
+            color=MUTED,
+            linestyle="--",
+            linewidth=1,
+            drawstyle="steps-post",
+            label="Pareto front",
+        )
+        for it in points:
+            low, high = it.interval
+            error = [[max(0.0, it.value - low)], [max(0.0, high - it.value)]]
+            style: dict[str, Any] = {"color": SERIES[it.place], "fmt": MARKERS[it.place]}
+            axes.errorbar(it.cost, it.value, yerr=error, capsize=4, markersize=7, **style)
+        axes.set_xscale("log")
+        if log_y:
+            axes.set_yscale("log")
+        _room_for_names(axes, [it.cost for it in points])
+        _names(axes, points)
+        axes.legend(fontsize=9, loc="lower right")
+        told = "; ".join(f"{it.name}: {it.value:.4g} at {it.cost:.3g}" for it in points)
+        names = ", ".join(points[i].name for i in front)
+        return _picture(figure, title, f"{told}. On the Pareto front: {names}")
+
+
+def reliability(name: str, bins: Reliability, place: int) -> Picture:
+    """Accuracy against confidence; the diagonal is perfect calibration."""
+    error = bins.expected_calibration_error
+    title = f"{name}: ECE {error:.4f}"
+    with matplotlib.rc_context(SETTINGS):
+        figure, axes = _figure(title, "confidence", "accuracy", size=(3.2, 3.2))
+        filled = bins.count > 0
+        axes.bar(
+            bins.edges[:-1][filled],
+            bins.accuracy[filled],
+            width=np.diff(bins.edges)[filled],
+            align="edge",
+            color=SERIES[place],
+            alpha=0.75,
+            edgecolor=PAPER,
+        )
+        axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        told = ", ".join(
+            f"{accuracy:.2f} right at {confidence:.2f}"
+            for accuracy, confidence in zip(
+                bins.accuracy[filled], bins.confidence[filled], strict=True
+            )
+        )
+        return _picture(figure, title, f"Accuracy by confidence: {told}")
+
+
+def bars(labels: Sequence[str], values: Sequence[float], *, title: str, x: str) -> Picture:
+    """A bar for each label, the first on top; the axis begins near the least."""
+    with matplotlib.rc_context(SETTINGS):
+        figure, axes = _figure(title, x, "", size=(4.8, 0.36 * len(labels) + 1.2))
+        places = np.arange(len(labels))[::-1]
+        axes.barh(places, values, color=SERIES[1], alpha=0.85)
+        axes.set_yticks(places, [*map(text, labels)])
+        spread = max(values) - min(values)
+        margin = max(spread * 0.5, 0.005)
+        axes.set_xlim(min(values) - margin, max(values) + 2 * margin)
+        for place, value in zip(places, values, strict=True):
+            axes.annotate(f"{value:.4f}", (value, place), (4, -3), textcoords="offset points")
+        told = "; ".join(f"{it}: {v:.4f}" for it, v in zip(labels, values, strict=True))
+        return _picture(figure, title, f"{told}. The axis does not begin at 0")
+
+
+def text(label: str) -> str:
+    """A label as it is: an underscore hides it from no legend."""
+    shown = visible(label)
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def pareto(costs: Sequence[float], values: Sequence[float], *, rises: bool) -> list[int]:
+    """The places of those that none beats at their cost or a lower one, the cheapest first."""
+    sign = 1.0 if rises else -1.0
+    order = sorted(range(len(costs)), key=lambda i: (costs[i], -sign * values[i]))
+    front: list[int] = []
+    for i in order:
+        if not front or sign * values[i] > sign * values[front[-1]]:
+            front.append(i)
+    return front
+
+
+def _figure(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Any]:
+    figure = Figure(figsize=size, layout="constrained")  # not pyplot's: it keeps none of them
+    axes = figure.subplots()
+    axes.set(xlabel=text(x), ylabel=text(y))
+    axes.set_title(text(title), loc="left")
+    return figure, axes
+
+
+def _room_for_names(axes: Any, costs: Sequence[float]) -> None:
+    """Ticks at the costs themselves, and room for a name on the right."""
+    wide = (max(costs) / min(costs)) ** 0.35
+    axes.set_xlim(min(costs) / 1.4, max(costs) * max(1.8, wide))
+    ticks: list[float] = []
+    for cost in sorted(costs):  # those too near to another would overprint it
+        if not ticks or cost > ticks[-1] * 1.35:
+            ticks.append(cost)
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def _names(axes: Any, points: Sequence[Point]) -> None:
+    """The name beside each point; those that would overprint another stand below it."""
+    places = axes.transData.transform([(it.cost, it.value) for it in points])
+    used: list[tuple[float, float]] = []
+    for it, (x, y) in sorted(zip(points, places, strict=True), key=lambda pair: -pair[1][1]):
+        drop = 0.0
+        while any(abs(x - a) < 90 and abs(y - drop - b) < 16 for a, b in used):
+            drop += 4.0
+        used.append((x, y - drop))
+        offset = (8, 5 - drop * 0.72)  # pixels of 100 an inch, as points
+        axes.annotate(text(it.name), (it.cost, it.value), offset, textcoords="offset points")
+
+
+def _picture(figure: Figure, title: str, description: str) -> Picture:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return Picture(visible(title), visible(description), _element(file.getvalue()))
+
+
+def _element(document: str) -> str:
+    """The svg element of a document, without names: colours are variables, ids only where used."""
+    ElementTree.register_namespace("", SVG)
+    root = ElementTree.fromstring(document)
+    for parent in root.iter():
+        for child in [*parent]:
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
+                parent.remove(child)
+    used = {v.removeprefix("#") for it in root.iter() if (v := it.get(LINK))}
+    used |= {v[5:-1] for it in root.iter() if (v := it.get("clip-path")) and v.startswith("url(#")}
+    for it in root.iter():
+        if it.get("id") not in used:
+            it.attrib.pop("id", None)
+        if link := it.attrib.pop(LINK, None):
+            it.set("href", link)
+        for name in ("style", "fill", "stroke"):
+            if value := it.get(name):
+                it.set(name, _themed(value))
+    for name in ("width", "height"):
+        root.attrib.pop(name, None)
+    root.set("aria-hidden", "true")  # the figure around it says what it shows
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _themed(style: str) -> str:
+    for colour, variable in VARIABLES.items():
+        style = style.replace(colour, f"var(--{variable})")
+    return style.replace("'DejaVu Sans'", "inherit")
+
+
+def models(names: Sequence[str]) -> Mapping[str, int]:
+    """The place of each model's colour: teacher, student and control have their own."""
+    fixed = {"teacher": 0, "student": 1, "control": 2, "untrained": 3}
+    others = [name for name in names if name not in fixed]
+    return fixed | {name: 4 + i % (len(SERIES) - 4) for i, name in enumerate(others)}

@@ -1,0 +1,128 @@
+"""Whether the student is better or worse than another row, column by column, or neither."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distillkit.metrics.titles import COLUMNS
+
+FALLING = ("rmse", "ece", "nll", "perplexity")  # of which less is better
+NOISE = "within the noise"
+RATIOS = (  # of the teacher's costs to the student's: their key, and what they are called
+    ("smaller", "smaller", "larger", "as large"),
+    ("faster", "faster", "slower", "as fast"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One column: the student's value less another row's, its interval, and what that says.
+
+    `word` is better, worse or "within the noise": the interval has 0 in it.
+    """
+
+    column: str
+    title: str
+    other: str
+    difference: float
+    low: float
+    high: float
+    word: str
+    style: str
+
+    @property
+    def shown(self) -> str:
+        """ "+0.0479 [+0.0263, +0.0701]"."""
+        parts = (format(it, f"+{self.style}") for it in (self.difference, self.low, self.high))
+        return "{} [{}, {}]".format(*parts)
+
+
+def verdicts(results: Mapping[str, Any]) -> list[Verdict]:
+    """The student against control and teacher in every column that was compared."""
+    found = []
+    for other in ("control", "teacher"):
+        gains = results["comparison"].get(f"columns_minus_{other}")
+        single = results["comparison"].get(f"student_minus_{other}")
+        if gains is None and single:  # of language models nats a token alone are compared
+            gains = {"nll" if results["headline"] == "perplexity" else results["headline"]: single}
+        found += [_verdict(results, name, other, gain) for name, gain in (gains or {}).items()]
+    return found
+
+
+def _verdict(
+    results: Mapping[str, Any], name: str, other: str, gain: Mapping[str, float]
+) -> Verdict:
+    added = results.get("metrics", {}).get(name, {})
+    title, style = COLUMNS.get(name) or (str(added.get("title", name)), added.get("format", ".4f"))
+    falls = name in FALLING or bool(added.get("falls"))
+    low, high = gain["low"], gain["high"]
+    word = NOISE
+    if low > 0 or high < 0:
+        word = "better" if (low > 0) != falls else "worse"
+    style = style.replace(",", "") if style[-1] == "f" else ".4f"
+    return Verdict(name, title, other, gain["difference"], low, high, word, style)
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """What was distilled, how good it is against teacher and control, how much smaller and faster.
+
+    With the intervals of the differences; one that has 0 in it is called noise.
+    """
+    rows, compared = results["rows"], results["comparison"]
+    if "student" not in rows:
+        return ""
+    name, rises = results["headline"], results.get("higher_is_better", True)
+    title, style = _titled(results, name)
+    student = rows["student"]
+    parts = [f"The student{_size(student)} has {title} {student[name]:{style}}"]
+    if "teacher" in rows:
+        teacher = rows["teacher"]
+        share = compared.get("kept")
+        parts.append(
+            f" to the {teacher[name]:{style}} of its teacher{_size(teacher)}"
+            + (f" ({share:.1%} of it)" if share is not None and rises else "")
+        )
+    text = "".join(parts) + _cheaper(compared) + "."
+    found = [it for it in verdicts(results) if it.column in (name, "nll" if not rises else name)]
+    for it in found:
+        text += f" {_against(it)}"
+    return text
+
+
+def _titled(results: Mapping[str, Any], name: str) -> tuple[str, str]:
+    added = results.get("metrics", {}).get(name, {})
+    return COLUMNS.get(name) or (str(added.get("title", name)), str(added.get("format", ".4f")))
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    count = row.get("parameters")
+    if not count:
+        return ""
+    return f" of {count / 1e6:.3g} M parameters" if count >= 1e5 else f" of {count:,} parameters"
+
+
+def _cheaper(compared: Mapping[str, Any]) -> str:
+    """ ", 5.2x smaller and 8.1x faster"; what is not is called as it is."""
+    told = []
+    for key, more, less, same in RATIOS:
+        ratio = compared.get(key)
+        if ratio is None:
+            continue
+        shown, word = (ratio, more) if ratio >= 1 else (1 / ratio, less)
+        told.append(same if f"{shown:.1f}" == "1.0" else f"{shown:.1f}x {word}")
+    return f"; it is {' and '.join(told)}" if told else ""
+
+
+def _against(it: Verdict) -> str:
+    other = {
+        "control": "the same model trained on hard labels alone",
+        "teacher": "its teacher",
+    }[it.other]
+    points = it.column not in FALLING and it.style.endswith("4f")
+    scale, unit = (100, " points") if points else (1, "")
+    digits = 2 if points else 4
+    shown, low, high = (f"{scale * v:+.{digits}f}" for v in (it.difference, it.low, it.high))
+    figures = f"{shown}{unit} of {it.title} [{low}, {high}]"
+    if it.word == NOISE:
+        return f"Against {other} the difference is within the noise: {figures}."
+    return f"Against {other} it is {it.word}: {figures}."

@@ -1,0 +1,61 @@
+"""What the intervals of differences say, in a word and in a sentence."""
+
+import pytest
+
+from distillkit.reporting.verdicts import NOISE, headline, verdicts
+from tests.pages import results
+
+
+@pytest.mark.parametrize(
+    ("column", "low", "high", "word"),
+    [
+        ("accuracy", 0.01, 0.03, "better"),
+        ("accuracy", -0.03, -0.01, "worse"),
+        ("accuracy", -0.01, 0.03, NOISE),
+        ("accuracy", 0.0, 0.03, NOISE),
+        ("nll", 0.01, 0.03, "worse"),
+        ("ece", -0.03, -0.01, "better"),
+        ("rmse", -0.03, 0.0, NOISE),
+    ],
+)
+def test_a_verdict_is_of_the_interval_and_of_what_is_better(
+    column: str, low: float, high: float, word: str
+) -> None:
+    found = results()
+    gain = {"difference": (low + high) / 2, "low": low, "high": high}
+    found["comparison"] = {"columns_minus_control": {column: gain}}
+    (verdict,) = verdicts(found)
+    assert (verdict.column, verdict.other, verdict.word) == (column, "control", word)
+    assert verdict.shown == f"{gain['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def test_a_metric_of_a_config_has_its_own_sense() -> None:
+    found = results()
+    gain = {"difference": 2.0, "low": 1.0, "high": 3.0}
+    found["metrics"] = {"cost": {"title": "cost", "format": ",.1f", "falls": True}}
+    found["comparison"] = {"columns_minus_control": {"cost": gain}}
+    (verdict,) = verdicts(found)
+    assert (verdict.word, verdict.shown) == ("worse", "+2.0 [+1.0, +3.0]")
+
+
+def test_the_headline_is_one_story() -> None:
+    assert headline(results()) == (
+        "The student of 4.39 M parameters has accuracy 0.8000 to the 0.9000 of its teacher of "
+        "22.7 M parameters (88.9% of it); it is 5.2x smaller and 4.5x faster. Against the same "
+        "model trained on hard labels alone the difference is within the noise: +1.00 points of "
+        "accuracy [-1.00, +3.00]. Against its teacher it is worse: -10.00 points of accuracy "
+        "[-20.00, -5.00]."
+    )
+
+
+def test_language_models_are_compared_in_nats() -> None:
+    found = results()
+    found |= {"headline": "perplexity", "higher_is_better": False}
+    for row in found["rows"].values():
+        row["perplexity"] = 12.5
+    gain = {"difference": -0.02, "low": -0.03, "high": -0.01}
+    found["comparison"] = {"student_minus_control": gain, "smaller": 0.5}
+    text = headline(found)
+    assert "perplexity 12.50 to the 12.50 of its teacher" in text
+    assert "; it is 2.0x larger." in text
+    assert "it is better: -0.0200 of NLL [-0.0300, -0.0100]" in text
