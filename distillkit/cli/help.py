@@ -17,6 +17,9 @@ the road of a run
   train-student      a student from targets that are there
   evaluate           a student against its teacher on the held-out split
 
+use a student
+  predict            labels, values, tags or answers for texts of yours
+
 look before, look after
   plan               what a run would find, make, compute and need; trains nothing
   recipes            what there is to choose from, and what it expects

@@ -14,6 +14,7 @@ RUNS = {  # commands that are Hydra applications over the same run config
 }
 REPORTS = ("train", "evaluate")  # write a folder of their own
 TOOLS = {  # commands with arguments of their own
+    "predict": "distillkit.cli.commands.predict:main",
     "recipes": "distillkit.cli.commands.recipes:main",
     "targets": "distillkit.cli.commands.targets:main",
     "report": "distillkit.cli.commands.report:main",

@@ -112,7 +112,7 @@ def _by_header(text: str, choices: list[str], wanted: Collection[str], form: Tex
     """The separator that finds the wanted columns in the first row; else one that finds several."""
     headers = {choice: first_row(text, choice, form) for choice in choices}
     for choice, names in headers.items():
-        if set(wanted) <= {*names}:
+        if wanted and set(wanted) <= {*names}:
             return choice
     return next((c for c, names in headers.items() if len(names) > 1), choices[0])
 

@@ -279,7 +279,7 @@ def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
     if kind == "workbook":
         names, cells, notes = read_workbook(data, request.wanted, request.form, at=at, spec=spec)
         _say_notes(path, request.key, notes)
-        return Table(tuple(names), dict(cells), len(next(iter(cells.values()))))
+        return Table(tuple(names), dict(cells), len(next(iter(cells.values()), names)))
     text, encoding = decoded(data, request.form.encoding, at=at)
     notes = [f"encoding {encoding}"] if encoding else []
     if kind == "json":
@@ -357,7 +357,7 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
             raise
         raise DataError(f"{request.key} = {spec}: cannot be read ({first_line(error)})") from error
     table = _of_dataset(Dataset(chosen), request, spec)
-    return Table(tuple(names), table.values, len(table), table.classes)
+    return Table(tuple(names), table.values, file.metadata.num_rows, table.classes)
 
 
 def _nested_names(schema: Any) -> list[str]:

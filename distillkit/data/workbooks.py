@@ -25,7 +25,7 @@ def read_workbook(
         raise DataError(f"{at}: the file has no rows")
     tables = {name: _named(rows, form, at) for name, rows in sheets.items()}
     fitting = [name for name, (names, _) in tables.items() if {*wanted.values()} <= {*names}]
-    if len(fitting) > 1:
+    if len(fitting) > 1 and wanted:
         raise DataError(
             f"{at}: {len(fitting)} of its sheets have the columns ({listed(fitting)}); save the "
             "one that is meant as a file of its own"

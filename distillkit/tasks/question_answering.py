@@ -193,7 +193,11 @@ class QuestionAnswering(SequenceTask):
         }
 
     def answers(self, logits: np.ndarray, table: TokenTable) -> list[tuple[int, int]]:
-        """(first character, the one after the last) of each question's answer; (0, 0): none.
+        """(first character, the one after the last) of each question's answer; (0, 0): none."""
+        return [(begin, end) for _, begin, end in self.best_answers(logits, table)]
+
+    def best_answers(self, logits: np.ndarray, table: TokenTable) -> list[tuple[float, int, int]]:
+        """(probability, first character, the one after the last) of each answer; (…, 0, 0): none.
 
         The best over all windows, by log-probabilities: a window without the answer says so at
         [CLS], whereas its logits alone, which a softmax may shift, compare with no other window's.
@@ -224,11 +228,15 @@ class QuestionAnswering(SequenceTask):
                 )
         if self.impossible:
             empty = nothing > best
+            best = np.maximum(nothing, best)
             best_of_windows = [
                 (0, 0) if none else place
                 for none, place in zip(empty, best_of_windows, strict=True)
             ]
-        return best_of_windows
+        return [
+            (float(np.exp(score)), *place)
+            for score, place in zip(best, best_of_windows, strict=True)
+        ]
 
 
 def best_span(start: np.ndarray, end: np.ndarray, longest: int) -> tuple[float, int, int]:

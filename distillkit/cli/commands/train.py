@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from distillkit.artifacts.workspace import Artifact
+from distillkit.artifacts.workspace import Artifact, write_json
+from distillkit.config.overrides import plain
 from distillkit.console.progress import rank, stdout
 from distillkit.pipeline import account, run_folder, summary
 from distillkit.pipeline.model_checks import check_models
@@ -13,6 +14,7 @@ from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.worth import check_teacher
 from distillkit.planning import opening
+from distillkit.prediction.purpose import RECORD, record_of
 from distillkit.reporting.report import model_card
 from distillkit.reporting.run_report import PAGE, write_report
 from distillkit.training.learning import MODEL, read_metrics
@@ -176,6 +178,7 @@ def _write(
     )
     card = model_card(results, name=f"{cfg.run_name}-student", recipe=run_folder.recipe())
     run_folder.copy_model(student.path / MODEL, out / "student", card)
+    write_json(out / "student" / RECORD, record_of(plain(cfg.task), plain(cfg.data)))
 
 
 def _show(results: dict[str, Any], title: str) -> None:

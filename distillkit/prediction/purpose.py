@@ -1,0 +1,199 @@
+"""What a student's folder is for: its task, its labels, the columns that it was trained on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from distillkit.console.progress import say
+from distillkit.console.wording import brief, listed
+from distillkit.errors import ModelError
+from distillkit.models.folders import check_folder
+from distillkit.tasks import (
+    Classification,
+    MultiLabel,
+    QuestionAnswering,
+    Regression,
+    SequenceTask,
+    TokenClassification,
+)
+from distillkit.types import LabelSpace
+
+RECORD, MANIFEST, CONFIG = "distillkit.json", "manifest.json", "config.json"
+INSIDE = ("student", "model")  # where a report, and an artifact, have the student
+WRITES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+OF_PROBLEM: dict[str | None, type[SequenceTask]] = {
+    "regression": Regression,
+    "multi_label_classification": MultiLabel,
+}
+CLASSES: dict[str, type[SequenceTask]] = {
+    it.__name__: it
+    for it in (Classification, MultiLabel, QuestionAnswering, Regression, TokenClassification)
+}
+COLUMNS = ("text", "text_pair", "question", "context", "tokens")  # settings of data
+USUAL_LENGTH = 512  # tokens, where nothing says how long a text may be
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a student predicts: `columns` (text, text_pair, …) are those of its training data."""
+
+    task: SequenceTask
+    labels: LabelSpace
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+def student_folder(folder: str) -> str:
+    """The folder itself, or the student in it where it is a report's or an artifact's."""
+    path = Path(folder)
+    if path.is_dir() and not (path / CONFIG).is_file():
+        inner = [path / name for name in INSIDE if (path / name / CONFIG).is_file()]
+        return str(inner[0]) if inner else folder
+    return folder
+
+
+def is_language_model(folder: str) -> bool:
+    """Whether what a folder or file holds writes text, and predicts no labels."""
+    path = Path(folder)
+    if path.suffix == ".gguf" or (not (path / CONFIG).is_file() and any(path.glob("*.gguf"))):
+        return True
+    return _architecture(_json(path / CONFIG)).endswith(WRITES)
+
+
+def purpose_of(
+    folder: str, *, key: str, settings: Mapping[str, Any], labels: list[str] | None = None
+) -> Purpose:
+    """What the student of a folder is for; `settings` are the task's that a user gives.
+
+    `labels` names its outputs where its own config does not. Raises `ModelError` for what predicts
+    no labels, before any weight is read.
+    """
+    at = f"{key} = {folder}"
+    if is_language_model(folder):
+        raise ModelError(
+            f"{at}: a language model, which writes text and predicts no labels; `distillkit "
+            f'generate student.path={folder} --prompt "…"` has it write'
+        )
+    check_folder(folder, key=key, weights=False)
+    config = _json(Path(folder) / CONFIG)
+    kind = _task_of(config, at)
+    recorded = _record(Path(folder))
+    chosen = _usable(kind, recorded.get("task") or {}) | dict(settings)
+    takes = {it.name for it in fields(kind)}
+    other = next((name for name in settings if name not in takes), None)
+    if other is not None:
+        raise ModelError(
+            f"task.{other}: {at} is for {_words(kind)}, which takes {listed(sorted(takes))}"
+        )
+    if "max_length" not in chosen:
+        chosen["max_length"] = _longest(Path(folder), config)
+        if issubclass(kind, QuestionAnswering) and "stride" not in chosen:
+            chosen["stride"] = min(kind.stride, chosen["max_length"] // 3)
+    if issubclass(kind, TokenClassification):
+        chosen["entities"] = False  # how they are scored plays no part here
+    columns = recorded.get("columns")
+    named = columns if isinstance(columns, dict) else {}
+    space = _labels(kind, config, labels, at)
+    return Purpose(kind(**chosen), space, {str(k): str(v) for k, v in named.items() if v})
+
+
+def record_of(task: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a student's folder records: its task's settings, and the columns it was trained on."""
+    columns = {name: data[name] for name in COLUMNS if isinstance(data.get(name), str)}
+    return {"task": dict(task), "columns": columns}
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    names = config.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else ""
+
+
+def _task_of(config: Mapping[str, Any], at: str) -> type[SequenceTask]:
+    name = _architecture(config)
+    if "ForSequenceClassification" in name:
+        outputs = len(config.get("id2label") or ()) or config.get("num_labels")
+        kind = config.get("problem_type") or ("regression" if outputs == 1 else None)
+        return OF_PROBLEM.get(kind, Classification)
+    if "ForTokenClassification" in name:
+        return TokenClassification
+    if "ForQuestionAnswering" in name:
+        return QuestionAnswering
+    if name.endswith(("ForMaskedLM", "ForPreTraining")):
+        what = f"a masked language model ({name}), which fills gaps and predicts no labels"
+    elif name:
+        what = f"{name} has no head that predicts labels"
+    else:
+        what = "its config.json names no architecture"
+    raise ModelError(
+        f"{at}: {what}; a student of `distillkit train` has one, as has any "
+        "AutoModelForSequenceClassification, …TokenClassification or …QuestionAnswering"
+    )
+
+
+def _labels(
+    kind: type[SequenceTask], config: Mapping[str, Any], given: list[str] | None, at: str
+) -> LabelSpace:
+    if issubclass(kind, QuestionAnswering):
+        return LabelSpace(("start", "end"))
+    if issubclass(kind, Regression):
+        return LabelSpace(())
+    names = config.get("id2label")
+    own = names if isinstance(names, dict) and names else {0: "LABEL_0", 1: "LABEL_1"}
+    count = len(own)
+    if given and len(given) != count:
+        raise ModelError(
+            f"student.labels = [{listed(given)}]: {len(given)} names, and {at} has {count} "
+            f"outputs ([{listed(own.values())}]); name each, in its order"
+        )
+    found = given or [str(own.get(str(i), own.get(i, f"LABEL_{i}"))) for i in range(count)]
+    return LabelSpace(tuple(found))
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What the folder, or the artifact that it stands in, records of its training."""
+    own = _json(folder / RECORD)
+    if own or folder.name not in INSIDE:
+        return own
+    made = _json(folder.parent / MANIFEST).get("inputs")
+    return {"task": made} if isinstance(made, dict) else {}
+
+
+def _usable(kind: type[SequenceTask], given: Any) -> dict[str, Any]:
+    """The settings of a task among those recorded: of its fields, and of their types."""
+    types = get_type_hints(kind, include_extras=True)
+    found = {}
+    for it in fields(kind) if isinstance(given, dict) else ():
+        if it.name not in given:
+            continue
+        adapter = TypeAdapter(types[it.name], config=ConfigDict(strict=True))
+        try:
+            found[it.name] = adapter.validate_python(given[it.name])
+        except ValidationError:
+            say(f"{RECORD}: its task.{it.name} is none ({brief(given[it.name], 60)}); left out")
+    return found
+
+
+def _longest(folder: Path, config: Mapping[str, Any]) -> int:
+    """The most tokens of a text: what its tokenizer says, within the positions that it has."""
+    given = _json(folder / "tokenizer_config.json").get("model_max_length")
+    positions = config.get("max_position_embeddings")
+    own = int(given) if isinstance(given, (int, float)) and 0 < given < 1e6 else USUAL_LENGTH
+    most = positions if isinstance(positions, int) and positions > 0 else own
+    # RoBERTa's kind counts positions from the padding's id on
+    first = int(config.get("pad_token_id") or 0) + 1 if own >= most else 0
+    return max(1, min(own, most - (first if first > 1 else 0)))
+
+
+def _words(kind: type[SequenceTask]) -> str:
+    return kind.pipeline if kind is not Regression else "regression"
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
