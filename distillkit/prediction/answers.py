@@ -94,7 +94,7 @@ def _tags(
     names: tuple[str, ...], logits: np.ndarray, table: TokenTable, rows: Rows, filled: list[int]
 ) -> dict[str, list[Any]]:
     """The tag of each word, None of one that was cut off; and the entities that they make."""
-    assert rows.words is not None and table.owners is not None and table.words is not None
+    assert rows.words is not None and table.text_index is not None and table.word_index is not None
     best = logits.argmax(axis=-1)
     sure = softmax(logits, axis=-1).max(axis=-1)
     tags: list[Any] = [None] * len(rows)
@@ -103,9 +103,9 @@ def _tags(
         tags[place] = [None] * len(rows.words[place] or ())
         shares[place] = list(tags[place])
     offsets = table.position_offsets
-    for example, owner in enumerate(table.owners):
+    for example, owner in enumerate(table.text_index):
         for position in range(offsets[example], offsets[example + 1]):
-            word = int(table.words[position])
+            word = int(table.word_index[position])
             tags[filled[owner]][word] = names[best[position]]
             shares[filled[owner]][word] = _rounded(sure[position])
     found: dict[str, list[Any]] = {"words": rows.words, "prediction": tags, "probability": shares}

@@ -45,7 +45,7 @@ def predict(
     with working(f"predict: loading {saved.folder}"):
         loaded = saved.open(purpose.task, purpose.labels)
     task = purpose.task
-    check_positions(loaded.model, task.max_length, whose=f"{saved.key} = {saved.folder}")
+    check_positions(loaded.model, task.max_length, owner=f"{saved.key} = {saved.folder}")
     split = _split(rows, filled)
     table, cut = task.tokenise(split, loaded.tokenizer, label="the texts", held_out=True)
     _say_cut(purpose, split, table, loaded, cut)
@@ -115,7 +115,7 @@ def check_numbers(logits: np.ndarray, table: TokenTable, filled: Sequence[int], 
     if not len(wrong):
         return
     example = int(np.searchsorted(table.position_offsets, wrong[0], side="right")) - 1
-    text = example if table.owners is None else int(table.owners[example])
+    text = example if table.text_index is None else int(table.text_index[example])
     raise ModelError(
         f"{at}: what it says of row {filled[text] + 1:,} is no number ({len(wrong):,} outputs are "
         "NaN or infinite); its weights are damaged, or its training diverged"

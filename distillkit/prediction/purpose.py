@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from glob import glob
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -44,6 +45,19 @@ class Purpose:
     task: SequenceTask
     labels: LabelSpace
     columns: dict[str, str] = field(default_factory=dict)
+
+
+def newest(spec: str) -> str:
+    """The last, by name, of the folders that a pattern stands for, as outputs/run/*/student.
+
+    What is no pattern, or matches none, stays as it is. Which one was taken is said.
+    """
+    if Path(spec).exists() or not any(mark in spec for mark in "*?["):
+        return spec
+    found = sorted(path for path in glob(spec) if Path(path).is_dir())  # noqa: PTH207
+    if found:
+        say(f"student.path = {spec}: {found[-1]}")
+    return found[-1] if found else spec
 
 
 def student_folder(folder: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.cli.runs import assert_refused
+from tests.cli.runs import Finished, assert_refused
 from tests.conftest import Distillkit
 
 LABELS = ["dull", "fine", "=great"]
@@ -450,3 +450,24 @@ def test_an_output_that_is_no_number_names_its_row() -> None:
     with pytest.raises(ModelError, match="of row 8 is no number"):
         check_numbers(logits, table, [3, 4, 7], "student.path = x")
     check_numbers(logits[:2], table, [3, 4, 7], "student.path = x")
+
+
+def test_any_folder_that_has_a_student(distillkit: Distillkit, finished: Finished) -> None:
+    """A report, the student in it, an artifact, and the newest of several reports."""
+    report = next(finished.folder.glob("outputs/*/*"))
+    one = ("--text", "a warm and clever film")
+    outs = [
+        lines(distillkit("predict", f"student.path={path}", *one).out)
+        for path in (
+            report / "student",
+            report,
+            finished.folder / "outputs" / "*" / "*" / "student",
+            *finished.workspace.glob("student-*"),
+        )
+    ]
+    assert outs[0][0]["prediction"] in ("bad", "good")
+    assert outs[0] == outs[1] == outs[2]
+    assert outs[0] in outs[3:]  # of the artifacts one is the control
+    record = json.loads((report / "student" / "distillkit.json").read_text())
+    assert record["task"]["max_length"] == 24
+    assert record["columns"] == {"text": "text"}

@@ -101,15 +101,16 @@ def _predict(chosen: Any, given: Words) -> None:
     from distillkit.data.folders import model_folder
     from distillkit.models.saved import SavedModel
     from distillkit.prediction.predict import predict
-    from distillkit.prediction.purpose import purpose_of, student_folder
+    from distillkit.prediction.purpose import newest, purpose_of, student_folder
 
     cache = Path(".distillkit") / "assets"
-    light = model_folder(given.student, key=STUDENT, cache=cache, weights=False)
+    spec = newest(given.student)
+    light = model_folder(spec, key=STUDENT, cache=cache, weights=False)
     folder = student_folder(light)
     purpose = purpose_of(folder, key=STUDENT, settings=given.of("task"), labels=given.labels)
     rows = _rows(chosen, given, purpose, cache)
     if folder == light:  # one of the hub has its weights fetched now
-        folder = model_folder(given.student, key=STUDENT, cache=cache)
+        folder = model_folder(spec, key=STUDENT, cache=cache)
     saved = SavedModel(folder, STUDENT, given.labels, given.trusts_code)
     answers = predict(saved, purpose, rows, batch_size=chosen.batch_size)
     _show(chosen, rows, answers)
