@@ -37,6 +37,7 @@ from distillkit.artifacts.digests import (
     trust,
 )
 from distillkit.artifacts.digests import fingerprint as fingerprint
+from distillkit.artifacts.facts import fault_of_facts
 from distillkit.artifacts.homes import users_cache, workspace_folder
 from distillkit.artifacts.inside import MANIFEST as MANIFEST
 from distillkit.artifacts.inside import artifact_around
@@ -120,8 +121,17 @@ class Artifact:
         return read_json(self.path / MANIFEST)
 
     def facts(self) -> dict[str, Any]:
-        """What its stage found out while making it."""
+        """What its stage found out while making it.
+
+        Raises `WorkspaceError` where they are not those of its kind, whatever the digest says.
+        """
         facts: dict[str, Any] = self.manifest()["facts"]
+        fault = fault_of_facts(self.kind, facts)
+        if fault:
+            raise WorkspaceError(
+                f"{self.path}: damaged: {MANIFEST}: facts.{fault}; remove it (`distillkit "
+                f"workspace remove {self.name}`), and the same command makes it again"
+            )
         return facts
 
 
