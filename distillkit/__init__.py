@@ -14,7 +14,7 @@ A module imports lower floors, and its own package; each package's docstring say
     8  pipeline                        a run's artifacts, and how they are wired
     7  stages  reporting  config       hydra is imported in config, pipeline and cli only
     6  evaluation  prediction
-    5  training  generation
+    5  training  generation  compression
     4  tasks  students  teachers  ranks
     3  models  data  targets
     2  losses  metrics

@@ -340,6 +340,8 @@ def _named(inputs: Mapping[str, Any], kind: str) -> Iterator[str]:
     elif kind == "student":
         yield "before training" if inputs.get("untrained") else _class(inputs.get("loss"))
         yield _model(inputs.get("student"))
+    elif kind == "compressed":
+        yield str(inputs.get("format", ""))
     elif kind == "teacher":
         yield _source(inputs.get("body"))
     elif kind == "targets":

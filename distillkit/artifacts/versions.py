@@ -19,6 +19,7 @@ VERSIONS = {
     "targets": 3,
     "initial student": 2,
     "student": 4,
+    "compressed": 1,
     "evaluation": 6,
 }
 

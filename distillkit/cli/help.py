@@ -16,6 +16,7 @@ the road of a run
   generate-targets   the teacher, fitted if need be, answers for every example
   train-student      a student from targets that are there
   evaluate           a student against its teacher on the held-out split
+  compress           a student in other formats: ONNX, int8, bfloat16
 
 use a student
   predict            labels, values, tags or answers for texts of yours
@@ -43,6 +44,7 @@ ABOUT = {
     "generate-targets": "Ask the teacher (fitted first, if need be) about every example, once.",
     "train-student": "Train a student from targets that are there.",
     "evaluate": "Hold a student against its teacher, and its control, on the held-out split.",
+    "compress": "Write a trained student in each format of compression=[…]; no data is needed.",
     "plan": "Say what a run would find, make, compute and need; ask no teacher, train nothing.",
 }
 EXAMPLES = {
@@ -84,6 +86,10 @@ EXAMPLES = {
             "any Hugging Face folder",
             "distillkit evaluate +recipe=bert-tiny student.path=./my-student",
         ),
+    ),
+    "compress": (
+        ("any trained folder", "distillkit compress student.path=./my-student compression=[onnx]"),
+        ("the student of a recipe", "distillkit compress +recipe=bert-tiny compression=[bf16]"),
     ),
     "plan": (
         ("a recipe on this machine", "distillkit plan +recipe=bert-tiny"),

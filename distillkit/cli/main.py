@@ -19,7 +19,7 @@ from distillkit import stopping
 from distillkit.cli import completion, launched
 from distillkit.cli import help as usage
 from distillkit.cli.sweeps import folder_of_sweep, has_results
-from distillkit.cli.tables import ARGUMENTS, REPORTS
+from distillkit.cli.tables import ALONE, ARGUMENTS, REPORTS
 from distillkit.cli.tables import RUNS as RUNS
 from distillkit.cli.tables import TOOLS as TOOLS
 from distillkit.console import masking
@@ -141,7 +141,7 @@ def _run(words: list[str]) -> int:
 
 def _trains(words: list[str]) -> bool:
     """Whether a command line trains models, which several processes can do together."""
-    if not words or words[0] not in RUNS or words[0] == "plan" or {"--help", "-h"} & {*words}:
+    if not words or words[0] not in RUNS or words[0] in ALONE or {"--help", "-h"} & {*words}:
         return False
     try:
         options, _, _ = usage.split_options(words[1:])

@@ -10,9 +10,11 @@ RUNS = {  # commands that are Hydra applications over the same run config
     "generate-targets": "distillkit.cli.commands.generate_targets:generate_targets",
     "train-student": "distillkit.cli.commands.train_student:train_student",
     "evaluate": "distillkit.cli.commands.evaluate:evaluate",
+    "compress": "distillkit.cli.commands.compress:compress",
     "plan": "distillkit.cli.commands.plan:plan",
 }
-REPORTS = ("train", "evaluate")  # write a folder of their own
+ALONE = ("plan", "compress")  # of the runs: train no model, so one process does it
+REPORTS = ("train", "evaluate", "compress")  # write a folder of their own
 TOOLS = {  # commands with arguments of their own
     "predict": "distillkit.cli.commands.predict:main",
     "recipes": "distillkit.cli.commands.recipes:main",

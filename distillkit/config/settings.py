@@ -1,9 +1,10 @@
 """The keys at the root of a run config, beside its groups."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distillkit.artifacts.digests import Mode
+from distillkit.compression.formats import Name
 from distillkit.setting_types import Seed
 
 
@@ -33,6 +34,8 @@ class RunSettings:
 
     `phases` are trainings one after the other: name -> overrides of the run's config. Each starts
     from the student of the one before; `start` among its overrides names an earlier one, or `new`.
+
+    `compression` names the formats that the student is also written in, and evaluated.
     """
 
     workspace: dict[str, Any]
@@ -46,6 +49,7 @@ class RunSettings:
     published: list[dict[str, Any]] | None = None
     phases: dict[str, list[str]] | None = None
     start: str | None = None
+    compression: list[Name] = field(default_factory=list)
 
 
 GROUPS = (

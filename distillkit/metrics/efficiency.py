@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-WEIGHTS = (".safetensors", ".gguf", ".bin")
+WEIGHTS = (".safetensors", ".gguf", ".bin", ".onnx", ".data")  # the last: of large ONNX files
 
 
 def megabytes(path: Path) -> float:

@@ -13,6 +13,8 @@ from distillkit.models.configs import check_config, config_of
 from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.label_spaces import whole_numbers
 from distillkit.models.loading import one_line, quiet
+from distillkit.models.runtimes.record import computes_in
+from distillkit.models.runtimes.registry import open_runtime
 from distillkit.models.saved import Loaded, SavedModel
 from distillkit.models.sizes import bounded_modules, check_numbers
 from distillkit.models.vocabularies import check_has_words, check_reads_back, real_vocabulary
@@ -153,14 +155,23 @@ def load_model(
 def load_complete(
     folder: str, *, key: str, auto_class: str, trust_remote_code: bool = False, **options: Any
 ) -> Any:
-    """The model of a folder or hub id; raises `ModelError` where it lacks weights, as of a head."""
+    """The model of a folder or hub id, in PyTorch or the runtime that the folder is for.
+
+    Raises `ModelError` where it lacks weights, as of a head.
+    """
+    model = open_runtime(
+        folder, key=key, auto_class=auto_class, trust_remote_code=trust_remote_code
+    )
+    if model is not None:
+        return model
+    config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
     model, report = load_model(
         folder,
         key=key,
         auto_class=auto_class,
         trust_remote_code=trust_remote_code,
         output_loading_info=True,
-        **options,
+        **{"dtype": computes_in(config), **options},
     )
     missing = sorted(report["missing_keys"])
     if missing:

@@ -10,6 +10,7 @@ from distillkit.console.wording import nearest
 from distillkit.errors import ConfigError, ModelError
 from distillkit.models.folders import place
 from distillkit.models.loading import one_line, quiet
+from distillkit.models.runtimes.record import record_of
 from distillkit.models.sizes import check_numbers
 
 CAUSAL, MASKED = "AutoModelForCausalLM", "AutoModelForMaskedLM"
@@ -68,6 +69,23 @@ def _check_model_type(folder: str, *, key: str) -> None:
     )
 
 
+def architecture_class(folder: str, *, key: str, trust_remote_code: bool = False) -> str:
+    """The auto class of transformers that a folder's config names by its architecture.
+
+    Raises `ModelError` for a folder of no trained model.
+    """
+    config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
+    names = [str(name) for name in getattr(config, "architectures", None) or []]
+    for auto_class in USES:
+        if _class_name(config, auto_class) in names:
+            return auto_class
+    shown = ", ".join(names) or "none"
+    raise ModelError(
+        f"{key} = {folder}: its config.json names no trained model (architectures: {shown}); save "
+        "it with its head (model.save_pretrained)"
+    )
+
+
 def check_config(config: Any, auto_class: str, *, key: str) -> None:
     """Raise `ModelError` for an architecture that cannot be what `auto_class` makes.
 
@@ -105,6 +123,9 @@ def usable_positions(model: Any) -> int | None:
 
     RoBERTa's kind counts from the padding's id on, and has so many fewer: 512 of 514.
     """
+    recorded = record_of(model.config).get("positions")
+    if recorded:  # of a model whose layers are not there to be looked at
+        return int(recorded)
     config = model.config.get_text_config(decoder=True)
     if getattr(config, "relative_attention", False) and not getattr(
         config, "position_biased_input", True
@@ -153,6 +174,20 @@ def check_padding_row(error: ModelError, config: Any, *, key: str) -> None:
         f"max_position_embeddings {getattr(text, 'max_position_embeddings', None)}); set it to the "
         "id of its tokenizer's pad token"
     ) from error
+
+
+def _class_name(config: Any, auto_class: str) -> str | None:
+    """The class that an auto class of transformers makes of a config."""
+    import transformers
+
+    own = (getattr(config, "auto_map", None) or {}).get(auto_class)  # as "file.Class"
+    if own:
+        return str(own).rpartition(".")[2]
+    mapping = getattr(transformers, auto_class)._model_mapping
+    if type(config) not in mapping:
+        return None
+    made = mapping[type(config)]
+    return str(made.__name__)
 
 
 def _is_decoder(config: Any) -> bool:

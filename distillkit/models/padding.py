@@ -19,6 +19,7 @@ from distillkit.console.progress import say
 from distillkit.errors import ModelError
 from distillkit.models.loading import one_line
 from distillkit.models.modes import evaluating
+from distillkit.models.runtimes.record import record_of
 
 _Row = dict[str, list[int]]  # a text's inputs by name
 
@@ -39,6 +40,8 @@ def agree_on_padding(model: Any, tokenizer: Any, *, key: str, pairs: bool = Fals
     """
     _check_rows(model, tokenizer, key=key)
     _agree_on_token(model, tokenizer, key=key)
+    if record_of(model.config):
+        return  # it was tried before it was compressed, and its rounding would be taken for padding
     name = type(model).__name__
     pairs = pairs or bool(getattr(model.config, "siamese", False))
     setting, _, source = key.partition(" = ")

@@ -7,6 +7,7 @@ from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.models.legacy import legacy_config, legacy_tokenizer
 from distillkit.models.loading import quiet
 from distillkit.models.padding import takes_segments
+from distillkit.models.runtimes.record import RECORD
 
 CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
 OWN_MACHINE = ("is_local", "local_files_only")  # of how a tokenizer was loaded, not of what it is
@@ -33,4 +34,5 @@ def save_folder(
         ]
     write_json(folder / TOKENIZER, legacy_tokenizer(config_fields, tokenizer.model_input_names))
     config = read_json(folder / CONFIG)
+    config.pop(RECORD, None)  # of what it started from
     write_json(folder / CONFIG, config | legacy_config(config))

@@ -6,6 +6,7 @@ from distillkit.artifacts.code_identity import code_of_node
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.config.overrides import plain
 from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import obtain
 from distillkit.pipeline.students import StudentArtifacts
@@ -26,8 +27,10 @@ class EvaluationArtifacts:
         text: TextArtifacts,
         teachers: TeacherArtifacts | EnsembleArtifacts,
         students: StudentArtifacts,
+        compression: CompressionArtifacts,
     ) -> None:
         self.context, self.text, self.teachers, self.students = context, text, teachers, students
+        self.compression = compression
 
     def obtain(self, models: dict[str, Row]) -> Artifact:
         """The evaluation of these rows: name -> (model, its fingerprint)."""
@@ -67,7 +70,7 @@ class EvaluationArtifacts:
         return {"metrics": node, "code": code_of_node(node)} if node else {}
 
     def rows(self, *, student: SavedModel | None = None, digest: str = "") -> dict[str, Row]:
-        """The rows of an evaluation: teacher, student, control, as far as they are there.
+        """The rows of an evaluation: teacher, student, control, formats, as far as they are there.
 
         A `student` from elsewhere, of this fingerprint, stands in place of the run's own.
         """
@@ -85,4 +88,4 @@ class EvaluationArtifacts:
                 folder = str(artifact.path / MODEL)
                 saved = SavedModel(folder, "student", None, context.trust_remote_code)
                 rows[variant.name] = (saved, artifact.fingerprint)
-        return rows
+        return rows | self.compression.rows()

@@ -19,11 +19,17 @@ COMMANDS = {  # kind -> the command that makes it
     "teacher": "generate-targets",
     "targets": "generate-targets",
     "student": "train-student",
+    "compressed": "compress",
 }
 # what a killed run goes on from
 SCRATCH = (*checkpoint.SCRATCH, PROBE, PLAN, unfinished.PATTERN, *writer.RECORDS)
 NOUNS = {"data": "reading the text", "transfer": "the transfer set", "augmented": "rewriting text"}
-NAMES = {"teacher": "fitted teacher", "targets": "target store", "student": "trained student"}
+NAMES = {
+    "teacher": "fitted teacher",
+    "targets": "target store",
+    "student": "trained student",
+    "compressed": "student in that format",
+}
 
 
 def obtain(

@@ -1,6 +1,7 @@
 """All artifacts of a run, each found in the workspace or made there."""
 
 from distillkit.pipeline.activations import LayerComparison
+from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.evaluation import EvaluationArtifacts
 from distillkit.pipeline.students import StudentArtifacts
@@ -30,4 +31,7 @@ class Run:
             self.target_store,
             before.students if before else None,
         )
-        self.evaluation = EvaluationArtifacts(context, self.text, self.teachers, self.students)
+        self.compression = CompressionArtifacts(context, self.text, self.students)
+        self.evaluation = EvaluationArtifacts(
+            context, self.text, self.teachers, self.students, self.compression
+        )

@@ -75,6 +75,9 @@ def _models(run: Run, *, is_last: bool) -> list[Made]:
             made.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
     if not is_last:
         return made
+    for row, fields in run.compression.fields(rows["student"]).items():
+        rows[row] = fingerprint(fields)
+        made.append(Made(row, _state(run, "compressed", fields), f"compressed-{rows[row]}"))
     fields = run.evaluation.fingerprint_fields(rows)
     state = _state(run, "evaluation", fields)
     return [*made, Made("evaluation", state, f"evaluation-{fingerprint(fields)}")]

@@ -99,8 +99,14 @@ def footnote(results: Mapping[str, Any]) -> str:
         where = f"{threads} cpu thread{'' if threads == 1 else 's'}"
     return (
         f"{what}{bins}latency at batch 1 and throughput at batch {results['batch_size']} in "
-        f"float32 on {where}, tokenising not counted{_of_responses(results)}"
+        f"float32 on {where}{_formats(results)}, tokenising not counted{_of_responses(results)}"
     )
+
+
+def _formats(results: Mapping[str, Any]) -> str:
+    """Where the compressed forms of the student ran."""
+    compressed = any(row.startswith("student ") for row in results["rows"])
+    return ", other formats of the student in their own runtime" if compressed else ""
 
 
 def _of_responses(results: Mapping[str, Any]) -> str:

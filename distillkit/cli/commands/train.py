@@ -19,7 +19,7 @@ from distillkit.reporting.report import model_card
 from distillkit.reporting.run_report import PAGE, write_report
 from distillkit.training.learning import MODEL, read_metrics
 
-MAKES = ("teacher", "targets", "student", "control", "untrained")
+MAKES = ("teacher", "targets", "student", "control", "untrained", "compressed")
 
 
 def train(cfg: DictConfig) -> float:
@@ -178,7 +178,9 @@ def _write(
     )
     card = model_card(results, name=f"{cfg.run_name}-student", recipe=run_folder.recipe())
     run_folder.copy_model(student.path / MODEL, out / "student", card)
-    write_json(out / "student" / RECORD, record_of(plain(cfg.task), plain(cfg.data)))
+    purpose = record_of(plain(cfg.task), plain(cfg.data))
+    for name in ("student", *phases[-1].compression.copy(out)):
+        write_json(out / name / RECORD, purpose)
 
 
 def _show(results: dict[str, Any], title: str) -> None:
@@ -186,4 +188,5 @@ def _show(results: dict[str, Any], title: str) -> None:
     folder = run_folder.current()
     run_folder.show(results, title)
     stdout().print(f"report: {run_folder.relative(folder / PAGE)} (and report.md)", soft_wrap=True)
-    stdout().print(f"student: {run_folder.relative(folder / 'student')}", soft_wrap=True)
+    for path in sorted(folder.glob("student*")):
+        stdout().print(f"{path.name}: {run_folder.relative(path)}", soft_wrap=True)

@@ -120,7 +120,8 @@ def _over_time(filters: nn.Module, words: Tensor, real: Tensor) -> Tensor:
     answers = F.relu(filters(words))  # [batch, feature maps, tokens + width - 1]
     (width,) = filters.kernel_size
     reach = F.pad(real.to(answers.dtype), (width - 1, width - 1))
-    reads = F.max_pool1d(reach.unsqueeze(1), width, stride=1) > 0
+    # how many real words each place reads; a pooling layer could not be exported to ONNX
+    reads = F.conv1d(reach.unsqueeze(1), reach.new_ones(1, 1, width)) > 0.5
     return answers.masked_fill(~reads, 0).max(dim=-1).values  # no answer is below 0
 
 

@@ -1,0 +1,58 @@
+"""`distillkit compress`: a trained student in other formats."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from distillkit.compression.checks import check_formats, chosen
+from distillkit.compression.formats import FORMATS
+from distillkit.console.progress import rank, stdout
+from distillkit.data.folders import model_folder
+from distillkit.data.sources import identity
+from distillkit.errors import ConfigError
+from distillkit.models.configs import architecture_class
+from distillkit.pipeline import run_folder
+from distillkit.pipeline.compression import CompressionSource
+from distillkit.pipeline.phases import runs
+from distillkit.pipeline.run import Run
+
+
+def compress(cfg: DictConfig) -> float:
+    """Write `student.path`, or the student of this config, in each format; return their number."""
+    formats = chosen(cfg)
+    if not formats:
+        raise ConfigError(
+            f"compression: names no format; set compression=[…] to some of {', '.join(FORMATS)}"
+        )
+    run = runs(cfg, makes=("compressed",))[-1]
+    source = _source(cfg, run)
+    for form in formats:
+        run.compression.obtain(form, source)
+    if rank() == 0:
+        with run_folder.new_report() as draft:
+            run_folder.write_run(cfg, draft)
+            names = run.compression.copy(draft, source)
+        for name in names:
+            _show(run_folder.current() / name)
+    return float(len(formats))
+
+
+def _source(cfg: DictConfig, run: Run) -> CompressionSource:
+    """The student that is compressed, of an architecture that has these formats."""
+    context, students = run.context, run.students
+    path: Any = cfg.student.get("path")
+    key = "student.path"
+    # `path` of a pretrained student is where it starts from: its trained copy comes first
+    is_start = context.student.weights_source and students.find(students.student)
+    if not path or is_start:
+        check_formats(chosen(cfg), context.task.auto_class)
+        return run.compression.own_source()
+    folder = model_folder(path, key=key, cache=context.workspace.assets)
+    auto_class = architecture_class(folder, key=key, trust_remote_code=context.trust_remote_code)
+    check_formats(chosen(cfg), auto_class)
+    return CompressionSource(folder, identity(path, key=key), f"{key} = {path}")
+
+
+def _show(folder: Path) -> None:
+    stdout().print(f"{folder.name}: {run_folder.relative(folder)}", soft_wrap=True)

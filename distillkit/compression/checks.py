@@ -1,0 +1,39 @@
+"""What is wrong with a choice of formats, before any work."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from distillkit.compression.formats import FORMATS, Format, Kind
+from distillkit.errors import ConfigError
+from distillkit.models.configs import CAUSAL, MASKED
+from distillkit.models.runtimes.packages import check_installed
+
+KINDS: dict[str, Kind] = {CAUSAL: "causal", MASKED: "masked"}  # all others say labels
+MODELS: dict[Kind, str] = {
+    "labels": "a model of labels (an encoder)",
+    "masked": "a masked language model",
+    "causal": "a causal language model",
+}
+
+
+def check_formats(formats: Iterable[Format], auto_class: str) -> None:
+    """Raise `ConfigError` for a format that models of `auto_class` cannot have, or lacks packages.
+
+    `auto_class` is the one of transformers that loads the student.
+    """
+    kind = KINDS.get(auto_class, "labels")
+    for form in formats:
+        at = f"compression = {form.name}"
+        if kind not in form.kinds:
+            fit = [name for name, other in FORMATS.items() if kind in other.kinds]
+            wanted = " or ".join(MODELS[it] for it in form.kinds)
+            raise ConfigError(
+                f"{at}: is for {wanted}, and the student is {MODELS[kind]}, which takes "
+                f"{', '.join(fit)}"
+            )
+        check_installed(*form.packages, extra=form.extra, at=at)
+
+
+def chosen(cfg: Any) -> list[Format]:
+    """The formats that a config names, each once, in its order."""
+    return [FORMATS[name] for name in dict.fromkeys(map(str, cfg.compression))]

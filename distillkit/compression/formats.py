@@ -1,0 +1,62 @@
+"""The formats that a student can be compressed to or exported in; imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Name = Literal["bf16", "onnx", "onnx_int8"]
+Kind = Literal["labels", "masked", "causal"]  # what a model says: labels, or words
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a trained student is written anew.
+
+    `write` is the function that does it, `settings` what decides what it writes, and `version` goes
+    up where the same settings give another content. `start` is the format whose folder it begins
+    with; None: the student's own. `packages` come with the extra `extra`. One that `calibrates`
+    reads texts of the training set.
+    """
+
+    name: str
+    title: str  # of a model card
+    write: str
+    kinds: tuple[Kind, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+    start: str | None = None
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    calibrates: bool = False
+
+
+_ONNX: dict[str, Any] = {
+    "kinds": ("labels",),
+    "packages": ("onnx", "onnxruntime", "onnxscript"),
+    "extra": "export",
+}
+FORMATS = {
+    it.name: it
+    for it in (
+        Format(
+            "bf16",
+            "weights in bfloat16, computed in bfloat16",
+            "distillkit.compression.bf16:write",
+            ("labels", "masked", "causal"),
+        ),
+        Format(
+            "onnx",
+            "ONNX, float32",
+            "distillkit.compression.onnx_export:write",
+            settings={"opset": 18},
+            **_ONNX,
+        ),
+        Format(
+            "onnx_int8",
+            "ONNX, weights in int8, activations quantised as they come",
+            "distillkit.compression.onnx_int8:write_dynamic",
+            settings={"per_channel": True},
+            start="onnx",
+            **_ONNX,
+        ),
+    )
+}

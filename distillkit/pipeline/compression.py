@@ -1,0 +1,122 @@
+"""The student of a run in other formats: each an artifact, and a row of the evaluation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from distillkit.artifacts.workspace import Artifact, fingerprint
+from distillkit.compression.checks import chosen
+from distillkit.compression.compress import CARD
+from distillkit.compression.formats import FORMATS, Format
+from distillkit.compression.student import TrainedStudent
+from distillkit.models.saved import SavedModel
+from distillkit.pipeline import tokenizers
+from distillkit.pipeline.context import RunContext
+from distillkit.pipeline.obtain import obtain
+from distillkit.pipeline.run_folder import copy_model
+from distillkit.pipeline.students import StudentArtifacts
+from distillkit.pipeline.text import TextArtifacts
+from distillkit.stages import compression as stage
+from distillkit.training.learning import MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionSource:
+    """A student that is compressed: its folder, fingerprint, and "setting = value" for messages."""
+
+    folder: str
+    digest: str
+    key: str
+
+
+class CompressionArtifacts:
+    """The formats of `compression`, in its order, of a run's student or of one from elsewhere."""
+
+    def __init__(
+        self, context: RunContext, text: TextArtifacts, students: StudentArtifacts
+    ) -> None:
+        self.context, self.text, self.students = context, text, students
+
+    @property
+    def formats(self) -> list[Format]:
+        """The formats that the config names, each once."""
+        return chosen(self.context.cfg)
+
+    def own_source(self) -> CompressionSource:
+        """The run's student."""
+        artifact = self.students.obtain(self.students.student)
+        return CompressionSource(str(artifact.path / MODEL), artifact.fingerprint, "student")
+
+    def obtain(self, form: Format, source: CompressionSource) -> Artifact:
+        """The student in a format; what that format begins with is an artifact, too."""
+        fields = self.fingerprint_fields(form, source.digest)
+
+        def make(out: Path) -> dict[str, Any]:
+            folder = Path(source.folder)
+            if form.start:
+                folder = self.obtain(FORMATS[form.start], source).path / MODEL
+            student = TrainedStudent(
+                folder=folder,
+                load=lambda: stage.load(
+                    source.folder,
+                    key=source.key,
+                    trust_remote_code=self.context.trust_remote_code,
+                ),
+                texts=self._texts,
+                at=f"compression = {form.name}: {source.key}",
+            )
+            return stage.compress_student(form, student, out=out)
+
+        return obtain(self.context, "compressed", fields, make)
+
+    def fingerprint_fields(self, form: Format, digest: str) -> dict[str, Any]:
+        """All that decides what a format makes of the student of a fingerprint."""
+        texts = None
+        if form.calibrates:
+            key, spec = tokenizers.learning_source(self.context)
+            texts = fingerprint(self.text.token_fields(key, spec, "train"))
+        return stage.inputs(form, student=digest, texts=texts)
+
+    def fields(self, student: str) -> dict[str, dict[str, Any]]:
+        """Row -> fingerprint fields of each format, of the student of a fingerprint."""
+        return {row_of(form): self.fingerprint_fields(form, student) for form in self.formats}
+
+    def rows(self) -> dict[str, tuple[SavedModel, str]]:
+        """The rows of the run's own student: `student onnx` and so on, made if need be."""
+        if not self.formats:
+            return {}
+        rows, source = {}, self.own_source()
+        for form in self.formats:
+            artifact = self.obtain(form, source)
+            path = artifact.path / MODEL
+            saved = SavedModel(str(path), row_of(form), None, self.context.trust_remote_code)
+            rows[row_of(form)] = (saved, artifact.fingerprint)
+        return rows
+
+    def copy(self, out: Path, source: CompressionSource | None = None) -> list[str]:
+        """Copy the student in each format beside a run's report; the names of the folders."""
+        names = []
+        for form in self.formats:
+            path = self.obtain(form, source or self.own_source()).path / MODEL
+            card = (path / CARD).read_text(encoding="utf-8")
+            copy_model(path, out / folder_of(form), card)
+            names.append(folder_of(form))
+        return names
+
+    def _texts(self) -> Iterator[dict[str, Tensor]]:
+        key, spec = tokenizers.learning_source(self.context)
+        table = self.text.tokens(key, spec, "train")
+        return stage.calibration_texts(table, self.text.tokenizer(key, spec))
+
+
+def row_of(form: Format) -> str:
+    """The name of a format's row."""
+    return f"student {form.name}"
+
+
+def folder_of(form: Format) -> str:
+    """The name of a format's folder among a run's outputs."""
+    return f"student-{form.name}"

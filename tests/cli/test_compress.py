@@ -1,0 +1,117 @@
+"""Students in other formats: made by a run or of any folder, evaluated, refused in a line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny, tiny_language
+from tests.cli.runs import artifact_kinds, assert_refused, report, results
+from tests.conftest import Distillkit
+
+
+def test_a_run_makes_and_measures_its_student_in_each_format(
+    distillkit: Distillkit, again: list[str], tmp_path: Path
+) -> None:
+    words = [*again, "compression=[onnx,bf16,onnx_int8]"]
+    result = distillkit("train", *words)
+    assert result.code == 0, result.err
+    rows = results(tmp_path)["rows"]
+    formats = ["student onnx", "student bf16", "student onnx_int8"]
+    assert list(rows) == ["teacher", "student", "control", *formats]
+    student, onnx = rows["student"], rows["student onnx"]
+    for column in ("accuracy", "nll", "agreement", "kl_to_teacher"):
+        assert onnx[column] == pytest.approx(student[column], abs=1e-5)
+    assert rows["student bf16"]["nll"] == pytest.approx(student["nll"], rel=0.02)
+    assert rows["student bf16"]["megabytes"] < 0.6 * student["megabytes"]
+    assert rows["student onnx_int8"]["nll"] == pytest.approx(student["nll"], rel=0.05)
+    for row in formats:
+        assert rows[row]["parameters"] == student["parameters"]
+        assert rows[row]["latency_p50_ms"] > 0
+
+    out = report(tmp_path)
+    folder = out / "student-onnx"
+    size = (folder / "model.onnx").stat().st_size / 1e6
+    assert onnx["megabytes"] == pytest.approx(size)
+    assert f"student-onnx: {folder.relative_to(tmp_path)}" in result.out
+    predicted = np.loadtxt(out / "predictions.csv", str, delimiter=",", usecols=range(1, 4))
+    assert len(predicted) == results(tmp_path)["examples"] + 1
+    kinds = artifact_kinds(tmp_path / "workspace")
+    assert kinds.count("compressed") == 3
+
+    planned = distillkit("plan", *words)
+    assert planned.code == 0, planned.err
+    assert "to be made" not in planned.out
+
+    measured = distillkit("evaluate", *again, f"student.path={folder}")
+    assert measured.code == 0, measured.err
+    assert results(tmp_path)["rows"]["student"]["nll"] == pytest.approx(onnx["nll"], abs=1e-6)
+
+
+def test_any_folder_is_compressed_without_data(distillkit: Distillkit, tmp_path: Path) -> None:
+    model = tiny.write_model(tmp_path / "mine", labels=("no", "yes"))
+    words = (f"student.path={model}", "compression=[bf16]", f"workspace={tmp_path / 'w'}")
+    result = distillkit("compress", *words)
+    assert result.code == 0, result.err
+    (folder,) = tmp_path.glob("outputs/*/*/student-bf16")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"] == {"0": "no", "1": "yes"}
+    assert config["dtype"] == "bfloat16"
+    assert artifact_kinds(tmp_path / "w") == ["compressed"]
+
+    from safetensors.torch import load_file
+    from transformers import AutoModelForSequenceClassification
+
+    before, after = (load_file(it / "model.safetensors") for it in (model, folder))
+    assert {name: it.bfloat16().tolist() for name, it in before.items()} == {
+        name: it.tolist() for name, it in after.items()
+    }
+    loaded = AutoModelForSequenceClassification.from_pretrained(folder, dtype="auto")
+    assert str(loaded.dtype) == "torch.bfloat16"
+
+
+def test_a_format_of_a_run_that_has_no_student_yet_is_refused(
+    distillkit: Distillkit, fresh: list[str]
+) -> None:
+    result = distillkit("compress", *fresh, "compression=[bf16]")
+    assert_refused(
+        result, "student: no trained student of this config", "`distillkit train-student`"
+    )
+
+
+@pytest.mark.parametrize("command", ["train", "compress", "plan"])
+def test_a_name_that_is_no_format_is_refused(
+    distillkit: Distillkit, fresh: list[str], command: str
+) -> None:
+    result = distillkit(command, *fresh, "compression=[onnxx]")
+    assert_refused(result, "compression = ['onnxx']: must be 'bf16', 'onnx'", "'onnx_int8'")
+
+
+def test_no_format_is_refused(distillkit: Distillkit, fresh: list[str]) -> None:
+    assert_refused(distillkit("compress", *fresh), "compression: names no format; set", "onnx")
+
+
+def test_a_format_that_a_task_cannot_have_is_refused_before_any_work(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    teacher = tiny_language.write_model(tmp_path / "teacher")
+    texts = tiny_language.write_documents(tmp_path)
+    words = tiny_language.small(teacher, texts, tmp_path / "workspace")
+    result = distillkit("train", *words, "compression=[onnx]")
+    assert_refused(
+        result, "compression = onnx: is for a model of labels", "a causal language model", "bf16"
+    )
+    assert not artifact_kinds(tmp_path / "workspace")
+    compressed = distillkit(
+        "compress", f"student.path={teacher}", "compression=[onnx]", f"workspace={tmp_path / 'w'}"
+    )
+    assert_refused(compressed, "compression = onnx: is for a model of labels")
+
+
+def test_a_folder_of_a_body_alone_is_refused(distillkit: Distillkit, tmp_path: Path) -> None:
+    body = tiny.write_model(tmp_path / "body")
+    words = (f"student.path={body}", "compression=[bf16]", f"workspace={tmp_path / 'w'}")
+    assert_refused(
+        distillkit("compress", *words), "names no trained model (architectures: BertModel)"
+    )
