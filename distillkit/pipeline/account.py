@@ -34,7 +34,7 @@ def stages(contexts: Sequence[RunContext]) -> list[dict[str, Any]]:
             {
                 "stage": _stage(manifest),
                 "artifact": name,
-                "seconds": manifest.get("seconds"),
+                "seconds": manifest.get("seconds", manifest["facts"].get("fit", {}).get("seconds")),
                 "megabytes": sum(it["size"] for it in manifest.get("files", {}).values()) / 1e6,
                 "made": is_made,
             }

@@ -256,14 +256,16 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, dict[str, Any]] = {}
     for it in stages:
         line = merged.setdefault(
-            it["stage"], {"stage": it["stage"], "seconds": 0.0, "megabytes": 0.0, "made": False}
+            it["stage"], {"stage": it["stage"], "seconds": None, "megabytes": 0.0, "made": False}
         )
-        line["seconds"] += it["seconds"] or 0.0
+        if it["seconds"] is not None:
+            line["seconds"] = (line["seconds"] or 0.0) + it["seconds"]
         line["megabytes"] += it["megabytes"]
         line["made"] |= it["made"]
-    total = sum(line["seconds"] for line in merged.values())
-    lines = [line | {"share": line["seconds"] / max(total, 1e-9)} for line in merged.values()]
-    return {"lines": lines, "total": total} if lines else {}
+    total = sum(line["seconds"] or 0.0 for line in merged.values())
+    for line in merged.values():
+        line["share"] = (line["seconds"] or 0.0) / max(total, 1e-9)
+    return {"lines": [*merged.values()], "total": total} if merged else {}
 
 
 def store_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,9 +1,6 @@
-"""Stage: the runs of a sweep -> a leaderboard in the terminal, as CSV and as a plot."""
+"""The runs of a sweep, as they are read, and their leaderboard in the terminal."""
 
-import csv
 import math
-import shlex
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
-from distillkit.artifacts.workspace import atomic, read_json
-from distillkit.console.escaping import csv_cell
+from distillkit.artifacts.workspace import read_json
 from distillkit.console.progress import warn
 from distillkit.console.wording import brief
-from distillkit.errors import DataError, OutputError
+from distillkit.errors import DataError
 from distillkit.metrics.titles import title as title_of
 
 COLUMNS = ("agreement", "kl_to_teacher", "nll", "ece", "parameters", "latency_p50_ms")
@@ -148,36 +144,6 @@ def terminal_table(runs: list[Run], title: str) -> Table:
     for row in rows:
         table.add_row(*row, style="bold" if row[0] == "1" else None)
     return table
-
-
-def write_leaderboard(runs: list[Run], out: Path) -> None:
-    """Write leaderboard.csv and leaderboard.png under `out`; `OutputError` if they cannot be.
-
-    In the csv, text that a spreadsheet would compute has an apostrophe before it: see `csv_cell`.
-    """
-    from distillkit.reporting.plots import leaderboard_plot
-
-    titles, rows = table_of(runs)
-    varied = titles[1 : titles.index(runs[0].results["headline"])]
-    labels = [
-        textwrap.fill(", ".join(f"{k}={run.overrides.get(k, '')}" for k in varied), 50)
-        or run.folder.name
-        for run in runs
-    ]
-    headline = runs[0].results["headline"]
-    try:
-        with (
-            atomic(out / "leaderboard.csv") as draft,
-            draft.open("w", newline="", encoding="utf-8") as file,
-        ):
-            csv.writer(file).writerows([*map(csv_cell, row)] for row in (titles, *rows))
-        with atomic(out / "leaderboard.png") as draft:
-            leaderboard_plot(labels, [run.score for run in runs], headline, draft)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: the leaderboard cannot be written there ({error.strerror or error}); make "
-            f"room or the folder writable, then `distillkit report {shlex.quote(str(out))}`"
-        ) from error
 
 
 def _shown(value: float | None) -> str:

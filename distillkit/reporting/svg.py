@@ -6,6 +6,7 @@ it.
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distillkit.console.progress import visible
+from distillkit.console.wording import brief
 from distillkit.metrics.calibration import Reliability
 
 SVG, LINK = "http://www.w3.org/2000/svg", "{http://www.w3.org/1999/xlink}href"
@@ -28,6 +30,7 @@ STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SIZE = (4.8, 3.2)  # inches; a phone shows it four fifths as large
 FEW = 10  # points that are marked
+MOST_TICKS, WIDEST = 8, 40  # names below an axis; characters of one, or of all side by side
 SETTINGS: Any = {
     "text.parse_math": False,  # a dollar is a dollar
     "svg.fonttype": "none",
@@ -139,7 +142,7 @@ def quality(
         _room_for_names(axes, [it.cost for it in points])
         _names(axes, points)
         axes.legend(fontsize=9, loc="lower right")
-        told = "; ".join(f"{it.name}: {it.value:.4g} at {it.cost:.3g}" for it in points)
+        told = "; ".join(f"{it.name}: {it.value:.4g} at {it.cost:.3g}" for it in points if it.name)
         names = ", ".join(points[i].name for i in front)
         return _picture(figure, title, f"{told}. On the Pareto front: {names}")
 
@@ -171,25 +174,37 @@ def reliability(name: str, bins: Reliability, place: int) -> Picture:
         return _picture(figure, title, f"Accuracy by confidence: {told}")
 
 
-def bars(labels: Sequence[str], values: Sequence[float], *, title: str, x: str) -> Picture:
-    """A bar for each label, the first on top; the axis begins near the least."""
+def effect(
+    runs: Sequence[tuple[float, float]],
+    means: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    *,
+    title: str,
+    y: str,
+) -> Picture:
+    """Each run as (value of a key, score), and the means at the values, named by `names`."""
     with matplotlib.rc_context(SETTINGS):
-        figure, axes = _figure(title, x, "", size=(4.8, 0.36 * len(labels) + 1.2))
-        places = np.arange(len(labels))[::-1]
-        axes.barh(places, values, color=SERIES[1], alpha=0.85)
-        axes.set_yticks(places, [*map(text, labels)])
-        spread = max(values) - min(values)
-        margin = max(spread * 0.5, 0.005)
-        axes.set_xlim(min(values) - margin, max(values) + 2 * margin)
-        for place, value in zip(places, values, strict=True):
-            axes.annotate(f"{value:.4f}", (value, place), (4, -3), textcoords="offset points")
-        told = "; ".join(f"{it}: {v:.4f}" for it, v in zip(labels, values, strict=True))
-        return _picture(figure, title, f"{told}. The axis does not begin at 0")
+        figure, axes = _figure(title, "", y)
+        axes.scatter(*zip(*runs, strict=True), color=SERIES[1], marker="o", s=28, label="run")
+        axes.plot(*zip(*means, strict=True), color=SERIES[2], marker="D", label="mean")
+        places = [x for x, _ in means]
+        if min(places) > 0 and max(places) >= 8 * min(places):
+            axes.set_xscale("log")
+        every = math.ceil(len(names) / MOST_TICKS)
+        axes.set_xticks(places[::every], [text(name) for name in names[::every]])
+        axes.minorticks_off()
+        if sum(map(len, names[::every])) > WIDEST:
+            axes.tick_params(axis="x", rotation=30)
+        axes.legend(fontsize=9)
+        told = "; ".join(
+            f"{name}: mean {mean:.4f}" for name, (_, mean) in zip(names, means, strict=True)
+        )
+        return _picture(figure, title, told)
 
 
 def text(label: str) -> str:
-    """A label as it is: an underscore hides it from no legend."""
-    shown = visible(label)
+    """A label as it is, long ones cut: an underscore hides it from no legend."""
+    shown = brief(visible(label), WIDEST)
     return f" {shown}" if shown.startswith("_") else shown
 
 
@@ -230,11 +245,14 @@ def _names(axes: Any, points: Sequence[Point]) -> None:
     used: list[tuple[float, float]] = []
     for it, (x, y) in sorted(zip(points, places, strict=True), key=lambda pair: -pair[1][1]):
         drop = 0.0
-        while any(abs(x - a) < 90 and abs(y - drop - b) < 16 for a, b in used):
+        if not it.name:
+            continue
+        while any(abs(x - a) < 12 * len(it.name) and abs(y - drop - b) < 16 for a, b in used):
             drop += 4.0
         used.append((x, y - drop))
         offset = (8, 5 - drop * 0.72)  # pixels of 100 an inch, as points
-        axes.annotate(text(it.name), (it.cost, it.value), offset, textcoords="offset points")
+        name = axes.annotate(text(it.name), (it.cost, it.value), offset, textcoords="offset points")
+        name.set_in_layout(False)  # it may stand outside: the axes do not shrink for it
 
 
 def _picture(figure: Figure, title: str, description: str) -> Picture:

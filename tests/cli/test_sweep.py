@@ -42,7 +42,9 @@ def test_the_teacher_is_fitted_and_asked_once(sweep: Finished) -> None:
 def test_it_ends_with_a_leaderboard_on_the_terminal(sweep: Finished) -> None:
     ending = sweep.result.out[sweep.result.out.index("2 runs, by student accuracy") :]
     assert "loss.temperature" in ending
-    assert f"written: {board(sweep.folder).relative_to(sweep.folder)} and" in ending
+    assert f"written: {board(sweep.folder).relative_to(sweep.folder)}, " in ending
+    assert ending.rstrip().endswith("sweep.json and report.html")
+    assert "The effect of each key" in board(sweep.folder).with_name("report.html").read_text()
 
 
 def test_the_leaderboard_is_written_best_first(sweep: Finished) -> None:

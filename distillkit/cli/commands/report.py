@@ -4,8 +4,10 @@ from pathlib import Path
 
 from distillkit.cli.arguments import Arguments
 from distillkit.console.progress import stdout
-from distillkit.metrics.titles import title
-from distillkit.reporting.leaderboard import collect, terminal_table, write_leaderboard
+from distillkit.metrics.titles import title as title_of
+from distillkit.reporting.leaderboard import collect, terminal_table
+from distillkit.reporting.sweep_report import folded_table, write_leaderboard
+from distillkit.reporting.sweeps import folded
 
 
 def main(words: list[str]) -> None:
@@ -16,10 +18,17 @@ def main(words: list[str]) -> None:
 
 
 def report(folder: Path) -> None:
-    """Print the leaderboard of `folder`; write leaderboard.csv and leaderboard.png into it."""
+    """Print the leaderboard of `folder`; write it there as csv, plot, page and JSON."""
     runs = collect(folder)
     console = stdout()
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    console.print(terminal_table(runs, f"{count}, by student {title(runs[0].results['headline'])}"))
-    write_leaderboard(runs, folder)
-    console.print(f"written: {folder / 'leaderboard.csv'} and leaderboard.png", soft_wrap=True)
+    title = f"{count}, by student {title_of(runs[0].results['headline'])}"
+    console.print(terminal_table(runs, title))
+    together = folded(runs)
+    if together:
+        console.print(folded_table(together))
+    page = write_leaderboard(runs, folder, title=title)
+    console.print(
+        f"written: {folder / 'leaderboard.csv'}, leaderboard.png, sweep.json and {page}",
+        soft_wrap=True,
+    )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from distillkit.errors import DataError
-from distillkit.reporting.leaderboard import collect, table_of, write_leaderboard
+from distillkit.reporting.leaderboard import collect, table_of
+from distillkit.reporting.sweep_report import write_leaderboard
 
 
 def write_run(folder: Path, score: float, headline: str = "accuracy", **overrides: str) -> None:
@@ -46,7 +47,7 @@ def test_the_lowest_perplexity_is_first(tmp_path: Path) -> None:
 
 
 def test_it_is_written_as_csv_and_picture(sweep: Path) -> None:
-    write_leaderboard(collect(sweep), sweep)
+    write_leaderboard(collect(sweep), sweep, title="a sweep")
     with (sweep / "leaderboard.csv").open(newline="") as file:
         assert [row["run"] for row in csv.DictReader(file)] == ["1", "2", "0"]
     assert (sweep / "leaderboard.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,65 @@
+"""The report of a sweep: leaderboard.csv, leaderboard.png, sweep.json and a page."""
+
+import csv
+import shlex
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from distillkit.artifacts.workspace import atomic, write_json
+from distillkit.console.escaping import csv_cell
+from distillkit.errors import OutputError
+from distillkit.reporting import sweep_page
+from distillkit.reporting.leaderboard import Run, table_of
+from distillkit.reporting.run_report import PAGE
+from distillkit.reporting.sweeps import Folded, record
+
+
+def folded_table(together: Sequence[Folded]) -> Table:
+    """Settings with their seeds as one, for a terminal."""
+    titles, rows = sweep_page.summary(together)
+    table = Table(title="seeds as one, ± half the t-interval of the mean", title_justify="left")
+    for name in titles:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def write_leaderboard(runs: list[Run], out: Path, *, title: str) -> str:
+    """Write leaderboard.csv, leaderboard.png, sweep.json and a page under `out`; the page's name.
+
+    Raises `OutputError` if they cannot be. Where `out` is a run's own folder its page stays. In the
+    csv, text that a spreadsheet would compute has an apostrophe before it: see `csv_cell`.
+    """
+    from distillkit.reporting.plots import leaderboard_plot
+
+    titles, rows = table_of(runs)
+    varied = titles[1 : titles.index(runs[0].results["headline"])]
+    labels = [
+        textwrap.fill(", ".join(f"{k}={run.overrides.get(k, '')}" for k in varied), 50)
+        or run.folder.name
+        for run in runs
+    ]
+    headline = runs[0].results["headline"]
+    try:
+        with (
+            atomic(out / "leaderboard.csv") as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([*map(csv_cell, row)] for row in (titles, *rows))
+        with atomic(out / "leaderboard.png") as draft:
+            leaderboard_plot(labels, [run.score for run in runs], headline, draft)
+        with atomic(out / "sweep.json") as draft:
+            write_json(draft, record(runs))
+        name = "leaderboard.html" if (out / "results.json").exists() else PAGE
+        with atomic(out / name) as draft:
+            draft.write_text(sweep_page.page(runs, title=title), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"{out}: the leaderboard cannot be written there ({error.strerror or error}); make "
+            f"room or the folder writable, then `distillkit report {shlex.quote(str(out))}`"
+        ) from error
+    return name
