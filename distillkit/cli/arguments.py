@@ -13,3 +13,10 @@ class Arguments(argparse.ArgumentParser):
         """Raise what is wrong."""
         command = self.prog.removeprefix("distillkit ")
         raise ConfigError(f"{command}: {message}; `{self.prog} --help` shows how")
+
+
+def count(text: str) -> int:
+    """A whole number above 0, out of a word."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)

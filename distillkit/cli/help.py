@@ -20,6 +20,7 @@ the road of a run
 
 use a student
   predict            labels, values, tags or answers for texts of yours
+  generate           what a language model writes after prompts of yours
 
 look before, look after
   plan               what a run would find, make, compute and need; trains nothing

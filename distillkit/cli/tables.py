@@ -17,6 +17,7 @@ ALONE = ("plan", "compress")  # of the runs: train no model, so one process does
 REPORTS = ("train", "evaluate", "compress")  # write a folder of their own
 TOOLS = {  # commands with arguments of their own
     "predict": "distillkit.cli.commands.predict:main",
+    "generate": "distillkit.cli.commands.generate:main",
     "recipes": "distillkit.cli.commands.recipes:main",
     "targets": "distillkit.cli.commands.targets:main",
     "report": "distillkit.cli.commands.report:main",

@@ -1,7 +1,9 @@
 """What models write: prompts continued in batches, greedily or by draws from the model itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -16,7 +18,15 @@ DRAWN: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "t
 _PROBE_PADS = 8
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a model wrote: the text, its tokens, and whether it ended by itself."""
+
+    text: str
+    tokens: int
+    ended: bool
+
+
 def continuations(
     model: Any,
     tokenizer: Any,
@@ -30,20 +40,50 @@ def continuations(
     """What the model writes after each prompt: up to `tokens` tokens, up to the prompt's end.
 
     With a `seed`, tokens are drawn from the model's own distribution (temperature 1, nothing cut
-    off); without, the most likely one is taken. Of the model's own generation settings only the
-    end tokens count, no temperature and no penalty. The draws depend on seed, batch size and
-    machine.
+    off); without, the most likely one is taken. See `written`.
+    """
+    found = written(
+        model,
+        tokenizer,
+        prompts,
+        tokens=[tokens] * len(prompts),
+        batch_size=batch_size,
+        seed=seed,
+        label=label,
+    )
+    return [it.text for it in found]
+
+
+@torch.inference_mode()
+def written(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    tokens: Sequence[int],
+    batch_size: int,
+    seed: int | None,
+    label: str,
+    sampling: Mapping[str, float] | None = None,
+    streamer: Any = None,
+) -> list[Continuation]:
+    """What the model writes after each prompt: up to its number of `tokens`, up to its end.
+
+    With a `seed`, tokens are drawn: by `sampling` (temperature, top_p), else from the model's own
+    distribution. Of the model's own generation settings only the end tokens count, no temperature
+    and no penalty. The draws depend on seed, batch size and machine. A `streamer` of transformers
+    gets the tokens of a single prompt as they come.
     """
     ends = _ends(model, tokenizer, prompts)
-    how = {
-        "max_new_tokens": tokens,
+    how: dict[str, Any] = {
         "eos_token_id": sorted(ends) or None,
         "pad_token_id": min(ends, default=0),
         "suppress_tokens": _unreal(model, tokenizer),
         "use_cache": True,
-        **(GREEDY if seed is None else DRAWN),
+        **(GREEDY if seed is None else {**DRAWN, **(sampling or {})}),
     }
-    written = [""] * len(prompts)
+    how |= {"streamer": streamer} if streamer is not None else {}
+    found: list[Continuation] = [Continuation("", 0, True)] * len(prompts)
     with (
         torch.random.fork_rng([model.device] if model.device.type == "cuda" else []),
         _plain_settings(model),
@@ -52,14 +92,18 @@ def continuations(
         size = batch_size if _reads_past_pads(model, prompts) else 1
         if seed is not None:
             torch.manual_seed(seed)
-        for batch in _batches(prompts, size):
+        for batch in _batches(prompts, size, tokens):
             ids, mask = _left_padded([prompts[i].ids for i in batch], model.device)
-            found = model.generate(ids, attention_mask=mask, **how)
-            said = [_up_to(row, ends) for row in found[:, ids.shape[1] :].tolist()]
-            for i, row in zip(batch, said, strict=True):
-                written[i] = tokenizer.decode(row, skip_special_tokens=True)
-            progress.advance(len(batch), sum(map(len, said)))
-    return written
+            most = tokens[batch[0]]
+            rows = model.generate(ids, attention_mask=mask, max_new_tokens=most, **how)
+            counts = []
+            for i, row in zip(batch, rows[:, ids.shape[1] :].tolist(), strict=True):
+                new = _up_to(row, ends)
+                text = tokenizer.decode(new, skip_special_tokens=True)
+                found[i] = Continuation(text, len(new), len(new) < len(row))
+                counts.append(len(new))
+            progress.advance(len(batch), sum(counts))
+    return found
 
 
 def context(model: Any) -> int | None:
@@ -94,10 +138,15 @@ def _plain_settings(model: Any) -> Iterator[None]:
         model.generation_config = own
 
 
-def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
-    """Places in batches, the longest prompts first: what does not fit shows at once."""
-    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place].ids))
-    yield from (order[begin : begin + size] for begin in range(0, len(order), size))
+def _batches(prompts: Sequence[Prompt], size: int, tokens: Sequence[int]) -> Iterator[list[int]]:
+    """Places in batches, the longest prompts first: what does not fit shows at once.
+
+    Those of a batch may all write as much.
+    """
+    order = sorted(range(len(prompts)), key=lambda place: (tokens[place], -len(prompts[place].ids)))
+    for _, alike in groupby(order, key=lambda place: tokens[place]):
+        places = list(alike)
+        yield from (places[begin : begin + size] for begin in range(0, len(places), size))
 
 
 def _left_padded(

@@ -37,13 +37,13 @@ class Answers:
     def of_classes(self, most: int | None) -> Iterator[list[tuple[str, float]] | None]:
         """Row by row, the classes with their probabilities, or the `most` likely ones."""
         rows = len(next(iter(self.columns.values())))
-        values = iter(() if self.probabilities is None else self.probabilities)
-        there = set(self.filled)
+        shares = () if self.probabilities is None else self.probabilities
+        of_row = dict(zip(self.filled, shares, strict=False))
         for place in range(rows):
-            if place not in there:
+            row = of_row.get(place)
+            if row is None:
                 yield None
                 continue
-            row = next(values)
             order: Sequence[int] = range(len(row))
             if most is not None:
                 order = np.argsort(-row, kind="stable")[:most].tolist()
@@ -62,11 +62,11 @@ def answers_of(
         return Answers(_tags(names, wide, table, rows, filled))
     if isinstance(task, Regression):
         values = [round(float(value), DIGITS) for value in wide[:, 0]]
-        return Answers({"prediction": _spread(values, filled, len(rows))})
+        return Answers({"prediction": spread(values, filled, len(rows))})
     if isinstance(task, MultiLabel):
         holds = task.predicted(logits)
         labels = [[names[i] for i in np.flatnonzero(row)] for row in holds]
-        found = {"prediction": _spread(labels, filled, len(rows))}
+        found = {"prediction": spread(labels, filled, len(rows))}
         return Answers(found, names, expit(wide), filled)
     shares = softmax(wide, axis=-1)
     best = shares.argmax(axis=-1)
@@ -74,11 +74,11 @@ def answers_of(
         "prediction": [names[i] for i in best],
         "probability": [_rounded(row[i]) for row, i in zip(shares, best, strict=True)],
     }
-    spread = {name: _spread(values, filled, len(rows)) for name, values in columns.items()}
-    return Answers(spread, names, shares, filled)
+    rows_of = {name: spread(values, filled, len(rows)) for name, values in columns.items()}
+    return Answers(rows_of, names, shares, filled)
 
 
-def _spread(values: Sequence[Any], filled: Sequence[int], rows: int) -> list[Any]:
+def spread(values: Sequence[Any], filled: Sequence[int], rows: int) -> list[Any]:
     """The values at their rows, None at all others."""
     found: list[Any] = [None] * rows
     for place, value in zip(filled, values, strict=True):
@@ -141,4 +141,4 @@ def _places(
         found["probability"].append(_rounded(share))
         found["begin"].append(begin)
         found["end"].append(end)
-    return {name: _spread(values, filled, len(rows)) for name, values in found.items()}
+    return {name: spread(values, filled, len(rows)) for name, values in found.items()}

@@ -25,7 +25,8 @@ from distillkit.types import LabelSpace
 
 RECORD, MANIFEST, CONFIG = "distillkit.json", "manifest.json", "config.json"
 INSIDE = ("student", "model")  # where a report, and an artifact, have the student
-WRITES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+WRITES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "DoubleHeadsModel")
 OF_PROBLEM: dict[str | None, type[SequenceTask]] = {
     "regression": Regression,
     "multi_label_classification": MultiLabel,
@@ -34,7 +35,7 @@ CLASSES: dict[str, type[SequenceTask]] = {
     it.__name__: it
     for it in (Classification, MultiLabel, QuestionAnswering, Regression, TokenClassification)
 }
-COLUMNS = ("text", "text_pair", "question", "context", "tokens")  # settings of data
+COLUMNS = ("text", "text_pair", "question", "context", "tokens", "prompt", "messages")  # of data
 USUAL_LENGTH = 512  # tokens, where nothing says how long a text may be
 
 
@@ -77,6 +78,18 @@ def is_language_model(folder: str) -> bool:
     return _architecture(_json(path / CONFIG)).endswith(WRITES)
 
 
+def check_writes(folder: str, *, key: str) -> None:
+    """Raise `ModelError` where a folder's model is known to be no causal language model."""
+    path = Path(folder)
+    if is_language_model(folder) or not (path / CONFIG).is_file():
+        check_folder(folder, key=key, weights=False)
+        return
+    name = _architecture(_json(path / CONFIG)) or "a model without an architecture"
+    predicts = any(head in name for head in HEADS)
+    way = f"; `distillkit predict student.path={folder}` predicts with it" if predicts else ""
+    raise ModelError(f"{key} = {folder}: {name} is no causal language model{way}")
+
+
 def purpose_of(
     folder: str, *, key: str, settings: Mapping[str, Any], labels: list[str] | None = None
 ) -> Purpose:
@@ -94,7 +107,7 @@ def purpose_of(
     check_folder(folder, key=key, weights=False)
     config = _json(Path(folder) / CONFIG)
     kind = _task_of(config, at)
-    recorded = _record(Path(folder))
+    recorded = read_record(Path(folder))
     chosen = _usable(kind, recorded.get("task") or {}) | dict(settings)
     takes = {it.name for it in fields(kind)}
     other = next((name for name in settings if name not in takes), None)
@@ -117,7 +130,9 @@ def purpose_of(
 def record_of(task: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """What a student's folder records: its task's settings, and the columns it was trained on."""
     columns = {name: data[name] for name in COLUMNS if isinstance(data.get(name), str)}
-    return {"task": dict(task), "columns": columns}
+    template = data.get("template")
+    more = {"template": template} if isinstance(template, str) else {}
+    return {"task": dict(task), "columns": columns, **more}
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
@@ -166,7 +181,7 @@ def _labels(
     return LabelSpace(tuple(found))
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
     """What the folder, or the artifact that it stands in, records of its training."""
     own = _json(folder / RECORD)
     if own or folder.name not in INSIDE:

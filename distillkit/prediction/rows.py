@@ -1,7 +1,7 @@
 """The texts to predict: out of words of the command line, lines, or a table's columns."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ def of_texts(texts: Sequence[str], pairs: Sequence[str], purpose: Purpose) -> Ro
         raise ConfigError("--pair: this student tags the words of one text; leave it out")
     if pairs and len(pairs) != len(texts):
         raise ConfigError(f"--pair: {len(pairs)} of them for {len(texts)} --text; give one each")
-    firsts = [_whole(text) for text in texts]
-    seconds = [_whole(text) for text in pairs] if pairs else None
+    firsts = [whole_characters(text) for text in texts]
+    seconds = [whole_characters(text) for text in pairs] if pairs else None
     return _rows(firsts, seconds, purpose)
 
 
@@ -104,9 +104,26 @@ def of_file(
     if isinstance(source, LocalSource) and suffix(source.path) == ".txt" and not columns:
         text, _ = decoded(unpacked(source.path, at=at), form.encoding, at=at)
         return of_lines(text, purpose, at=at)
+
+    def choose(names: Sequence[str]) -> list[str]:
+        return chosen_columns(names, purpose, columns, at=at)
+
+    table, chosen, once = whole_table(spec, choose, key=key, form=form, cache=cache)
+    return _of_table(table, chosen, once, purpose, at)
+
+
+def whole_table(
+    spec: str,
+    choose: Callable[[Sequence[str]], list[str]],
+    *,
+    key: str,
+    form: TextFormat,
+    cache: Path,
+) -> tuple[Table, list[str], list[str]]:
+    """(all columns of a source, those chosen as text, the names of all that have one name)."""
     how: dict[str, Any] = {"key": key, "split": "test", "cache": cache, "form": form}
     names = [n for n in read_table(spec, columns={}, **how).columns if n]
-    chosen = chosen_columns(names, purpose, columns, at=at)
+    chosen = choose(names)
     once = [name for name in dict.fromkeys(names) if names.count(name) == 1 or name in chosen]
     table = read_table(
         spec,
@@ -114,7 +131,7 @@ def of_file(
         texts=[f"{COLUMN} {place}" for place in range(len(chosen))],
         **how,
     )
-    return _of_table(table, chosen, once, purpose, at)
+    return table, chosen, once
 
 
 def chosen_columns(
@@ -204,6 +221,6 @@ def _words(value: Any) -> list[str] | None:
     return value or None
 
 
-def _whole(text: str) -> str:
+def whole_characters(text: str) -> str:
     """A word of the command line without bytes that are no characters."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

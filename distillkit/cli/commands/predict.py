@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.artifacts.homes import expanded
-from distillkit.cli.arguments import Arguments
+from distillkit.cli.arguments import Arguments, count
 from distillkit.cli.settings import OF_DATA, OF_STUDENT, OF_TASK, STUDENT, Words, read_words
 from distillkit.console.progress import heartbeat, say, stdout, working
 from distillkit.console.quiet import quiet_others
@@ -70,15 +70,9 @@ def _parser() -> Arguments:
     add("--column", action="append", default=[], metavar="NAME", help="of the texts in FILE")
     add("--out", metavar="FILE", help="a csv, tsv or jsonl file to write")
     add("--overwrite", action="store_true", help="replace FILE of --out")
-    add("--top", type=_count, metavar="N", help="the N likeliest classes alone")
-    add("--batch-size", type=_count, metavar="N", help="the most texts at a time")
+    add("--top", type=count, metavar="N", help="the N likeliest classes alone")
+    add("--batch-size", type=count, metavar="N", help="the most texts at a time")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
-    return int(text)
 
 
 def _check_sources(chosen: Any, given: Words) -> None:
