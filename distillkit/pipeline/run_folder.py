@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from distillkit.artifacts import run_records
 from distillkit.artifacts.homes import workspace_folder
 from distillkit.artifacts.inside import check_outside
+from distillkit.artifacts.leftovers import marked, remove_left
 from distillkit.artifacts.workspace import write_json
 from distillkit.console import masking
 from distillkit.console.progress import rank, say, stdout
@@ -63,10 +64,12 @@ def new_report() -> Iterator[Path]:
     draft = folder / f".draft-{os.getpid()}"
     with guard(folder):
         try:
+            remove_left(folder, ".draft-")
             draft.mkdir(parents=True)  # where the folder was removed in the meantime, it is made
-            yield draft
-            _mask(draft)
-            _publish(draft, folder)
+            with marked(draft):
+                yield draft
+                _mask(draft)
+                _publish(draft, folder)
             run_records.reported(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

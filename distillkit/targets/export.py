@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distillkit.artifacts.inside import check_outside
+from distillkit.artifacts.leftovers import marked, remove_left
 from distillkit.artifacts.workspace import atomic
 from distillkit.console.progress import track
 from distillkit.errors import TargetsError
@@ -39,9 +40,11 @@ def export(folder: Path, out: Path) -> int:
     schema = pa.schema(_fields(is_sparse, outputs), metadata=_metadata(store))
     limit = ROWS if is_sparse else max(1, CHUNK // outputs)
     keys, rows_written = store.keys, 0
+    remove_left(out.parent, f".{out.name}.", ".tmp")
     try:
         with (
             atomic(out) as temporary,
+            marked(temporary),
             pq.ParquetWriter(temporary, schema) as file,
             track("export", len(keys), unit="examples") as bar,
         ):

@@ -10,6 +10,7 @@ from typing import Any
 
 from distillkit.artifacts.digests import file_sha256
 from distillkit.artifacts.inside import check_outside
+from distillkit.artifacts.leftovers import marked, remove_left
 from distillkit.artifacts.workspace import commit
 from distillkit.errors import TargetsError
 from distillkit.targets.average import average, check_averaged, check_outputs, check_same, union
@@ -141,9 +142,11 @@ def appearing(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that gets its name when the block ends well."""
     check_outside(out, str(out))
     folder = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    remove_left(out.parent, f".{out.name}.", ".tmp")
     try:
         folder.mkdir(parents=True)
-        yield folder
+        with marked(folder):
+            yield folder
         commit(folder, out)
     except OSError as error:
         raise TargetsError(f"{out}: cannot be written ({error.strerror or error})") from error

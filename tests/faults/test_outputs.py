@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,8 +214,8 @@ def test_a_folder_that_vanishes_under_way_is_made_again(
     monkeypatch.setattr(output, "write_run", whole)
     checked = output.check_writable
 
-    def gone_after() -> None:
-        checked()
+    def gone_after(cfg: Any) -> None:
+        checked(cfg)
         shutil.rmtree(tmp_path / "outputs")  # before the report is written
 
     monkeypatch.setattr(output, "check_writable", gone_after)
