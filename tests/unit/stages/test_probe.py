@@ -232,8 +232,8 @@ def test_of_many_texts_as_many_are_read_as_the_classes_need() -> None:
     assert len(probe._sample(small, 3, seed=0)) == probe.TEXTS
     assert len(probe._sample(small, 77, seed=0)) == 77 * probe.A_CLASS
     assert probe.share_read(small, 77) == 77 * probe.A_CLASS / 40_000
-    assert np.array_equal(probe._sample(small, 77, seed=1), probe._chosen(small, 77, seed=1))
-    assert not np.array_equal(probe._sample(small, 77, seed=1), probe._chosen(small, 77, seed=0))
+    assert np.array_equal(probe._sample(small, 77, seed=1), probe._sample(small, 77, seed=1))
+    assert not np.array_equal(probe._sample(small, 77, seed=1), probe._sample(small, 77, seed=0))
 
 
 def test_near_identities_keep_the_order_of_what_goes_in() -> None:
