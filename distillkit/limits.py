@@ -34,13 +34,13 @@ def model() -> int | None:
     return _of_environment(MODEL)
 
 
-def too_large(at: str, size: str, *, least: int = 0) -> str:
+def too_large(at: str, size: str, *, minimum: int = 0) -> str:
     """That the file which `at` names unpacks to `size` (in words), and the way out.
 
-    The limit that is advised takes the file, of which `least` bytes are known (0: it was given up
+    The limit that is advised takes the file, of which `minimum` bytes are known (0: it was given up
     at the present limit), or is five times the present one.
     """
-    advised = max(ADVISED, least or 5 * unpacked())
+    advised = max(ADVISED, minimum or 5 * unpacked())
     return (
         f"{at}: unpacks to {size}, where {in_words(unpacked())} is the limit; if you trust it and "
         f"have the room, set {UNPACKED} in the environment, as {UNPACKED}={-(-advised // 10**9)}G"
@@ -57,11 +57,11 @@ def in_words(size: float) -> str:
 
 def _of_environment(name: str) -> int | None:
     """A variable's size in bytes; raises `ConfigError` for what is none."""
-    given = os.environ.get(name, "").strip()
-    if not given:
+    text = os.environ.get(name, "").strip()
+    if not text:
         return None
-    match = _SIZE.fullmatch(given)
+    match = _SIZE.fullmatch(text)
     size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if not size:
-        raise ConfigError(f"{name} = {given}: must be a size above 0, as 500M, 20G or 1T")
+        raise ConfigError(f"{name} = {text}: must be a size above 0, as 500M, 20G or 1T")
     return size

@@ -46,8 +46,8 @@ class Schedule(ABC):
     @property
     def is_constant(self) -> bool:
         """Whether it never changes."""
-        least, greatest = self.span
-        return least == greatest
+        lowest, greatest = self.span
+        return lowest == greatest
 
 
 Weight = NonNegative | Schedule
@@ -124,8 +124,12 @@ class WSD(Schedule):
         """The value."""
         if progress < self.warmup:
             return _between(self.start, self.peak, progress / self.warmup)
-        left = 1.0 - progress
-        return _between(self.end, self.peak, left / self.decay) if left < self.decay else self.peak
+        remaining = 1.0 - progress
+        return (
+            _between(self.end, self.peak, remaining / self.decay)
+            if remaining < self.decay
+            else self.peak
+        )
 
     @property
     def span(self) -> tuple[float, float]:
@@ -146,10 +150,10 @@ def scheduled(key: str, value: Any, *, positive: bool = False) -> Schedule:
                 f"loss.{key} = {value}: must be a number, or a schedule out of distillkit.schedules"
             )
         value = Constant(float(value))
-    least = value.span[0]
-    if least < 0 or (positive and least == 0):
+    lowest = value.span[0]
+    if lowest < 0 or (positive and lowest == 0):
         bound = "greater than 0" if positive else "0 or more"
-        raise ConfigError(f"loss.{key}: gets as low as {least:g}; it must be {bound} all along")
+        raise ConfigError(f"loss.{key}: gets as low as {lowest:g}; it must be {bound} all along")
     return value
 
 

@@ -138,11 +138,11 @@ def passed_on(receivers: Callable[[int], Iterable[int]]) -> Iterator[None]:
 
 def is_cause(error: BaseException) -> bool:
     """Whether an error came of a signal: of `Stopped`, or of what it broke off."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, Stopped):
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Stopped):
             return True
-        found = found.__cause__ or found.__context__
+        cause = cause.__cause__ or cause.__context__
     return False
 
 
@@ -175,11 +175,11 @@ def _handle(number: int, frame: FrameType | None) -> None:
         os._exit(status())
 
 
-def _tell(what: str) -> None:
+def _tell(message: str) -> None:
     """A line from within a handler, where sys.stderr may be half-way through another."""
     if os.environ.get("RANK", "0") == "0":
         with suppress(OSError):
-            os.write(2, f"\ndistillkit: {line()}: {what}\n".encode())
+            os.write(2, f"\ndistillkit: {line()}: {message}\n".encode())
 
 
 def _leave_closed_terminal() -> None:
@@ -193,10 +193,10 @@ def _leave_closed_terminal() -> None:
                     os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
-def leave(rest: str) -> int:
-    """Say what ended the run, and `rest`; return the exit status."""
+def leave(message: str) -> int:
+    """Say what ended the run, and `message`; return the exit status."""
     if os.environ.get("RANK", "0") == "0":
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"\ndistillkit: {line()}; {rest}\n")
+            sys.stderr.write(f"\ndistillkit: {line()}; {message}\n")
             sys.stderr.flush()
     return status()

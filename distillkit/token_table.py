@@ -119,27 +119,27 @@ class TokenTable:
             raise ValueError("offsets.npy holds other places than those of its tokens")
         per_token = (self.segments, self.loss_mask, self.answer_mask, self.char_spans)
         per_example = (self.keys, self.text_index)
-        wrong = [it for it in per_token if it is not None and len(it) != tokens]
-        wrong += [it for it in per_example if it is not None and len(it) != examples]
-        if wrong or len(self.labels) != len(self.label_mask):
+        misfits = [array for array in per_token if array is not None and len(array) != tokens]
+        misfits += [array for array in per_example if array is not None and len(array) != examples]
+        if misfits or len(self.labels) != len(self.label_mask):
             raise ValueError("its arrays have lengths that do not fit together")
 
-    def joined(self, other: "TokenTable") -> "TokenTable":
+    def joined(self, second: "TokenTable") -> "TokenTable":
         """This table's examples, then the other's."""
-        if not len(other):
+        if not len(second):
             return self
         return TokenTable(
-            ids=np.concatenate([self.ids, other.ids]),
-            offsets=np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
-            segments=_both(self.segments, other.segments),
-            keys=np.concatenate([self.keys, other.keys]),
-            labels=np.concatenate([self.labels, self._shaped(other)]),
-            label_mask=np.concatenate([self.label_mask, other.label_mask]),
-            loss_mask=_both(self.loss_mask, other.loss_mask),
-            answer_mask=_both(self.answer_mask, other.answer_mask),
-            char_spans=_both(self.char_spans, other.char_spans),
-            text_index=_both(self.text_index, other.text_index),
-            word_index=_both(self.word_index, other.word_index),
+            ids=np.concatenate([self.ids, second.ids]),
+            offsets=np.concatenate([self.offsets, second.offsets[1:] + self.offsets[-1]]),
+            segments=_concatenated(self.segments, second.segments),
+            keys=np.concatenate([self.keys, second.keys]),
+            labels=np.concatenate([self.labels, self._shaped(second)]),
+            label_mask=np.concatenate([self.label_mask, second.label_mask]),
+            loss_mask=_concatenated(self.loss_mask, second.loss_mask),
+            answer_mask=_concatenated(self.answer_mask, second.answer_mask),
+            char_spans=_concatenated(self.char_spans, second.char_spans),
+            text_index=_concatenated(self.text_index, second.text_index),
+            word_index=_concatenated(self.word_index, second.word_index),
         )
 
     def counting(self, positions: np.ndarray) -> "TokenTable":
@@ -151,26 +151,26 @@ class TokenTable:
         loss_mask = np.array(self.loss_mask)
         loss_mask[np.flatnonzero(loss_mask)[~positions]] = False
         before = np.concatenate([[0], np.cumsum(loss_mask, dtype=np.int64)])
-        there = np.diff(before[self.offsets]) > 0
-        tokens = np.repeat(there, self.lengths)
+        is_kept = np.diff(before[self.offsets]) > 0
+        tokens = np.repeat(is_kept, self.lengths)
         return TokenTable(
             ids=self.ids[tokens],
-            offsets=np.concatenate([[0], np.cumsum(self.lengths[there])]).astype(np.int64),
+            offsets=np.concatenate([[0], np.cumsum(self.lengths[is_kept])]).astype(np.int64),
             segments=None,
-            keys=self.keys[there],
+            keys=self.keys[is_kept],
             labels=self.labels[positions],
             label_mask=self.label_mask[positions],
             loss_mask=loss_mask[tokens],
-            text_index=None if self.text_index is None else self.text_index[there],
+            text_index=None if self.text_index is None else self.text_index[is_kept],
             word_index=None if self.word_index is None else self.word_index[positions],
         )
 
-    def _shaped(self, other: "TokenTable") -> np.ndarray:
+    def _shaped(self, second: "TokenTable") -> np.ndarray:
         """The other's labels as this table's are; those of unlabelled text mean nothing."""
-        if other.labels.ndim == self.labels.ndim:
-            return other.labels.astype(self.labels.dtype)
-        assert not other.label_mask.any()
-        return np.zeros((len(other.labels), *self.labels.shape[1:]), self.labels.dtype)
+        if second.labels.ndim == self.labels.ndim:
+            return second.labels.astype(self.labels.dtype)
+        assert not second.label_mask.any()
+        return np.zeros((len(second.labels), *self.labels.shape[1:]), self.labels.dtype)
 
 
 def example_key(ids: np.ndarray, loss_mask: np.ndarray) -> bytes:
@@ -188,7 +188,7 @@ def _flat(rows: Sequence[np.ndarray] | None, nothing: np.ndarray) -> np.ndarray 
     return None if rows is None else np.concatenate([nothing, *rows])
 
 
-def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+def _concatenated(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
     return None if first is None or second is None else np.concatenate([first, second])
 
 

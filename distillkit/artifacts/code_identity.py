@@ -16,17 +16,19 @@ OURS = ("distillkit", "torch")  # packages whose classes are named by what a con
 _WITHOUT_SOURCE = ("builtins", "abc", "typing", "collections", "functools")
 
 
-def code_identity(made: Any) -> dict[str, Any]:
+def code_identity(instance: Any) -> dict[str, Any]:
     """{"class": full name, "sources": sha256 of its file and of its bases' files}; {} for ours.
 
     `made` is a class, a function, or an object of a class. What cannot be read has no digest: the
     name alone stands for it.
     """
-    kind = made if isinstance(made, type) or inspect.isroutine(made) else type(made)
+    kind = instance if isinstance(instance, type) or inspect.isroutine(instance) else type(instance)
     if _is_ours(kind):
         return {}
-    every = inspect.getmro(kind) if isinstance(kind, type) else (kind,)
-    files = (_source(each.__module__) for each in every if not _is_ours(each))
+    classes = inspect.getmro(kind) if isinstance(kind, type) else (kind,)
+    files = (
+        _source(kind_of_base.__module__) for kind_of_base in classes if not _is_ours(kind_of_base)
+    )
     return {"class": full_name(kind), "sources": [digest for digest in files if digest]}
 
 
@@ -37,15 +39,15 @@ def full_name(kind: Any) -> str:
 
 def code_of_node(node: Any) -> dict[str, Any]:
     """The same of every class that a config's node names: `_target_` -> identity; {} for ours."""
-    found = {}
+    codes = {}
     for target in _targets(node):
         if target.partition(".")[0] in OURS:
             continue
         module, _, name = target.rpartition(".")
         identity = code_identity(getattr(import_module(module), name))
         if identity:
-            found[target] = identity
-    return found
+            codes[target] = identity
+    return codes
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -39,9 +39,9 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hex."""
     before = _signature(path)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    _READ[str(path)] = [*before, found]
-    return found
+        current = hashlib.file_digest(file, "sha256").hexdigest()
+    _READ[str(path)] = [*before, current]
+    return current
 
 
 def sha256_as_it_stands(path: Path) -> str:
@@ -51,13 +51,13 @@ def sha256_as_it_stands(path: Path) -> str:
     """
     began = time.time_ns()
     before = _signature(path)
-    seen = _VERIFIED.get(str(path), [])
-    if seen[:-1] == before:
-        return str(seen[-1])
-    found = file_sha256(path)
-    if _settled([*before, found], began) and _signature(path) == before:
-        _VERIFIED[str(path)] = [*before, found]
-    return found
+    signature = _VERIFIED.get(str(path), [])
+    if signature[:-1] == before:
+        return str(signature[-1])
+    current = file_sha256(path)
+    if _settled([*before, current], began) and _signature(path) == before:
+        _VERIFIED[str(path)] = [*before, current]
+    return current
 
 
 def read_before(path: Path, sha256: str) -> None:
@@ -67,8 +67,8 @@ def read_before(path: Path, sha256: str) -> None:
 
 def digest_of(record: Mapping[str, Any]) -> str:
     """The sha256 of a record's canonical JSON, without its own digest."""
-    rest = {key: value for key, value in record.items() if key != DIGEST}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    fields = {key: value for key, value in record.items() if key != DIGEST}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -106,9 +106,9 @@ def trust(folder: Path, files: Files) -> None:
     """Take files as verified: this process has just written and hashed them."""
     now = time.time_ns()
     for name, record in files.items():
-        seen = [*_signature(folder / name), record["sha256"]]
-        if _settled(seen, now):
-            _VERIFIED[str(folder / name)] = seen
+        signature = [*_signature(folder / name), record["sha256"]]
+        if _settled(signature, now):
+            _VERIFIED[str(folder / name)] = signature
 
 
 def _write(path: Path, text: str) -> None:
@@ -139,39 +139,47 @@ class Verifier:
         lines = {name: _difference(folder / name, record) for name, record in files.items()}
         if self.mode != "never":
             whole = [name for name, line in lines.items() if not line]
-            lines |= self._read(folder, {name: files[name] for name in whole})
+            lines |= self._check_files(folder, {name: files[name] for name in whole})
         return [f"{name}: {line}" for name, line in lines.items() if line]
 
-    def _read(self, folder: Path, files: Files) -> dict[str, str]:
+    def _check_files(self, folder: Path, files: Files) -> dict[str, str]:
         """name -> what is wrong, of the files that are not known to be whole."""
-        now = {n: [*_signature(folder / n), record["sha256"]] for n, record in files.items()}
-        unread = [name for name, seen in now.items() if seen != _VERIFIED.get(str(folder / name))]
+        signatures = {n: [*_signature(folder / n), record["sha256"]] for n, record in files.items()}
+        unread = [
+            name
+            for name, signature in signatures.items()
+            if signature != _VERIFIED.get(str(folder / name))
+        ]
         before = self._remembered(folder) if unread and self.mode == "once" else {}
-        unread = [name for name in unread if now[name] != before.get(name)]
+        unread = [name for name in unread if signatures[name] != before.get(name)]
         began = time.time_ns()
-        found = dict(zip(unread, _hashed([folder / name for name in unread]), strict=True))
-        wrong = {
+        current = dict(zip(unread, _hashed([folder / name for name in unread]), strict=True))
+        differing = {
             name: f"cannot be read ({value[1:]})"
             if value.startswith("!")
             else "altered (its sha256 is not the one recorded)"
-            for name, value in found.items()
+            for name, value in current.items()
             if value != files[name]["sha256"]
         }
-        whole = {n: seen for n, seen in now.items() if n not in wrong and _settled(seen, began)}
-        _VERIFIED.update((str(folder / name), seen) for name, seen in whole.items())
+        whole = {
+            n: signature
+            for n, signature in signatures.items()
+            if n not in differing and _settled(signature, began)
+        }
+        _VERIFIED.update((str(folder / name), signature) for name, signature in whole.items())
         if self.mode == "once" and not whole.keys().isdisjoint(unread):
             self._remember(folder, before | whole)
-        return wrong
+        return differing
 
     def _remembered(self, folder: Path) -> dict[str, Signature]:
-        known: dict[str, Signature] = {}
+        signatures: dict[str, Signature] = {}
         for path in self._paths(folder):
             with contextlib.suppress(OSError, ValueError, RecursionError):
                 if not_a_file(path):  # a pipe would be waited for
                     continue
-                found = json.loads(path.read_text(encoding="utf-8"))
-                known |= found if isinstance(found, dict) else {}
-        return known
+                current = json.loads(path.read_text(encoding="utf-8"))
+                signatures |= current if isinstance(current, dict) else {}
+        return signatures
 
     def _remember(self, folder: Path, verified: dict[str, Signature]) -> None:
         for path in self._paths(folder):
@@ -184,7 +192,10 @@ class Verifier:
 
     def _paths(self, folder: Path) -> list[Path]:
         place = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]
-        return [it / session() / f"{folder.name}-{place}.json" for it in self.caches]
+        return [
+            folder_of_cache / session() / f"{folder.name}-{place}.json"
+            for folder_of_cache in self.caches
+        ]
 
 
 def place_of(path: Path) -> str:
@@ -316,15 +327,15 @@ def _names(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
 def _fits(name: str, patterns: Collection[str]) -> bool:
     """Whether a pattern fits the file, or a folder that it is in."""
     path = PurePosixPath(name)
-    places = [it.as_posix() for it in (path, *path.parents)]
+    places = [part.as_posix() for part in (path, *path.parents)]
     return any(fnmatchcase(place, pattern) for place in places for pattern in patterns)
 
 
 def _difference(path: Path, record: Mapping[str, Any]) -> str:
     """What a look at the file's name and size shows to be wrong."""
-    found = not_a_file(path)
-    if found:
-        return found
+    current = not_a_file(path)
+    if current:
+        return current
     size = path.stat().st_size
     return "" if size == record["size"] else f"{size:,} bytes, not {record['size']:,}"
 
@@ -372,8 +383,8 @@ def _sha256_or_reason(path: Path) -> str:
 
 
 def _signature(path: Path) -> Signature:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns]
+    current = path.stat()
+    return [current.st_size, current.st_mtime_ns, current.st_ino, current.st_ctime_ns]
 
 
 def _is_read(path: Path) -> bool:
@@ -381,19 +392,19 @@ def _is_read(path: Path) -> bool:
     return _READ.get(str(path), [])[:-1] == _signature(path)
 
 
-def _settled(seen: Signature, began: int) -> bool:
+def _settled(signature: Signature, began: int) -> bool:
     """Whether a later change would show in the file's times.
 
     A clock of files ticks slowly: what was changed just before it was read may be changed again
     within the same tick.
     """
-    changed = max(seen[1], seen[3])
+    changed = max(signature[1], signature[3])
     tick = 2_000_000_000 if changed % 1_000_000_000 == 0 else 20_000_000  # nanoseconds
     return bool(changed < began - tick)
 
 
 def _remove_old(folder: Path) -> None:
     """Remove what other sessions left beside this one's folder a long time ago."""
-    for other in folder.parent.iterdir():
-        if other != folder and other.stat().st_mtime < time.time() - _DAYS * 86_400:
-            shutil.rmtree(other, ignore_errors=True)
+    for sibling in folder.parent.iterdir():
+        if sibling != folder and sibling.stat().st_mtime < time.time() - _DAYS * 86_400:
+            shutil.rmtree(sibling, ignore_errors=True)

@@ -13,9 +13,9 @@ def tell_earlier(root: Path) -> None:
     """Say once a process how many artifacts no run will use, since an earlier version made them."""
     count = len(earlier_in(root))
     if count:
-        what = "1 artifact was" if count == 1 else f"{count:,} artifacts were"
+        count_text = "1 artifact was" if count == 1 else f"{count:,} artifacts were"
         say(
-            f"workspace = {root}: {what} made by an earlier version and will not be used; "
+            f"workspace = {root}: {count_text} made by an earlier version and will not be used; "
             f"`distillkit workspace remove --earlier workspace={root}` removes what it made"
         )
 

@@ -41,8 +41,8 @@ class Held:
     name: str
     path: Path
     size: int
-    made: float  # seconds since the epoch
-    about: str = ""
+    changed_at: float  # seconds since the epoch
+    description: str = ""
     damage: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()  # the first 16 digits of all digests in what decides it
     needed_by: tuple[str, ...] = ()
@@ -70,12 +70,12 @@ class Holdings:
     """All of a workspace."""
 
     root: Path
-    held: tuple[Held, ...]
+    entries: tuple[Held, ...]
     records: tuple[Record, ...] = ()
 
     def of(self, group: Group) -> list[Held]:
         """The things of one group."""
-        return [it for it in self.held if it.group == group]
+        return [entry for entry in self.entries if entry.group == group]
 
 
 def look(root: Path, *, days: float, verifier: Verifier | None = None) -> Holdings:
@@ -84,43 +84,43 @@ def look(root: Path, *, days: float, verifier: Verifier | None = None) -> Holdin
     Raises `WorkspaceError` if it is no folder that can be read.
     """
     try:
-        entries = sorted(os.scandir(root), key=lambda it: it.name)
+        files = sorted(os.scandir(root), key=lambda file: file.name)
     except OSError as error:
         raise WorkspaceError(
             f"workspace = {root}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, "
             "to a workspace that can be read"
         ) from error
     records = read_all(root)
-    held: list[Held] = []
-    for entry in entries:
-        if entry.name in OWN and entry.is_dir(follow_symlinks=False):
+    entries: list[Held] = []
+    for file in files:
+        if file.name in OWN and file.is_dir(follow_symlinks=False):
             continue
-        held.append(_top(Path(entry.path), verifier or Verifier("never")))
-    held += [_begun(path) for path in _listed(root / ".partial")]
-    held += [
+        entries.append(_top(Path(file.path), verifier or Verifier("never")))
+    entries += [_partial(path) for path in _listed(root / ".partial")]
+    entries += [
         _plain(path, "asset", f"assets/{path.name}", "downloaded, and unpacked")
         for path in _listed(root / "assets")
         if path.name != ".verified"
     ]
-    held += [
+    entries += [
         _plain(path, "rest", f"{TRASH}/{path.name}", "of a removal that was broken off")
         for path in _listed(root / TRASH)
     ]
     counting = [record for record in records if record.counts(days)]
-    whole = _related(held, counting)
+    whole = _related(entries, counting)
     return Holdings(root, tuple(whole), tuple(records))
 
 
 def inputs_of(root: Path) -> dict[str, dict[str, Any]]:
     """The inputs of every artifact of which the manifest can be read, by its name."""
-    found = {}
+    by_name = {}
     for path in _listed(root):
         if _ARTIFACT.fullmatch(path.name):
             with suppress(OSError):
                 inputs = _readable(path).get("inputs")
                 if isinstance(inputs, dict):
-                    found[path.name] = inputs
-    return found
+                    by_name[path.name] = inputs
+    return by_name
 
 
 def locks_of(root: Path) -> list[Path]:
@@ -141,12 +141,12 @@ def _statuses(path: Path) -> Iterator[os.stat_result]:
     """The status of all below a path; folders that cannot be read are passed over."""
     pending = [str(path)]
     while pending:
-        here = pending.pop()
+        folder = pending.pop()
         try:
-            status = os.lstat(here)
+            status = os.lstat(folder)
             yield status
             if stat.S_ISDIR(status.st_mode):
-                with os.scandir(here) as entries:
+                with os.scandir(folder) as entries:
                     pending += [entry.path for entry in entries]
         except OSError:
             continue
@@ -169,12 +169,12 @@ def _top(path: Path, verifier: Verifier) -> Held:
         return _artifact(Artifact(match[1], match[2], path), verifier)
     if path.name.startswith(".probe-"):
         return _plain(path, "rest", path.name, "of a run that was killed at its start")
-    what = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "a file"
-    return _plain(path, "foreign", path.name, f"{what} that is no artifact")
+    kind_of_file = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "a file"
+    return _plain(path, "foreign", path.name, f"{kind_of_file} that is no artifact")
 
 
-def _plain(path: Path, group: Group, name: str, about: str) -> Held:
-    return Held(group, name, path, size_of(path), _changed(path), about)
+def _plain(path: Path, group: Group, name: str, description: str) -> Held:
+    return Held(group, name, path, size_of(path), _changed(path), description)
 
 
 def _changed(path: Path) -> float:
@@ -184,7 +184,7 @@ def _changed(path: Path) -> float:
         return time.time()
 
 
-def _begun(path: Path) -> Held:
+def _partial(path: Path) -> Held:
     """What a run makes, or a killed one began; its age is that of the newest file in it."""
     newest = max((it.st_mtime for it in _statuses(path)), default=_changed(path))
     return Held(
@@ -194,9 +194,9 @@ def _begun(path: Path) -> Held:
 
 def _artifact(artifact: Artifact, verifier: Verifier) -> Held:
     path = artifact.path
-    found = Held("artifact", artifact.name, path, size_of(path), _changed(path))
+    holding = Held("artifact", artifact.name, path, size_of(path), _changed(path))
     if path.is_symlink():
-        found = replace(found, about=f"a link to {path.readlink()}")
+        holding = replace(holding, description=f"a link to {path.readlink()}")
     try:
         damage = _unfit(path) or artifact.damage(verifier)
         manifest: Any = {} if damage else artifact.manifest()
@@ -205,17 +205,17 @@ def _artifact(artifact: Artifact, verifier: Verifier) -> Held:
     if damage and not manifest:
         # what it needs is told of a record that can be read, whatever else is wrong
         manifest = _readable(path)
-    about, made = found.about, found.made
+    description, changed_at = holding.description, holding.changed_at
     inputs = manifest.get("inputs")
     if isinstance(inputs, dict):
-        about = "; ".join(filter(None, (about, described(artifact.kind, manifest))))
+        description = "; ".join(filter(None, (description, described(artifact.kind, manifest))))
     created = manifest.get("created")
     if isinstance(created, str) and _TIME.fullmatch(created):
-        made = _seconds(created, made)
+        changed_at = _seconds(created, changed_at)
     return replace(
-        found,
-        about=about,
-        made=made,
+        holding,
+        description=description,
+        changed_at=changed_at,
         damage=tuple(damage),
         needs=frozenset(digests(inputs)),
         is_earlier=isinstance(inputs, dict) and is_earlier(artifact.kind, inputs),
@@ -232,9 +232,9 @@ def _reason(path: Path, error: Exception) -> str:
 def _unfit(path: Path) -> list[str]:
     """Why an artifact's manifest is not even opened."""
     manifest = path / MANIFEST
-    wrong = not_a_file(manifest)  # opening a pipe would wait for ever
-    if wrong:
-        return [f"{MANIFEST}: {wrong}"]
+    fault = not_a_file(manifest)  # opening a pipe would wait for ever
+    if fault:
+        return [f"{MANIFEST}: {fault}"]
     size = manifest.stat().st_size
     return [f"{MANIFEST}: {size / 1e6:,.0f} MB, and none is so large"] if size > LARGEST else []
 
@@ -243,8 +243,8 @@ def _readable(path: Path) -> dict[str, Any]:
     """A manifest in which something is wrong, as far as it can be read."""
     with suppress(OSError, ValueError, RecursionError):
         if not _unfit(path):
-            found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else {}
+            record = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            return record if isinstance(record, dict) else {}
     return {}
 
 
@@ -265,46 +265,52 @@ def digests(value: Any) -> Iterator[str]:
     """
     pending = [(value, 0)]
     while pending:
-        here, depth = pending.pop()
-        if isinstance(here, str):
-            yield from (found[:16] for found in _HEX.findall(here))
-        elif isinstance(here, list):
-            pending += [(it, depth + 1) for it in here]
-        elif isinstance(here, dict):
-            pending += [(it, depth + 1) for it in here.values()]
+        part, depth = pending.pop()
+        if isinstance(part, str):
+            yield from (match[:16] for match in _HEX.findall(part))
+        elif isinstance(part, list):
+            pending += [(member, depth + 1) for member in part]
+        elif isinstance(part, dict):
+            pending += [(member, depth + 1) for member in part.values()]
             if depth <= DEEPEST:
                 try:
-                    yield fingerprint(here)
+                    yield fingerprint(part)
                 except (RecursionError, ValueError, TypeError):
                     continue
 
 
-def _related(held: Iterable[Held], records: Iterable[Record]) -> list[Held]:
-    every = [*held]
+def _related(entries: Iterable[Held], records: Iterable[Record]) -> list[Held]:
+    all_entries = [*entries]
     users: dict[str, list[Record]] = {}
     for record in records:
         for name in record.artifacts:
             users.setdefault(name, []).append(record)
     needing: dict[str, list[str]] = {}
-    for it in every:
-        if it.group == "artifact" and not it.damage:
-            for digest in it.needs:
-                needing.setdefault(digest, []).append(it.name)
-    artifacts = {it.path.name.rpartition("-")[2]: it for it in every if it.group == "artifact"}
-    own = [digest for digest, it in artifacts.items() if it.is_earlier]
-    earlier = with_what_needs_them(own, {digest: it.needs for digest, it in artifacts.items()})
+    for entry in all_entries:
+        if entry.group == "artifact" and not entry.damage:
+            for digest in entry.needs:
+                needing.setdefault(digest, []).append(entry.name)
+    artifacts = {
+        entry.path.name.rpartition("-")[2]: entry
+        for entry in all_entries
+        if entry.group == "artifact"
+    }
+    own = [digest for digest, entry in artifacts.items() if entry.is_earlier]
+    earlier = with_what_needs_them(
+        own, {digest: entry.needs for digest, entry in artifacts.items()}
+    )
     related = []
-    for it in every:
-        digest = it.path.name.rpartition("-")[2][:16]
-        needed_by = needing.get(digest, []) if it.group in ("artifact", "asset") else []
-        name = it.path.name  # of a partial folder that of the artifact that it becomes
-        by = tuple(sorted(other for other in needed_by if other != it.name))
+    for entry in all_entries:
+        digest = entry.path.name.rpartition("-")[2][:16]
+        needed_by = needing.get(digest, []) if entry.group in ("artifact", "asset") else []
+        name = entry.path.name  # of a partial folder that of the artifact that it becomes
+        by = tuple(sorted(other for other in needed_by if other != entry.name))
         related.append(
             replace(
-                it,
+                entry,
                 needed_by=by,
                 used_by=tuple(users.get(name, ())),
-                is_earlier=it.group == "artifact" and digest in earlier,
+                is_earlier=entry.group == "artifact" and digest in earlier,
             )
         )
     return related
@@ -371,7 +377,7 @@ def _source(value: Any) -> str:
 def _size_in(facts: Mapping[str, Any]) -> str:
     counts = facts.get("counts")
     if isinstance(counts, dict):
-        known = {k: v for k, v in counts.items() if isinstance(v, int)}
-        return ", ".join(f"{count:,} {name}" for name, count in known.items())
+        numbers = {k: v for k, v in counts.items() if isinstance(v, int)}
+        return ", ".join(f"{count:,} {name}" for name, count in numbers.items())
     examples = facts.get("examples")
     return f"{examples:,} examples" if isinstance(examples, int) else ""

@@ -29,6 +29,6 @@ def workspace_folder(spec: str | Path) -> Path:
 
 def users_cache() -> list[Path]:
     """The user's own folder for what was read and found whole; none where there is no home."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    cache = given if given.is_absolute() else expanded("~/.cache")  # as its specification says
+    folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    cache = folder if folder.is_absolute() else expanded("~/.cache")  # as its specification says
     return [cache / "distillkit" / "verified"] if cache.is_absolute() else []

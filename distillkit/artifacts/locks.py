@@ -25,7 +25,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _BUSY = {errno.EAGAIN, errno.EACCES}
 _POLL = 0.2  # seconds between two looks at a lock that another process holds
 _EMPTY = 10.0  # seconds after which a soft lock without a name is of a process that died
-_told: set[Path] = set()  # folders of which it was said that they have no locks
+_folders_without_locks: set[Path] = set()  # folders of which it was said that they have no locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Holder:
 
     def is_gone(self) -> bool:
         """Whether it was a process of this machine and has ended."""
-        here, _, boot = machine().rpartition(" ")
-        there, _, its_boot = self.machine.rpartition(" ")
-        if self.host != socket.gethostname() or here != there:
+        own_host, _, boot = machine().rpartition(" ")
+        host, _, its_boot = self.machine.rpartition(" ")
+        if self.host != socket.gethostname() or own_host != host:
             return False  # of another machine, or of a container that numbers its own processes
         return boot != its_boot or _started(self.pid) != self.started
 
@@ -71,12 +71,12 @@ os.register_at_fork(after_in_child=myself.cache_clear)
 @cache
 def machine() -> str:
     """The namespace of this process's number, and the start of the machine."""
-    found = ["", ""]
+    parts = ["", ""]
     with suppress(OSError):
-        found[0] = str(Path("/proc/self/ns/pid").readlink())
+        parts[0] = str(Path("/proc/self/ns/pid").readlink())
     with suppress(OSError):
-        found[1] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return " ".join(found)
+        parts[1] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return " ".join(parts)
 
 
 def _started(pid: int) -> str:
@@ -107,7 +107,7 @@ def _alive(pid: int) -> str:
 
 
 @contextmanager
-def held(
+def hold(
     path: Path,
     *,
     mode: int,
@@ -138,10 +138,10 @@ def held_at_once(
 ) -> Iterator[None]:
     """The same as `held`, but raises `HeldError` where it would wait."""
 
-    def refuse(who: str) -> None:
-        raise HeldError(who)
+    def refuse(holder: str) -> None:
+        raise HeldError(holder)
 
-    with held(path, mode=mode, group=group, waiting=refuse, tell=tell):
+    with hold(path, mode=mode, group=group, waiting=refuse, tell=tell):
         yield
 
 
@@ -174,7 +174,7 @@ def _is_held_softly(path: Path) -> bool:
     """Whether there is a soft lock whose process may live."""
     with suppress(OSError):
         if soft(path).is_file():
-            holder = _read(soft(path).read_bytes())
+            holder = _holder_in(soft(path).read_bytes())
             return holder is None or not holder.is_gone()
     return False
 
@@ -188,8 +188,8 @@ def _acquired(
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        if path.parent not in _told:
-            _told.add(path.parent)
+        if path.parent not in _folders_without_locks:
+            _folders_without_locks.add(path.parent)
             tell(
                 f"{path.parent}: this disk has no locks ({error.strerror}); files with the names "
                 "of those who work stand in for them"
@@ -212,10 +212,10 @@ class _Once:
     def __init__(self, function: Callable[[str], None]) -> None:
         self._function, self._called = function, False
 
-    def __call__(self, who: str) -> None:
+    def __call__(self, holder: str) -> None:
         if not self._called:
             self._called = True
-            self._function(who)
+            self._function(holder)
 
 
 def _kernel_lock(path: Path, mode: int, group: int, waits: _Once) -> int:
@@ -233,7 +233,7 @@ def _kernel_lock(path: Path, mode: int, group: int, waits: _Once) -> int:
                 if error.errno == errno.EBADF:  # NFS: a file that is open for reading only
                     raise PermissionError(errno.EACCES, "Permission denied", str(path)) from error
                 raise
-            holder = _who(os.pread(handle, 4096, 0))
+            holder = _holder_text(os.pread(handle, 4096, 0))
         except BaseException:
             os.close(handle)
             raise
@@ -277,7 +277,7 @@ def _sign(handle: int) -> None:
         os.pwrite(handle, json.dumps(asdict(myself())).encode(), 0)
 
 
-def _read(content: bytes) -> Holder | None:
+def _holder_in(content: bytes) -> Holder | None:
     try:
         return Holder(**json.loads(content))
     except (ValueError, TypeError):
@@ -289,8 +289,8 @@ def _content(path: Path) -> bytes:
     return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
 
 
-def _who(content: bytes) -> str:
-    holder = _read(content)
+def _holder_text(content: bytes) -> str:
+    holder = _holder_in(content)
     return str(holder) if holder else "another run"
 
 
@@ -314,13 +314,13 @@ def _soft_lock(path: Path, mode: int, group: int, waits: _Once) -> None:
             content = _content(path)
         except FileNotFoundError:
             continue
-        holder = _read(content)
+        holder = _holder_in(content)
         empty_since = None if holder else empty_since or time.monotonic()
         is_lost = empty_since is not None and time.monotonic() - empty_since > _EMPTY
         if is_lost or (holder is not None and holder.is_gone()):
             _remove_stale(path, content)
             continue
-        waits(f"{_who(content)}; if that one is gone, remove {path}")
+        waits(f"{_holder_text(content)}; if that one is gone, remove {path}")
         time.sleep(_POLL)
 
 
@@ -345,5 +345,5 @@ def _remove_stale(path: Path, content: bytes) -> None:
 
 def _release_soft(path: Path) -> None:
     with suppress(OSError):
-        if _read(path.read_bytes()) == myself():
+        if _holder_in(path.read_bytes()) == myself():
             path.unlink()

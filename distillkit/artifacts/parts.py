@@ -32,25 +32,25 @@ class Parts:
 
     def batches(self, name: str, make: Callable[[int], Iterator[Arrays]]) -> list[Arrays]:
         """What `make(n)` gives, batch after batch from the n-th on; n are there already."""
-        done = self._load(name)
-        begun = len(done)
+        batches = self._load(name)
+        count = len(batches)
         try:
-            for arrays in make(begun):
-                done.append(arrays)
+            for arrays in make(count):
+                batches.append(arrays)
         except KeyboardInterrupt:
-            self._save(name, done, begun)
+            self._save(name, batches, count)
             raise
-        self._save(name, done, begun)
-        return done
+        self._save(name, batches, count)
+        return batches
 
     def record(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives: a value that JSON can hold, as JSON gives it back."""
         path = self._folder / f"{name}.json" if self._folder else None
         if path is not None and path.is_file():
             try:
-                found = read_json(path)
-                if is_sealed(found) and found.get("place") == place_of(path):
-                    return found["value"]
+                parts = read_json(path)
+                if is_sealed(parts) and parts.get("place") == place_of(path):
+                    return parts["value"]
             except _DAMAGED:
                 pass
             self._pass_over(path)
@@ -69,23 +69,27 @@ class Parts:
         path = self._folder / f"{name}.npz" if self._folder else None
         if path is None or not path.is_file():
             return []
-        done: dict[int, dict[str, np.ndarray]] = {}
+        batches: dict[int, dict[str, np.ndarray]] = {}
         try:
             for key, array in load_arrays(path).items():
                 number, field = key.split(".", 1)
-                done.setdefault(int(number), {})[field] = array
-            found: list[Arrays] = [done[number] for number in range(len(done))]
+                batches.setdefault(int(number), {})[field] = array
+            parts: list[Arrays] = [batches[number] for number in range(len(batches))]
         except _DAMAGED:
             self._pass_over(path)
             return []
-        say(f"{name}: going on after {len(found):,} batches")
-        return found
+        say(f"{name}: going on after {len(parts):,} batches")
+        return parts
 
-    def _save(self, name: str, done: list[Arrays], begun: int) -> None:
-        if self._folder is None or len(done) == begun:
+    def _save(self, name: str, batches: list[Arrays], count: int) -> None:
+        if self._folder is None or len(batches) == count:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        arrays = {f"{i}.{field}": array for i, it in enumerate(done) for field, array in it.items()}
+        arrays = {
+            f"{i}.{field}": array
+            for i, arrays_of_batch in enumerate(batches)
+            for field, array in arrays_of_batch.items()
+        }
         save_arrays(self._folder / f"{name}.npz", arrays)
 
     def _pass_over(self, path: Path) -> None:

@@ -32,13 +32,13 @@ class Sharing:
 
 def sharing_of(folder: Path) -> Sharing:
     """The group and mode of a folder, as those of files and folders in it."""
-    found = folder.stat()
-    bits = found.st_mode & 0o777 | 0o700
-    own = bits & ~0o022 if found.st_mode & stat.S_ISVTX else bits
+    status = folder.stat()
+    bits = status.st_mode & 0o777 | 0o700
+    own = bits & ~0o022 if status.st_mode & stat.S_ISVTX else bits
     # a further user's files in it get the group from the folder
-    setgid = stat.S_ISGID if own & 0o020 else found.st_mode & stat.S_ISGID
-    top = bits | setgid | found.st_mode & stat.S_ISVTX
-    return Sharing(found.st_gid, top, own | setgid, own & 0o666)
+    setgid = stat.S_ISGID if own & 0o020 else status.st_mode & stat.S_ISGID
+    top = bits | setgid | status.st_mode & stat.S_ISVTX
+    return Sharing(status.st_gid, top, own | setgid, own & 0o666)
 
 
 @contextmanager
@@ -59,8 +59,8 @@ def shared_like(folder: Path) -> Iterator[Sharing]:
 def shared_below(folder: Path) -> Iterator[Sharing]:
     """The same as `shared_like` the first folder on the way up that is there."""
     folder = folder.absolute()
-    there = next(path for path in (folder, *folder.parents) if path.is_dir())
-    with shared_like(there) as sharing:
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    with shared_like(existing) as sharing:
         yield sharing
 
 
@@ -78,16 +78,16 @@ def share(path: Path) -> None:
 
 def apply(path: Path, sharing: Sharing, *, top: bool = False) -> None:
     """Give a file or folder its group and mode, as far as its owner is this user."""
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
         return
-    is_folder = stat.S_ISDIR(found.st_mode)
+    is_folder = stat.S_ISDIR(status.st_mode)
     mode = (sharing.top if top else sharing.folder) if is_folder else sharing.file
     with suppress(PermissionError):
-        if found.st_gid != sharing.group:
+        if status.st_gid != sharing.group:
             os.chown(path, -1, sharing.group)
     with suppress(PermissionError):
-        if stat.S_IMODE(found.st_mode) != mode:
+        if stat.S_IMODE(status.st_mode) != mode:
             path.chmod(mode)
 
 
@@ -121,8 +121,8 @@ def make_folders(path: Path) -> Sharing:
             break
         missing.append(folder)
     sharing = sharing_of(folder)
-    for each in reversed(missing):
-        make_folder(each, sharing, top=True)
+    for folder_made in reversed(missing):
+        make_folder(folder_made, sharing, top=True)
     return sharing
 
 

@@ -132,18 +132,18 @@ class Record:
         """Whether what it names is needed: it is under way, or recent and its outputs are there."""
         if self.is_under_way:
             return True
-        gone = self.output is not None and not os.path.lexists(self.output)
-        return self.age <= days * 86_400 and not gone
+        is_gone = self.output is not None and not os.path.lexists(self.output)
+        return self.age <= days * 86_400 and not is_gone
 
 
 def read_all(workspace: Path) -> list[Record]:
     """The records of a workspace, the newest last; what is none is passed over."""
-    found = []
+    records = []
     with suppress(OSError):
         for path in sorted((workspace / FOLDER).glob("*.json")):
             with suppress(OSError, ValueError, RecursionError):
-                found.append(_read(path))
-    return found
+                records.append(_read(path))
+    return records
 
 
 def _read(path: Path) -> Record:
@@ -169,7 +169,11 @@ def _read(path: Path) -> Record:
 
 
 def _names(value: Any) -> frozenset[str]:
-    return frozenset(it for it in value if isinstance(it, str)) if isinstance(value, list) else _NO
+    return (
+        frozenset(name for name in value if isinstance(name, str))
+        if isinstance(value, list)
+        else _NO
+    )
 
 
 _NO: frozenset[str] = frozenset()
@@ -177,5 +181,5 @@ _NO: frozenset[str] = frozenset()
 
 def _is_held(lock: Path, age: float) -> bool:
     """Whether a run holds its lock; where a disk has none, whether it wrote not long ago."""
-    found = locks.is_held(lock)
-    return age < SAME_AS_HELD if found is None else found
+    is_held = locks.is_held(lock)
+    return age < SAME_AS_HELD if is_held is None else is_held

@@ -26,9 +26,9 @@ VERSIONS = {
 
 def is_earlier(kind: str, inputs: Mapping[str, Any]) -> bool:
     """Whether inputs of an artifact are those of an earlier version of distillkit."""
-    now = VERSIONS.get(_variant(kind, inputs))
+    current = VERSIONS.get(_variant(kind, inputs))
     version = inputs.get("version", 0)
-    return now is not None and isinstance(version, int) and version < now
+    return current is not None and isinstance(version, int) and version < current
 
 
 def _variant(kind: str, inputs: Mapping[str, Any]) -> str:
@@ -41,9 +41,11 @@ def with_what_needs_them(
     digests: Iterable[str], needs: Mapping[str, Collection[str]]
 ) -> frozenset[str]:
     """Some artifacts and all that is made of them, by digests: `needs` has those each one needs."""
-    found, more = frozenset(digests), True
-    while more:
-        above = {it for it, below in needs.items() if not found.isdisjoint(below)} - found
-        found |= above
-        more = bool(above)
-    return found
+    digests_found, has_more = frozenset(digests), True
+    while has_more:
+        above = {
+            digest for digest, below in needs.items() if not digests_found.isdisjoint(below)
+        } - digests_found
+        digests_found |= above
+        has_more = bool(above)
+    return digests_found

@@ -51,16 +51,16 @@ SHARED_SOON = 90.0  # seconds until a network disk shows what another machine ha
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 
 
-def first_difference(expected: Any, found: Any, at: str = "") -> tuple[str, Any, Any] | None:
+def first_difference(expected: Any, actual: Any, at: str = "") -> tuple[str, Any, Any] | None:
     """The first field in which two nested records differ: (field, expected, found)."""
-    if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key in sorted({*expected, *found}):
-            here = f"{at}.{key}" if at else str(key)
-            difference = first_difference(expected.get(key), found.get(key), here)
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        for key in sorted({*expected, *actual}):
+            key_path = f"{at}.{key}" if at else str(key)
+            difference = first_difference(expected.get(key), actual.get(key), key_path)
             if difference:
                 return difference
         return None
-    return None if expected == found else (at, expected, found)
+    return None if expected == actual else (at, expected, actual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +92,18 @@ class Artifact:
             ) from error
 
     def _damage(self, verifier: Verifier, scratch: Collection[str]) -> list[str]:
-        other = not_a_file(self.path / MANIFEST)  # opening a pipe would wait for ever
-        if other:
-            return [f"{MANIFEST}: {other}"]
+        not_file = not_a_file(self.path / MANIFEST)  # opening a pipe would wait for ever
+        if not_file:
+            return [f"{MANIFEST}: {not_file}"]
         try:
             manifest = self.manifest()
         except PermissionError:
             raise
         except (OSError, ValueError, RecursionError) as error:
             return [f"{MANIFEST}: {type(error).__name__}: {brief(error)}"]
-        wrong = fault_of(manifest, kind=self.kind, digest=self.fingerprint)
-        if wrong:
-            return [f"{MANIFEST}: {wrong}"]
+        fault = fault_of(manifest, kind=self.kind, digest=self.fingerprint)
+        if fault:
+            return [f"{MANIFEST}: {fault}"]
         if is_unrecorded(manifest):
             return verifier.damage(self.path, known_before(self.path, manifest))
         if manifest["version"] > VERSION:
@@ -210,8 +210,8 @@ class Workspace:
         return self._verified.get(f"{kind}-{fingerprint(inputs)}") is False
 
     def _is_whole(self, artifact: Artifact) -> bool:
-        known = self._verified.get(artifact.name)
-        if known:
+        files = self._verified.get(artifact.name)
+        if files:
             return True
         damaged = artifact.damage(self.verifier)
         self._verified[artifact.name] = not damaged
@@ -222,15 +222,15 @@ class Workspace:
                     "can be told of it is right. Remove the folder to have it made again"
                 )
             return True
-        more = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""
-        line = f"{artifact.path}: damaged: {damaged[0]}{more}"
+        suffix = f" (and {len(damaged) - 1:,} more)" if len(damaged) > 1 else ""
+        line = f"{artifact.path}: damaged: {damaged[0]}{suffix}"
         if artifact.kind in self.others:
             raise WorkspaceError(
                 f"{line}; `distillkit train` with the same arguments and --repair makes it again"
             )
         if not self.repair:
             raise WorkspaceError(f"{line}; the same command with --repair makes it again")
-        if known is None:
+        if files is None:
             say(f"{line}; it is made again")
         return False
 
@@ -242,7 +242,7 @@ class Workspace:
         Raises `WorkspaceError` if it is not to be seen: the folder is not shared by all machines.
         """
         late = time.monotonic() + seconds
-        while not (found := self.find(kind, inputs)):
+        while not (artifact := self.find(kind, inputs)):
             if time.monotonic() > late:
                 raise WorkspaceError(
                     f"workspace = {self.root}: no {kind}-{fingerprint(inputs)} on "
@@ -250,7 +250,7 @@ class Workspace:
                     "workspace=FOLDER to one that all machines share"
                 )
             time.sleep(0.1)
-        return found
+        return artifact
 
     def partial(self, kind: str, inputs: Mapping[str, Any]) -> Path:
         """Where the artifact is being made."""
@@ -284,35 +284,37 @@ class Workspace:
         resumable: bool,
         scratch: Collection[str],
     ) -> Artifact:
-        found = self.find(kind, inputs)
-        if found:
-            return found
+        stored = self.find(kind, inputs)
+        if stored:
+            return stored
         artifact = self._named(kind, fingerprint(inputs))
         if self._closed:
             raise self._closed
         shared = permissions.shared_like(self.root)
         with self.guard(), shared as sharing, self._lock(artifact.name, sharing):
-            found = self.find(kind, inputs)
-            if found:
-                return found
+            stored = self.find(kind, inputs)
+            if stored:
+                return stored
             if os.path.lexists(artifact.path) and not os.path.lexists(artifact.path / MANIFEST):
                 say(f"{artifact.path}: damaged: {MANIFEST}: missing; it is made again")
             folder = self.partial(kind, inputs)
             if folder.is_symlink():  # what it leads to is not ours to work in
                 folder.unlink()
             if not self._is_complete(Artifact(kind, artifact.fingerprint, folder), scratch):
-                folder = self._begun(folder, sharing, resumable=resumable)
+                folder = self._partial_folder(folder, sharing, resumable=resumable)
                 with stopwatch() as seconds:
                     facts, spent = make(folder), seconds()
-                stopping.hold()  # what is made is committed before a signal ends the run
+                stopping.hold()  # what is manifest is committed before a signal ends the run
                 sync_files(folder)
                 leave_out = (MANIFEST, *scratch)
-                made = manifest_of(folder, kind, inputs, facts, leave_out=leave_out, seconds=spent)
-                write_json(folder / MANIFEST, made)
+                manifest = manifest_of(folder, kind, inputs, facts, leave_out=leave_out, seconds=spent)
+                write_json(folder / MANIFEST, manifest)
             self._publish(folder, artifact, scratch)
         return artifact
 
-    def _begun(self, folder: Path, sharing: permissions.Sharing, *, resumable: bool) -> Path:
+    def _partial_folder(
+        self, folder: Path, sharing: permissions.Sharing, *, resumable: bool
+    ) -> Path:
         """The folder to work in, with what a killed run left there if that is of use."""
         permissions.make_folder(folder.parent, sharing, top=True)
         closed = permissions.take_over(folder) if folder.exists() else None
@@ -365,11 +367,11 @@ class Workspace:
         folder = self.root / ".locks"
         permissions.make_folder(folder, sharing, top=True)
         mode = sharing.top & 0o666  # whoever may make artifacts may lock them
-        with locks.held(
+        with locks.hold(
             folder / f"{name}.lock",
             mode=mode,
             group=sharing.group,
-            waiting=lambda who: say(f"{name}: {who} is making it; waiting"),
+            waiting=lambda holder: say(f"{name}: {holder} is making it; waiting"),
             tell=warn,
         ):
             yield

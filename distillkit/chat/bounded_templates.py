@@ -38,12 +38,12 @@ class _Generator(CodeGenerator):
         self._within("environment.joined((", node.nodes, frame)
 
     def visit_List(self, node: nodes.List, frame: Frame) -> None:
-        self.write("environment.built(")
+        self.write("environment.count_literal(")
         super().visit_List(node, frame)
         self.write(")")
 
     def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
-        self.write("environment.built(")
+        self.write("environment.count_literal(")
         super().visit_Dict(node, frame)
         self.write(")")
 
@@ -51,11 +51,11 @@ class _Generator(CodeGenerator):
         if node.ctx != "load":
             super().visit_Tuple(node, frame)
             return
-        self._within("environment.built((", node.items, frame)
+        self._within("environment.count_literal((", node.items, frame)
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
         is_copy = isinstance(node.arg, nodes.Slice)
-        self.write("environment.made(" if is_copy else "")
+        self.write("environment.count_value(" if is_copy else "")
         super().visit_Getitem(node, frame)
         self.write(")" if is_copy else "")
 
@@ -78,7 +78,7 @@ class _Template(Template):
 
     def generate(self, *args: Any, **kwargs: Any) -> Iterator[str]:
         self.environment.begin()
-        yield from self.environment.written(super().generate(*args, **kwargs))
+        yield from self.environment.bounded_parts(super().generate(*args, **kwargs))
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -121,7 +121,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if self.steps > MOST_STEPS:
             raise TemplateLimit(f"takes more than {MOST_STEPS:,} steps")
 
-    def made(self, value: Any) -> Any:
+    def count_value(self, value: Any) -> Any:
         """A value that was made, once it is counted."""
         if isinstance(value, (int, float)) or value is None:
             return value
@@ -133,22 +133,22 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             raise TemplateLimit(f"makes more than {MOST_MADE:,} characters in all")
         return value
 
-    def built(self, value: Any) -> Any:
+    def count_literal(self, value: Any) -> Any:
         """A list, tuple or mapping that a template wrote."""
         self.total += MEMBER * len(value)
-        return self.made(value)
+        return self.count_value(value)
 
     def joined(self, parts: tuple[Any, ...]) -> str:
         """What `~` makes of its parts."""
         if sum(map(size_of, parts)) > MOST_SIZE:
             raise too_large()
-        return str(self.made("".join(map(str, parts))))
+        return str(self.count_value("".join(map(str, parts))))
 
     def concat(self, parts: Iterable[str]) -> str:
         """What a template, a macro or a block wrote."""
-        return "".join(self.written(parts))
+        return "".join(self.bounded_parts(parts))
 
-    def written(self, parts: Iterable[str]) -> Iterator[str]:
+    def bounded_parts(self, parts: Iterable[str]) -> Iterator[str]:
         """The parts of what is written, given up where they become too large."""
         total = 0
         for part in parts:
@@ -180,7 +180,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """The value of `left operator right`."""
         check_operation(operator, left, right)
-        return self.made(super().call_binop(context, operator, left, right))
+        return self.count_value(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """What a function or method gives."""
@@ -194,7 +194,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             else:
                 check_call(name, owner, args, kwargs)
             __self.total += len(owner)  # of which split makes parts
-        return __self.made(super().call(__context, __obj, *args, **kwargs))
+        return __self.count_value(super().call(__context, __obj, *args, **kwargs))
 
     def _bounded_filter(self, name: str, function: Any) -> Any:
         """A filter that looks at what it would make first."""
@@ -203,10 +203,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         @wraps(function)
         def bounded(*args: Any, **kwargs: Any) -> Any:
             self.step(CALL)
-            before, value, rest = args[:place], args[place], args[place + 1 :]
+            before, value, later = args[:place], args[place], args[place + 1 :]
             value = _listed(value) if name in ("join", "list", "sum", "sort") else value
-            check_call(name, value, rest, kwargs)
-            return self.made(function(*before, value, *rest, **kwargs))
+            check_call(name, value, later, kwargs)
+            return self.count_value(function(*before, value, *later, **kwargs))
 
         bounded.__dict__["is_bounded"] = True
         return bounded
@@ -216,12 +216,12 @@ def _listed(values: Any) -> Any:
     """The values of an iterator as a list, no more of them than may be."""
     if hasattr(values, "__len__") or not hasattr(values, "__next__"):
         return values
-    found: list[Any] = []
+    items: list[Any] = []
     for value in values:
-        found.append(value)
-        if len(found) * MEMBER > MOST_SIZE:
+        items.append(value)
+        if len(items) * MEMBER > MOST_SIZE:
             raise too_large()
-    return found
+    return items
 
 
 def _no_lipsum(*_: Any, **__: Any) -> str:

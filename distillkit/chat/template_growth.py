@@ -34,20 +34,20 @@ def size_of(value: Any) -> int:
     total = 0
     waiting: list[Any] = [value]
     while waiting and total <= MOST_SIZE:
-        held: Any = waiting.pop()
-        if isinstance(held, Namespace):
-            held = object.__getattribute__(held, "_Namespace__attrs")  # it has no other way in
-        if isinstance(held, (str, bytes)):
-            total += len(held)
-        elif isinstance(held, int):
-            total += held.bit_length() // 3
-        elif isinstance(held, _Containers):
-            if len(held) * MEMBER > MOST_SIZE:
-                return len(held) * MEMBER
-            waiting.extend(held)
-            if isinstance(held, Mapping):
-                waiting.extend(held.values())
-            total += MEMBER * len(held)
+        part: Any = waiting.pop()
+        if isinstance(part, Namespace):
+            part = object.__getattribute__(part, "_Namespace__attrs")  # it has no other way in
+        if isinstance(part, (str, bytes)):
+            total += len(part)
+        elif isinstance(part, int):
+            total += part.bit_length() // 3
+        elif isinstance(part, _Containers):
+            if len(part) * MEMBER > MOST_SIZE:
+                return len(part) * MEMBER
+            waiting.extend(part)
+            if isinstance(part, Mapping):
+                waiting.extend(part.values())
+            total += MEMBER * len(part)
     return total
 
 
@@ -57,9 +57,9 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
         grown = isinstance(left, (str, list, tuple)) and isinstance(right, (str, list, tuple))
         _check(size_of(left) + size_of(right) if grown else 0)
     elif operator == "*":
-        for one, other in ((left, right), (right, left)):
-            if isinstance(one, (str, bytes, list, tuple)) and isinstance(other, int):
-                _check(max(len(one), size_of(one)) * max(0, other))
+        for number, sequence in ((left, right), (right, left)):
+            if isinstance(number, (str, bytes, list, tuple)) and isinstance(sequence, int):
+                _check(max(len(number), size_of(number)) * max(0, sequence))
         if isinstance(left, int) and isinstance(right, int):
             _check_bits(left.bit_length() + right.bit_length())
     elif operator == "**" and isinstance(left, int) and isinstance(right, int):
@@ -70,9 +70,9 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
 
 def check_call(name: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise `TemplateLimit` where the filter or method `name` of `value` would make too much."""
-    given = [*args, *kwargs.values()]
-    numbers = [abs(it) for it in given if isinstance(it, int)]
-    widths = [*numbers, *(len(it) for it in given if isinstance(it, str))]
+    arguments = [*args, *kwargs.values()]
+    numbers = [abs(argument) for argument in arguments if isinstance(argument, int)]
+    widths = [*numbers, *(len(argument) for argument in arguments if isinstance(argument, str))]
     widest = max(widths, default=0)
     match name:
         case "center" | "ljust" | "rjust" | "zfill" | "batch" | "slice" | "truncate":
@@ -89,37 +89,39 @@ def check_call(name: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, 
         case "replace":
             _check_replaced(str(value), [*args, *kwargs.values()])
         case "join":
-            _check_joined(value, given)
+            _check_joined(value, arguments)
         case "translate":
-            longest = max((size_of(it) for m in given for it in _values(m)), default=1)
+            longest = max(
+                (size_of(argument) for m in arguments for argument in _values(m)), default=1
+            )
             _check(len(str(value)) * max(1, longest))
         case "format" | "format_map" if isinstance(value, str):
-            _check_format(value, given)
+            _check_format(value, arguments)
 
 
 def _values(mapping: Any) -> Iterable[Any]:
     return mapping.values() if isinstance(mapping, Mapping) else ()
 
 
-def _check_replaced(text: str, given: list[Any]) -> None:
-    if len(given) > 1:
-        _check(len(text) + text.count(str(given[0])) * len(str(given[1])))
+def _check_replaced(text: str, arguments: list[Any]) -> None:
+    if len(arguments) > 1:
+        _check(len(text) + text.count(str(arguments[0])) * len(str(arguments[1])))
 
 
-def _check_joined(values: Any, given: list[Any]) -> None:
+def _check_joined(values: Any, arguments: list[Any]) -> None:
     """Of the values that are joined, and what stands between them."""
-    between = max((len(it) for it in given if isinstance(it, str)), default=0)
+    between = max((len(argument) for argument in arguments if isinstance(argument, str)), default=0)
     _check(size_of(values) + between * len(values))
 
 
-def _check_format(text: str, given: list[Any]) -> None:
+def _check_format(text: str, arguments: list[Any]) -> None:
     """Of a format with its arguments: no width of millions, each field as long as all of them."""
     fields = _FIELD.findall(text)
     if any(_WIDE.search(field) for field in fields) or _NESTED.search(text) or _WIDE.search(text):
         wide = [field for field in fields if _WIDE.search(field)]
         if wide or _NESTED.search(text):
             raise TemplateLimit("writes a value in a width that it computes, or of millions")
-    _check(len(text) + len(fields) * sum(map(size_of, given)))
+    _check(len(text) + len(fields) * sum(map(size_of, arguments)))
 
 
 def _check(size: int) -> None:

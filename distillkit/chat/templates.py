@@ -56,11 +56,11 @@ class ChatTemplate:
                 r"'Question: {prompt}\nAnswer: ' (of data.prompt and data.response), or "
                 "data.chat_template to a file or a model that has one"
             )
-        held = chat.template or tokenizer.chat_template
-        if isinstance(held, dict) and "default" not in held:
+        template = chat.template or tokenizer.chat_template
+        if isinstance(template, dict) and "default" not in template:
             raise DataError(
-                f"data: there are several chat templates ({listed(held)}) and none is the default; "
-                "set data.chat_template to a file of one"
+                f"data: there are several chat templates ({listed(template)}) and none is the "
+                "default; set data.chat_template to a file of one"
             )
         self._today = datetime.fromisoformat(chat.date)
         special = [str(token) for token in tokenizer.all_special_tokens]
@@ -128,31 +128,31 @@ class ChatTemplate:
             self.tokenizer.apply_chat_template(
                 list(messages),
                 tools=list(tools) if tools else None,
-                chat_template=self._chosen(tools),
+                chat_template=self._template_for(tools),
                 tokenize=False,
                 add_generation_prompt=prompt,
                 **self.chat.arguments,
             )
         )
 
-    def _chosen(self, tools: Sequence[Any] | None) -> str | None:
+    def _template_for(self, tools: Sequence[Any] | None) -> str | None:
         """The chosen template's text; None: the tokenizer chooses among its own."""
-        found = self.chat.template
-        if isinstance(found, dict):
-            return found["tool_use" if tools and "tool_use" in found else "default"]
-        return found
+        template = self.chat.template
+        if isinstance(template, dict):
+            return template["tool_use" if tools and "tool_use" in template else "default"]
+        return template
 
     def marked(self, messages: Sequence[Message], tools: Sequence[Any] | None) -> list[Range]:
         """What lies between {% generation %} and {% endgeneration %}, in characters."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        template = self._chosen(tools) or self.tokenizer.get_chat_template(None, tools)
+        template = self._template_for(tools) or self.tokenizer.get_chat_template(None, tools)
         if not _GENERATION.search(template):
             return []
         adapted = [self._adapted(message) for message in messages]
         random.seed(0)
         try:
-            _, found = render_jinja_template(
+            _, masks = render_jinja_template(
                 [adapted],
                 tools=list(tools) if tools else None,
                 chat_template=template,
@@ -163,7 +163,7 @@ class ChatTemplate:
             raise
         except Exception:  # what it objects to is told by `render`
             return []
-        return [(int(begin), int(end)) for begin, end in found[0]]
+        return [(int(begin), int(end)) for begin, end in masks[0]]
 
     def _adapted(self, message: Message) -> Message:
         """A message as the template takes it, without our own marks."""
@@ -174,8 +174,8 @@ class ChatTemplate:
         elif isinstance(content, str) and not self.takes_text:
             adapted["content"] = [{"type": "text", "text": content}]
         if adapted.get("tool_calls"):
-            written = self.takes_written_arguments
-            adapted["tool_calls"] = [_call(call, written=written) for call in adapted["tool_calls"]]
+            as_text = self.takes_written_arguments
+            adapted["tool_calls"] = [_call(call, as_text=as_text) for call in adapted["tool_calls"]]
         return adapted
 
     # what the assistant says
@@ -186,29 +186,29 @@ class ChatTemplate:
         Raises `BadConversation` where the template refuses it, or writes it otherwise than its own
         generation prompt begins it.
         """
-        before, said = messages[:place], messages[place]
+        before, message = messages[:place], messages[place]
         prompt = self.render(before, tools, prompt=True)
         after = self.render(messages[: place + 1], tools, prompt=False)
         if after.startswith(prompt):
             marks = self._new_marks(before, messages[: place + 1], tools, len(prompt), len(after))
             if marks is not None:
                 end = max((end for _, end in marks), default=0)
-                ranges = () if self._says_nothing(before, said, tools, after) else tuple(marks)
+                ranges = () if self._says_nothing(before, message, tools, after) else tuple(marks)
                 return Turn(prompt, after[len(prompt) :][:end], ranges)
         base = "" if after.startswith(prompt) else self.render(before, tools, prompt=False)
-        response = response_of(said, prompt=prompt, after=after, base=base)
-        response = response[: self._end(response, text_of(said).strip())]
+        response = response_of(message, prompt=prompt, after=after, base=base)
+        response = response[: self._end(response, text_of(message).strip())]
         nothing = is_blank(response, self.ends | self.special)
-        nothing = nothing or self._says_nothing(before, said, tools, after)
+        nothing = nothing or self._says_nothing(before, message, tools, after)
         return Turn(prompt, response, () if nothing else ((0, len(response)),))
 
     def _says_nothing(
-        self, before: Sequence[Message], said: Message, tools: Sequence[Any] | None, after: str
+        self, before: Sequence[Message], message: Message, tools: Sequence[Any] | None, after: str
     ) -> bool:
         """Whether a message is empty, or its calls are all it says and `after` has none of them."""
-        if not said.get("tool_calls") or not says_nothing(said | {"tool_calls": None}):
-            return says_nothing(said)
-        bare = {name: value for name, value in said.items() if name != "tool_calls"}
+        if not message.get("tool_calls") or not says_nothing(message | {"tool_calls": None}):
+            return says_nothing(message)
+        bare = {name: value for name, value in message.items() if name != "tool_calls"}
         try:
             return self.render([*before, bare | {"content": ""}], tools, prompt=False) == after
         except BadConversation:
@@ -266,13 +266,13 @@ class ChatTemplate:
         ask = self._adapted(ask)
         try:
             once = self._apply([ask, self._adapted(say)], None, prompt=False)
-            other = self._apply([ask, self._adapted(say | {"content": "c"})], None, prompt=False)
+            second = self._apply([ask, self._adapted(say | {"content": "c"})], None, prompt=False)
             twice = self._apply([ask, self._adapted(say), ask], None, prompt=False)
         except Exception as error:
             if isinstance(error, TemplateLimit):
                 raise
             return
-        if once == other:
+        if once == second:
             raise DataError(
                 "data: the chat template writes nothing of what the assistant says, so there is "
                 "nothing to learn; mend it, or set data.chat_template to another one"
@@ -283,9 +283,9 @@ class ChatTemplate:
         for mark in self.breaks:  # which may begin alike: <|end|>, <|user|>
             at = once.find(mark, max(0, alike - len(mark) + 1))
             alike = at if 0 <= at < alike < at + len(mark) else alike
-        begun = [mark for mark in self.breaks if once[:alike].endswith(mark)]
-        if begun and not any(text[alike:].startswith(self.breaks) for text in (once, twice)):
-            alike -= len(max(begun, key=len))  # it opens what follows, a prompt and a question
+        breaks = [mark for mark in self.breaks if once[:alike].endswith(mark)]
+        if breaks and not any(text[alike:].startswith(self.breaks) for text in (once, twice)):
+            alike -= len(max(breaks, key=len))  # it opens what follows, a prompt and a question
         closed = once[:alike][: end_of(once[:alike], (), self.marks, self.special, last=True)]
         ends = [mark for mark in self.marks if closed.endswith(mark)]
         if not ends:  # the history writes a turn otherwise than it is written at first
@@ -312,18 +312,18 @@ class ChatTemplate:
 
     def _probe_arguments(self) -> None:
         """Whether a call's arguments are taken as text, or as a mapping that becomes text."""
-        written = f'{{"q": "{_WORD}"}}'
-        function = {"name": "f", "arguments": written}
+        arguments = f'{{"q": "{_WORD}"}}'
+        function = {"name": "f", "arguments": arguments}
         call = {"id": "a00000001", "type": "function", "function": function}
-        asks = {"role": "user", "content": "a"}
+        question = {"role": "user", "content": "a"}
         calls = {"role": ASSISTANT, "content": "", "tool_calls": [call]}
         try:
-            text = self._apply([self._adapted(asks), self._adapted(calls)], None, prompt=False)
+            text = self._apply([self._adapted(question), self._adapted(calls)], None, prompt=False)
         except Exception as error:
             if isinstance(error, TemplateLimit):
                 raise
             text = ""
-        self.takes_written_arguments = written in text
+        self.takes_written_arguments = arguments in text
 
     @property
     def end_of_turn(self) -> str | None:
@@ -341,20 +341,20 @@ def joined(parts: Sequence[dict[str, Any]]) -> str:
     return "\n".join(str(part["text"]) for part in parts)
 
 
-def _call(call: dict[str, Any], *, written: bool) -> dict[str, Any]:
+def _call(call: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
     """A tool call with its arguments as JSON, or as what the JSON says."""
     inner = call.get("function")
     if isinstance(inner, dict):
-        return {**call, "function": _call(inner, written=written)}
+        return {**call, "function": _call(inner, as_text=as_text)}
     arguments = call.get("arguments")
-    if written and isinstance(arguments, (dict, list)):
+    if as_text and isinstance(arguments, (dict, list)):
         return {**call, "arguments": json.dumps(arguments, ensure_ascii=False)}
-    if not written and isinstance(arguments, str):
+    if not as_text and isinstance(arguments, str):
         try:
-            found = json.loads(arguments)
+            value = json.loads(arguments)
         except (ValueError, RecursionError):
             return call
-        return {**call, "arguments": found} if isinstance(found, dict) else call
+        return {**call, "arguments": value} if isinstance(value, dict) else call
     return call
 
 
@@ -377,10 +377,10 @@ def _clock(template: ChatTemplate) -> Any:
 @contextmanager
 def _bounded(seconds: float) -> Iterator[None]:
     """Raise `TemplateLimit` in this thread where the block takes longer; loops of Python end so."""
-    thread, done = ctypes.c_ulong(threading.get_ident()), threading.Event()
+    thread, finished = ctypes.c_ulong(threading.get_ident()), threading.Event()
 
     def watch() -> None:
-        if not done.wait(seconds):
+        if not finished.wait(seconds):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(TemplateLimit))
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -388,6 +388,6 @@ def _bounded(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        done.set()
+        finished.set()
         watcher.join()
         ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)

@@ -51,9 +51,9 @@ def end_of(
     if last:
         return closing[-1][0]
     for kind in (ends, special):
-        found = next((end for end, mark in closing if mark in kind), None)
-        if found is not None:
-            return found
+        position = next((end for end, mark in closing if mark in kind), None)
+        if position is not None:
+            return position
     return len(text)
 
 
@@ -66,35 +66,35 @@ def is_blank(text: str, marks: Collection[str]) -> bool:
 
 def _closing(text: str, marks: Collection[str]) -> list[tuple[int, str]]:
     """(where it ends, which) of the added tokens that a text closes with, blanks between them."""
-    found: list[tuple[int, str]] = []
+    closings: list[tuple[int, str]] = []
     at = len(text.rstrip())
     longest = max(map(len, marks), default=0)
     while at:
         begin = next((b for b in range(max(0, at - longest), at) if text[b:at] in marks), None)
         if begin is None:
             break
-        found.insert(0, (at, text[begin:at]))
+        closings.insert(0, (at, text[begin:at]))
         at = len(text[:begin].rstrip())
-    return found
+    return closings
 
 
-def response_of(said: Message, *, prompt: str, after: str, base: str) -> str:
+def response_of(message: Message, *, prompt: str, after: str, base: str) -> str:
     """What the model writes after `prompt` to say a message, with what closes it.
 
     `after` is the history with the message, `base` without it and without a generation prompt.
     Raises `BadConversation` where the template writes the message otherwise than its prompt begins.
     """
     if after.startswith(prompt):
-        rest = after[len(prompt) :]
-        return rest if _is_answering(prompt) else _with_thoughts(said, rest, opened="")
-    opened, rest = _parted(said, prompt, after, base)
-    return _with_thoughts(said, rest, opened=opened)
+        suffix = after[len(prompt) :]
+        return suffix if _is_answering(prompt) else _with_thoughts(message, suffix, opened="")
+    opened, suffix = _parted(message, prompt, after, base)
+    return _with_thoughts(message, suffix, opened=opened)
 
 
 def says_nothing(message: Message) -> bool:
     """Whether a message has no text, no call and no thought, whatever a template makes of it."""
-    more = ("tool_calls", *THOUGHTS)
-    return not text_of(message).strip() and not any(message.get(name) for name in more)
+    fields = ("tool_calls", *THOUGHTS)
+    return not text_of(message).strip() and not any(message.get(name) for name in fields)
 
 
 def text_of(message: Message) -> str:
@@ -105,7 +105,7 @@ def text_of(message: Message) -> str:
     return str(content or "")
 
 
-def _parted(said: Message, prompt: str, after: str, base: str) -> tuple[str, str]:
+def _parted(message: Message, prompt: str, after: str, base: str) -> tuple[str, str]:
     """(what the prompt opens and the history does not hold, the turn in the history after that)."""
     if prompt.startswith(base) and after.startswith(base):
         header, turn = prompt[len(base) :], after[len(base) :]
@@ -118,7 +118,7 @@ def _parted(said: Message, prompt: str, after: str, base: str) -> tuple[str, str
             alike = min(alike, thought.start())
         return header[alike:], turn[alike:]
     # the history was rewritten from further up: the turn is found by what it says
-    answer = _after_thoughts(text_of(said)).strip()
+    answer = _after_thoughts(text_of(message)).strip()
     at = after.rfind(answer) if answer else -1
     if at < 0:
         raise BadConversation(
@@ -132,12 +132,12 @@ def _parted(said: Message, prompt: str, after: str, base: str) -> tuple[str, str
     )
     above = after.rfind(header, 0, begin)
     if not length and header.strip() and above >= 0:
-        rest = after[above + len(header) :]
-        if not _after_thoughts(rest[: begin - above - len(header)]).strip():
-            return "", rest  # a thought stands between the two
-    opened, rest = header[len(header[:length].rstrip()) :], after[begin:]
-    alike = common(opened or prompt[len(prompt.rstrip()) :], rest)
-    return opened[alike:] if opened else "", rest[alike:]
+        suffix = after[above + len(header) :]
+        if not _after_thoughts(suffix[: begin - above - len(header)]).strip():
+            return "", suffix  # a thought stands between the two
+    opened, suffix = header[len(header[:length].rstrip()) :], after[begin:]
+    alike = common(opened or prompt[len(prompt.rstrip()) :], suffix)
+    return opened[alike:] if opened else "", suffix[alike:]
 
 
 def _is_answering(prompt: str) -> bool:
@@ -151,30 +151,30 @@ def _after_thoughts(text: str) -> str:
     return text[closed[-1].end() :] if closed else text
 
 
-def _with_thoughts(said: Message, rest: str, *, opened: str) -> str:
+def _with_thoughts(message: Message, suffix: str, *, opened: str) -> str:
     """The turn with the thoughts that the template takes out of its history."""
-    content = text_of(said)
+    content = text_of(message)
     answer = _after_thoughts(content).strip()
     if not opened.strip():
-        cut = _CLOSED.search(content)
-        inner = content[: cut.start()] if cut else ""
+        match = _CLOSED.search(content)
+        inner = content[: match.start()] if match else ""
         thoughts = re.sub(r"^\s*[<\[][^<>\[\]]*[>\]]", "", inner).strip()
-        if not thoughts or thoughts in rest:
-            return rest
-        return _closed(content, answer, rest)
+        if not thoughts or thoughts in suffix:
+            return suffix
+        return _closed(content, answer, suffix)
     thought = _THOUGHT.search(opened)
     if thought is None:
         if _CLOSED.search(opened):  # opened and closed again: it is to answer without a thought
-            rest = _after_thoughts(rest)
-            return rest.lstrip("\n") if opened.endswith("\n") else rest
+            suffix = _after_thoughts(suffix)
+            return suffix.lstrip("\n") if opened.endswith("\n") else suffix
         raise BadConversation(
             f"the chat template's generation prompt ends in {opened.strip()!r}, which it writes "
             "before no answer"
         )
-    return _closed(_from_opening(said, content, thought[0]), answer, rest)
+    return _closed(_from_opening(message, content, thought[0]), answer, suffix)
 
 
-def _from_opening(said: Message, content: str, opening: str) -> str:
+def _from_opening(message: Message, content: str, opening: str) -> str:
     """What is written after a thought was opened: thoughts, the end of them, the answer."""
     tag, blank = opening.rstrip(), opening[len(opening.rstrip()) :]
     closing = _closing_tag(tag)
@@ -182,7 +182,7 @@ def _from_opening(said: Message, content: str, opening: str) -> str:
         body = content.lstrip()
         body = body[len(tag) :] if body.startswith(tag) else body
         return body.lstrip("\n") if blank else body
-    thoughts = next((str(said[name]) for name in THOUGHTS if said.get(name)), "").strip("\n")
+    thoughts = next((str(message[name]) for name in THOUGHTS if message.get(name)), "").strip("\n")
     if not blank:  # such templates write <think>…</think> and the answer right behind
         return f"{thoughts}{closing}{content}"
     return f"{thoughts}\n{closing}\n\n{content.lstrip(chr(10))}"
@@ -197,10 +197,10 @@ def _closing_tag(tag: str) -> str:
     return f"</{tag[1:]}"
 
 
-def _closed(body: str, answer: str, rest: str) -> str:
+def _closed(body: str, answer: str, suffix: str) -> str:
     """A body up to its answer, and what the template closes the turn with."""
-    at = rest.rfind(answer) if answer else 0
+    at = suffix.rfind(answer) if answer else 0
     if at < 0:
         raise BadConversation("the chat template leaves out a part of what the assistant says")
-    where = body.rfind(answer) if answer else len(body)
-    return body[: where + len(answer)] + rest[at + len(answer) :]
+    position = body.rfind(answer) if answer else len(body)
+    return body[: position + len(answer)] + suffix[at + len(answer) :]

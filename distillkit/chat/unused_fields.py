@@ -16,15 +16,15 @@ class UnusedFields:
     def __init__(self, template: ChatTemplate) -> None:
         self.template = template
         self.count: Counter[str] = Counter()
-        self.tried: Counter[str] = Counter()
+        self.trials: Counter[str] = Counter()
         self.used: set[str] = set()
 
     def look(self, conversation: Conversation) -> None:
         """Take note of what one conversation holds."""
         for name in _names(conversation):
             self.count[name] += 1
-            if name not in self.used and self.tried[name] < TRIED:
-                self.tried[name] += 1
+            if name not in self.used and self.trials[name] < TRIED:
+                self.trials[name] += 1
                 if self._changes(conversation, name):
                     self.used.add(name)
 
@@ -37,10 +37,12 @@ class UnusedFields:
 
     def _changes(self, conversation: Conversation, name: str) -> bool:
         tools = None if name == "tools" else conversation.tools
-        other = Conversation([_without(m, name) for m in conversation.messages], tools)
+        conversation_without = Conversation(
+            [_without(m, name) for m in conversation.messages], tools
+        )
         try:
             with self.template.guard():
-                return self._texts(conversation) != self._texts(other)
+                return self._texts(conversation) != self._texts(conversation_without)
         except BadConversation:
             return True  # it is missed
 

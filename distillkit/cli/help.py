@@ -155,8 +155,8 @@ def command(name: str) -> str:
     lines += [ABOUT[name], "", "groups"]
     lines += [f"  {group:<18} {', '.join(choices)}" for group, choices in groups().items()]
     lines += ["", "recipes", f"  {', '.join(recipe_files())}", "", OPTIONS, "examples"]
-    for what, words in EXAMPLES[name]:
-        lines += [f"  # {what}", f"  {words}"]
+    for text, words in EXAMPLES[name]:
+        lines += [f"  # {text}", f"  {words}"]
     return "\n".join(lines) + "\n"
 
 
@@ -168,23 +168,25 @@ def split_options(words: list[str]) -> tuple[list[str], list[str], Path | None]:
     options: list[str] = []
     overrides: list[str] = []
     folder: Path | None = None
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
+    words_left = list(words)
+    while words_left:
+        word = words_left.pop(0)
         if not word.startswith("-"):
             overrides.append(word)
             continue
-        written, equals, value = word.partition("=")
-        name = {**WITH_VALUE, **WITHOUT_VALUE}.get(written)
-        if name is None or (equals and name not in VALUES and written in WITHOUT_VALUE):
-            hint = nearest(written, (*WITH_VALUE, *WITHOUT_VALUE))
-            raise ConfigError(f"{word if equals else written}: no such option; {hint}")
-        if written in WITH_VALUE and not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+        typed, equals, value = word.partition("=")
+        name = {**WITH_VALUE, **WITHOUT_VALUE}.get(typed)
+        if name is None or (equals and name not in VALUES and typed in WITHOUT_VALUE):
+            hint = nearest(typed, (*WITH_VALUE, *WITHOUT_VALUE))
+            raise ConfigError(f"{word if equals else typed}: no such option; {hint}")
+        if typed in WITH_VALUE and not equals:
+            value = words_left.pop(0) if words_left and not words_left[0].startswith("-") else ""
         if name == "--info" and not value:
-            is_value = rest and "=" not in rest[0] and not rest[0].startswith(("-", "~"))
-            value = rest.pop(0) if is_value else "all"
-        _check_value(written, name, value)
+            is_value = (
+                words_left and "=" not in words_left[0] and not words_left[0].startswith(("-", "~"))
+            )
+            value = words_left.pop(0) if is_value else "all"
+        _check_value(typed, name, value)
         if name == "--config-dir":
             folder = _folder(value)
         elif name != "--config-name":
@@ -195,16 +197,16 @@ def split_options(words: list[str]) -> tuple[list[str], list[str], Path | None]:
     return options, overrides, folder
 
 
-def _check_value(written: str, name: str, value: str) -> None:
-    if written in WITH_VALUE and not value:
-        raise ConfigError(f"{written}: needs a value after it")
+def _check_value(option: str, name: str, value: str) -> None:
+    if option in WITH_VALUE and not value:
+        raise ConfigError(f"{option}: needs a value after it")
     if name == "--config-name" and value != "run":
         raise ConfigError(
-            f"{written} {value}: there is one config, run; what differs from it is a recipe "
+            f"{option} {value}: there is one config, run; what differs from it is a recipe "
             "(+recipe=NAME, with --config-dir for your own)"
         )
     if value not in VALUES.get(name, (value,)):
-        raise ConfigError(f"{written} {value}: shows one of {', '.join(VALUES[name])}")
+        raise ConfigError(f"{option} {value}: shows one of {', '.join(VALUES[name])}")
 
 
 def _check_together(names: set[str]) -> None:

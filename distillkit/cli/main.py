@@ -97,8 +97,8 @@ def _exit_code(
         if error.filename is None:
             _close_stdout()
         unnamed = "the current folder" if error.errno == errno.ENOENT else "the output"
-        where = error.filename if error.filename is not None else unnamed
-        return _tell(OutputError(f"{where}: {error.strerror}"))
+        place = error.filename if error.filename is not None else unnamed
+        return _tell(OutputError(f"{place}: {error.strerror}"))
 
 
 def _close_stdout() -> None:
@@ -127,8 +127,8 @@ def _run(words: list[str]) -> int:
     elif command in TOOLS:
         _load(TOOLS[command])(words[1:])
     elif command not in RUNS:
-        every = [*RUNS, *TOOLS, "completion"]
-        hint = nearest(command, every, how="`distillkit --help` says what each does")
+        names = [*RUNS, *TOOLS, "completion"]
+        hint = nearest(command, names, advice="`distillkit --help` says what each does")
         raise ConfigError(f"{command}: no such command; {hint}")
     elif "--help" in words or "-h" in words:
         sys.stdout.write(usage.command(command))
@@ -170,31 +170,31 @@ def _run_together(command: str, words: list[str]) -> int:
 
 def _trust_folder(given: list[str]) -> None:
     """With `trusted`, find a module beside the run, after all that is installed."""
-    here = str(Path.cwd())
-    if here not in sys.path and any(
+    folder_here = str(Path.cwd())
+    if folder_here not in sys.path and any(
         word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given
     ):
-        sys.path.append(here)
+        sys.path.append(folder_here)
 
 
 def _run_with_hydra(command: str, words: list[str]) -> None:
     """Check the whole config, then hand the cleaned words to Hydra."""
     from distillkit.config import overrides, phases
 
-    options, given, folder = usage.split_options(words)
+    options, run_words, folder = usage.split_options(words)
     if usage.REPAIR in options:
         options = [option for option in options if option != usage.REPAIR]
-        given.append(usage.REPAIRS)
+        run_words.append(usage.REPAIRS)
     sweeps = "--multirun" in options
-    _trust_folder(given)
+    _trust_folder(run_words)
     if any(option.partition("=")[0] in VIEWS for option in options):
-        _view(command, options, given, folder)
+        _view(command, options, run_words, folder)
         return
-    given, of_phases = phases.gathered(given)
-    checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
+    run_words, of_phases = phases.gathered(run_words)
+    checked = overrides.check(run_words, user_folder=folder, sweeps=sweeps)
     declared = phases.declared(checked.cfg, of_phases)
     if declared:
-        phases.settled(given, declared, user_folder=folder, sweeps=sweeps)
+        phases.settled(run_words, declared, user_folder=folder, sweeps=sweeps)
     if checked.brought:
         sys.stderr.write(f"distillkit: {', '.join(checked.brought)}, which the task takes\n")
     if checked.left_out:
@@ -206,7 +206,7 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         )
     # the defaults of a run in phases are each phase's own
     defaults = [] if declared else checked.defaults
-    settled = [*checked.overrides, *defaults, *phases.written(declared, of_phases)]
+    settled = [*checked.overrides, *defaults, *phases.as_words(declared, of_phases)]
     sweep_folder = None
     if sweeps:
         sweep_folder = folder_of_sweep(settled, checked.cfg)
@@ -221,7 +221,7 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
         raise ConfigError(failed)
 
 
-def _view(command: str, options: list[str], given: list[str], folder: Path | None) -> None:
+def _view(command: str, options: list[str], run_words: list[str], folder: Path | None) -> None:
     """Show a config, or what Hydra knows; what cannot be shown is one line, too.
 
     What comes from the environment is named, also where references are resolved.
@@ -232,13 +232,13 @@ def _view(command: str, options: list[str], given: list[str], folder: Path | Non
     from distillkit.config import entries
     from distillkit.config.references import bounded_references, fault
 
-    entries.register(folder, given)
-    words = _shown(given, folder, sweeps="--multirun" in options)
+    entries.register(folder, run_words)
+    words = _flags(run_words, folder, sweeps="--multirun" in options)
     out, err = io.StringIO(), io.StringIO()
     try:
         with bounded_references(), redirect_stdout(out), redirect_stderr(err):
             failed = _hydra(command, [*options, *words])
-        sys.stdout.write(masking.masked(out.getvalue(), masking.names_of(given)))
+        sys.stdout.write(masking.masked(out.getvalue(), masking.names_of(run_words)))
         sys.stderr.write(err.getvalue())
     except SystemExit as end:  # Hydra has said why
         if not end.code:
@@ -250,7 +250,7 @@ def _view(command: str, options: list[str], given: list[str], folder: Path | Non
         raise ConfigError(failed)
 
 
-def _shown(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
+def _flags(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
     """The overrides of a config that is only looked at: one that is wrong is shown as it is."""
     from distillkit.config import overrides
     from distillkit.config.words import respelled
@@ -372,9 +372,9 @@ def _complete(words: list[str]) -> int:
     if not (len(words) == 2 and words[1].startswith("query=")):
         raise ConfigError(f"{' '.join(words)}: no such command; {completion.HOW}")
     program, *typed = os.environ.get("COMP_LINE", "distillkit ").split(" ")
-    every = [*RUNS, *TOOLS, "completion", "--help", "--version"]
+    names = [*RUNS, *TOOLS, "completion", "--help", "--version"]
     if len(typed) <= 1 and "query=bash" in words:
-        sys.stdout.write(" ".join(every) + "\n")
+        sys.stdout.write(" ".join(names) + "\n")
         return 0
     if typed[0] in ARGUMENTS:
         if len(typed) == 2:
@@ -388,10 +388,10 @@ def _complete(words: list[str]) -> int:
     return 0
 
 
-def _load(where: str) -> Callable[..., Any]:
-    module, name = where.split(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
+def _load(place: str) -> Callable[..., Any]:
+    module, name = place.split(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
 
 
 def _lines(error: DistillkitError) -> list[str]:

@@ -48,9 +48,11 @@ class Fields:
 @functools.cache
 def architectures() -> dict[str, str]:
     """Every architecture that transformers or distillkit has: its name -> its config's class."""
-    found = _pairs("CONFIG_MAPPING_NAMES")
+    fields = _pairs("CONFIG_MAPPING_NAMES")
     return (
-        {**found, **{kind: path.rpartition(".")[2] for kind, path in OWN.items()}} if found else {}
+        {**fields, **{kind: path.rpartition(".")[2] for kind, path in OWN.items()}}
+        if fields
+        else {}
     )
 
 
@@ -59,8 +61,8 @@ def fields_of(model_type: str) -> Fields | None:
     """The fields of an architecture's config; None where the source cannot be read."""
     try:
         if model_type in OWN:
-            takes = signature(OWN[model_type])
-            own = {name: it.type for name, it in takes.parameters.items()}
+            parameters = signature(OWN[model_type])
+            own = {name: parameter.type for name, parameter in parameters.parameters.items()}
             return Fields(architectures().get(model_type, model_type), own | _of_base())
         name = architectures()[model_type]
         modules = _pairs("SPECIAL_MODEL_TYPE_TO_MODULE_NAME")
@@ -78,45 +80,51 @@ def fields_of(model_type: str) -> Fields | None:
 
 def _of_base() -> dict[str, Any]:
     path = module_file(BASE[0])
-    found = {} if path is None else _of_class(path, BASE[1])
-    plain = {name: it for name, it in found.items() if name not in ROTARY}
+    fields = {} if path is None else _of_class(path, BASE[1])
+    plain = {name: parameter for name, parameter in fields.items() if name not in ROTARY}
     return {**plain, **dict.fromkeys(EVERYWHERE, Any)}
 
 
 def _of_class(path: Path, name: str, depth: int = 0) -> dict[str, Any]:
     """The annotated fields of a config class and its bases, and the older names that it reads."""
-    where, node = definition(path, name)
+    file, node = definition(path, name)
     if not isinstance(node, ast.ClassDef) or depth > MOST_BASES:
         return {}
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for base in reversed(node.bases):
         inherited = ast.unparse(base)
         if inherited == BASE[1]:
-            found |= _of_base()
+            fields |= _of_base()
         elif inherited.isidentifier() and name != BASE[1]:
-            found |= _of_class(where, inherited, depth + 1)
+            fields |= _of_class(file, inherited, depth + 1)
     for statement in node.body:
-        found |= dict(_written(where, statement))
-    if "rope_parameters" in found:
-        found |= {older: Any for older in ROTARY if older not in found}
-    return found
+        fields |= dict(_assigned(file, statement))
+    if "rope_parameters" in fields:
+        fields |= {older: Any for older in ROTARY if older not in fields}
+    return fields
 
 
-def _written(path: Path, statement: ast.stmt) -> Iterator[tuple[str, Any]]:
+def _assigned(path: Path, statement: ast.stmt) -> Iterator[tuple[str, Any]]:
     """What one statement of a config class lets a user set."""
     match statement:
         case ast.AnnAssign(target=ast.Name(id=name), annotation=written):
             if "ClassVar" not in ast.unparse(written) and not name.startswith("_"):
                 yield name, annotated_type(path, written)
         case ast.Assign(targets=[ast.Name(id="attribute_map")], value=ast.Dict(keys=keys)):
-            yield from ((str(it.value), Any) for it in keys if isinstance(it, ast.Constant))
+            yield from (
+                (str(parameter.value), Any)
+                for parameter in keys
+                if isinstance(parameter, ast.Constant)
+            )
         case ast.FunctionDef():
             for decorator in statement.decorator_list:
                 if isinstance(decorator, ast.Attribute) and decorator.attr == "setter":
                     yield statement.name, Any
             arguments = [*statement.args.args, *statement.args.kwonlyargs]
             if statement.name == "__init__":
-                yield from ((it.arg, Any) for it in arguments if it.arg != "self")
+                yield from (
+                    (parameter.arg, Any) for parameter in arguments if parameter.arg != "self"
+                )
             if statement.name in READ_BY:
                 yield from ((name, Any) for name in _older_names(statement))
 

@@ -23,34 +23,39 @@ def build(node: DictConfig, *, key: str, partial: bool = False) -> Any:
     """
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    made, settings = _parts({str(k): v for k, v in plain.items()}, key, granted(node))
-    return bound(made, **settings) if partial else _called(made, settings, plain, key)
+    callable_, settings = _parts({str(k): v for k, v in plain.items()}, key, granted(node))
+    return bound(callable_, **settings) if partial else _called(callable_, settings, plain, key)
 
 
 def granted(node: DictConfig) -> tuple[str, ...]:
     """What the config that a node belongs to trusts, which the command line alone says."""
     root = node._get_root()
-    given = root.get("trusted") if isinstance(root, DictConfig) else None
-    return tuple(map(str, given)) if isinstance(given, ListConfig) else ()
+    trusted = root.get("trusted") if isinstance(root, DictConfig) else None
+    return tuple(map(str, trusted)) if isinstance(trusted, ListConfig) else ()
 
 
 def refusal(node: Mapping[Any, Any] | DictConfig, error: BaseException, *, key: str) -> ConfigError:
     """That the target of a node refuses what it is given, in the target's own words."""
     reason = brief(error)
-    said = f"{node['_target_']} refuses its settings ({reason})"
-    return ConfigError(f"{key}: {said}; change them, as {key}.NAME=VALUE")
+    message = f"{node['_target_']} refuses its settings ({reason})"
+    return ConfigError(f"{key}: {message}; change them, as {key}.NAME=VALUE")
 
 
-def _built(value: Any, key: str, trusted: tuple[str, ...], *, anywhere: bool) -> Any:
+def _built_value(value: Any, key: str, trusted: tuple[str, ...], *, anywhere: bool) -> Any:
     """Plain data with each node inside it that names a class set up."""
     if isinstance(value, list):
-        return [_built(it, f"{key}.{i}", trusted, anywhere=anywhere) for i, it in enumerate(value)]
+        return [
+            _built_value(item, f"{key}.{i}", trusted, anywhere=anywhere)
+            for i, item in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     if "_target_" not in value:
-        return {k: _built(v, f"{key}.{k}", trusted, anywhere=anywhere) for k, v in value.items()}
-    made, settings = _parts(value, key, trusted, anywhere=anywhere)
-    return _called(made, settings, value, key)
+        return {
+            k: _built_value(v, f"{key}.{k}", trusted, anywhere=anywhere) for k, v in value.items()
+        }
+    callable_, settings = _parts(value, key, trusted, anywhere=anywhere)
+    return _called(callable_, settings, value, key)
 
 
 def _parts(
@@ -65,20 +70,20 @@ def _parts(
     anywhere = anywhere or is_trusted(target, trusted)
     module, _, name = target.rpartition(".")
     try:
-        made = getattr(import_module(module), name)
+        callable_ = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{key}._target_: {target} cannot be had ({brief(error)})") from error
     settings = {
-        str(k): _built(v, f"{key}.{k}", trusted, anywhere=anywhere)
+        str(k): _built_value(v, f"{key}.{k}", trusted, anywhere=anywhere)
         for k, v in node.items()
         if k != "_target_"
     }
-    return made, settings
+    return callable_, settings
 
 
-def _called(made: Any, settings: dict[str, Any], node: Mapping[Any, Any], key: str) -> Any:
+def _called(callable_: Any, settings: dict[str, Any], node: Mapping[Any, Any], key: str) -> Any:
     try:
-        return made(**settings)
+        return callable_(**settings)
     except DistillkitError:
         raise
     except Exception as error:  # whatever the class does not like

@@ -32,14 +32,14 @@ def classes_of(group: str) -> tuple[frozenset[str], frozenset[str]]:
     Both are read from our own conf/GROUP/*.yaml. A loss may hold losses and schedules, too.
     """
     own: set[str] = set()
-    inside: set[str] = set()
+    parts_of_groups: set[str] = set()
     for path in sorted((CONF / group).glob("*.yaml")):
         for before, target in _TARGET.findall(path.read_text(encoding="utf-8")):
             if "#" not in before:  # an example in a comment allows nothing
-                (inside if before else own).add(target)
+                (parts_of_groups if before else own).add(target)
     if group == "loss":
-        inside |= {*own, *SCHEDULES}
-    return frozenset(own), frozenset(inside)
+        parts_of_groups |= {*own, *SCHEDULES}
+    return frozenset(own), frozenset(parts_of_groups)
 
 
 def is_trusted(target: str, trusted: Iterable[str]) -> bool:
@@ -48,15 +48,17 @@ def is_trusted(target: str, trusted: Iterable[str]) -> bool:
     return any(name and (target == name or target.startswith(f"{name}.")) for name in names)
 
 
-def refusal(target: object, group: str, *, inside: bool, trusted: Iterable[str] = ()) -> str | None:
-    """Why a node of `group`, or one `inside` it, may not name this class; None if it may."""
+def refusal(
+    target: object, group: str, *, is_part: bool, trusted: Iterable[str] = ()
+) -> str | None:
+    """Why a node of `group`, or one `is_part` it, may not name this class; None if it may."""
     own, parts = classes_of(group)
-    allowed = parts if inside else own
+    allowed = parts if is_part else own
     written, target = target, current(target)
     if isinstance(target, str):
         if target in allowed or is_trusted(target, trusted):
             return None
-        if group == "optimizer" and not inside and is_optimizer(target):
+        if group == "optimizer" and not is_part and is_optimizer(target):
             return None
         if target.startswith(OURS) and (missing := _missing(target)):
             slip = _of_like_name(target, allowed)
@@ -106,9 +108,9 @@ def _derives(path: Path, node: ast.stmt, depth: int = 0) -> bool:
     bases = [ast.unparse(base) for base in node.bases]
     for name in bases:
         if name.isidentifier():
-            where, base = definition(path, name)
-            is_base = name == "Optimizer" and where.parts[-3:] == ("torch", "optim", "optimizer.py")
-            if is_base or _derives(where, base, depth + 1):
+            file, base = definition(path, name)
+            is_base = name == "Optimizer" and file.parts[-3:] == ("torch", "optim", "optimizer.py")
+            if is_base or _derives(file, base, depth + 1):
                 return True
     return False
 

@@ -59,10 +59,10 @@ class Composer:
 
     def groups(self) -> dict[str, list[str]]:
         """Every group and its choices, recipes included."""
-        found = paths.groups()
+        groups_found = paths.groups()
         for group, choices in paths.entries(self._user_folder).items():
-            found[group] = sorted({*found[group], *choices})
-        return found | {"recipe": sorted(paths.recipe_files(self._user_folder))}
+            groups_found[group] = sorted({*groups_found[group], *choices})
+        return groups_found | {"recipe": sorted(paths.recipe_files(self._user_folder))}
 
     def compose(self, overrides: list[str]) -> tuple[DictConfig, Any]:
         """The run config that these overrides make, and Hydra's own settings as plain data.
@@ -74,12 +74,12 @@ class Composer:
         values = self._values(overrides)
         self._count_anew()
         try:
-            cfg, hydra = self._kept([word for word in overrides if word not in values])
+            cfg, hydra = self._cached([word for word in overrides if word not in values])
             for value in values.values():
                 add = value.type == OverrideType.FORCE_ADD
                 OmegaConf.update(cfg, value.key_or_group, value.value(), force_add=add)
         except OmegaConfBaseException:
-            return self._kept(overrides)  # Hydra says what is wrong
+            return self._cached(overrides)  # Hydra says what is wrong
         return cfg, hydra
 
     def _values(self, overrides: list[str]) -> dict[str, Override]:
@@ -89,17 +89,17 @@ class Composer:
         """
         groups = self.groups()
         parsed = [self.parser.parse_overrides([word])[0] for word in overrides]
-        rest = [o for o in parsed if o.key_or_group not in groups and "/" not in o.key_or_group]
+        values = [o for o in parsed if o.key_or_group not in groups and "/" not in o.key_or_group]
         plain = all(
             o.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
             and o.package is None
             and not o.is_sweep_override()
             and o.key_or_group.partition(".")[0] != "hydra"
-            for o in rest
+            for o in values
         )
-        return {str(o.input_line): o for o in rest} if plain else {}
+        return {str(o.input_line): o for o in values} if plain else {}
 
-    def _kept(self, overrides: list[str]) -> tuple[DictConfig, Any]:
+    def _cached(self, overrides: list[str]) -> tuple[DictConfig, Any]:
         key = (tuple(overrides), store.contents())
         if key not in _COMPOSED:
             if len(_COMPOSED) >= MOST_COMPOSED:
@@ -131,6 +131,6 @@ def _without_frames(error: Exception) -> Exception:
     chain: list[BaseException] = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
         chain.append(inner)
-    for each in chain:
-        each.with_traceback(None)
+    for link in chain:
+        link.with_traceback(None)
     return error

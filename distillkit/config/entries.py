@@ -47,22 +47,22 @@ def register(folder: Path | None = None, words: Iterable[str] = (EVERY_RECIPE,))
         store.clear()
         use_folder(folder)
     _check_folder(folder)
-    found = {RECIPE: paths.recipe_files(folder), **paths.entries(folder)}
-    todo, done = list(mentioned(words, found)), set[tuple[str, str]]()
+    files = {RECIPE: paths.recipe_files(folder), **paths.entries(folder)}
+    pending, loaded = list(mentioned(words, files)), set[tuple[str, str]]()
     faults: list[str] = []
-    while todo:
-        group, name = todo.pop()
-        if (group, name) in done or name not in found.get(group, {}):
+    while pending:
+        group, name = pending.pop()
+        if (group, name) in loaded or name not in files.get(group, {}):
             continue
-        done.add((group, name))
-        path = found[group][name]
+        loaded.add((group, name))
+        path = files[group][name]
         try:
             content = load(path, group)
         except ConfigError as error:
             faults += error.problems
             continue
-        todo += file_checks.chosen(content, "" if group == RECIPE else group)
-        todo += mentioned(file_checks.words_of_phases(content), found)
+        pending += file_checks.choices_in(content, "" if group == RECIPE else group)
+        pending += mentioned(file_checks.words_of_phases(content), files)
         store.put(group, name, content, path)
     if faults:
         raise ConfigError(faults)
@@ -76,27 +76,27 @@ def load(path: Path, group: str) -> dict[str, Any]:
     content = load_yaml(path)
     if group == RECIPE:
         content.setdefault("run_name", path.stem)
-    found = (
+    files = (
         file_checks.of_recipe(content) if group == RECIPE else file_checks.of_entry(content, group)
     )
-    where = f"{path.parent.name}/{path.name}"
-    faults = [f"{key}: {fault} (in {where})" for key, fault in found]
+    place = f"{path.parent.name}/{path.name}"
+    faults = [f"{key}: {fault} (in {place})" for key, fault in files]
     if faults:
         raise ConfigError(faults)
     return content
 
 
 def mentioned(
-    words: Iterable[str], found: Mapping[str, Mapping[str, Any]]
+    words: Iterable[str], files: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     """(group, entry) that words may choose: group=a, group=a,b and group=glob(*) among them."""
     for word in words:
         key, _, value = word.partition("=")
         group = key.lstrip("+").partition("@")[0]
-        if group not in found:
+        if group not in files:
             continue
         names = {value, value.strip("'\""), *re.split(r"[^\w.+-]+", value)}
-        yield from ((group, name) for name in found[group] if "(" in value or name in names)
+        yield from ((group, name) for name in files[group] if "(" in value or name in names)
 
 
 def _check_folder(folder: Path | None) -> None:
@@ -109,11 +109,11 @@ def _check_folder(folder: Path | None) -> None:
         for name in NOT_READ
         if (folder / name).exists()
     ]
-    ours = {group: dict.fromkeys(choices) for group, choices in paths.groups().items()}
-    ours[RECIPE] = dict.fromkeys(paths.recipe_files())
-    theirs = {**paths.entries(folder), RECIPE: paths.recipe_files(folder, ours=False)}
-    for group, choices in theirs.items():
-        for name in sorted(set(choices) & set(ours.get(group, ()))):
+    own = {group: dict.fromkeys(choices) for group, choices in paths.groups().items()}
+    own[RECIPE] = dict.fromkeys(paths.recipe_files())
+    users = {**paths.entries(folder), RECIPE: paths.recipe_files(folder, own=False)}
+    for group, choices in users.items():
+        for name in sorted(set(choices) & set(own.get(group, ()))):
             faults.append(
                 f"{group}/{name}: {folder} has an entry of a name that distillkit has itself; give "
                 "yours another name"

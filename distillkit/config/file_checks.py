@@ -40,13 +40,13 @@ def of_recipe(content: Mapping[Any, Any]) -> Iterator[Fault]:
     for name, value in content.items():
         top = str(name).partition(".")[0]
         if top in REFUSED:
-            yield _shown(top, value), REFUSED[top]
+            yield _display(top, value), REFUSED[top]
         elif name == "defaults":
             yield from _defaults(value)
         elif name == "phases":
             yield from _phases(value)
         elif name == "run_name" and not is_run_name(value):
-            yield _shown("run_name", value), NO_RUN_NAME
+            yield _display("run_name", value), NO_RUN_NAME
         elif name in GROUPS:
             yield from _group(value, str(name))
         else:
@@ -77,7 +77,7 @@ def _group(value: Any, group: str) -> Iterator[Fault]:
         return
     for name, inner in value.items():
         if f"{group}.{name}" == HARNESS and inner is not None:
-            yield _shown(HARNESS, inner), _NO_HARNESS
+            yield _display(HARNESS, inner), _NO_HARNESS
         yield from _named(name, inner, group, classes=True)
 
 
@@ -98,11 +98,11 @@ def _key(name: Any, value: Any, at: str, *, classes: bool) -> Iterator[Fault]:
     if name is None or isinstance(name, bytes | tuple):
         yield brief(at, 80), "no name of a setting; write it in quotes"
     elif name in COMMAND_LINE_ONLY:
-        yield _shown(at, value), TRUST
+        yield _display(at, value), TRUST
     elif name == "_target_" and not classes:
         yield at, "names a class, where none is set up; a group alone has one"
     elif name == "_target_" and (not isinstance(value, str) or "${" in value):
-        yield _shown(at, value), "must be the name of a class, written out"
+        yield _display(at, value), "must be the name of a class, written out"
     elif isinstance(name, str) and re.fullmatch(r"_\w+_", name) and name != "_target_":
         yield at, "no such setting; of Hydra's own words a file has _target_ alone"
     elif isinstance(name, str) and name.endswith("_implementation"):
@@ -115,7 +115,7 @@ def _implementation(value: Any, at: str) -> Iterator[Fault]:
     """Attention by name; that of a repository is code that transformers downloads and runs."""
     for inner in value.values() if isinstance(value, Mapping) else [value]:
         if inner is not None and not (isinstance(inner, str) and _KERNEL.fullmatch(inner)):
-            yield _shown(at, inner), "must be a name, as sdpa or eager; a repository's is code"
+            yield _display(at, inner), "must be a name, as sdpa or eager; a repository's is code"
 
 
 def _value(value: Any, at: str, *, classes: bool) -> Iterator[Fault]:
@@ -128,12 +128,12 @@ def _value(value: Any, at: str, *, classes: bool) -> Iterator[Fault]:
     elif isinstance(value, str):
         if other_than_references(value):
             yield (
-                _shown(at, value),
+                _display(at, value),
                 "in a file ${…} may only name another setting, as ${data.train}; what reads the "
                 "environment or makes a value stands on the command line",
             )
     elif not isinstance(value, int | float | bool | None):
-        yield _shown(at, value), "must be text, a number, true, false, null, a list or a mapping"
+        yield _display(at, value), "must be text, a number, true, false, null, a list or a mapping"
 
 
 def other_than_references(text: str) -> bool:
@@ -159,12 +159,12 @@ def _defaults(value: Any, group: str = "") -> Iterator[Fault]:
             ((key, choice),) = entry.items()
             if isinstance(key, str) and _DEFAULT.fullmatch(key) and _is_name(choice):
                 continue
-        yield _shown("defaults", entry), _NO_DEFAULT
+        yield _display("defaults", entry), _NO_DEFAULT
 
 
 _NO_DEFAULT = (
     "must be `override /GROUP: NAME` with an entry's plain name; groups are "
-    f"{listed(GROUPS, most=20)}"
+    f"{listed(GROUPS, limit=20)}"
 )
 
 
@@ -172,7 +172,7 @@ def _is_name(choice: Any) -> bool:
     return isinstance(choice, str) and bool(NAME.fullmatch(choice))
 
 
-def chosen(content: Mapping[Any, Any], group: str = "") -> Iterator[tuple[str, str]]:
+def choices_in(content: Mapping[Any, Any], group: str = "") -> Iterator[tuple[str, str]]:
     """(group, entry) of the defaults of a file without faults."""
     for entry in content.get("defaults") or []:
         if isinstance(entry, Mapping):
@@ -188,22 +188,24 @@ def words_of_phases(content: Mapping[Any, Any]) -> Iterator[str]:
     """The words of all phases of a recipe."""
     phases = content.get("phases")
     for words in phases.values() if isinstance(phases, Mapping) else ():
-        every = words if isinstance(words, list) else ()  # of an entry that has no business with it
-        yield from (word for word in every if isinstance(word, str))
+        words_list = (
+            words if isinstance(words, list) else ()
+        )  # of an entry that has no business with it
+        yield from (word for word in words_list if isinstance(word, str))
 
 
 def _phases(value: Any) -> Iterator[Fault]:
     if value is None:
         return
     if not isinstance(value, Mapping):
-        yield _shown("phases", value), "must be a mapping of names to lists of words key=value"
+        yield _display("phases", value), "must be a mapping of names to lists of words key=value"
         return
     for name, words in value.items():
         at = f"phases.{name}"
         if not isinstance(name, str) or not _SETTING.fullmatch(name):
             yield brief(at, 80), "a phase has a name of letters, digits, - and _"
         elif not isinstance(words, list | None) or not all(isinstance(w, str) for w in words or ()):
-            yield _shown(at, words), "must be a list of words key=value"
+            yield _display(at, words), "must be a list of words key=value"
         else:
             for word in words or ():
                 yield from ((f"{at}: {key}", fault) for key, fault in _word(word))
@@ -219,17 +221,17 @@ def _word(word: str) -> Iterator[Fault]:
         yield brief(word, 80), "cannot be read; quote the value: 'key=\"value\"'"
         return
     key = override.key_or_group
-    top, _, rest = key.partition(".")
+    top, _, suffix = key.partition(".")
     if top.partition("/")[0] in REFUSED:
         yield key, REFUSED[top.partition("/")[0]]
     elif top not in OF_PHASES or override.package is not None:
-        yield key, f"a phase in a file sets {listed(OF_PHASES, most=20)}, and nothing else"
+        yield key, f"a phase in a file sets {listed(OF_PHASES, limit=20)}, and nothing else"
     elif key == HARNESS:
         yield key, _NO_HARNESS
-    elif override.is_delete() or (not rest and override.key_or_group in GROUPS):
+    elif override.is_delete() or (not suffix and override.key_or_group in GROUPS):
         return
     else:
-        name = rest.rpartition(".")[2] or top
+        name = suffix.rpartition(".")[2] or top
         yield from _key(name, _plain(override.value()), key, classes=top in GROUPS)
 
 
@@ -242,5 +244,5 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | bool | None) else str(value)
 
 
-def _shown(key: str, value: Any) -> str:
+def _display(key: str, value: Any) -> str:
     return f"{key} = {brief('null' if value is None else value, 80)}"

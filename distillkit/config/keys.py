@@ -16,10 +16,10 @@ SEVERAL = {"path": "teachers"}  # what a choice of a group calls several of what
 def deepest(cfg: DictConfig, key: str) -> tuple[str, str]:
     """The deepest part of a key that exists, and the first name in it that does not."""
     parts = key.split(".")
-    known = 0
-    while known < len(parts) - 1 and exists(cfg, ".".join(parts[: known + 1])):
-        known += 1
-    return ".".join(parts[:known]), parts[known]
+    depth = 0
+    while depth < len(parts) - 1 and exists(cfg, ".".join(parts[: depth + 1])):
+        depth += 1
+    return ".".join(parts[:depth]), parts[depth]
 
 
 def sibling(name: str, names: list[str]) -> str | None:
@@ -46,13 +46,13 @@ def exists(cfg: DictConfig, key: str) -> bool:
 
 def every_key(cfg: DictConfig, prefix: str = "") -> list[str]:
     """All dotted keys of a config, without what names classes."""
-    found = []
+    keys = []
     for key in cfg:  # a number or a truth, too
         name, node = str(key), cfg._get_node(key)
-        found.append(f"{prefix}{name}")
+        keys.append(f"{prefix}{name}")
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            found += every_key(node, f"{prefix}{name}.")
-    return [key for key in found if "_target_" not in key]
+            keys += every_key(node, f"{prefix}{name}.")
+    return [key for key in keys if "_target_" not in key]
 
 
 def holds(record: Any, path: list[str]) -> bool:

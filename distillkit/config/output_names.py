@@ -7,7 +7,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from distillkit.config.file_checks import NO_RUN_NAME, RUN_NAME
 from distillkit.config.keys import as_written
-from distillkit.config.schema import shown
+from distillkit.config.schema import display
 from distillkit.console.masking import masked
 
 OF_ENVIRONMENT = (
@@ -44,13 +44,13 @@ def output_problems(
     if isinstance(path, str) and not path.strip():
         yield f"workspace.path = {path!r}", "needs a folder after it, as workspace=FOLDER"
     for key in WRITTEN:
-        value, written = OmegaConf.select(cfg, key), as_written(cfg, key)
+        value, text = OmegaConf.select(cfg, key), as_written(cfg, key)
         if isinstance(value, ListConfig):
             value = OmegaConf.to_container(value, resolve=True)
-        if masked(str(value), secret) != str(value) or "{oc.env:" in str(written):
-            yield f"{key} = {shown(written)}", OF_STUDENT
-    name, written = str(cfg.run_name), as_written(cfg, "run_name")
-    if masked(name, secret) != name or "{oc.env:" in str(written):
-        yield f"run_name = {written}", OF_ENVIRONMENT
+        if masked(str(value), secret) != str(value) or "{oc.env:" in str(text):
+            yield f"{key} = {display(text)}", OF_STUDENT
+    name, text = str(cfg.run_name), as_written(cfg, "run_name")
+    if masked(name, secret) != name or "{oc.env:" in str(text):
+        yield f"run_name = {text}", OF_ENVIRONMENT
     elif not by_hand and not RUN_NAME.fullmatch(name):
-        yield f"run_name = {shown(name)}", NO_RUN_NAME
+        yield f"run_name = {display(name)}", NO_RUN_NAME

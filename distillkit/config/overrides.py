@@ -20,10 +20,10 @@ from distillkit.config.renamed import with_current_names
 from distillkit.config.schema import (
     MISSING,
     RUNTIME,
+    display,
     mismatch,
     problems,
     setup_problems,
-    shown,
 )
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.config.words import as_text, parse_word, respelled
@@ -87,39 +87,39 @@ class _Check:
         left_out = self._left_out(choices)
         targets += [o for o in left_out if self._sets_target(o)]
         unset = self._settings_of_replaced_classes(choices)
-        base = self._compose([self._first(o) for o in (*choices, *targets)])
+        base = self._compose([self._first_choice(o) for o in (*choices, *targets)])
         if base is None:
             raise ConfigError(self._lines())
-        kept = []
+        usable_words = []
         for override in values:
-            usable = self._known(override, base)
+            usable = self._usable(override, base)
             if usable is not None:
-                kept.append(usable)
-        every = [*choices, *kept, *left_out, *unset]
-        first = [self._first(o) for o in every]
+                usable_words.append(usable)
+        all_words = [*choices, *usable_words, *left_out, *unset]
+        first = [self._first_choice(o) for o in all_words]
         # composing takes most of the time of a check
-        cfg = self._checked(first, composed=base if len(every) == len(choices) else None)
-        for override in every:
+        cfg = self._checked(first, composed=base if len(all_words) == len(choices) else None)
+        for override in all_words:
             for alternative in self._alternatives(override)[1:]:
-                others = [self._first(o) for o in every if o is not override]
-                self._checked([*others, alternative])
+                first_of_others = [self._first_choice(o) for o in all_words if o is not override]
+                self._checked([*first_of_others, alternative])
         if self.faults or cfg is None:
             raise ConfigError(self._lines())
         defaults = task_defaults.of_task(cfg, self._explicit(choices))
         cfg = (self._checked([*first, *defaults]) if defaults else cfg) or cfg
-        words = [str(o.input_line) for o in every]
-        swept = {o.key_or_group: len(_choices(o)) for o in every if o.is_sweep_override()}
-        gone, added = (
+        words = [str(o.input_line) for o in all_words]
+        swept = {o.key_or_group: len(_choices(o)) for o in all_words if o.is_sweep_override()}
+        removals, added = (
             [*dict.fromkeys(o.key_or_group for o in left_out)],
             [str(o.input_line) for o in brought],
         )
-        return Checked(words, cfg, gone, added, defaults, swept)
+        return Checked(words, cfg, removals, added, defaults, swept)
 
     def _brought(self, choices: list[Override], targets: list[Override]) -> list[Override]:
         """The choices that the chosen task brings."""
-        chosen = {o.key_or_group: str(o.value()) for o in choices if not o.is_sweep_override()}
-        taken = [o.key_or_group.partition(".")[0] for o in (*choices, *targets)]
-        words = task_defaults.choices(chosen, self._recipe(choices), taken)
+        choice_of = {o.key_or_group: str(o.value()) for o in choices if not o.is_sweep_override()}
+        groups_chosen = [o.key_or_group.partition(".")[0] for o in (*choices, *targets)]
+        words = task_defaults.choices(choice_of, self._recipe(choices), groups_chosen)
         return self.parser.parse_overrides(words)
 
     def _explicit(self, choices: list[Override]) -> set[str]:
@@ -127,23 +127,23 @@ class _Check:
 
         A choice of several that lack a temperature counts as the group set.
         """
-        found = {o.key_or_group for o in self.parsed} - {o.key_or_group for o in choices}
-        found |= task_defaults.keys_of(self._recipe(choices))
+        problems_found = {o.key_or_group for o in self.parsed} - {o.key_or_group for o in choices}
+        problems_found |= task_defaults.keys_of(self._recipe(choices))
         for override in choices:
             group = override.key_or_group
             for choice in _choices(override):
                 path = self.user_folder and self.user_folder / group / f"{choice}.yaml"
                 if path and path.is_file():
-                    found |= task_defaults.keys_of(load_yaml(path), f"{group}.")
+                    problems_found |= task_defaults.keys_of(load_yaml(path), f"{group}.")
                 elif override.is_sweep_override() and group == "loss":
                     settings = load_yaml(CONF / group / f"{choice}.yaml")
-                    found |= set() if "temperature" in settings else {group}
-        return found
+                    problems_found |= set() if "temperature" in settings else {group}
+        return problems_found
 
     def _recipe(self, choices: list[Override]) -> dict[str, Any]:
         """The settings of the recipe that is chosen."""
-        chosen = [o for o in choices if o.key_or_group == "recipe" and not o.is_sweep_override()]
-        path = recipe_files(self.user_folder).get(str(chosen[0].value())) if chosen else None
+        choice_of = [o for o in choices if o.key_or_group == "recipe" and not o.is_sweep_override()]
+        path = recipe_files(self.user_folder).get(str(choice_of[0].value())) if choice_of else None
         return load_yaml(path) if path else {}
 
     def _settings_of_replaced_classes(self, choices: list[Override]) -> list[Override]:
@@ -156,22 +156,22 @@ class _Check:
         named = [o for o in changed if o.key_or_group.endswith("._target_")]
         if not (named := [o for o in named if not o.is_sweep_override()]):
             return []
-        chosen: Any = {}
+        choice_of: Any = {}
         with contextlib.suppress(Exception):  # what is wrong is said when all is composed
-            _, hydra = self.composer.compose([self._first(o) for o in choices])
-            chosen = hydra["runtime"]["choices"]
-        given = {o.key_or_group for o in self.parsed} | task_defaults.keys_of(self._recipe(choices))
+            _, hydra = self.composer.compose([self._first_choice(o) for o in choices])
+            choice_of = hydra["runtime"]["choices"]
+        keys = {o.key_or_group for o in self.parsed} | task_defaults.keys_of(self._recipe(choices))
         words = []
         for override in named:
             at, target = override.key_or_group.removesuffix("._target_"), str(override.value())
-            group, *inside = at.split(".")
-            whole = self._settings(group, str(chosen.get(group)))
-            settings = task_defaults.node_at(whole, inside)
-            takes = _signature(OmegaConf.create({group: {"_target_": target}}), group)
-            if takes is None or settings.get("_target_") in (None, MISSING, target):
+            group, *parts = at.split(".")
+            whole = self._settings(group, str(choice_of.get(group)))
+            settings = task_defaults.node_at(whole, parts)
+            declared = _signature(OmegaConf.create({group: {"_target_": target}}), group)
+            if declared is None or settings.get("_target_") in (None, MISSING, target):
                 continue
-            names = settings if takes.open else takes.parameters
-            for key in task_defaults.of_other_class(at, settings, names, given):
+            names = settings if declared.open else declared.parameters
+            for key in task_defaults.of_other_class(at, settings, names, keys):
                 words += task_defaults.deletion(key, settings[key.rpartition(".")[2]])
         return self.parser.parse_overrides(words)
 
@@ -220,18 +220,20 @@ class _Check:
             return True
         if group == "recipe" and override.type == OverrideType.CHANGE:
             return True
-        known = self.groups[group]
+        options = self.groups[group]
         good = True
         for choice in _choices(override):
-            if str(choice) not in known:
+            if str(choice) not in options:
                 hint = nearest(
-                    str(choice), known, how=LISTED_BY["recipe" if group == "recipe" else "group"]
+                    str(choice),
+                    options,
+                    advice=LISTED_BY["recipe" if group == "recipe" else "group"],
                 )
                 self._fault(f"{group} = {choice}", f"no such {group}; {hint}")
                 good = False
         return good
 
-    def _known(self, override: Override, base: DictConfig) -> Override | None:
+    def _usable(self, override: Override, base: DictConfig) -> Override | None:
         """The override, made to add its key where the target takes it; None if it is unknown."""
         key = override.key_or_group
         if key.split(".")[0] == "hydra" or override.type != OverrideType.CHANGE:
@@ -243,28 +245,32 @@ class _Check:
                 return self.parser.parse_overrides([f"++{override.input_line}"])[0]
             return override
         if "/" in key or "@" in key:
-            self._fault(key, f"no such group; {nearest(key, self.groups, how=LISTED_BY['group'])}")
+            self._fault(
+                key, f"no such group; {nearest(key, self.groups, advice=LISTED_BY['group'])}"
+            )
             return None
-        if _takes(base, key):
+        if _has_parameter(base, key):
             return self.parser.parse_overrides([f"++{override.input_line}"])[0]
         keys, last = list(every_key(base)), key.rpartition(".")[2]
         group, name = deepest(base, key)
         near = [k for k in keys if k.rpartition(".")[2] == last and last]
-        inside = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == group]
-        takes = _signature(base, group)
-        inside += [n for n in takes.parameters if n not in RUNTIME.get(group, ())] if takes else []
-        if group and (own := sibling(name, inside)):
+        parts = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == group]
+        declared = _signature(base, group)
+        parts += (
+            [n for n in declared.parameters if n not in RUNTIME.get(group, ())] if declared else []
+        )
+        if group and (own := sibling(name, parts)):
             near = [f"{group}.{own}"]
         if near:
             self._fault(key, f"no such key; did you mean {near[0]}?")
-        elif group and inside:
-            better = nearest(name, inside, how=LISTED_BY["key"], always=False)
+        elif group and parts:
+            better = nearest(name, parts, advice=LISTED_BY["key"], always=False)
             better = better.replace("did you mean ", f"did you mean {group}.")
             self._fault(key, f"no such key; {better}")
         else:
             tops = [str(k) for k in base if k != "hydra"]
             hint = nearest(
-                key.partition(".")[0], [*tops, *self.groups], how=LISTED_BY["key"], always=False
+                key.partition(".")[0], [*tops, *self.groups], advice=LISTED_BY["key"], always=False
             )
             self._fault(key, f"no such key; {hint}")
         return None
@@ -272,10 +278,10 @@ class _Check:
     def _named(self, override: Override, base: DictConfig) -> Override:
         """An override whose value is text where the setting takes text, and no number."""
         group, _, name = override.key_or_group.partition(".")
-        takes = _signature(base, group)
-        if takes is None or name not in takes.parameters or override.is_sweep_override():
+        declared = _signature(base, group)
+        if declared is None or name not in declared.parameters or override.is_sweep_override():
             return override
-        kind, text = takes.parameters[name].type, as_text(self.parser, override)
+        kind, text = declared.parameters[name].type, as_text(self.parser, override)
         fits = mismatch(override.value(), kind) and not mismatch(text.value(), kind)
         return text if fits else override
 
@@ -285,10 +291,10 @@ class _Check:
         What the other does not take is deleted, but for a class that the recipe names: the choice
         has its own.
         """
-        chosen = {o.key_or_group: o for o in choices if not o.is_sweep_override()}
+        choice_of = {o.key_or_group: o for o in choices if not o.is_sweep_override()}
         settings = self._recipe(choices)
-        given = {o.key_or_group for o in self.parsed}
-        classes = {g: self._target(g, str(o.value())) for g, o in chosen.items()}
+        keys = {o.key_or_group for o in self.parsed}
+        classes = {g: self._target(g, str(o.value())) for g, o in choice_of.items()}
         classes |= {
             o.key_or_group.partition(".")[0]: str(o.value())
             for o in self.parsed
@@ -299,12 +305,12 @@ class _Check:
             if not isinstance(settings[group], dict):
                 continue
             target = classes[group]
-            takes = _signature(OmegaConf.create({group: {"_target_": target}}), group)
-            if takes is None or takes.open:
+            declared = _signature(OmegaConf.create({group: {"_target_": target}}), group)
+            if declared is None or declared.open:
                 continue
-            undone |= task_defaults.undone(group, settings[group], takes.parameters, target)
+            undone |= task_defaults.undone(group, settings[group], declared.parameters, target)
         return self.parser.parse_overrides(
-            [line for key, lines in sorted(undone.items()) if key not in given for line in lines]
+            [line for key, lines in sorted(undone.items()) if key not in keys for line in lines]
         )
 
     def _target(self, group: str, choice: str) -> str:
@@ -315,8 +321,8 @@ class _Check:
         """The settings of a group's choice, as its file has them."""
         folders = [folder for folder in (CONF, self.user_folder) if folder is not None]
         paths = [folder / group / f"{choice}.yaml" for folder in folders]
-        found = next((path for path in paths if path.is_file()), None)
-        return load_yaml(found) if found else {}
+        problems_found = next((path for path in paths if path.is_file()), None)
+        return load_yaml(problems_found) if problems_found else {}
 
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:
@@ -324,8 +330,8 @@ class _Check:
         except Exception as error:  # hydra's errors, omegaconf's and yaml's have no common base
             self._not_composed(error, overrides)
             return None
-        found = [*setup_problems(hydra, trusted=granted(cfg)), *folder_problems(hydra)]
-        for key, text in found:
+        problems_found = [*setup_problems(hydra, trusted=granted(cfg)), *folder_problems(hydra)]
+        for key, text in problems_found:
             self._fault(key, text)
         return cfg
 
@@ -336,19 +342,19 @@ class _Check:
         if cfg is None:
             return None
         try:
-            found = list(problems(plain(cfg), trusted=granted(cfg)))
+            problems_found = list(problems(plain(cfg), trusted=granted(cfg)))
             by_hand = any(o.key_or_group == "run_name" for o in self.parsed)
-            found += output_problems(cfg, by_hand=by_hand, secret=self.secret)
+            problems_found += output_problems(cfg, by_hand=by_hand, secret=self.secret)
         except Exception as error:  # an interpolation that leads nowhere
             self._not_composed(error, overrides)
             return None
-        given = {o.key_or_group for o in self.parsed}
-        for key, text in found:
+        keys = {o.key_or_group for o in self.parsed}
+        for key, text in problems_found:
             name = key.split(" = ")[0]
-            where = "" if name in given else self._file_of(name, overrides)
+            file_of = "" if name in keys else self._file_of(name, overrides)
             if self.secret and key != name:
-                key = f"{name} = {shown(as_written(cfg, name))}"
-            self._fault(key, f"{text}{where}")
+                key = f"{name} = {display(as_written(cfg, name))}"
+            self._fault(key, f"{text}{file_of}")
         return cfg
 
     def _not_composed(self, error: Exception, overrides: list[str]) -> None:
@@ -357,33 +363,33 @@ class _Check:
 
     def _blamed_recipe(self, overrides: list[str]) -> str:
         """ " (in FILE)" if the config is sound without the recipe that was chosen."""
-        rest = [o for o in overrides if not o.startswith("+recipe=")]
-        name = next((o.partition("=")[2] for o in overrides if o not in rest), "")
+        suffix = [o for o in overrides if not o.startswith("+recipe=")]
+        name = next((o.partition("=")[2] for o in overrides if o not in suffix), "")
         path = recipe_files(self.user_folder).get(name)
         if path is None:
             return ""
         try:
-            OmegaConf.to_container(self.composer.compose(rest)[0], resolve=True)
+            OmegaConf.to_container(self.composer.compose(suffix)[0], resolve=True)
         except Exception:  # whatever it is, it is not the recipe's doing
             return ""
         return f" (in {path.parent.name}/{path.name})"
 
     def _file_of(self, key: str, overrides: list[str]) -> str:
         """ " (in FILE)" for a key that a recipe or a group file of the user's wrote."""
-        chosen = {k.lstrip("+"): v for k, _, v in (o.partition("=") for o in overrides)}
+        choice_of = {k.lstrip("+"): v for k, _, v in (o.partition("=") for o in overrides)}
         recipes = recipe_files(self.user_folder)
-        recipe = recipes.get(chosen.get("recipe", ""))
+        recipe = recipes.get(choice_of.get("recipe", ""))
         if recipe and holds(load_yaml(recipe), key.split(".")):
             return f" (in {recipe.parent.name}/{recipe.name})"
-        group, _, rest = key.partition(".")
+        group, _, suffix = key.partition(".")
         for folder in (self.user_folder, CONF):
-            path = folder and folder / group / f"{chosen.get(group, '')}.yaml"
-            if path and path.is_file() and holds(load_yaml(path), rest.split(".")):
+            path = folder and folder / group / f"{choice_of.get(group, '')}.yaml"
+            if path and path.is_file() and holds(load_yaml(path), suffix.split(".")):
                 return f" (in {group}/{path.name})"
         return ""
 
     @staticmethod
-    def _first(override: Override) -> str:
+    def _first_choice(override: Override) -> str:
         return _Check._alternatives(override)[0]
 
     @staticmethod
@@ -393,7 +399,7 @@ class _Check:
         if not override.is_sweep_override():
             return [line]
         key = line.partition("=")[0]
-        return [f"{key}={_written(choice)}" for choice in _choices(override)]
+        return [f"{key}={_as_written_choice(choice)}" for choice in _choices(override)]
 
 
 def _not_swept(override: Override) -> str:
@@ -413,20 +419,20 @@ def _choices(override: Override) -> list[Any]:
     return list(override.sweep_string_iterator())
 
 
-def _written(choice: Any) -> str:
+def _as_written_choice(choice: Any) -> str:
     return str(choice.with_quotes() if isinstance(choice, QuotedString) else choice)
 
 
-def _takes(cfg: DictConfig, key: str) -> bool:
+def _has_parameter(cfg: DictConfig, key: str) -> bool:
     """Whether the group's target has a setting of this name, though its file does not write it."""
-    group, _, rest = key.partition(".")
-    takes = _signature(cfg, group)
-    if not rest or takes is None:
+    group, _, suffix = key.partition(".")
+    declared = _signature(cfg, group)
+    if not suffix or declared is None:
         return False
-    name, _, deeper = rest.partition(".")
-    parameter = takes.parameters.get(name)
+    name, _, deeper = suffix.partition(".")
+    parameter = declared.parameters.get(name)
     if parameter is None:
-        return takes.open
+        return declared.open
     # below a setting that is a mapping any key may stand
     return not deeper or mismatch({"a": 1}, parameter.type) is None
 
@@ -444,6 +450,6 @@ def _signature(cfg: DictConfig, group: str) -> Signature | None:
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """A config, or a part of it, as plain data with all interpolations resolved."""
-    found = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(found, dict)
-    return with_current_names({str(key): value for key, value in found.items()})
+    problems_found = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(problems_found, dict)
+    return with_current_names({str(key): value for key, value in problems_found.items()})

@@ -29,10 +29,10 @@ def entries(folder: Path | None) -> dict[str, dict[str, Path]]:
     }
 
 
-def recipe_files(user_folder: Path | None = None, *, ours: bool = True) -> dict[str, Path]:
+def recipe_files(user_folder: Path | None = None, *, own: bool = True) -> dict[str, Path]:
     """All recipes by name: ours, and those in the `recipes` folder of a user's --config-dir."""
-    found = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))} if ours else {}
+    files = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))} if own else {}
     if user_folder is not None:
         for name in ("recipe", "recipes"):
-            found |= {path.stem: path for path in sorted((user_folder / name).glob("*.yaml"))}
-    return found
+            files |= {path.stem: path for path in sorted((user_folder / name).glob("*.yaml"))}
+    return files

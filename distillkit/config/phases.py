@@ -33,15 +33,15 @@ class Phase:
 
 def gathered(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     """A command line's words without those of one phase (phases.NAME.KEY=VALUE), and these."""
-    rest: list[str] = []
+    words_left: list[str] = []
     of_phase: dict[str, list[str]] = {}
     for word in words:
         match = OF_PHASE.fullmatch(word)
         if match:
             of_phase.setdefault(match[1], []).append(match[2])
         else:
-            rest.append(word)
-    return rest, of_phase
+            words_left.append(word)
+    return words_left, of_phase
 
 
 def settled(
@@ -57,28 +57,28 @@ def settled(
     for the phases that keep the run's choice. Raises `ConfigError` with all that is wrong.
     """
     faults: list[str] = []
-    found: list[Phase] = []
-    kept: set[str] = set()
+    phases_found: list[Phase] = []
+    names: set[str] = set()
     for name, own in declared.items():
-        mine = _merged(words, own)
-        kept |= set(mine)
+        words_of_phase = _merged(words, own)
+        names |= set(words_of_phase)
         try:
             _check_single(own)
-            checked = overrides.check(mine, user_folder=user_folder, sweeps=sweeps)
-            start = _start(name, checked.cfg, own, [phase.name for phase in found])
-            found.append(Phase(name, checked.cfg, start, mine))
+            checked = overrides.check(words_of_phase, user_folder=user_folder, sweeps=sweeps)
+            start = _start(name, checked.cfg, own, [phase.name for phase in phases_found])
+            phases_found.append(Phase(name, checked.cfg, start, words_of_phase))
         except ConfigError as error:
             faults += [f"phases.{name}: {line}" for line in error.problems]
     for word in words:
         group, dot, _ = _key(word).partition(".")
-        if word not in kept and dot and group != "phases":
+        if word not in names and dot and group != "phases":
             faults.append(
                 f"{_key(word)}: every phase chooses its own {group}; set it in one of them, as in "
                 f"phases.{next(iter(declared))}.{_key(word)}=…"
             )
     if faults:
         raise ConfigError(faults)
-    return found
+    return phases_found
 
 
 def _check_single(own: list[str]) -> None:
@@ -95,27 +95,27 @@ def _check_single(own: list[str]) -> None:
 def _merged(words: list[str], own: list[str]) -> list[str]:
     """The run's overrides, but for what a phase sets itself, and the phase's."""
     keys = {_key(word) for word in own}
-    chosen = tuple(f"{key}." for key in keys & groups().keys())
-    rest = [w for w in words if _key(w) not in keys and not _key(w).startswith(chosen)]
+    groups_chosen = tuple(f"{key}." for key in keys & groups().keys())
+    words_left = [w for w in words if _key(w) not in keys and not _key(w).startswith(groups_chosen)]
     # the phases themselves are none of a phase's business
-    return [*(w for w in rest if not _key(w).startswith("phases")), "phases=null", *own]
+    return [*(w for w in words_left if not _key(w).startswith("phases")), "phases=null", *own]
 
 
 def _start(name: str, cfg: DictConfig, own: list[str], before: list[str]) -> str | None:
     """The phase whose student this one starts from."""
-    given = cfg.start
-    if given == NEW or (given is None and not before):
+    start = cfg.start
+    if start == NEW or (start is None and not before):
         return None
-    if given is not None and given not in before:
-        known = [*before, NEW]
-        raise ConfigError(f"start = {given}: no such phase before it; {nearest(str(given), known)}")
+    if start is not None and start not in before:
+        names = [*before, NEW]
+        raise ConfigError(f"start = {start}: no such phase before it; {nearest(str(start), names)}")
     for word in own:
         if _key(word).partition(".")[0] == "student":
             raise ConfigError(
-                f"{word}: the phase starts from the student of phase {given or before[-1]}; set "
+                f"{word}: the phase starts from the student of phase {start or before[-1]}; set "
                 f"the student for the whole run, or start={NEW}"
             )
-    return str(given or before[-1])
+    return str(start or before[-1])
 
 
 def _key(word: str) -> str:
@@ -130,22 +130,24 @@ def declared(
     Raises `ConfigError` for overrides of a phase that is not there.
     """
     phases: Any = cfg.get("phases") or {}
-    found = {str(name): [str(word) for word in words or []] for name, words in phases.items()}
+    words_by_name = {
+        str(name): [str(word) for word in words or []] for name, words in phases.items()
+    }
     for name, words in (of_phases or {}).items():
-        if name not in found:
-            hint = nearest(name, list(found)) if found else "this run has none"
+        if name not in words_by_name:
+            hint = nearest(name, list(words_by_name)) if words_by_name else "this run has none"
             raise ConfigError(f"phases.{name}: no such phase; {hint}")
         keys = {_key(word) for word in words}
-        found[name] = [*(w for w in found[name] if _key(w) not in keys), *words]
+        words_by_name[name] = [*(w for w in words_by_name[name] if _key(w) not in keys), *words]
     if cfg.get("start") is not None:
         raise ConfigError(
             f"start = {cfg.start}: only a phase starts from another; to start from a folder choose "
             "student=pretrained student.path=…"
         )
-    return found
+    return words_by_name
 
 
-def written(declared: dict[str, list[str]], of_phases: dict[str, list[str]]) -> list[str]:
+def as_words(declared: dict[str, list[str]], of_phases: dict[str, list[str]]) -> list[str]:
     """The overrides that tell Hydra of phases which the command line changed."""
     lines = []
     for name in of_phases:

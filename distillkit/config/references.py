@@ -62,7 +62,7 @@ def bounded_references() -> Iterator[Callable[[], None]]:
         base.resolve_parse_tree = original
 
 
-def _weight(value: Any, most: int) -> int:
+def _weight(value: Any, limit: int) -> int:
     """How much a value counts; no more of it is looked at than decides."""
     if isinstance(value, str):
         return len(value) // CHARACTERS
@@ -70,7 +70,7 @@ def _weight(value: Any, most: int) -> int:
         return 0
     total = 0
     waiting: list[Any] = [value]
-    while waiting and total <= most:
+    while waiting and total <= limit:
         node = waiting.pop()
         if node._is_interpolation() or node._is_none() or node._is_missing():
             continue
@@ -89,10 +89,10 @@ def fault(error: BaseException) -> tuple[str, str]:
     text = " ".join(str(error).split())
     entry = _NO_ENTRY.search(str(error))
     if entry:
-        group, name, others = entry[1], entry[2], (entry[3] or "").split()
+        group, name, names = entry[1], entry[2], (entry[3] or "").split()
         extra = PLUGINS.get(name)
-        how = f"pip install 'distillkit[{extra}]' brings it" if extra else nearest(name, others)
-        return f"{group} = {name}", f"no such entry; {how}"
+        advice = f"pip install 'distillkit[{extra}]' brings it" if extra else nearest(name, names)
+        return f"{group} = {name}", f"no such entry; {advice}"
     place = _PLACE.search(text)
     key = (place and place[1]) or getattr(error, "full_key", None) or "config"
     unset = _UNSET.search(text)

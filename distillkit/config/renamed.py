@@ -33,10 +33,10 @@ def announce(target: str, key: str) -> None:
 def with_current_names(value: Any) -> Any:
     """Plain data of a config in which each `_target_` has its present name."""
     if isinstance(value, list):
-        return [with_current_names(each) for each in value]
+        return [with_current_names(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {
-        name: current(each) if name == "_target_" else with_current_names(each)
-        for name, each in value.items()
+        name: current(item) if name == "_target_" else with_current_names(item)
+        for name, item in value.items()
     }

@@ -26,7 +26,7 @@ def problems(plain: Mapping[str, Any], *, trusted: Iterable[str] = ()) -> Iterat
     """(key, what is wrong and what to do) for each fault in a composed config, resolved."""
     trusted = tuple(trusted)
     root = {k: v for k, v in plain.items() if k not in GROUPS and k != "hydra"}
-    yield from _settings(root, signature(SETTINGS), "", known=[*GROUPS])
+    yield from _settings(root, signature(SETTINGS), "", allowed_keys=[*GROUPS])
     if isinstance(root.get("workspace"), Mapping):
         yield from _settings(root["workspace"], signature(WORKSPACE), "workspace")
     yield from _published(root.get("published"))
@@ -44,7 +44,7 @@ def problems(plain: Mapping[str, Any], *, trusted: Iterable[str] = ()) -> Iterat
 def _shape(student: Any) -> Iterator[tuple[str, str]]:
     """The fields of a new student's config, which transformers itself takes under any name."""
     match student:
-        case {"_target_": str(target), "config": {"model_type": str(kind), **given}}:
+        case {"_target_": str(target), "config": {"model_type": str(kind), **settings}}:
             if target.rpartition(".")[2] != SCRATCH or kind == MISSING:
                 return
         case _:
@@ -57,13 +57,13 @@ def _shape(student: Any) -> Iterator[tuple[str, str]]:
     fields = fields_of(kind)
     if fields is None:
         return
-    for name, value in ((str(name), value) for name, value in given.items()):
+    for name, value in ((str(name), value) for name, value in settings.items()):
         at = f"{key}.{name}"
         if name not in fields.types:
             better = nearest(name, fields.types)
             yield at, f"no such field of {fields.name} (model_type {kind}); {better}"
         elif (fault := mismatch(value, fields.types[name])) and value != MISSING:
-            yield f"{at} = {shown(value)}", fault
+            yield f"{at} = {display(value)}", fault
 
 
 def _published(blocks: Any) -> Iterator[tuple[str, str]]:
@@ -90,14 +90,14 @@ def _target(
         yield f"{key}._target_", refusal
         return
     try:
-        takes = signature(target)
+        declared = signature(target)
     except NotFound as error:
         yield f"{key}._target_", f"{target} does not exist ({error})"
         return
-    given = {k: v for k, v in node.items() if k != "_target_"}
-    yield from _settings(given, takes, key, runtime=RUNTIME.get(key, set()), target=target)
+    settings = {k: v for k, v in node.items() if k != "_target_"}
+    yield from _settings(settings, declared, key, runtime=RUNTIME.get(key, set()), target=target)
     anywhere = anywhere or classes.is_trusted(target, trusted)
-    for name, value in given.items():
+    for name, value in settings.items():
         yield from _nested(value, f"{key}.{name}", trusted, anywhere)
 
 
@@ -105,9 +105,15 @@ def class_refusal(
     target: Any, key: str, trusted: Iterable[str], *, anywhere: bool = False
 ) -> str | None:
     """Why the node at a key may not name this class; None if it may."""
-    group, inside, _ = key.partition(".")
-    refused = classes.refusal(target, group, inside=bool(inside), trusted=trusted)
-    if refused and anywhere and any(target in it for g in GROUPS for it in classes.classes_of(g)):
+    group, member, _ = key.partition(".")
+    refused = classes.refusal(target, group, is_part=bool(member), trusted=trusted)
+    if (
+        refused
+        and anywhere
+        and any(
+            target in classes_of_group for g in GROUPS for classes_of_group in classes.classes_of(g)
+        )
+    ):
         return None
     return refused
 
@@ -150,30 +156,30 @@ def setup_problems(hydra: Any, *, trusted: Iterable[str] = ()) -> Iterator[tuple
 
 
 def _settings(
-    given: Mapping[str, Any],
-    takes: Signature,
+    settings: Mapping[str, Any],
+    declared: Signature,
     key: str,
     *,
-    known: Iterable[str] = (),
+    allowed_keys: Iterable[str] = (),
     runtime: Iterable[str] = (),
     target: str = "",
 ) -> Iterator[tuple[str, str]]:
     """Check names, presence and types of settings against a signature."""
     of = f" of {target}" if target else ""
-    names = [name for name in takes.parameters if name not in runtime]
-    for name, value in given.items():
+    names = [name for name in declared.parameters if name not in runtime]
+    for name, value in settings.items():
         at = f"{key}.{name}" if key else name
         if name not in names:
-            if not takes.open:
-                yield at, f"no such setting{of}; {nearest(name, [*names, *known])}"
+            if not declared.open:
+                yield at, f"no such setting{of}; {nearest(name, [*names, *allowed_keys])}"
         elif value == MISSING:
             yield at, f"required, but not set; add {at}=…"
         else:
-            fault = mismatch(value, takes.parameters[name].type)
+            fault = mismatch(value, declared.parameters[name].type)
             if fault:
-                yield f"{at} = {shown(value)}", fault
+                yield f"{at} = {display(value)}", fault
     for name in names:
-        if takes.parameters[name].required and name not in given:
+        if declared.parameters[name].required and name not in settings:
             at = f"{key}.{name}" if key else name
             yield at, f"required, but not set; add {at}=…"
 
@@ -217,7 +223,7 @@ def _is_target(value: Any) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
 
 
-def shown(value: Any) -> str:
+def display(value: Any) -> str:
     """A value as a user writes it."""
     text = "null" if value is None else str(value)
     return text if len(text) <= 80 else text[:77] + "…"

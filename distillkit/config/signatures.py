@@ -66,18 +66,18 @@ def signature(target: str) -> Signature:
 def located(target: str) -> tuple[Path, ast.stmt]:
     """The file and the statement that define `package.module.Name`; raises `NotFound`."""
     parts = target.split(".")
-    for cut in range(len(parts) - 1, 0, -1):
-        path = module_file(".".join(parts[:cut]))
+    for length in range(len(parts) - 1, 0, -1):
+        path = module_file(".".join(parts[:length]))
         if path is not None:
-            if cut != len(parts) - 1:
-                raise NotFound(f"no module {'.'.join(parts[: cut + 1])}")
+            if length != len(parts) - 1:
+                raise NotFound(f"no module {'.'.join(parts[: length + 1])}")
             return definition(path, parts[-1])
     raise NotFound(f"no module {parts[0]}")
 
 
 def module_file(dotted: str) -> Path | None:
     """The source file of a module, found without importing any package."""
-    top, *rest = dotted.split(".")
+    top, *parts = dotted.split(".")
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
@@ -86,9 +86,9 @@ def module_file(dotted: str) -> Path | None:
         return None
     if not spec.submodule_search_locations:
         path = Path(spec.origin or "")
-        return path if path.is_file() and not rest else None
+        return path if path.is_file() and not parts else None
     for folder in spec.submodule_search_locations:
-        base = Path(folder).joinpath(*rest)
+        base = Path(folder).joinpath(*parts)
         for path in (base / "__init__.py", base.with_suffix(".py")):
             if path.is_file():
                 return path
@@ -104,22 +104,22 @@ def definition(path: Path, name: str, depth: int = 0) -> tuple[Path, ast.stmt]:
     """The class, function or assignment behind a name, followed through imports."""
     if depth > _NESTING:
         raise NotFound(f"{name} cannot be traced")
-    found: tuple[Path, ast.stmt] | None = None
+    result: tuple[Path, ast.stmt] | None = None
     for node in _statements(_tree(path).body):
         match node:
             case ast.ClassDef(name=defined) | ast.FunctionDef(name=defined) if defined == name:
-                found = (path, node)
+                result = (path, node)
             case ast.Assign(targets=[ast.Name(id=defined)]) if defined == name:
-                found = (path, node)
+                result = (path, node)
             case ast.ImportFrom():
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
                         source = _imported(path, node)
                         if source is not None:
                             return definition(source, alias.name, depth + 1)
-    if found is None:
+    if result is None:
         raise NotFound(f"no {name} in {path.stem if path.stem != '__init__' else path.parent.name}")
-    return found
+    return result
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -162,19 +162,19 @@ def _signature(path: Path, node: ast.stmt) -> Signature:
 
 def _fields(path: Path, node: ast.ClassDef) -> dict[str, Parameter]:
     """The fields of a dataclass, those of its bases first."""
-    found: dict[str, Parameter] = {}
+    result: dict[str, Parameter] = {}
     for base in reversed(node.bases):
         name = ast.unparse(base)
         if name.isidentifier() and name not in _WITHOUT_FIELDS:
-            where, inherited = definition(path, name)
+            file, inherited = definition(path, name)
             if isinstance(inherited, ast.ClassDef):
-                found |= _fields(where, inherited)
+                result |= _fields(file, inherited)
     for statement in node.body if _is_dataclass(node) else ():
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
                 if "ClassVar" not in ast.unparse(annotation) and not _is_set_later(value):
-                    found[name] = Parameter(name, annotated_type(path, annotation), value is None)
-    return found
+                    result[name] = Parameter(name, annotated_type(path, annotation), value is None)
+    return result
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:
@@ -188,14 +188,14 @@ def _is_set_later(value: ast.expr | None) -> bool:
 def _arguments(path: Path, arguments: ast.arguments, *, skip: int) -> Signature:
     positional = [*arguments.posonlyargs, *arguments.args]
     first_default = len(positional) - len(arguments.defaults)
-    found = [(a, i < first_default) for i, a in enumerate(positional)][skip:]
-    found += [
+    result = [(a, i < first_default) for i, a in enumerate(positional)][skip:]
+    result += [
         (a, d is None) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     ]
     return Signature(
         {
             a.arg: Parameter(a.arg, annotated_type(path, a.annotation), required)
-            for a, required in found
+            for a, required in result
         },
         open=arguments.kwarg is not None,
     )
@@ -203,55 +203,55 @@ def _arguments(path: Path, arguments: ast.arguments, *, skip: int) -> Signature:
 
 def annotated_type(path: Path, node: ast.expr | None) -> Any:
     """The annotation as a type, Any where it cannot be told."""
-    found = _Unknown if node is None else _read(path, node)
-    return Any if found is _Unknown else found
+    result = _Unknown if node is None else _type_of(path, node)
+    return Any if result is _Unknown else result
 
 
-def _read(path: Path, node: ast.expr, depth: int = 0) -> Any:
+def _type_of(path: Path, node: ast.expr, depth: int = 0) -> Any:
     match node:
         case ast.Constant(value=None):
             return None
         case ast.Constant(value=str(text)):
-            return _read(path, ast.parse(text, mode="eval").body, depth)
+            return _type_of(path, ast.parse(text, mode="eval").body, depth)
         case ast.Name(id=name) if name in _SIMPLE:
             return _SIMPLE[name]
         case ast.Name(id=name) if depth < _NESTING:
             return _alias(path, name, depth)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _union([_read(path, left, depth), _read(path, right, depth)])
-        case ast.Subscript(value=ast.Name(id=name), slice=inside):
-            return _subscript(path, name, inside, depth)
+            return _union([_type_of(path, left, depth), _type_of(path, right, depth)])
+        case ast.Subscript(value=ast.Name(id=name), slice=argument):
+            return _subscript(path, name, argument, depth)
     return _Unknown
 
 
 def _alias(path: Path, name: str, depth: int) -> Any:
     try:
-        where, node = definition(path, name)
+        file, node = definition(path, name)
     except NotFound:
         return _Unknown
-    return _read(where, node.value, depth + 1) if isinstance(node, ast.Assign) else _Unknown
+    return _type_of(file, node.value, depth + 1) if isinstance(node, ast.Assign) else _Unknown
 
 
-def _subscript(path: Path, name: str, inside: ast.expr, depth: int) -> Any:
-    items = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+def _subscript(path: Path, name: str, argument: ast.expr, depth: int) -> Any:
+    items = argument.elts if isinstance(argument, ast.Tuple) else [argument]
     if name == "Literal":
         values = tuple(item.value for item in items if isinstance(item, ast.Constant))
         return Literal[values] if len(values) == len(items) else _Unknown  # a member of an enum
-    parts = [_read(path, item, depth) for item in items]
+    parts = [_type_of(path, item, depth) for item in items]
     if name == "Union":
         return _union(parts)
     if name == "Optional":
         return _union([*parts, None])
-    known = [Any if part is _Unknown else part for part in parts]
+    kinds = [Any if part is _Unknown else part for part in parts]
     if name in ("list", "List", "Sequence"):
-        return list[known[0]]  # type: ignore[valid-type]
+        return list[kinds[0]]  # type: ignore[valid-type]
     if name in ("dict", "Dict", "Mapping"):
-        return dict[known[0], known[1]]  # type: ignore[valid-type]
+        return dict[kinds[0], kinds[1]]  # type: ignore[valid-type]
     if name in ("tuple", "Tuple"):
         return list
     return _Unknown
 
 
 def _union(parts: list[Any]) -> Any:
-    known = [part for part in parts if part is not _Unknown]
-    return Union[tuple(known)] if known and known != [None] else _Unknown  # noqa: UP007
+    kinds = [part for part in parts if part is not _Unknown]
+    return Union[tuple(kinds)] if kinds and kinds != [None] else _Unknown  # noqa: UP007

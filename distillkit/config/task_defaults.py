@@ -19,24 +19,24 @@ def of_task(cfg: DictConfig, explicit: Iterable[str]) -> list[str]:
 
     Where the codec draws at a temperature of its own, the loss takes that one.
     """
-    taken = set(explicit)
+    keys = set(explicit)
     temperature = cfg.loss.get("temperature") if isinstance(cfg.loss, DictConfig) else None
-    if cfg.task.get("_target_") != LANGUAGE or taken & {"loss", "loss.temperature"}:
+    if cfg.task.get("_target_") != LANGUAGE or keys & {"loss", "loss.temperature"}:
         return []
     if not isinstance(temperature, int | float):
         return []
     codec = cfg.targets.get("codec") or {}
     drawn_at = codec.get("temperature")
-    wanted = float(drawn_at) if isinstance(drawn_at, int | float) else 1.0
-    return [] if temperature == wanted else [f"loss.temperature={wanted}"]
+    drawn_temperature = float(drawn_at) if isinstance(drawn_at, int | float) else 1.0
+    return [] if temperature == drawn_temperature else [f"loss.temperature={drawn_temperature}"]
 
 
 def choices(
-    chosen: Mapping[str, str], recipe: Mapping[str, Any], targets: Iterable[str]
+    by_group: Mapping[str, str], recipe: Mapping[str, Any], targets: Iterable[str]
 ) -> list[str]:
     """The choices that a task brings: a loss of its own where the usual one has no meaning.
 
-    `chosen` are the command line's choices by group, `targets` the groups whose class it names.
+    `by_group` are the command line's choices by group, `targets` the groups whose class it names.
     """
     defaults = recipe.get("defaults") or ()
     named = {
@@ -45,26 +45,27 @@ def choices(
         if isinstance(entry, Mapping)
         for group, choice in entry.items()
     }
-    loss = LOSSES.get(str({**named, **chosen}.get("task")))
+    loss = LOSSES.get(str({**named, **by_group}.get("task")))
     is_usual = named.get("loss", DEFAULT_LOSS) == DEFAULT_LOSS
-    return [f"loss={loss}"] if loss and is_usual and "loss" not in {*chosen, *targets} else []
+    return [f"loss={loss}"] if loss and is_usual and "loss" not in {*by_group, *targets} else []
 
 
 def of_other_class(
-    group: str, settings: Mapping[str, Any], takes: Iterable[str], given: Iterable[str]
+    group: str, settings: Mapping[str, Any], parameters: Iterable[str], own_keys: Iterable[str]
 ) -> list[str]:
     """The settings of a group's file that another class in its place is to do without.
 
-    `settings` are the file's, `takes` the other class's parameters, `given` the keys that are set
-    elsewhere. The values were chosen for the file's own class; a class has defaults of its own.
+    `settings` are the file's, `parameters` the other class's parameters, `own_keys` the keys that
+    are set elsewhere. The values were chosen for the file's own class; a class has defaults of its
+    own.
     """
-    keys = tuple(given)
-    kept = set(takes) if group in SHARED else set()
+    keys = tuple(own_keys)
+    shared = set(parameters) if group in SHARED else set()
     return [
         f"{group}.{name}"
         for name in settings
         if name != "_target_"
-        and name not in kept
+        and name not in shared
         and not any(k == f"{group}.{name}" or k.startswith(f"{group}.{name}.") for k in keys)
     ]
 
@@ -78,7 +79,7 @@ def node_at(settings: Mapping[str, Any], path: Iterable[str]) -> Mapping[str, An
 
 
 def undone(
-    group: str, settings: Mapping[str, Any], takes: Collection[str], target: str
+    group: str, settings: Mapping[str, Any], parameters: Collection[str], target: str
 ) -> dict[str, list[str]]:
     """What a recipe sets for a class that another one replaces: key -> the words that undo it."""
     return {
@@ -86,7 +87,7 @@ def undone(
         if name == "_target_"
         else deletion(f"{group}.{name}", value)
         for name, value in settings.items()
-        if name not in takes
+        if name not in parameters
     }
 
 
@@ -98,7 +99,7 @@ def deletion(key: str, value: Any) -> list[str]:
 
 def keys_of(record: Any, prefix: str = "") -> set[str]:
     """All keys of nested settings, dotted; those of mappings too."""
-    found: set[str] = set()
+    keys_found: set[str] = set()
     for name, value in record.items() if isinstance(record, Mapping) else ():
-        found |= {f"{prefix}{name}"} | keys_of(value, f"{prefix}{name}.")
-    return found
+        keys_found |= {f"{prefix}{name}"} | keys_of(value, f"{prefix}{name}.")
+    return keys_found

@@ -62,8 +62,8 @@ def quoted(value: str) -> str:
     """A value in quotation marks, from which Hydra's grammar gives the same text back."""
     mark = '"' if "'" in value and '"' not in value else "'"
     # backslashes count as themselves but before a quotation mark, where each is written twice
-    text = re.sub(rf"(\\*){mark}", lambda found: found[1] * 2 + "\\" + mark, value)
-    text = re.sub(r"\\+$", lambda found: found[0] * 2, text)
+    text = re.sub(rf"(\\*){mark}", lambda match: match[1] * 2 + "\\" + mark, value)
+    text = re.sub(r"\\+$", lambda match: match[0] * 2, text)
     return f"{mark}{text}{mark}"
 
 
@@ -75,13 +75,13 @@ def _structure(value: str) -> str:
     elif not (text.startswith("[") and text.endswith("]")):
         return ""
     try:
-        found = safe_load(text)
+        match = safe_load(text)
     except YAMLError:  # [d[1].csv,b.csv]
-        found = [item.strip() for item in text[1:-1].split(",")] if text[0] == "[" else None
-    if isinstance(found, list) and all(isinstance(item, str) for item in found):
-        return _listed(found)
-    if isinstance(found, dict) and all(_is_plain(item) for item in found.values()):
-        return "{" + ",".join(f"{key}:{_written(item)}" for key, item in found.items()) + "}"
+        match = [item.strip() for item in text[1:-1].split(",")] if text[0] == "[" else None
+    if isinstance(match, list) and all(isinstance(item, str) for item in match):
+        return _listed(match)
+    if isinstance(match, dict) and all(_is_plain(item) for item in match.values()):
+        return "{" + ",".join(f"{key}:{_as_yaml(item)}" for key, item in match.items()) + "}"
     return ""
 
 
@@ -90,9 +90,9 @@ def _is_plain(value: Any) -> bool:
     return all(item is not None and isinstance(item, (str, int, float)) for item in items)
 
 
-def _written(value: Any) -> str:
+def _as_yaml(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(_as_yaml, value))}]"
     return quoted(value) if isinstance(value, str) else str(value).lower()
 
 

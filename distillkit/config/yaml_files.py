@@ -97,10 +97,10 @@ def _check(text: str, path: Path) -> None:
 
 def _references(value: str, path: Path) -> int:
     """How many ${…} stand in a value; raises `ConfigError` where it is too long to have any."""
-    found = value.count("${")
-    if found and len(value) > LONGEST_REFERENCE:
+    count = value.count("${")
+    if count and len(value) > LONGEST_REFERENCE:
         raise ConfigError(
             f"{path}: a value with ${{…}} has {len(value):,} characters, and may have "
             f"{LONGEST_REFERENCE:,}; write it out"
         )
-    return found
+    return count

@@ -18,7 +18,7 @@ def markdown(text: object) -> str:
     """Text as Markdown shows it: on one line, no markup, no HTML, no end of a table's cell."""
     line = " ".join(visible(text).split())
     # an entity, since a table's cell ends at a bar however it is quoted in some readers
-    line = _MARKDOWN.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), line)
+    line = _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], "\\" + match[0]), line)
     return _BLOCK.sub(r"\1\3\\\2\4", line)
 
 

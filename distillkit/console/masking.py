@@ -43,7 +43,7 @@ def masked(text: str, names: Iterable[str] = ()) -> str:
     """A text without secrets, and without the values of the variables `names`."""
     hidden = {name for name in os.environ if is_secret(name)} | set(names)
     values = {name: os.environ.get(name, "") for name in hidden}
-    for name, value in sorted(values.items(), key=lambda it: -len(it[1])):
+    for name, value in sorted(values.items(), key=lambda item: -len(item[1])):
         if len(value) >= SHORTEST:
             for form in {
                 value,

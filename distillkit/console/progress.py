@@ -36,7 +36,7 @@ _UNSEEN = re.compile(
 )
 
 _masked: Callable[[str], str] = str  # text without secrets
-_spoken = 0.0  # when the last line was printed
+_last_line = 0.0  # when the last line was printed
 _under_way: list[Callable[[], str]] = []  # what is going on, the innermost last
 _bars = 0  # that are drawn now
 
@@ -46,7 +46,7 @@ def visible(text: object) -> str:
 
     Whatever a name, a label or a text holds, a terminal shows it and obeys none of it.
     """
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
 def mask_with(masked: Callable[[str], str]) -> None:
@@ -61,8 +61,8 @@ class _PlainConsole(Console):
     Secrets are named in their place where a run has said how (`mask_with`).
     """
 
-    def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(visible(_masked(text)), **how)
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(_masked(text)), **options)
 
 
 def stderr() -> Console:
@@ -95,34 +95,34 @@ def rank() -> int:
 
 def say(text: str) -> None:
     """Print one line about what the run is doing."""
-    global _spoken
-    _spoken = time.monotonic()
+    global _last_line
+    _last_line = time.monotonic()
     if rank() == 0:
         stderr().print(text)
 
 
 def warn(text: str) -> None:
     """Print one line that the user should not miss."""
-    global _spoken
-    _spoken = time.monotonic()
+    global _last_line
+    _last_line = time.monotonic()
     if rank() == 0:
         stderr().print(f"warning: {text}", style="yellow")
 
 
 def clock(seconds: float) -> str:
     """Seconds as m:ss, or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds_left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{hours}:{minutes:02d}:{seconds_left:02d}" if hours else f"{minutes}:{seconds_left:02d}"
 
 
 @contextmanager
 def working(label: str) -> Iterator[None]:
     """Name what is going on, for a heartbeat to say if it takes long."""
-    begun = time.monotonic()
+    start = time.monotonic()
 
     def line() -> str:
-        spent = time.monotonic() - begun
+        spent = time.monotonic() - start
         return f"{label}: {clock(spent)} so far" if spent >= 1 else label
 
     with _named(line):
@@ -151,11 +151,11 @@ def heartbeat(seconds: float = SILENCE) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(min(0.5, seconds / 4)):
-            silent = time.monotonic() - max(_spoken, begun)
+            silent = time.monotonic() - max(_last_line, start)
             if silent >= seconds and not _bars and rank() == 0:
-                say(under_way() or f"at work: {clock(time.monotonic() - begun)} so far")
+                say(under_way() or f"at work: {clock(time.monotonic() - start)} so far")
 
-    begun = time.monotonic()
+    start = time.monotonic()
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
@@ -169,32 +169,34 @@ class _Rate(ProgressColumn):
     """Work done per second since this process began, so that a resumed job shows no jump."""
 
     def render(self, task: Task) -> Text:
-        done, unit = task.fields["work"], task.fields["unit"]
-        if not task.elapsed or not done:
+        position, unit = task.fields["work"], task.fields["unit"]
+        if not task.elapsed or not position:
             return Text("")
-        return Text(f"{done / task.elapsed:,.0f} {unit}/s", style="progress.data.speed")
+        return Text(f"{position / task.elapsed:,.0f} {unit}/s", style="progress.data.speed")
 
 
 class Track:
     """The progress of one job: `advance` it by its steps, and by the work each held."""
 
-    def __init__(self, label: str, total: int, done: int, unit: str, bar: Progress | None) -> None:
+    def __init__(
+        self, label: str, total: int, position: int, unit: str, bar: Progress | None
+    ) -> None:
         label = visible(label)
-        self._label, self._total, self._done, self._unit = label, total, done, unit
-        self._begun = self._spoke = time.monotonic()
-        self._first, self._work, self._note = done, 0, ""
+        self._label, self._total, self._position, self._unit = label, total, position, unit
+        self._start = self._spoke = time.monotonic()
+        self._first, self._work, self._note = position, 0, ""
         self._bar = bar
         if bar is not None:
             self._task = bar.add_task(
-                label, total=total, completed=done, work=0, unit=unit, note=""
+                label, total=total, completed=position, work=0, unit=unit, note=""
             )
 
     def advance(self, steps: int = 1, work: int = 0, note: str = "") -> None:
         """Count `steps` more of the job, which held `work` units (tokens)."""
-        self._done += steps
+        self._position += steps
         self._work += work
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, work=self._work, note=note)
+            self._bar.update(self._task, completed=self._position, work=self._work, note=note)
             return
         self._note = note
         if time.monotonic() - self._spoke >= LINE_EVERY:
@@ -203,22 +205,24 @@ class Track:
     def line(self) -> str:
         """How far it is, in a line; the next one of its own is due in ten seconds."""
         self._spoke = time.monotonic()
-        spent = self._spoke - self._begun
-        counted = f"{self._label}: {self._done:,} of {self._total:,}"
-        if self._done == self._first:
+        spent = self._spoke - self._start
+        counted = f"{self._label}: {self._position:,} of {self._total:,}"
+        if self._position == self._first:
             return f"{counted}, {clock(spent)} so far"
-        left = spent / (self._done - self._first) * (self._total - self._done)
+        remaining = spent / (self._position - self._first) * (self._total - self._position)
         rate = f", {self._work / spent:,.0f} {self._unit}/s" if self._work else ""
-        return f"{counted}{rate}, {clock(left)} left" + (f", {self._note}" if self._note else "")
+        return f"{counted}{rate}, {clock(remaining)} left" + (
+            f", {self._note}" if self._note else ""
+        )
 
 
 @contextmanager
-def track(label: str, total: int, *, done: int = 0, unit: str = "tokens") -> Iterator[Track]:
-    """Show the progress of one job of `total` steps, of which `done` were done before."""
+def track(label: str, total: int, *, position: int = 0, unit: str = "tokens") -> Iterator[Track]:
+    """Show the progress of one job of `total` steps, of which `position` were done before."""
     global _bars
     console = stderr()
     if not console.is_terminal or rank():
-        job = Track(label, total, done, unit, None)
+        job = Track(label, total, position, unit, None)
         with _named(job.line):
             yield job
         return
@@ -233,6 +237,6 @@ def track(label: str, total: int, *, done: int = 0, unit: str = "tokens") -> Ite
     with Progress(*columns, console=console, transient=True) as bar:
         _bars += 1
         try:
-            yield Track(label, total, done, unit, bar)
+            yield Track(label, total, position, unit, bar)
         finally:
             _bars -= 1

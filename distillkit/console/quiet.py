@@ -23,16 +23,16 @@ VARIABLES = {
 
 def quiet_others() -> None:
     """Set what the packages read when they are imported, and tell those that are already."""
-    wanted = {name for name in VARIABLES if name not in os.environ}
+    names = {name for name in VARIABLES if name not in os.environ}
     if not sys.warnoptions and not _warnings_are_errors():
         warnings.simplefilter("ignore")
     else:
-        wanted.discard("PYTHONWARNINGS")
-    os.environ.update({name: VARIABLES[name] for name in wanted})
+        names.discard("PYTHONWARNINGS")
+    os.environ.update({name: VARIABLES[name] for name in names})
     logging.getLogger("torchao").setLevel(logging.ERROR)  # it warns of kernels for GPUs
-    if "HF_DATASETS_DISABLE_PROGRESS_BARS" in wanted and "datasets" in sys.modules:
+    if "HF_DATASETS_DISABLE_PROGRESS_BARS" in names and "datasets" in sys.modules:
         sys.modules["datasets"].disable_progress_bars()
-    if "HF_HUB_DISABLE_PROGRESS_BARS" in wanted:
+    if "HF_HUB_DISABLE_PROGRESS_BARS" in names:
         for name in ("huggingface_hub.utils", "transformers.utils.logging"):
             module = sys.modules.get(name)
             turn_off = getattr(module, "disable_progress_bars", None) or getattr(

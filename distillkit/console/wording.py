@@ -6,13 +6,13 @@ from collections.abc import Iterable
 MOST_NAMES, MOST_CHARACTERS = 10, 200
 
 
-def brief(text: object, most: int = MOST_CHARACTERS) -> str:
-    """Text on one line, its middle left out where it is longer than `most` characters."""
+def brief(text: object, limit: int = MOST_CHARACTERS) -> str:
+    """Text on one line, its middle left out where it is longer than `limit` characters."""
     line = " ".join(str(text).split())
-    if len(line) <= most:
+    if len(line) <= limit:
         return line
-    ending = most // 3
-    return f"{line[: most - ending - 3]} … {line[-ending:]}"
+    ending = limit // 3
+    return f"{line[: limit - ending - 3]} … {line[-ending:]}"
 
 
 def first_line(error: BaseException) -> str:
@@ -21,26 +21,26 @@ def first_line(error: BaseException) -> str:
     return brief(text) if text else type(error).__name__
 
 
-def listed(names: Iterable[object], *, most: int = MOST_NAMES, near: str = "") -> str:
+def listed(names: Iterable[object], *, limit: int = MOST_NAMES, near: str = "") -> str:
     """ "a, b, c … 44 in all": at most so many names, each cut, those like `near` first."""
-    every = [brief(name, 60) for name in dict.fromkeys(names)]
-    if len(every) <= most:
-        return ", ".join(every)
+    unique_names = [brief(name, 60) for name in dict.fromkeys(names)]
+    if len(unique_names) <= limit:
+        return ", ".join(unique_names)
     if near:
-        every.sort(key=lambda name: -_likeness(near, name))
-    return f"{', '.join(every[:most])} … {len(every):,} in all"
+        unique_names.sort(key=lambda name: -_likeness(near, name))
+    return f"{', '.join(unique_names[:limit])} … {len(unique_names):,} in all"
 
 
-def nearest(word: str, names: Iterable[str], *, how: str = "", always: bool = True) -> str:
-    """ "did you mean …?", or the names there are; `how` says what lists them all.
+def nearest(word: str, names: Iterable[str], *, advice: str = "", always: bool = True) -> str:
+    """ "did you mean …?", or the names there are; `advice` says what lists them all.
 
     Unless `always`, it is said only where no name is near.
     """
-    every = list(dict.fromkeys(map(str, names)))
-    close = closest(word, every)
+    unique_names = list(dict.fromkeys(map(str, names)))
+    close = closest(word, unique_names)
     if close:
-        return f"did you mean {close}?" + (f" ({how})" if how and always else "")
-    return f"it takes {listed(every, near=word)}" + (f" ({how})" if how else "")
+        return f"did you mean {close}?" + (f" ({advice})" if advice and always else "")
+    return f"it takes {listed(unique_names, near=word)}" + (f" ({advice})" if advice else "")
 
 
 def closest(word: str, names: Iterable[str]) -> str:

@@ -73,7 +73,7 @@ class ColumnLines:
         """The lines of another width than the usual one, for a message."""
         other = [n for n, it in enumerate(self._rows, start=1) if it and len(it) != self.width]
         other = [n for n in other if not self._rows[n - 1][0].startswith(("#", BEGINS_DOCUMENT))]
-        numbers = listed(map(str, other), most=5)
+        numbers = listed(map(str, other), limit=5)
         if len(other) == 1:
             return f"line {numbers}"
         usual = sum(len(it) == self.width for it in self._rows)

@@ -153,7 +153,7 @@ def _check_is_data(dialect: Dialect, at: str) -> None:
         over_texts |= sum(len(value.split()) for value in column) > 3 * len(column)
     if over_numbers or (over_labels and over_texts):
         raise DataError(
-            f"{at}: its first row ({listed(first, most=3)}) looks like a header, and data.columns "
+            f"{at}: its first row ({listed(first, limit=3)}) looks like a header, and data.columns "
             "has other names; set data.header=true if it is one, false if it is data"
         )
 
@@ -200,7 +200,7 @@ def _notes(rows: _Rows, dialect: Dialect, form: TextFormat, suffix: str) -> list
         elif suffix != ".tsv":
             notes.append("quotation marks that are letters")
     if form.columns is not None and form.header is None:
-        first = listed((rows.first.fields if rows.first else []), most=3)
+        first = listed((rows.first.fields if rows.first else []), limit=3)
         notes.append(
             "a header of the names in data.columns"
             if dialect.has_header

@@ -89,7 +89,7 @@ def say_absent(
         if absent:
             say(
                 f"data.{split}: has nothing of {len(absent):,} of the {len(trained):,} {what}, of "
-                f"which nothing is measured: {listed(absent, most=8)}"
+                f"which nothing is measured: {listed(absent, limit=8)}"
             )
 
 
@@ -106,11 +106,11 @@ def check_trained(splits: Mapping[str, Rows], space: LabelSpace, *, named: bool)
     if not unseen:
         return
     if named:
-        warn(f"data.label: {listed(unseen, most=8)} stand in no training row and are not learnt")
+        warn(f"data.label: {listed(unseen, limit=8)} stand in no training row and are not learnt")
         return
     where = [name for name, rows in splits.items() if {*unseen} & {*names_in(rows, space)}]
     raise DataError(
-        f"data.label: {listed(unseen, most=8)} stand in no training row, but in "
-        f"{' and '.join(where)}; training has {listed(seen, most=8)}. Give more rows, other "
+        f"data.label: {listed(unseen, limit=8)} stand in no training row, but in "
+        f"{' and '.join(where)}; training has {listed(seen, limit=8)}. Give more rows, other "
         "splits, or all classes as data.label_names=[…]"
     )

@@ -229,12 +229,12 @@ def _no_safetensors(source: HubSource, at: str, key: str, spec: str) -> DataErro
     pickled = [name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".h5"))]
     if pickled:
         return DataError(
-            f"{key} = {spec}: its weights are pickled ({listed(pickled, most=2)}), and unpickling "
+            f"{key} = {spec}: its weights are pickled ({listed(pickled, limit=2)}), and unpickling "
             f"runs code. Where its page has a pull request of the hub's safetensors converter, "
             f"take that: {source.repo}@refs/pr/NUMBER; or save it as safetensors yourself"
         )
     return DataError(
-        f"{key} = {spec}: no {WEIGHTS} in it (it holds {listed(files, most=5) or 'nothing'})"
+        f"{key} = {spec}: no {WEIGHTS} in it (it holds {listed(files, limit=5) or 'nothing'})"
     )
 
 

@@ -20,5 +20,5 @@ def check_columns(
         close = (
             near.replace("did you mean ", f"; did you mean {key}=") if "you mean" in near else ""
         )
-        has = f"its columns are {listed(columns, most=SHOWN)}" if columns else "it has none"
+        has = f"its columns are {listed(columns, limit=SHOWN)}" if columns else "it has none"
         raise DataError(f"{names}: no such column in {spec}; {has}{brief(close, 99)}{hint}")

@@ -22,13 +22,13 @@ def read_columns(file: Any, columns: list[str], *, at: str) -> Any:
         sizes = [group.column(it).total_uncompressed_size for it in range(group.num_columns)]
         largest = max(largest, *sizes)
     if largest > most:
-        raise DataError(limits.too_large(at, limits.in_words(largest), least=largest))
+        raise DataError(limits.too_large(at, limits.in_words(largest), minimum=largest))
     rows = min(MOST_ROWS, max(1, most // largest))
     batches, size = [], 0
     for batch in file.iter_batches(batch_size=rows, columns=columns):
         size += batch.nbytes
         if size > most:
             words = f"{limits.in_words(size)} or more"
-            raise DataError(limits.too_large(at, words, least=5 * size))
+            raise DataError(limits.too_large(at, words, minimum=5 * size))
         batches.append(batch)
     return pa.Table.from_batches(batches) if batches else file.read(columns=columns)

@@ -153,7 +153,7 @@ def _say_absent(classes: Sequence[Collection[Hashable]], places: np.ndarray, nam
     if absent:
         say(
             f"data: {len(absent):,} of {len(counts):,} classes have too few rows for the {name} "
-            f"split, which has none of theirs: {listed(absent, most=8)}"
+            f"split, which has none of theirs: {listed(absent, limit=8)}"
         )
 
 

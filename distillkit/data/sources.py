@@ -112,7 +112,7 @@ def _matches(item: str) -> list[str]:
 
 def written(spec: Spec) -> str:
     """A setting as a message shows it."""
-    return spec if isinstance(spec, str) else f"[{listed(spec, most=3)}]"
+    return spec if isinstance(spec, str) else f"[{listed(spec, limit=3)}]"
 
 
 def parse(spec: str, *, key: str) -> Source:

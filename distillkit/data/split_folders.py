@@ -141,7 +141,7 @@ def files_of(folder: Path, split: str, *, at: str) -> list[Path]:
         raise DataError(f"{at}: no file of this folder is of the split {split}; {has}")
     kinds = Counter(suffix(path) for path in every[split])
     if len(kinds) > 1:
-        names = listed((path.name for path in every[split]), most=4)
+        names = listed((path.name for path in every[split]), limit=4)
         raise DataError(f"{at}: its files are of several kinds ({names}); name those to be read")
     return every[split]
 

@@ -240,4 +240,4 @@ def _check_tags(train: list[tuple[list[str], list[Any]]], tags: list[Any]) -> No
     """Warn of tags that no word to train on has."""
     unseen = sorted(set(map(str, tags)) - tags_of(train))
     if unseen:
-        warn(f"data.tags: {listed(unseen, most=8)} stand in no training row and are not learnt")
+        warn(f"data.tags: {listed(unseen, limit=8)} stand in no training row and are not learnt")

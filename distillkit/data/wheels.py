@@ -173,7 +173,7 @@ def _refuse_size(archive: zipfile.ZipFile, wheel: Path, key: str) -> None:
     size = sum(max(member.file_size, limits.BLOCK) for member in archive.infolist())
     if size > limits.unpacked():
         at = f"{key}: {wheel.name}"
-        raise DataError(limits.too_large(at, limits.in_words(size), least=size))
+        raise DataError(limits.too_large(at, limits.in_words(size), minimum=size))
 
 
 def _refuse_traversal(member: zipfile.ZipInfo, wheel: Path, key: str) -> None:

@@ -86,7 +86,7 @@ def _refuse_size(data: bytes, at: str) -> None:
     if size * CELLS > limits.unpacked():
         words = f"{limits.in_words(size)}, and to {CELLS} times that as cells"
         raise DataError(
-            f"{limits.too_large(at, words, least=size * CELLS)}, or save the sheet as csv"
+            f"{limits.too_large(at, words, minimum=size * CELLS)}, or save the sheet as csv"
         )
 
 

@@ -35,7 +35,7 @@ def read_only_member(path: Path, *, at: str) -> bytes:
     """The bytes of the one file in a zip; raises `DataError` for several, and for too many."""
     names, most = members(path), limits.unpacked()
     if len(names) != 1:
-        held = f"a zip of {len(names):,} files ({listed(names, most=4)})" if names else "no zip"
+        held = f"a zip of {len(names):,} files ({listed(names, limit=4)})" if names else "no zip"
         raise DataError(f"{at}: is {held}; unpack it, and name those that are to be read")
     try:
         with zipfile.ZipFile(path) as archive, archive.open(names[0]) as file:

@@ -153,7 +153,7 @@ def _of_batches(
     lengths = first.table.lengths
     order = sorted(loaded, key=lambda row: row != "teacher")  # which the others are held against
     begun = sum(int(lengths[bucket].sum()) for bucket in buckets[:done])
-    with track("evaluation", len(first.table.ids), done=begun) as progress:
+    with track("evaluation", len(first.table.ids), position=begun) as progress:
         for bucket in buckets[done:]:
             batch = first.collate(bucket)
             said = {

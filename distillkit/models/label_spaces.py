@@ -93,7 +93,7 @@ def named_classes(
     listing = f"data.label_names = [{listed(names)}]"
     numbers = whole_numbers(classes)
     if not numbers:
-        raise DataError(f"{listing}: the data also has {listed(missing, most=8)}")
+        raise DataError(f"{listing}: the data also has {listed(missing, limit=8)}")
     low, high = min(numbers.values()), max(numbers.values())
     if low < 0 or high >= len(names):
         raise DataError(

@@ -67,7 +67,7 @@ def sources(context: RunContext) -> str:
         if source:
             members = source if isinstance(source, list | tuple) else [source]
             lines.append(
-                f"{split}: {listed((short(str(item), 'dataset') for item in members), most=4)}"
+                f"{split}: {listed((short(str(item), 'dataset') for item in members), limit=4)}"
             )
     return "; ".join(lines)
 
@@ -86,7 +86,7 @@ def _teacher(context: RunContext) -> str:
         return "none: the loss looks at the labels alone"
     members = context.teacher.members
     way = "as it is" if context.teacher.is_ready else "fitted on the labelled text first"
-    named = listed((short(item.source) for item in members), most=4)
+    named = listed((short(item.source) for item in members), limit=4)
     count = f"{len(members)} whose answers are averaged: " if len(members) > 1 else ""
     return f"{count}{named}, {way}"
 

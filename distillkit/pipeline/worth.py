@@ -89,7 +89,7 @@ def _always_named(task: SequenceTask, constant: np.ndarray, labels: LabelSpace) 
         return "always naming the commonest label"
     holds = [labels.names[i] for i in np.flatnonzero(task.predicted(constant[:1])[0])]
     return (
-        f"always naming the same labels ({listed(holds, most=4)})" if holds else "naming no label"
+        f"always naming the same labels ({listed(holds, limit=4)})" if holds else "naming no label"
     )
 
 

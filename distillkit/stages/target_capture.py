@@ -151,7 +151,7 @@ class TargetCapture:
         captured = total - sum(map(self._tokens, buckets))
         with (
             closing(self.outputs(buckets)) as outputs,
-            track("targets", total, done=captured) as progress,
+            track("targets", total, position=captured) as progress,
         ):
             for shard in missing:
                 for batch, outputs_of_batch in islice(outputs, len(shard.remaining)):

@@ -98,7 +98,7 @@ class Trainer:
         stopping.hold()  # a step is whole: a signal waits for its end
         is_over = self._catch_up()
         self._wrapped.train()
-        with track(self.label, self.steps, done=self.progress.step) as bar:
+        with track(self.label, self.steps, position=self.progress.step) as bar:
             while self.progress.step < self.steps and not is_over:
                 is_over = self._end_step(self.step(), bar)
         self.progress.seconds = time.monotonic() - self._started

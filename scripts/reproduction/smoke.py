@@ -113,4 +113,4 @@ def line(cfg: DictConfig) -> list[str]:
     own = ("trainer.epochs", "optimizer.lr")
     kept = {n: [x for x in w if not x.startswith(own)] for n, w in of_task.items()}
     gone = [f"~phases.{n}" for n in declared if n not in kept]
-    return [*gone, *phases.written(kept, kept)]
+    return [*gone, *phases.as_words(kept, kept)]

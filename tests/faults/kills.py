@@ -30,7 +30,7 @@ def made_elsewhere(lock: Path) -> AbstractContextManager[None]:
     def never(text: str) -> None:
         raise AssertionError(text)
 
-    return locks.held(lock, mode=0o666, group=-1, waiting=never, tell=never)
+    return locks.hold(lock, mode=0o666, group=-1, waiting=never, tell=never)
 
 
 Start = Callable[[list[str]], "subprocess.Popen[Any]"]

@@ -207,8 +207,8 @@ def test_the_list_of_classes_is_that_of_our_files() -> None:
             assert any(target in text for text in texts), target
         for target in own | inside:
             assert target.startswith(("distillkit.", "torch.optim.")), target
-    assert classes.refusal("torch.optim.NAdam", "optimizer", inside=False) is None
-    assert classes.refusal("torch.optim.Optimizer.step", "optimizer", inside=False)
+    assert classes.refusal("torch.optim.NAdam", "optimizer", is_part=False) is None
+    assert classes.refusal("torch.optim.Optimizer.step", "optimizer", is_part=False)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_list_of_classes_is_that_of_our_files() -> None:
 )
 def test_a_class_stands_where_it_belongs(target: str, group: str) -> None:
     for inside in (False, True):
-        assert "outside the classes" in str(classes.refusal(target, group, inside=inside))
+        assert "outside the classes" in str(classes.refusal(target, group, is_part=inside))
 
 
 def test_a_run_without_a_launcher_listens_nowhere(
@@ -380,4 +380,4 @@ def test_a_report_names_what_came_from_the_environment(
 def test_an_example_in_a_comment_of_our_files_allows_no_class() -> None:
     text = "".join(path.read_text() for path in (CONF / "evaluation").glob("*.yaml"))
     assert "my_package.MyMetric" in text
-    assert classes.refusal("my_package.MyMetric", "evaluation", inside=True)
+    assert classes.refusal("my_package.MyMetric", "evaluation", is_part=True)

@@ -79,7 +79,7 @@ def test_without_locks_of_the_disk_soft_ones_keep_what_is_being_made(
     found = Workspace(root).obtain("data", {"a": 1}, lambda folder: {})
     words = ("workspace", "remove", found.name, "--yes", f"workspace={root}")
     soft = root / ".locks" / f"{found.name}.lock.soft"
-    with locks.held(
+    with locks.hold(
         soft.with_suffix(""), mode=0o644, group=-1, waiting=lambda who: None, tell=lambda line: None
     ):
         assert soft.is_file()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from distillkit.artifacts import locks
-from distillkit.artifacts.locks import Holder, held, myself
+from distillkit.artifacts.locks import Holder, hold, myself
 
 HOLD = """
 import sys, time
@@ -30,7 +30,7 @@ if sys.argv[2] == "soft":
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
     fcntl.flock = without
 say = lambda text: print(text, flush=True)
-with locks.held(Path(sys.argv[1]), mode=0o664, group=-1, waiting=say, tell=say):
+with locks.hold(Path(sys.argv[1]), mode=0o664, group=-1, waiting=say, tell=say):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
 """
@@ -56,7 +56,7 @@ class Told(list[str]):
     """Who was waited for, and what was told."""
 
     def hold(self, path: Path) -> Any:
-        return held(path, mode=0o664, group=-1, waiting=self.append, tell=self.append)
+        return hold(path, mode=0o664, group=-1, waiting=self.append, tell=self.append)
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -219,7 +219,7 @@ exec(sys.argv[3])
 from distillkit.artifacts import locks
 number = Path(sys.argv[1])
 for _ in range(30):
-    with locks.held(Path(sys.argv[2]), mode=0o664, group=-1, waiting=id, tell=id):
+    with locks.hold(Path(sys.argv[2]), mode=0o664, group=-1, waiting=id, tell=id):
         number.write_text(str(int(number.read_text()) + 1))
 """
 SOFT = """

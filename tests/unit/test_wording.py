@@ -11,21 +11,21 @@ def test_few_names_are_all_named() -> None:
 
 
 def test_of_many_names_some_and_their_number() -> None:
-    assert listed(NAMES, most=3) == "name_0, name_1, name_2 … 50 in all"
+    assert listed(NAMES, limit=3) == "name_0, name_1, name_2 … 50 in all"
     assert len(listed(["x" * 10_000, *map(str, range(1000))])) < 200
 
 
 def test_those_like_the_word_stand_first() -> None:
-    assert listed([*NAMES, "forward_kl"], most=2, near="forwrd").startswith("forward_kl, ")
+    assert listed([*NAMES, "forward_kl"], limit=2, near="forwrd").startswith("forward_kl, ")
 
 
 def test_a_near_name_is_proposed_whatever_its_case() -> None:
     assert nearest("Forward-KL", [*NAMES, "forward_kl"]) == "did you mean forward_kl?"
-    assert nearest("forwrd_kl", ["forward_kl"], how="see") == "did you mean forward_kl? (see)"
+    assert nearest("forwrd_kl", ["forward_kl"], advice="see") == "did you mean forward_kl? (see)"
 
 
 def test_without_a_near_name_the_names_are_listed_and_how_to_see_all() -> None:
-    assert nearest("q", ["aa", "bb"], how="see") == "it takes aa, bb (see)"
+    assert nearest("q", ["aa", "bb"], advice="see") == "it takes aa, bb (see)"
     assert nearest("q", NAMES).endswith("… 50 in all")
 
 

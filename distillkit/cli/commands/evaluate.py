@@ -45,6 +45,6 @@ def evaluate(cfg: DictConfig) -> float:
             write_report(results, title=title, metrics={}, teacher_validation=None, out=draft)
             run_folder.copy_predictions(evaluation.path, draft)
         run_folder.show(results, title)
-        where = run_folder.relative(run_folder.current() / PAGE)
-        stdout().print(f"report: {where} (and report.md)", soft_wrap=True)
+        report = run_folder.relative(run_folder.current() / PAGE)
+        stdout().print(f"report: {report} (and report.md)", soft_wrap=True)
     return float(results["rows"]["student"][results["headline"]])

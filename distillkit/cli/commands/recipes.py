@@ -30,17 +30,17 @@ def main(words: list[str]) -> None:
     parser = Arguments(prog="distillkit recipes", description=__doc__)
     parser.add_argument("name", nargs="?", help="a recipe, to see all of it")
     parser.add_argument("--config-dir", type=Path, help="a folder with `recipes/` of your own")
-    given = parser.parse_args(words)
-    folder = given.config_dir
+    arguments = parser.parse_args(words)
+    folder = arguments.config_dir
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--config-dir {folder}: no such folder")
     files = recipe_files(folder)
-    if given.name is None:
+    if arguments.name is None:
         _list({name: read_yaml(path) for name, path in files.items()})
         return
-    name = given.name.removeprefix("+").removeprefix("recipe=")
+    name = arguments.name.removeprefix("+").removeprefix("recipe=")
     if name not in files:
-        hint = nearest(name, files, how="`distillkit recipes` lists them")
+        hint = nearest(name, files, advice="`distillkit recipes` lists them")
         raise ConfigError(f"{name}: no such recipe; {hint}")
     _tell(name, files[name])
 
@@ -57,22 +57,25 @@ def _list(recipes: dict[str, dict[str, Any]]) -> None:
     for title in sorted(families, key=_rank):
         console.print(title, style="bold")
         # what was measured here stands first
-        for name in sorted(families[title], key=lambda it: (not _measured(recipes[it]), it)):
+        for name in sorted(
+            families[title],
+            key=lambda recipe_name: (not _measured(recipes[recipe_name]), recipe_name),
+        ):
             line = f"{'*' if _measured(recipes[name]) else ' '} {name:<{column}}  "
             line += _models(recipes[name])
-            shown = line if len(line) <= edge else f"{line[: edge - 1]}…"
-            console.print(shown, soft_wrap=True)
+            short = line if len(line) <= edge else f"{line[: edge - 1]}…"
+            console.print(short, soft_wrap=True)
     console.print("* measured by us. `distillkit recipes NAME` tells all of one.")
 
 
 def family(settings: dict[str, Any]) -> str:
     """What a recipe's students are for, by the task that it chooses."""
-    chosen = "classification"
+    group = "classification"
     for default in settings.get("defaults") or []:
         if isinstance(default, dict):
             for key, value in default.items():
-                chosen = str(value) if TASK.fullmatch(key) else chosen
-    return FAMILIES.get(chosen, chosen)
+                group = str(value) if TASK.fullmatch(key) else group
+    return FAMILIES.get(group, group)
 
 
 def _rank(title: str) -> tuple[int, str]:
@@ -80,23 +83,27 @@ def _rank(title: str) -> tuple[int, str]:
     return (order.index(title) if title in order else len(order), title)
 
 
-def _about(settings: dict[str, Any]) -> dict[str, str]:
-    about = settings.get("about")
-    return {str(k): str(v) for k, v in about.items()} if isinstance(about, dict) else {}
+def _description(settings: dict[str, Any]) -> dict[str, str]:
+    settings_about = settings.get("about")
+    return (
+        {str(k): str(v) for k, v in settings_about.items()}
+        if isinstance(settings_about, dict)
+        else {}
+    )
 
 
 def _measured(settings: dict[str, Any]) -> bool:
-    return _about(settings).get("source", "").startswith(MEASURED)
+    return _description(settings).get("source", "").startswith(MEASURED)
 
 
 def _models(settings: dict[str, Any]) -> str:
     """ "teacher -> student | data" as far as the recipe says them."""
-    about = _about(settings)
-    teacher, student = about.get("teacher", ""), about.get("student", "")
-    models = f"{teacher} -> {student}" if teacher or student else about.get("expects", "")
+    settings_about = _description(settings)
+    teacher, student = settings_about.get("teacher", ""), settings_about.get("student", "")
+    models = f"{teacher} -> {student}" if teacher or student else settings_about.get("expects", "")
     if teacher == "none":
         models = f"{student}, without a teacher"
-    return f"{models} | {about['data']}" if about.get("data") else models
+    return f"{models} | {settings_about['data']}" if settings_about.get("data") else models
 
 
 def _tell(name: str, path: Path) -> None:
@@ -105,12 +112,12 @@ def _tell(name: str, path: Path) -> None:
     console = stdout()
     settings = read_yaml(path)
     lines = [f"{name} ({family(settings)})", ""]
-    lines += [f"  {field:<8} {value}" for field, value in _about(settings).items()]
+    lines += [f"  {field:<8} {value}" for field, value in _description(settings).items()]
     for block in settings.get("published") or []:
         lines += ["", "  published", *_published(block)]
     lines += ["", f"  run it   distillkit train +recipe={name}"]
     lines += [f"  plan it  distillkit plan +recipe={name}", "", f"{path}:", ""]
-    lines += [f"  {line}" for line in _written(path)]
+    lines += [f"  {line}" for line in _comments(path)]
     for line in lines:
         console.print(line, soft_wrap=True)
 
@@ -122,11 +129,11 @@ def _published(block: Any) -> Iterator[str]:
         yield f"    {key}: {' '.join(str(value).split())}"
 
 
-def _written(path: Path) -> Iterator[str]:
+def _comments(path: Path) -> Iterator[str]:
     """The settings of a recipe as its file has them, without what was told above."""
-    told = False
+    has_comment = False
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line[0].isspace() and line[0] not in "#-":
-            told = line.partition(":")[0] in ("about", "published")
-        if not told:
+            has_comment = line.partition(":")[0] in ("about", "published")
+        if not has_comment:
             yield line

@@ -52,17 +52,17 @@ temperature of the codec). A row group at a time is in memory.
 
 def main(words: list[str]) -> None:
     """Print what a store holds, check all its shards, merge stores, convert or export one."""
-    chosen = _parser().parse_args(words)
-    if chosen.action == "merge":
-        return merge(chosen.out, chosen.paths, chosen.weights)
-    if chosen.action == "convert":
-        return convert(chosen.out, chosen.path, chosen.settings)
-    if chosen.action == "export":
-        return export(chosen.path, chosen.out)
+    arguments = _parser().parse_args(words)
+    if arguments.action == "merge":
+        return merge(arguments.out, arguments.paths, arguments.weights)
+    if arguments.action == "convert":
+        return convert(arguments.out, arguments.path, arguments.settings)
+    if arguments.action == "export":
+        return export(arguments.path, arguments.out)
     from distillkit.targets.manifest import StoreManifest
 
-    manifest = StoreManifest.open(chosen.path)
-    return (inspect if chosen.action == "inspect" else verify)(chosen.path, manifest)
+    manifest = StoreManifest.open(arguments.path)
+    return (inspect if arguments.action == "inspect" else verify)(arguments.path, manifest)
 
 
 def _parser() -> Arguments:
@@ -72,11 +72,11 @@ def _parser() -> Arguments:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     store = "a store's folder: <workspace>/targets-…"
-    for name, about in (
+    for name, text in (
         ("inspect", "print what a store holds, and how far it is from what the teacher said"),
         ("verify", "check every shard, and that it holds what the manifest says"),
     ):
-        action = actions.add_parser(name, help=about, description=about)
+        action = actions.add_parser(name, help=text, description=text)
         action.add_argument("path", type=Path, help=store)
     action = actions.add_parser(
         "merge", help="several stores as one", description=MERGE, formatter_class=raw
@@ -116,9 +116,9 @@ def merge(out: Path, paths: list[Path], weights: list[float] | None) -> None:
     from distillkit.targets.merge import merge as merged
 
     manifest = merged(paths, out, weights=weights)
-    how = "the average of" if "weights" in manifest.origin["teacher"] else "all of"
+    way = "the average of" if "weights" in manifest.origin["teacher"] else "all of"
     stdout().print(
-        f"{out}: {how} {len(paths)} stores, {manifest.examples:,} examples, "
+        f"{out}: {way} {len(paths)} stores, {manifest.examples:,} examples, "
         f"{manifest.positions:,} positions in {len(manifest.shards)} shards",
         soft_wrap=True,
     )
@@ -179,18 +179,19 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
         table.add_row("converted from", str(manifest.origin["converted"]["name"]))
     names = ", ".join(manifest.labels)
     table.add_row("outputs", f"{manifest.outputs:,}" + (f": {names}" if names else ""))
-    each = size / max(1, manifest.positions)
+    bytes_each = size / max(1, manifest.positions)
     table.add_row(
         "size",
-        f"{size / 1e6:.2f} MB in {len(manifest.shards)} shards, {each:.1f} bytes a position",
+        f"{size / 1e6:.2f} MB in {len(manifest.shards)} shards, {bytes_each:.1f} bytes a position",
     )
     for states in parts_of(folder):
-        beside = StoreManifest.open(states)
-        layers = ", ".join(map(str, beside.origin["states"]["layers"]))
-        whose = "the first token" if states.name == "first" else "all tokens"
-        held = sum(shard.bytes for shard in beside.shards)
+        states_manifest = StoreManifest.open(states)
+        layers = ", ".join(map(str, states_manifest.origin["states"]["layers"]))
+        tokens = "the first token" if states.name == "first" else "all tokens"
+        bytes_of_states = sum(shard.bytes for shard in states_manifest.shards)
         table.add_row(
-            "hidden states", f"of {whose}, layers {layers}: {held / 1e6:.2f} MB in {states.name}/"
+            "hidden states",
+            f"of {tokens}, layers {layers}: {bytes_of_states / 1e6:.2f} MB in {states.name}/",
         )
     captured = store.codec.supported_temperatures
     if manifest.outputs > 1:
@@ -216,13 +217,15 @@ def verify(folder: Path, manifest: "StoreManifest") -> None:
 
     stores = [("", folder, manifest)]
     stores += [(f"{part.name}/", part, StoreManifest.open(part)) for part in parts_of(folder)]
-    damaged = [f"{at}{line}" for at, path, it in stores for line in it.damaged(path)]
-    count = sum(len(it.shards) for _, _, it in stores)
+    damaged = [f"{at}{line}" for at, path, store in stores for line in store.damaged(path)]
+    count = sum(len(store.shards) for _, _, store in stores)
     if damaged:
         raise TargetsError(
             f"{folder}: {len(damaged)} of {count} shards are damaged: {'; '.join(damaged)}"
         )
-    wrong = [f"{at}{line}" for at, path, it in stores for line in problems(TargetStore(path, it))]
+    wrong = [
+        f"{at}{line}" for at, path, store in stores for line in problems(TargetStore(path, store))
+    ]
     if wrong:
         raise TargetsError(
             f"{folder}: every shard is as its manifest says, but it is no store that can be used: "

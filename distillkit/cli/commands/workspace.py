@@ -12,7 +12,7 @@ from rich.table import Table
 from distillkit.artifacts.digests import Verifier
 from distillkit.artifacts.holdings import Held, Holdings, look
 from distillkit.artifacts.homes import expanded
-from distillkit.artifacts.removal import Choice, chosen, free_locks, named, remove, remove_locks
+from distillkit.artifacts.removal import Choice, free_locks, named, remove, remove_locks, selection
 from distillkit.cli.arguments import Arguments
 from distillkit.console.progress import say, stdout, working
 from distillkit.console.wording import brief, listed
@@ -42,34 +42,34 @@ be used. Removing what is unused may leave others unused: run it again.
 
 def main(words: list[str]) -> None:
     """Print what a workspace holds, check it, remove things from it, or print its size."""
-    given = _given(words)
-    root = _root(given)
-    if given.action == "list":
-        return show(look(root, days=given.days))
-    if given.action == "size":
+    arguments = _arguments(words)
+    root = _root(arguments)
+    if arguments.action == "list":
+        return show(look(root, days=arguments.days))
+    if arguments.action == "size":
         return show_sizes(look(root, days=DAYS))
-    if given.action == "verify":
-        return verify(root, given.names)
-    names = tuple(given.names)
+    if arguments.action == "verify":
+        return verify(root, arguments.names)
+    names = tuple(arguments.names)
     choice = Choice(
         names,
-        unused=given.unused,
-        partial=given.partial,
-        damaged=given.damaged,
-        earlier=given.earlier,
+        unused=arguments.unused,
+        partial=arguments.partial,
+        damaged=arguments.damaged,
+        earlier=arguments.earlier,
     )
-    return removed(root, choice, days=given.days, is_sure=given.yes)
+    return removed(root, choice, days=arguments.days, is_sure=arguments.yes)
 
 
-def _given(words: list[str]) -> argparse.Namespace:
+def _arguments(words: list[str]) -> argparse.Namespace:
     """What the words say; names may stand before, between and after options."""
     parser = _parser()
-    given, more = parser.parse_known_args(words)
-    options = [word for word in more if word.startswith("-")]
+    arguments, rest_of_words = parser.parse_known_args(words)
+    options = [word for word in rest_of_words if word.startswith("-")]
     if options:
         parser.error(f"unrecognized arguments: {' '.join(options)}")
-    given.names += more
-    return given
+    arguments.names += rest_of_words
+    return arguments
 
 
 def _parser() -> Arguments:
@@ -78,10 +78,10 @@ def _parser() -> Arguments:
         prog="distillkit workspace", description=__doc__, epilog=EXAMPLES, formatter_class=raw
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    where = "workspace=FOLDER; .distillkit, or DISTILLKIT_WORKSPACE, if it is not given"
+    default = "workspace=FOLDER; .distillkit, or DISTILLKIT_WORKSPACE, if it is not given"
     days = "a run counts as recent so long after it ended (30)"
     names = "an artifact, or what `list` names; its beginning is enough"
-    for name, about in (
+    for name, text in (
         ("list", "what is there, what made it, what is damaged, what nothing needs"),
         ("verify", "read every file, and hold it against its artifact's manifest"),
         ("remove", "remove things, by name or all of a sort"),
@@ -89,25 +89,25 @@ def _parser() -> Arguments:
     ):
         action = actions.add_parser(
             name,
-            help=about,
-            description=f"{about}\n\n{REMOVE}" if name == "remove" else about,
+            help=text,
+            description=f"{text}\n\n{REMOVE}" if name == "remove" else text,
             formatter_class=raw,
         )
         if name in ("verify", "remove"):
-            action.add_argument("names", metavar="NAME", nargs="*", help=f"{names}; {where}")
+            action.add_argument("names", metavar="NAME", nargs="*", help=f"{names}; {default}")
         else:
-            action.add_argument("names", metavar="workspace=FOLDER", nargs="*", help=where)
+            action.add_argument("names", metavar="workspace=FOLDER", nargs="*", help=default)
         if name in ("list", "remove"):
             action.add_argument("--days", type=_days, default=DAYS, metavar="N", help=days)
         if name == "remove":
-            for option, what in (
+            for option, help_text in (
                 ("--unused", "what no complete artifact and no recent run names"),
                 ("--partial", "what killed runs began, and what broken-off removals left"),
                 ("--damaged", "what is not as it was made; every file is read"),
                 ("--earlier", "what an earlier version made, and no run of this one uses"),
                 ("--yes", "ask nothing"),
             ):
-                action.add_argument(option, action="store_true", help=what)
+                action.add_argument(option, action="store_true", help=help_text)
     return parser
 
 
@@ -121,24 +121,24 @@ def _days(text: str) -> float:
     return days
 
 
-def _root(given: argparse.Namespace) -> Path:
+def _root(arguments: argparse.Namespace) -> Path:
     """The folder that the words choose; they are taken out of the names."""
     root = os.environ.get("DISTILLKIT_WORKSPACE") or ".distillkit"
     names = []
-    for word in given.names:
+    for word in arguments.names:
         key, equals, value = word.partition("=")
         if key in ("workspace", "workspace.path") and equals:
             if not value:
                 raise ConfigError(f"{word}: needs a folder after it, as workspace=FOLDER")
             root = value
-        elif equals or given.action in ("list", "size"):
+        elif equals or arguments.action in ("list", "size"):
             raise ConfigError(
-                f"workspace {given.action}: {word}: takes workspace=FOLDER"
-                + (" and names" if given.action in ("verify", "remove") else "")
+                f"workspace {arguments.action}: {word}: takes workspace=FOLDER"
+                + (" and names" if arguments.action in ("verify", "remove") else "")
             )
         else:
             names.append(word)
-    given.names = names
+    arguments.names = names
     folder = expanded(root)
     if not folder.is_dir():
         why = "is a file" if folder.exists() else "no such folder; no run has made one there"
@@ -159,38 +159,46 @@ def show(holdings: Holdings) -> None:
         table.add_column(
             name, justify="right" if name == "size" else "left", no_wrap=name == "artifact"
         )
-    for it in holdings.of("artifact"):
+    for holding in holdings.of("artifact"):
         table.add_row(
-            it.name, _size(it.size), _when(it.made), _maker(holdings, it), it.about, _state(it)
+            holding.name,
+            _size(holding.size),
+            _when(holding.changed_at),
+            _maker(holdings, holding),
+            holding.description,
+            _state(holding),
         )
     if holdings.of("artifact"):
         console.print(table)
-    for it in holdings.held:
-        if it.group != "artifact":
-            held = f"; {_users(it)}" if it.used_by else ""
-            unused = "; nothing needs it" if it.is_unused else ""
+    for holding in holdings.entries:
+        if holding.group != "artifact":
+            users = f"; {_users(holding)}" if holding.used_by else ""
+            unused = "; nothing needs it" if holding.is_unused else ""
             console.print(
-                f"{brief(it.name, edge)}: {_size(it.size)}, {_age(it.made)} old, "
-                f"{it.about}{unused}{held}",
+                f"{brief(holding.name, edge)}: {_size(holding.size)}, {_age(holding.changed_at)} "
+                f"old, {holding.description}{unused}{users}",
                 soft_wrap=True,
             )
     idle = [path.stem for path in free_locks(holdings.root)]
     if idle:
-        console.print(f"locks that nobody holds: {listed(idle, most=5)}", soft_wrap=True)
+        console.print(f"locks that nobody holds: {listed(idle, limit=5)}", soft_wrap=True)
     console.print(_summary(holdings), soft_wrap=True)
 
 
 def _summary(holdings: Holdings) -> str:
     artifacts = holdings.of("artifact")
-    total = sum(it.size for it in holdings.held)
+    total = sum(holding.size for holding in holdings.entries)
     parts = [f"{len(artifacts):,} artifacts, {_size(total)} in all"]
     for count, what in (
-        (sum(bool(it.damage) for it in artifacts), "damaged (remove --damaged)"),
+        (sum(bool(holding.damage) for holding in artifacts), "damaged (remove --damaged)"),
         (
-            sum(it.is_unused and not it.damage for it in holdings.held),
+            sum(holding.is_unused and not holding.damage for holding in holdings.entries),
             "that nothing needs (remove --unused)",
         ),
-        (sum(it.is_earlier for it in artifacts), "of an earlier version (remove --earlier)"),
+        (
+            sum(holding.is_earlier for holding in artifacts),
+            "of an earlier version (remove --earlier)",
+        ),
         (len(holdings.of("partial")), "begun (remove --partial)"),
         (sum(record.is_under_way for record in holdings.records), "runs under way"),
         (len(free_locks(holdings.root)), "files of locks that nobody holds (remove --unused)"),
@@ -200,33 +208,35 @@ def _summary(holdings: Holdings) -> str:
     return "; ".join(parts)
 
 
-def _maker(holdings: Holdings, it: Held) -> str:
+def _maker(holdings: Holdings, holding: Held) -> str:
     """The run that made it, or the first one that used it; empty where no record says."""
     for names in ("made", "used"):
         for record in holdings.records:
-            if it.path.name in getattr(record, names):
+            if holding.path.name in getattr(record, names):
                 return brief(record.name or record.command, 40)
     return ""
 
 
-def _state(it: Held) -> str:
-    if it.damage:
-        more = f" (and {len(it.damage) - 1:,} more)" if len(it.damage) > 1 else ""
-        return f"damaged: {brief(it.damage[0], 80)}{more}"
-    if it.is_under_way:
-        return _users(it)
-    if it.is_earlier:
+def _state(holding: Held) -> str:
+    if holding.damage:
+        rest_of_words = (
+            f" (and {len(holding.damage) - 1:,} more)" if len(holding.damage) > 1 else ""
+        )
+        return f"damaged: {brief(holding.damage[0], 80)}{rest_of_words}"
+    if holding.is_under_way:
+        return _users(holding)
+    if holding.is_earlier:
         return "of an earlier version: no run will use it"
-    if it.is_unused:
+    if holding.is_unused:
         return "nothing needs it"
-    kinds = sorted({name.rpartition("-")[0] for name in it.needed_by})
-    return f"needed by {', '.join(kinds)}" if kinds else _users(it)
+    kinds = sorted({name.rpartition("-")[0] for name in holding.needed_by})
+    return f"needed by {', '.join(kinds)}" if kinds else _users(holding)
 
 
-def _users(it: Held) -> str:
-    now = [record for record in it.used_by if record.is_under_way]
-    if now:
-        return f"in use by {brief(now[0].name or now[0].command, 40)}"
+def _users(holding: Held) -> str:
+    running = [record for record in holding.used_by if record.is_under_way]
+    if running:
+        return f"in use by {brief(running[0].name or running[0].command, 40)}"
     return "needed by a recent run"
 
 
@@ -234,22 +244,22 @@ def show_sizes(holdings: Holdings) -> None:
     """Print the bytes of each kind, the largest first, and of all."""
     kinds: dict[str, list[Held]] = {}
     names = {"partial": "begun", "asset": "assets", "rest": "left over", "foreign": "not ours"}
-    for it in holdings.held:
-        kinds.setdefault(names.get(it.kind, it.kind), []).append(it)
+    for holding in holdings.entries:
+        kinds.setdefault(names.get(holding.kind, holding.kind), []).append(holding)
     table = Table(title=str(holdings.root), title_justify="left")
     for name in ("kind", "number", "size"):
         table.add_column(name, justify="left" if name == "kind" else "right")
-    sizes = {kind: sum(it.size for it in held) for kind, held in kinds.items()}
+    sizes = {kind: sum(holding.size for holding in users) for kind, users in kinds.items()}
     for kind in sorted(kinds, key=lambda kind: (-sizes[kind], kind)):
         table.add_row(kind, f"{len(kinds[kind]):,}", _size(sizes[kind]))
-    table.add_row("in all", f"{len(holdings.held):,}", _size(sum(sizes.values())))
+    table.add_row("in all", f"{len(holdings.entries):,}", _size(sum(sizes.values())))
     stdout().print(table)
 
 
 def _size(count: int) -> str:
-    for unit, each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= each:
-            return f"{count / each:,.1f} {unit}"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
     return f"{count} B"
 
 
@@ -262,9 +272,9 @@ def _when(seconds: float) -> str:
 
 def _age(seconds: float) -> str:
     age = max(0.0, time.time() - seconds)
-    for unit, each in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if age >= each:
-            return f"{age / each:,.0f} {unit}"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if age >= length:
+            return f"{age / length:,.0f} {unit}"
     return f"{age:.0f} s"
 
 
@@ -278,9 +288,11 @@ def verify(root: Path, names: Sequence[str]) -> None:
     artifacts = holdings.of("artifact")
     if names:
         artifacts = [named(holdings, name) for name in names]
-    damaged = [it for it in artifacts if it.damage]
+    damaged = [holding for holding in artifacts if holding.damage]
     if damaged:
-        lines = "; ".join(f"{it.name}: {brief('; '.join(it.damage))}" for it in damaged)
+        lines = "; ".join(
+            f"{holding.name}: {brief('; '.join(holding.damage))}" for holding in damaged
+        )
         raise WorkspaceError(
             f"{root}: {len(damaged)} of {len(artifacts)} artifacts are damaged: {lines}. A run "
             "with --repair makes what it needs of them again; `distillkit workspace remove "
@@ -300,23 +312,25 @@ def removed(root: Path, choice: Choice, *, days: float, is_sure: bool) -> None:
     reader = Verifier("always") if choice.damaged else None
     with working("workspace: looking at what is there"):
         holdings = look(root, days=days, verifier=reader)
-    found = chosen(holdings, choice)
-    if not found:
+    selected = selection(holdings, choice)
+    if not selected:
         stdout().print(f"{root}: nothing to remove{_cleared(root, choice)}", soft_wrap=True)
         return
-    names = {it.name for it in found}
-    for it in found:
-        needing = [name for name in it.needed_by if name not in names]
-        why = f"; needed by {listed(needing, most=3)}, which stay" if needing else ""
-        why += f"; {_users(it)}" if it.used_by else ""
-        say(f"{it.name}: {_size(it.size)}, {it.about or it.group}{why}")
-    total = sum(it.size for it in found)
+    names = {holding.name for holding in selected}
+    for holding in selected:
+        needing = [name for name in holding.needed_by if name not in names]
+        why = f"; needed by {listed(needing, limit=3)}, which stay" if needing else ""
+        why += f"; {_users(holding)}" if holding.used_by else ""
+        say(f"{holding.name}: {_size(holding.size)}, {holding.description or holding.group}{why}")
+    total = sum(holding.size for holding in selected)
     if not is_sure:
-        _ask(f"remove {len(found):,} of them, {_size(total)}?")
-    gone = [it for it in found if remove(root, it)]
-    line = f"{root}: {len(gone):,} removed, {_size(sum(it.size for it in gone))}"
-    if len(gone) < len(found):
-        line += f"; {len(found) - len(gone):,} left, which another command removed or began to use"
+        _ask(f"remove {len(selected):,} of them, {_size(total)}?")
+    removals = [holding for holding in selected if remove(root, holding)]
+    size = _size(sum(holding.size for holding in removals))
+    line = f"{root}: {len(removals):,} removed, {size}"
+    if len(removals) < len(selected):
+        remaining = len(selected) - len(removals)
+        line += f"; {remaining:,} left, which another command removed or began to use"
     stdout().print(f"{line}{_cleared(root, choice)}", soft_wrap=True)
 
 

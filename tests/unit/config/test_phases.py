@@ -77,7 +77,7 @@ def test_the_command_line_speaks_to_one_phase() -> None:
     cfg = overrides.check(["phases={layers:['loss=hidden_mse']}"]).cfg
     declared = phases.declared(cfg, own)
     assert declared == {"layers": ["trainer.steps=7", "loss=hidden_cosine"]}
-    (line,) = phases.written(declared, own)
+    (line,) = phases.as_words(declared, own)
     with composing(None) as composer:
         again, _ = composer.compose(["phases={layers:['loss=hidden_mse']}", line])
     assert phases.declared(again) == declared

@@ -20,9 +20,9 @@ def test_a_former_name_has_the_settings_of_the_present_one(before: str, now: str
 
 
 def test_a_former_name_may_stand_where_the_present_one_may() -> None:
-    assert refusal(BEFORE, "loss", inside=True) is None
-    assert refusal("distillkit.engine.WSD", "scheduler", inside=False) is None
-    assert refusal(BEFORE, "scheduler", inside=False) is not None
+    assert refusal(BEFORE, "loss", is_part=True) is None
+    assert refusal("distillkit.engine.WSD", "scheduler", is_part=False) is None
+    assert refusal(BEFORE, "scheduler", is_part=False) is not None
 
 
 def test_what_it_names_is_built_and_the_present_name_is_said_once(
@@ -63,6 +63,6 @@ def test_a_class_in_a_wrong_place_is_told_where_it_belongs(
     group: str, written: str, told: str
 ) -> None:
     """That a package is called alike is no reason to mean another class in it."""
-    line = refusal(written, group, inside=False)
+    line = refusal(written, group, is_part=False)
     assert line is not None and told in line
     assert ("did you mean" in line) == ("did you mean" in told)

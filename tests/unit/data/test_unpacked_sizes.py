@@ -29,7 +29,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 def test_the_limit_that_is_advised_takes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     def advised(least: int) -> str:
-        return limits.too_large("a", "much", least=least).rpartition("=")[2]
+        return limits.too_large("a", "much", minimum=least).rpartition("=")[2]
 
     assert [advised(size) for size in (5 * 10**9, 35 * 10**9, 35 * 10**9 + 1)] == [
         "20G",
