@@ -50,9 +50,9 @@ class RunRecord:
         """Write none: what only looks is no run."""
         self._writes = False
 
-    def note(self, name: str, *, made: bool) -> None:
+    def note(self, name: str, *, is_new: bool) -> None:
         """Add an artifact, by its name."""
-        names = self._content["made" if made else "used"]
+        names = self._content["made" if is_new else "used"]
         if name not in names:
             names.append(name)
             if self._writes:
@@ -120,13 +120,13 @@ class Record:
     output: Path | None
     age: float  # seconds since it was last written
     is_under_way: bool
-    made: frozenset[str]
+    outputs: frozenset[str]
     used: frozenset[str]
 
     @property
     def artifacts(self) -> frozenset[str]:
         """The names of all that the run had to do with."""
-        return self.made | self.used
+        return self.outputs | self.used
 
     def counts(self, days: float) -> bool:
         """Whether what it names is needed: it is under way, or recent and its outputs are there."""

@@ -11,15 +11,15 @@ class Agreement:
 
     _forms: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def form(self, what: str) -> str | None:
+    def form(self, subject: str) -> str | None:
         """The form that is settled; None where no file has shown any."""
-        return self._forms.get(what, (None, ""))[0]
+        return self._forms.get(subject, (None, ""))[0]
 
-    def settle(self, what: str, form: str, *, at: str, advice: str) -> None:
+    def settle(self, subject: str, form: str, *, at: str, advice: str) -> None:
         """Take the form, or raise `DataError` where another file has another one.
 
-        `what` goes before "are", and `at` says which file shows the form.
+        `subject` goes before "are", and `at` says which file shows the form.
         """
-        settled, where = self._forms.setdefault(what, (form, at))
+        settled, first_place = self._forms.setdefault(subject, (form, at))
         if settled != form:
-            raise DataError(f"{at}: {what} are {form}, and in {where} {settled}; {advice}")
+            raise DataError(f"{at}: {subject} are {form}, and in {first_place} {settled}; {advice}")

@@ -87,8 +87,8 @@ class WordDropout:
 
     def _rewrite(self, words: list[str]) -> Rewrite:
         def rewrite(rng: random.Random) -> str:
-            kept = [word for word in words if rng.random() >= self.p]
-            return " ".join(kept or rng.sample(words, min(1, len(words))))
+            words_left = [word for word in words if rng.random() >= self.p]
+            return " ".join(words_left or rng.sample(words, min(1, len(words))))
 
         return rewrite
 
@@ -165,41 +165,43 @@ class RuleBased:
 
 
 def prepare_augmented(
-    how: Augmentation, labelled: Corpus, *, cache: Path, out: Path
+    augmentation: Augmentation, labelled: Corpus, *, cache: Path, out: Path
 ) -> dict[str, Any]:
     """Write the copies of the training texts into `out`, free of every labelled text."""
-    known = {
+    texts_there = {
         normalise(*example) for name in LABELLED for example in labelled.split(name).examples()
     }
-    texts, pairs, dropped = augmented(labelled.split("train"), how, known=known, cache=cache)
+    texts, pairs, dropped = augmented(
+        labelled.split("train"), augmentation, texts_there=texts_there, cache=cache
+    )
     say(f"data: {len(texts):,} texts made of the training texts")
     say_dropped("texts made", dropped)
     if not texts:
         raise DataError(
-            f"augmentation: {type(how).__name__} made no text that the data does not have; raise "
-            "augmentation.copies or its probabilities, or set augmentation=none"
+            f"augmentation: {type(augmentation).__name__} made no text that the data does not "
+            "have; raise augmentation.copies or its probabilities, or set augmentation=none"
         )
     write_split(out / AUGMENTED, texts, pairs, None)
     return {"counts": {AUGMENTED: len(texts)}, "dropped": dropped}
 
 
 def augmented(
-    split: Split, how: Augmentation, *, known: Collection[str], cache: Path
+    split: Split, augmentation: Augmentation, *, texts_there: Collection[str], cache: Path
 ) -> tuple[list[str], list[str] | None, dict[str, int]]:
     """(texts, the second texts of pairs, how many copies were left out for which reason).
 
-    A copy is left out if it is empty, `known` (normalised), or made before. Of a pair the first
-    text is rewritten, then the second, then both, and so on; what is not rewritten stays.
+    A copy is left out if it is empty, `texts_there` (normalised), or made before. Of a pair the
+    first text is rewritten, then the second, then both, and so on; what is not rewritten stays.
     """
     examples = split.examples()
-    taken = set(known)
-    found: list[tuple[str, ...]] = []
+    texts_seen = set(texts_there)
+    copies: list[tuple[str, ...]] = []
     dropped = {"empty": 0, "duplicate": 0}
     columns = [list(column) for column in zip(*examples, strict=True)]
-    rewriters = zip(*(how.rewrites(texts, cache=cache) for texts in columns), strict=True)
+    rewriters = zip(*(augmentation.rewrites(texts, cache=cache) for texts in columns), strict=True)
     for example, rewrites in zip(examples, rewriters, strict=True):
-        for number in range(how.copies):
-            rng = random.Random(f"{how.seed}\x1f{number}\x1f{normalise(*example)}")
+        for number in range(augmentation.copies):
+            rng = random.Random(f"{augmentation.seed}\x1f{number}\x1f{normalise(*example)}")
             copy = tuple(
                 rewrite(rng) if number % BOTH in (place, BOTH - 1) or len(example) == 1 else text
                 for place, (text, rewrite) in enumerate(zip(example, rewrites, strict=True))
@@ -207,11 +209,11 @@ def augmented(
             folded = normalise(*copy)
             if not all(text.strip() for text in copy):
                 dropped["empty"] += 1
-            elif folded in taken:
+            elif folded in texts_seen:
                 dropped["duplicate"] += 1
             else:
-                taken.add(folded)
-                found.append(copy)
-    pairs = [copy[1] for copy in found] if len(columns) > 1 else None
+                texts_seen.add(folded)
+                copies.append(copy)
+    pairs = [copy[1] for copy in copies] if len(columns) > 1 else None
     reasons = {reason: count for reason, count in dropped.items() if count}
-    return [copy[0] for copy in found], pairs, reasons
+    return [copy[0] for copy in copies], pairs, reasons

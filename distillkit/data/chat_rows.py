@@ -94,7 +94,7 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _parsed(value: Any, what: str) -> Any:
+def _parsed(value: Any, part: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
@@ -103,7 +103,7 @@ def _parsed(value: Any, what: str) -> Any:
         try:
             return literal(value)  # as pandas writes lists into a csv
         except ValueError:
-            raise BadConversation(f"is text, and no JSON of {what} ({error})") from None
+            raise BadConversation(f"is text, and no JSON of {part} ({error})") from None
 
 
 def _rows_of(value: Mapping[str, Any]) -> Any:
@@ -169,13 +169,13 @@ def _part(part: Any, at: str) -> dict[str, Any]:
         return {"type": "text", "text": part}
     if not isinstance(part, Mapping):
         raise BadConversation(f"{at}: a part of its content is no text ({_kind(part)})")
-    known = {str(k): v for k, v in part.items() if v is not None}
-    kind = known.get("type", "text" if "text" in known else None)
+    fields = {str(k): v for k, v in part.items() if v is not None}
+    kind = fields.get("type", "text" if "text" in fields else None)
     if kind in THOUGHT_PARTS:
-        return known
-    if kind not in TEXT_PARTS or not isinstance(known.get("text"), str):
+        return fields
+    if kind not in TEXT_PARTS or not isinstance(fields.get("text"), str):
         raise BadConversation(f"{at}: a part of its content is {kind or 'nameless'}, and no text")
-    return {**known, "type": "text"}
+    return {**fields, "type": "text"}
 
 
 def _check_calls(message: Message, at: str) -> None:

@@ -18,7 +18,7 @@ def classes_of(folder: Path) -> dict[str, dict[str, list[Path]]]:
     A class is the folder below the split's, or else above it. Without splits all is `train`. Files
     that are in no class's folder are left out, as long as they are few.
     """
-    found: dict[str, dict[str, list[Path]]] = {}
+    files_by_class: dict[str, dict[str, list[Path]]] = {}
     loose = 0
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
@@ -34,25 +34,29 @@ def classes_of(folder: Path) -> dict[str, dict[str, list[Path]]]:
         if name is None:
             loose += 1
         else:
-            found.setdefault(split or "", {}).setdefault(name, []).append(path)
-    if len(found) > 1 and "" in found:
-        loose += sum(map(len, found.pop("").values()))
-    files = [paths for classes in found.values() for paths in classes.values()]
-    names = {name for classes in found.values() for name in classes}
+            files_by_class.setdefault(split or "", {}).setdefault(name, []).append(path)
+    if len(files_by_class) > 1 and "" in files_by_class:
+        loose += sum(map(len, files_by_class.pop("").values()))
+    files = [paths for classes in files_by_class.values() for paths in classes.values()]
+    names = {name for classes in files_by_class.values() for name in classes}
     is_so_built = (
         len(names) >= FEWEST
         and all(len(paths) >= FEWEST for paths in files)
         and loose < sum(map(len, files))
     )
-    return {split or "train": classes for split, classes in found.items()} if is_so_built else {}
+    return (
+        {split or "train": classes for split, classes in files_by_class.items()}
+        if is_so_built
+        else {}
+    )
 
 
 def of_split(folder: Path, split: str) -> dict[str, list[Path]]:
     """class -> its files of one split; of a folder that is the split's, all of them."""
-    found = classes_of(folder)
-    if {*found} == {"train"} and split_of(Path(folder.name)) == split:
-        return found["train"]
-    return found.get(split, {})
+    files_by_class = classes_of(folder)
+    if {*files_by_class} == {"train"} and split_of(Path(folder.name)) == split:
+        return files_by_class["train"]
+    return files_by_class.get(split, {})
 
 
 def _named(folders: tuple[str, ...]) -> tuple[str | None, str | None]:

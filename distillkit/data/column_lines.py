@@ -69,24 +69,25 @@ class ColumnLines:
         alone = fields[0] == "#" or fields[0].startswith("# ")
         return alone and fields[tag_at] not in tags
 
-    def _others(self) -> str:
+    def _line_of_other_width(self) -> str:
         """The lines of another width than the usual one, for a message."""
-        other = [n for n, it in enumerate(self._rows, start=1) if it and len(it) != self.width]
-        other = [n for n in other if not self._rows[n - 1][0].startswith(("#", BEGINS_DOCUMENT))]
-        numbers = listed(map(str, other), limit=5)
-        if len(other) == 1:
+        lines = [n for n, row in enumerate(self._rows, start=1) if row and len(row) != self.width]
+        lines = [n for n in lines if not self._rows[n - 1][0].startswith(("#", BEGINS_DOCUMENT))]
+        numbers = listed(map(str, lines), limit=5)
+        if len(lines) == 1:
             return f"line {numbers}"
-        usual = sum(len(it) == self.width for it in self._rows)
-        return f"the {len(other):,} lines of another width ({numbers}; {usual:,} have {self.width})"
+        usual = sum(len(row) == self.width for row in self._rows)
+        return f"the {len(lines):,} lines of another width ({numbers}; {usual:,} have {self.width})"
 
     def _check(self, fields: list[str], number: int, word_at: int, tag_at: int, at: str) -> None:
-        wanted = max(self.width, word_at + 1, tag_at + 1, 2)
-        if len(fields) != wanted:
+        columns_needed = max(self.width, word_at + 1, tag_at + 1, 2)
+        if len(fields) != columns_needed:
             advice = "data.columns=[…] names them in their order"
-            if wanted == self.width:
-                advice = f"mend or take out {self._others()}"
+            if columns_needed == self.width:
+                advice = f"mend or take out {self._line_of_other_width()}"
             raise DataError(
-                f"{at}: line {number} has {len(fields)} columns, and {wanted} are needed; {advice}"
+                f"{at}: line {number} has {len(fields)} columns, and {columns_needed} are needed; "
+                f"{advice}"
             )
         if not fields[word_at].strip(" ") or not fields[tag_at]:
             raise DataError(f"{at}: line {number} has no word or no tag")

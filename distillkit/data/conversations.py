@@ -32,7 +32,7 @@ from distillkit.data.filters import matching_rows
 from distillkit.data.folders import model_folder
 from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.sources import expand, identity, suffix, tokenizer_identity, written
+from distillkit.data.sources import expand, identity, spec_text, suffix, tokenizer_identity
 from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import ConfigError, DataError
@@ -100,8 +100,8 @@ class Conversations(Texts):
             )
         if self.template is not None:
             # a shell and YAML's single quotes hand \n on as two characters
-            written = _ESCAPED.sub(lambda match: _ESCAPES[match[0]], self.template)
-            object.__setattr__(self, "template", written)
+            template = _ESCAPED.sub(lambda match: _ESCAPES[match[0]], self.template)
+            object.__setattr__(self, "template", template)
         self._check_template()
         self._check_arguments()
 
@@ -127,10 +127,10 @@ class Conversations(Texts):
                 )
 
     def _check_arguments(self) -> None:
-        taken = [name for name in self.template_arguments if name in _RESERVED]
-        if taken:
+        reserved = [name for name in self.template_arguments if name in _RESERVED]
+        if reserved:
             raise ConfigError(
-                f"data.template_arguments.{taken[0]}: the chat template is given this by "
+                f"data.template_arguments.{reserved[0]}: the chat template is given this by "
                 "distillkit; leave it out"
             )
         try:
@@ -162,10 +162,10 @@ class Conversations(Texts):
 
     def labelled_inputs(self) -> dict[str, Any]:
         """All that decides the splits, the chat template by its content."""
-        decided = super().labelled_inputs()
+        fields = super().labelled_inputs()
         if self.chat_template:
-            decided["chat_template"] = template_identity(self.chat_template)
-        return decided
+            fields["chat_template"] = template_identity(self.chat_template)
+        return fields
 
     def read(self, row: Mapping[str, Any]) -> tuple[str, str | None] | None:
         """(JSON of the conversation, None) or (prompt, response); None where nothing stands.
@@ -193,13 +193,13 @@ class Conversations(Texts):
         prompt, response = row[self.prompt], row[self.response]
         if _is_empty(prompt) or _is_empty(response):
             return []
-        said = said_by("user", prompt)
-        answer = without_prompt(said_by(ASSISTANT, response), said)
+        messages = said_by("user", prompt)
+        answer = without_prompt(said_by(ASSISTANT, response), messages)
         # what stands in the prompt was said before
-        said = [m | {"weight": 0} if m["role"] == ASSISTANT else m for m in said]
+        messages = [m | {"weight": 0} if m["role"] == ASSISTANT else m for m in messages]
         system = row[self.system] if self.system else None
-        begun = [] if _is_empty(system) else said_by("system", system)
-        return [*begun, *said, *answer]
+        start = [] if _is_empty(system) else said_by("system", system)
+        return [*start, *messages, *answer]
 
     def _filled(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
         """The plain template with its placeholders replaced; braces in the values mean nothing."""
@@ -290,53 +290,53 @@ def _rows(data: Conversations, cache: Path, role: str, dropped: dict[str, int]) 
         texts=AS_TEXT,
         where=where,
         form=data.form,
-        bad=lines,
+        bad_lines=lines,
     )
     if lines and data.bad_rows == "refuse":
         raise DataError(
-            f"{key} = {written(spec)}: cannot be read ({lines[0]}); mend it, or set "
+            f"{key} = {spec_text(spec)}: cannot be read ({lines[0]}); mend it, or set "
             "data.bad_rows=drop"
         )
     if lines:
-        say(f"{key} = {written(spec)}: {len(lines):,} lines are no JSON, left out ({lines[0]})")
+        say(f"{key} = {spec_text(spec)}: {len(lines):,} lines are no JSON, left out ({lines[0]})")
     places = matching_rows(table, where, key="data.where", spec=spec)
-    has_nulls = not all(suffix(Path(it)) in JSON for it in expand(spec, key=key))
+    has_nulls = not all(suffix(Path(name)) in JSON for name in expand(spec, key=key))
     read: list[tuple[tuple[str, str | None], int]] = []
-    bad: list[tuple[str, str]] = []
-    chosen = table.select(places).records([c for c in settings.values() if c])
-    for place, row in zip(places, chosen, strict=True):
+    bad_rows: list[tuple[str, str]] = []
+    records = table.select(places).records([c for c in settings.values() if c])
+    for place, row in zip(places, records, strict=True):
         try:
-            found = data.read(without_nulls(row) | _empty(row) if has_nulls else row)
+            conversation = data.read(without_nulls(row) | _empty(row) if has_nulls else row)
         except BadConversation as error:
-            bad.append((table.place(place), str(error)))
+            bad_rows.append((table.place(place), str(error)))
             continue
-        if found is not None:
-            read.append((found, place + 1))
-    _tell_bad(data, bad, len(places), at=f"{key} = {written(spec)}")
-    if bad:
-        dropped[f"bad ({role})"] = len(bad)
-    if len(read) + len(bad) < len(places):
-        dropped[f"empty ({role})"] = len(places) - len(bad) - len(read)
+        if conversation is not None:
+            read.append((conversation, place + 1))
+    _tell_bad(data, bad_rows, len(places), at=f"{key} = {spec_text(spec)}")
+    if bad_rows:
+        dropped[f"bad ({role})"] = len(bad_rows)
+    if len(read) + len(bad_rows) < len(places):
+        dropped[f"empty ({role})"] = len(places) - len(bad_rows) - len(read)
     if not read:
-        what = "bad" if bad else "empty"
-        raise DataError(f"{key} = {written(spec)}: every row is {what}")
+        reason = "bad" if bad_rows else "empty"
+        raise DataError(f"{key} = {spec_text(spec)}: every row is {reason}")
     pairs = [pair for (_, pair), _ in read if pair is not None]
     texts = [text for (text, _), _ in read]
     numbers = [number for _, number in read]
     return Rows(texts, pairs or None, [None] * len(read), numbers=numbers)
 
 
-def _tell_bad(data: Conversations, bad: list[tuple[str, str]], count: int, *, at: str) -> None:
+def _tell_bad(data: Conversations, bad_rows: list[tuple[str, str]], count: int, *, at: str) -> None:
     """Refuse the rows that cannot be read, or say that they are left out."""
-    if not bad:
+    if not bad_rows:
         return
-    place, reason = bad[0]
-    more = f" ({len(bad):,} of {count:,} rows are bad)" if len(bad) > 1 else ""
+    place, reason = bad_rows[0]
+    count_text = f" ({len(bad_rows):,} of {count:,} rows are bad)" if len(bad_rows) > 1 else ""
     if data.bad_rows == "refuse":
         raise DataError(
-            f"{at}: {place} {reason}{more}; mend what is bad, or set data.bad_rows=drop"
+            f"{at}: {place} {reason}{count_text}; mend what is bad, or set data.bad_rows=drop"
         )
-    say(f"{at}: {place} {reason}{more}; left out, by data.bad_rows=drop")
+    say(f"{at}: {place} {reason}{count_text}; left out, by data.bad_rows=drop")
 
 
 def _empty(row: Mapping[str, Any]) -> dict[str, None]:

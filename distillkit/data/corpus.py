@@ -74,8 +74,8 @@ class Corpus:
             labels = read_json(path / "labels.json")
             space = LabelSpace(tuple(labels["names"]), labels["numeric"])
             chat = ChatFormat(**labels.get("chat", {}))
-            more = labels.get("sources", {})
-            return cls(path, transfer, space, labels.get("messages", False), chat, more)
+            sources = labels.get("sources", {})
+            return cls(path, transfer, space, labels.get("messages", False), chat, sources)
 
     def split(self, name: str) -> Split:
         """One split: train, validation, test or transfer."""
@@ -105,7 +105,10 @@ class Corpus:
             None if labels is None else np.array(labels),
             [messages for messages, _ in talks] if self.holds_messages else None,
             table["words"][:] if "words" in columns else None,
-            [[(text, begin) for text, begin in json.loads(known)] for known in table["answers"][:]]
+            [
+                [(text, begin) for text, begin in json.loads(answers)]
+                for answers in table["answers"][:]
+            ]
             if "answers" in columns
             else None,
             np.array(table["row"][:], np.int64) if "row" in columns else None,
@@ -117,5 +120,5 @@ class Corpus:
 
 def _talk(text: str) -> tuple[list[Message], list[Any] | None]:
     """(messages, tools) out of a row's JSON."""
-    held = json.loads(text)
-    return (held, None) if isinstance(held, list) else (held["messages"], held["tools"])
+    content = json.loads(text)
+    return (content, None) if isinstance(content, list) else (content["messages"], content["tools"])

@@ -35,19 +35,19 @@ class Fields:
 
 
 def read_delimited(
-    text: str, wanted: Mapping[str, str], form: TextFormat, *, suffix: str, at: str, spec: str
+    text: str, columns_of: Mapping[str, str], form: TextFormat, *, suffix: str, at: str, spec: str
 ) -> Fields:
     """The wanted columns (setting -> name) as the text that stands there, None where none does.
 
     `suffix` says what is usual. Raises `DataError` for what is no such table, with line and reason.
     """
     try:
-        dialect = settle(text, wanted, form, suffix=suffix, at=at, spec=spec)
+        dialect = settle(text, columns_of, form, suffix=suffix, at=at, spec=spec)
         _check_is_no_markdown(dialect, at)
         dialect = _with_row_names(dialect)
         if not dialect.has_header and form.header is None:
             _check_is_data(dialect, at)
-        places = _places(dialect.names, wanted, at)
+        places = _places(dialect.names, columns_of, at)
         rows = _gathered(dialect, set(places.values()))
     except Malformed as error:
         raise DataError(f"{at}: cannot be read: {error}") from error
@@ -56,11 +56,11 @@ def read_delimited(
     if dialect.quote:
         quotation.check_swallowed(dialect.text, dialect.separator, rows.spans, rows.columns, at=at)
     values = {name: rows.columns[place] for name, place in places.items()}
-    found = Fields(dialect.names, values, rows.count)
+    fields_read = Fields(dialect.names, values, rows.count)
     if dialect.separator == "\t" and form.quoting is None and '"' in dialect.text:
-        found.marks = "no part of them" if dialect.quote else "letters"
-    found.notes = _notes(rows, dialect, form, suffix) + _marks_left(values, dialect, form)
-    return found
+        fields_read.marks = "no part of them" if dialect.quote else "letters"
+    fields_read.notes = _notes(rows, dialect, form, suffix) + _marks_left(values, dialect, form)
+    return fields_read
 
 
 @dataclass(slots=True)
@@ -81,30 +81,30 @@ class _Rows:
 def _gathered(dialect: Dialect, places: Collection[int]) -> _Rows:
     """All rows up to one that has too many fields; raises `Malformed`."""
     width = len(dialect.names)
-    found = _Rows({place: [] for place in places})
+    fields_read = _Rows({place: [] for place in places})
     header: list[str] | None = None
     for row in dialect.rows():
-        found.lines += row.end - row.begin + 1
+        fields_read.lines += row.end - row.begin + 1
         fields = row.fields
         if header is None and dialect.has_header:
             header = fields
             continue
         if header and _is_again(header, fields):
-            found.headers += 1
+            fields_read.headers += 1
             continue
         if len(fields) > width and any(fields[width:]):
-            found.wide = row
+            fields_read.wide = row
             break
         if len(fields) < width:
-            found.short += 1
-            found.first_short = found.first_short or row.begin
+            fields_read.short += 1
+            fields_read.first_short = fields_read.first_short or row.begin
         if row.end > row.begin:
-            found.spans.append(row)
-        found.first = found.first or row
-        found.count += 1
-        for place, column in found.columns.items():
+            fields_read.spans.append(row)
+        fields_read.first = fields_read.first or row
+        fields_read.count += 1
+        for place, column in fields_read.columns.items():
             column.append((fields[place] or None) if place < len(fields) else None)
-    return found
+    return fields_read
 
 
 def _is_again(header: list[str], fields: list[str]) -> bool:
@@ -139,10 +139,10 @@ def _check_is_data(dialect: Dialect, at: str) -> None:
     It does where it is words over numbers, or where a label that comes once stands over labels
     that come again, beside one word over texts.
     """
-    first, *rest = [row.fields for row in islice(dialect.rows(), SAMPLE)] or [[]]
-    if len(rest) < FEWEST or any(len(name.split()) > 3 for name in first):
+    first, *later = [row.fields for row in islice(dialect.rows(), SAMPLE)] or [[]]
+    if len(later) < FEWEST or any(len(name.split()) > 3 for name in first):
         return
-    columns = [[row[i] for row in rest if i < len(row)] for i in range(len(first))]
+    columns = [[row[i] for row in later if i < len(row)] for i in range(len(first))]
     over_numbers = over_labels = over_texts = False
     for name, column in zip(first, columns, strict=True):
         numbers = sum(bool(NUMBER.fullmatch(value.strip())) for value in column)
@@ -158,13 +158,13 @@ def _check_is_data(dialect: Dialect, at: str) -> None:
         )
 
 
-def _places(names: Sequence[str], wanted: Mapping[str, str], at: str) -> dict[str, int]:
-    twice = next((name for name in wanted.values() if names.count(name) > 1), None)
+def _places(names: Sequence[str], columns_of: Mapping[str, str], at: str) -> dict[str, int]:
+    twice = next((name for name in columns_of.values() if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(
             f"{at}: {names.count(twice)} of its columns are named {brief(twice, 60)}; rename them"
         )
-    return {name: names.index(name) for name in wanted.values()}
+    return {name: names.index(name) for name in columns_of.values()}
 
 
 def _too_wide(row: Row, dialect: Dialect, form: TextFormat) -> str:

@@ -37,37 +37,37 @@ class Dialect:
     def rows(self) -> Iterator[Row]:
         """All rows, the header's too; raises `Malformed`."""
         # among blanks the last column is the rest of the line: "LABEL a text of words"
-        most = len(self.names) - 1 if self.separator == " " else -1
+        limit = len(self.names) - 1 if self.separator == " " else -1
         skips = self.skips_blanks and bool(self.quote)
-        return split_rows(self.text, self.separator, self.quote, most=most, skips_blanks=skips)
+        return split_rows(self.text, self.separator, self.quote, limit=limit, skips_blanks=skips)
 
 
 def settle(
-    text: str, wanted: Mapping[str, str], form: TextFormat, *, suffix: str, at: str, spec: str
+    text: str, columns_of: Mapping[str, str], form: TextFormat, *, suffix: str, at: str, spec: str
 ) -> Dialect:
-    """The dialect of a text in which the `wanted` columns (setting -> name) stand.
+    """The dialect of a text in which the `columns_of` columns (setting -> name) stand.
 
     Raises `DataError` that names the setting where the text does not show it.
     """
     if _ends_as_old_macs(text, form):
         text = _OLD_END.sub("\n", text)
     separators = SEPARATORS.get(suffix, OTHERS)
-    told = _EXCEL.match(text)
-    if told:
-        text, separators = text[told.end() :], told[1]
+    match = _EXCEL.match(text)
+    if match:
+        text, separators = text[match.end() :], match[1]
     choices = [*(form.separator or separators)]
     if form.columns is None:
-        separator = _by_header(text, choices, set(wanted.values()), form)
+        separator = _by_header(text, choices, set(columns_of.values()), form)
         names = first_row(text, separator, form)
         if not names:
             raise DataError(f"{at}: the file has no rows")
-        if not {*wanted.values()} <= {*names}:
-            hint = _hint(text, separator, wanted, form)
-            check_columns(names, wanted, spec=spec, hint=hint)
+        if not {*columns_of.values()} <= {*names}:
+            hint = _hint(text, separator, columns_of, form)
+            check_columns(names, columns_of, spec=spec, hint=hint)
         has_header = True
     else:
         names = list(form.columns)
-        check_columns(names, wanted, spec="data.columns")
+        check_columns(names, columns_of, spec="data.columns")
         separator = _by_count(text, choices, form, at)
         has_header = _has_header(_sample(text, separator, form, 2), form, at)
     quote = _quote(text, separator, form, suffix, names, at)
@@ -108,11 +108,11 @@ def _skips_blanks(text: str, separator: str, quote: str) -> bool:
     return row is not None and any(re.fullmatch(pattern, name) for name in row.fields)
 
 
-def _by_header(text: str, choices: list[str], wanted: Collection[str], form: TextFormat) -> str:
+def _by_header(text: str, choices: list[str], columns_of: Collection[str], form: TextFormat) -> str:
     """The separator that finds the wanted columns in the first row; else one that finds several."""
     headers = {choice: first_row(text, choice, form) for choice in choices}
     for choice, names in headers.items():
-        if wanted and set(wanted) <= {*names}:
+        if columns_of and set(columns_of) <= {*names}:
             return choice
     return next((c for c, names in headers.items() if len(names) > 1), choices[0])
 
@@ -209,11 +209,11 @@ def _is_wrapped(text: str) -> bool:
     return row is not None and all(re.fullmatch(r'"[^"]+"', name) for name in row.fields)
 
 
-def _hint(text: str, separator: str, wanted: Mapping[str, str], form: TextFormat) -> str:
+def _hint(text: str, separator: str, columns_of: Mapping[str, str], form: TextFormat) -> str:
     """What may be wrong where the first row has not the wanted names."""
     rows = _sample(text, separator, form)
-    first, rest = rows[0].fields, rows[1:]
-    if len(first) == 1 and form.separator is None and len(wanted) > 1:
+    first, later = rows[0].fields, rows[1:]
+    if len(first) == 1 and form.separator is None and len(columns_of) > 1:
         return "; if a character stands between its fields, set data.separator to it"
     marked = next(
         (name.strip()[0] for name in first if re.fullmatch(r"([\"']).*\1", name.strip())), ""
@@ -222,18 +222,18 @@ def _hint(text: str, separator: str, wanted: Mapping[str, str], form: TextFormat
         return "; if its fields stand in quotation marks, set data.quoting=" + (
             "double" if marked == '"' else "single"
         )
-    if form.header is True or not _is_data(first, rest):
+    if form.header is True or not _is_data(first, later):
         return ""
     advice = "; if its first row is data, name its columns: data.columns="
     if len(first) > SHOWN:
         return f"{advice}[…], {len(first):,} names"
-    return f"{advice}[{','.join(_guessed(rows, wanted))}]"
+    return f"{advice}[{','.join(_guessed(rows, columns_of))}]"
 
 
-def _is_data(first: list[str], rest: list[Row]) -> bool:
+def _is_data(first: list[str], later: list[Row]) -> bool:
     """Whether a first row looks like those below it: a value of it comes again, or is a text."""
     again = any(
-        value and any(place < len(row.fields) and row.fields[place] == value for row in rest)
+        value and any(place < len(row.fields) and row.fields[place] == value for row in later)
         for place, value in enumerate(first)
     )
     return (
@@ -243,17 +243,17 @@ def _is_data(first: list[str], rest: list[Row]) -> bool:
     )
 
 
-def _guessed(rows: list[Row], wanted: Mapping[str, str]) -> list[str]:
+def _guessed(rows: list[Row], columns_of: Mapping[str, str]) -> list[str]:
     """Names for the columns of a file without header: the longest fields are text."""
     count = len(rows[0].fields)
     columns = [[row.fields[i] for row in rows if i < len(row.fields)] for i in range(count)]
     lengths = [sum(map(len, column)) for column in columns]
     by_length = sorted(range(count), key=lambda i: -lengths[i])
     names = [f"column{i + 1}" for i in range(count)]
-    left = [name for setting, name in wanted.items() if setting != "data.label"]
-    for place, name in zip(by_length, left, strict=False):
+    unset = [name for setting, name in columns_of.items() if setting != "data.label"]
+    for place, name in zip(by_length, unset, strict=False):
         names[place] = name
-    label = wanted.get("data.label")
+    label = columns_of.get("data.label")
     free = [i for i in range(count) if names[i] == f"column{i + 1}"]
     if label and free:
         names[min(free, key=lambda i: (len(set(columns[i])) == 1, len(set(columns[i]))))] = label

@@ -10,7 +10,7 @@ from distillkit.data.data import Reader
 from distillkit.data.filters import matching_rows
 from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.sources import written
+from distillkit.data.sources import spec_text
 from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
@@ -80,10 +80,10 @@ def _rows(data: Documents, cache: Path, role: str, dropped: dict[str, int]) -> R
     places = matching_rows(table, where, key="data.where", spec=spec)
     table = table.select(places)
     read = [data.read(row) for row in table.records([c for c in columns.values() if c])]
-    kept = [row for row in read if row is not None]
-    if len(kept) < len(read):
-        dropped[f"empty ({role})"] = len(read) - len(kept)
-    if not kept:
-        raise DataError(f"data.{role} = {written(spec)}: every row is empty")
+    texts_left = [row for row in read if row is not None]
+    if len(texts_left) < len(read):
+        dropped[f"empty ({role})"] = len(read) - len(texts_left)
+    if not texts_left:
+        raise DataError(f"data.{role} = {spec_text(spec)}: every row is empty")
     numbers = [place + 1 for place, row in zip(places, read, strict=True) if row is not None]
-    return Rows(kept, None, [None] * len(kept), numbers=numbers)
+    return Rows(texts_left, None, [None] * len(texts_left), numbers=numbers)

@@ -45,41 +45,41 @@ def unique(
     rows: Rows,
     *,
     choice: Duplicates | None = None,
-    what: str = "labels",
+    label_kind: str = "labels",
     compare: Callable[[Any], str] = comparable,
 ) -> Unique:
     """One row of each text; of texts that have different labels, the one that `choice` says.
 
     The first row's label, or the label that most rows have (the first of those that are level), or
-    no row at all; None: the first, and there is no setting for it. Labels are called `what` in the
-    message that counts such texts, and are the same where `compare` gives the same.
+    no row at all; None: the first, and there is no setting for it. Labels are called `label_kind`
+    in the message that counts such texts, and are the same where `compare` gives the same.
     """
-    told = [compare(label) for label in rows.labels]
+    compared = [compare(label) for label in rows.labels]
     places: dict[str, list[int]] = {}
     for place, text in enumerate(rows.normalised()):
         places.setdefault(text, []).append(place)
-    chosen, contradicting, dropped = [], [], 0
-    for same in places.values():
-        taken = same[0]
-        if len(same) > 1 and len({told[i] for i in same}) > 1:
-            contradicting.append(same)
+    rows_left, contradicting, dropped = [], [], 0
+    for copies in places.values():
+        first_copy = copies[0]
+        if len(copies) > 1 and len({compared[i] for i in copies}) > 1:
+            contradicting.append(copies)
             if choice == "drop":
-                dropped += len(same)
+                dropped += len(copies)
                 continue
             if choice == "majority":
-                taken = _of_majority(told, same)
-        chosen.append(taken)
+                first_copy = _of_majority(compared, copies)
+        rows_left.append(first_copy)
     if contradicting:
-        warn(_message(rows, told, contradicting, choice, what))
-    gone = len(rows.texts) - len(chosen) - dropped
-    return Unique(rows.take(sorted(chosen)), gone, dropped, len(contradicting))
+        warn(_message(rows, compared, contradicting, choice, label_kind))
+    count_dropped = len(rows.texts) - len(rows_left) - dropped
+    return Unique(rows.take(sorted(rows_left)), count_dropped, dropped, len(contradicting))
 
 
-def _of_majority(labels: Sequence[str], same: Sequence[int]) -> int:
+def _of_majority(labels: Sequence[str], copies: Sequence[int]) -> int:
     """The first row with the label that most of the rows have."""
-    counts = Counter(labels[i] for i in same)  # in the order that they are met
-    most = counts.most_common(1)[0][0]
-    return next(i for i in same if labels[i] == most)
+    counts = Counter(labels[i] for i in copies)  # in the order that they are met
+    commonest = counts.most_common(1)[0][0]
+    return next(i for i in copies if labels[i] == commonest)
 
 
 def _message(
@@ -87,23 +87,23 @@ def _message(
     labels: Sequence[str],
     contradicting: Sequence[Sequence[int]],
     choice: Duplicates | None,
-    what: str,
+    label_kind: str,
 ) -> str:
-    shown = []
-    for same in contradicting[:EXAMPLES]:
-        first = {labels[i]: i for i in reversed(same)}
+    examples_shown = []
+    for copies in contradicting[:EXAMPLES]:
+        first = {labels[i]: i for i in reversed(copies)}
         sides = [
             f"{brief(labels[i].replace(chr(31), ', '), 40)} (row {rows.number(i):,})"
             for i in sorted(first.values())[:SIDES]
         ]
-        shown.append(f"{brief(rows.texts[same[0]], 50)!r} is {' and '.join(sides)}")
+        examples_shown.append(f"{brief(rows.texts[copies[0]], 50)!r} is {' and '.join(sides)}")
     outcome = {
-        "majority": f"the {what} that most rows have are taken",
+        "majority": f"the {label_kind} that most rows have are taken",
         "drop": "none of these rows is taken",
-    }.get(choice or "", f"the {what} of the first row are taken")
+    }.get(choice or "", f"the {label_kind} of the first row are taken")
     choices = f" (data.duplicates = {choice}; first, majority or drop)" if choice else ""
     number, rows_there = len(contradicting), sum(map(len, contradicting))
     return (
         f"data: {number:,} text{'s stand' if number > 1 else ' stands'} in {rows_there:,} training "
-        f"rows with different {what}: {'; '.join(shown)}; {outcome}{choices}"
+        f"rows with different {label_kind}: {'; '.join(examples_shown)}; {outcome}{choices}"
     )

@@ -38,16 +38,16 @@ def class_places(label: Any) -> tuple[int, ...]:
 
 
 def class_order(
-    found: Iterable[str], classes: Sequence[str] | None, names: list[str] | None
+    names_found: Iterable[str], classes: Sequence[str] | None, names: list[str] | None
 ) -> tuple[list[str] | None, bool]:
-    """(the order of the labels that were `found`, whether it is that of all `classes`).
+    """(the order of the labels that were `names_found`, whether it is that of all `classes`).
 
     It is that of the `names` which the config gives, or that of the `classes` which a data set
     says; None: as labels are ordered where nobody says.
     """
-    there = set(found)
-    ordered = [name for name in classes or () if name in there]
-    if names is not None or not ordered or not there <= set(ordered):
+    present = set(names_found)
+    ordered = [name for name in classes or () if name in present]
+    if names is not None or not ordered or not present <= set(ordered):
         return names, False
     return ordered, len(ordered) == len(classes or ())
 
@@ -60,57 +60,57 @@ def encoded(
     `names` are the classes in their order, where the config gives them.
     """
     everything = [label for rows in splits.values() for label in rows.labels]
-    found = {
-        str(each)
+    classes_found = {
+        str(single)
         for label in everything
-        for each in (label if isinstance(label, list) else [label])
+        for single in (label if isinstance(label, list) else [label])
     }
-    ordered, is_whole = class_order(found, splits["train"].classes, names)
+    ordered, is_whole = class_order(classes_found, splits["train"].classes, names)
     space, values = read_labels(everything, ordered)
     if is_whole:
         space = replace(space, numeric=True)  # the class ids are 0, 1, …
-    result, begun = {}, 0
+    result, start = {}, 0
     for name, rows in splits.items():
-        ended = begun + len(rows.texts)
-        result[name] = replace(rows, labels=list(values[begun:ended]))
-        begun = ended
+        ended = start + len(rows.texts)
+        result[name] = replace(rows, labels=list(values[start:ended]))
+        start = ended
     return space, result
 
 
 def say_absent(
-    trained: Collection[str], there: Mapping[str, Collection[str]], *, what: str
+    trained: Collection[str], present: Mapping[str, Collection[str]], *, label_kind: str
 ) -> None:
     """Say which classes that are `trained` a held-out source has no row of.
 
-    `there` has the classes of each held-out split that is a source of its own.
+    `present` has the classes of each held-out split that is a source of its own.
     """
-    for split, names in there.items():
+    for split, names in present.items():
         absent = [name for name in trained if name not in names]
         if absent:
             say(
-                f"data.{split}: has nothing of {len(absent):,} of the {len(trained):,} {what}, of "
-                f"which nothing is measured: {listed(absent, limit=8)}"
+                f"data.{split}: has nothing of {len(absent):,} of the {len(trained):,} "
+                f"{label_kind}, of which nothing is measured: {listed(absent, limit=8)}"
             )
 
 
 def names_in(rows: Rows, space: LabelSpace) -> list[str]:
     """The names of the classes that some rows have, in their order."""
-    found = {place for label in rows.labels for place in class_places(label)}
-    return [name for place, name in enumerate(space.names) if place in found]
+    indices = {place for label in rows.labels for place in class_places(label)}
+    return [name for place, name in enumerate(space.names) if place in indices]
 
 
 def check_trained(splits: Mapping[str, Rows], space: LabelSpace, *, named: bool) -> None:
     """Raise `DataError` for a class without a row to train on; warn where the config `named` it."""
-    seen = names_in(splits["train"], space)
-    unseen = [name for name in space.names if name not in seen]
+    trained_names = names_in(splits["train"], space)
+    unseen = [name for name in space.names if name not in trained_names]
     if not unseen:
         return
     if named:
         warn(f"data.label: {listed(unseen, limit=8)} stand in no training row and are not learnt")
         return
-    where = [name for name, rows in splits.items() if {*unseen} & {*names_in(rows, space)}]
+    splits_with = [name for name, rows in splits.items() if {*unseen} & {*names_in(rows, space)}]
     raise DataError(
         f"data.label: {listed(unseen, limit=8)} stand in no training row, but in "
-        f"{' and '.join(where)}; training has {listed(seen, limit=8)}. Give more rows, other "
-        "splits, or all classes as data.label_names=[…]"
+        f"{' and '.join(splits_with)}; training has {listed(trained_names, limit=8)}. Give more "
+        "rows, other splits, or all classes as data.label_names=[…]"
     )

@@ -63,11 +63,11 @@ def _opened(data: bytes, kind: str) -> Any:
 
 def _decompressed(stream: Any, at: str) -> bytes:
     """All of a stream, given up as soon as it is larger than may be."""
-    most, parts, size = limits.unpacked(), [], 0
+    limit, parts, size = limits.unpacked(), [], 0
     while part := stream.read(PART):
         size += len(part)
-        if size > most:
-            raise DataError(limits.too_large(at, f"more than {limits.in_words(most)}"))
+        if size > limit:
+            raise DataError(limits.too_large(at, f"more than {limits.in_words(limit)}"))
         parts.append(part)
     return b"".join(parts)
 
@@ -80,8 +80,8 @@ def decoded(data: bytes, encoding: str | None, *, at: str) -> tuple[str, str | N
     what it cannot read. A mark at the head of a line is that of a
     file which was joined on, and goes. Raises `DataError` that names the setting.
     """
-    text, found = _decoded(data, encoding, at)
-    return text.replace("\n\ufeff", "\n"), found
+    text, encoding_found = _decoded(data, encoding, at)
+    return text.replace("\n\ufeff", "\n"), encoding_found
 
 
 def _decoded(data: bytes, encoding: str | None, at: str) -> tuple[str, str | None]:
@@ -108,7 +108,7 @@ def _decoded(data: bytes, encoding: str | None, at: str) -> tuple[str, str | Non
     except UnicodeDecodeError as error:
         text = _western(data)
         if text is None:
-            raise DataError(f"{at}: {_where(data, error)}; {_advice(data)}") from error
+            raise DataError(f"{at}: {_line_of_error(data, error)}; {_advice(data)}") from error
         return text, f"cp1252 (line {_line(data, error)} is not UTF-8)"
 
 
@@ -132,15 +132,15 @@ def _strict(data: bytes, name: str, at: str) -> str:
     try:
         return data.decode(name)
     except UnicodeError as error:
-        where = _where(data, error) if isinstance(error, UnicodeDecodeError) else str(error)
+        place = _line_of_error(data, error) if isinstance(error, UnicodeDecodeError) else str(error)
         also = f", or to utf-8{REPLACE}: U+FFFD for what is not" if name.startswith("utf-8") else ""
         raise DataError(
-            f"{at}: cannot be read as {name.removesuffix('-sig')} ({where}); set data.encoding to "
+            f"{at}: cannot be read as {name.removesuffix('-sig')} ({place}); set data.encoding to "
             f"what it is written in{also}"
         ) from error
 
 
-def _where(data: bytes, error: UnicodeDecodeError) -> str:
+def _line_of_error(data: bytes, error: UnicodeDecodeError) -> str:
     line = _line(data, error)
     around = data[max(0, error.start - SHOWN) : error.start + SHOWN]
     return f"line {line} is not {error.encoding.upper()} (byte {error.start}, in {around!r})"

@@ -24,7 +24,7 @@ from distillkit.data.encoding import (
 from distillkit.data.filters import keep_rows
 from distillkit.data.rows import say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.sources import Spec, written
+from distillkit.data.sources import Spec, spec_text
 from distillkit.data.splits import normalise
 from distillkit.data.tables import read_table
 from distillkit.data.text_data import TextSettings
@@ -76,8 +76,8 @@ def prepare_labelled(
     splits = data.sized(splits, strata=class_places if space.names else None)
     check_trained(splits, space, named=data.names is not None)
     own = [name for name in ("validation", "test") if getattr(data, name)]
-    there = {name: names_in(splits[name], space) for name in own}
-    say_absent(names_in(splits["train"], space), there, what="classes")
+    names_by_split = {name: names_in(splits[name], space) for name in own}
+    say_absent(names_in(splits["train"], space), names_by_split, label_kind="classes")
     for name, rows in splits.items():
         write_split(out / name, rows.texts, rows.pairs, np.array(rows.labels), rows.numbers)
     write_labels(out, space)
@@ -93,45 +93,45 @@ def prepare_transfer(
 
     What `prepare_augmented` wrote into `augmented` stands in it, too.
     """
-    known = {
+    texts_there = {
         normalise(*example) for name in LABELLED for example in labelled.split(name).examples()
     }
-    found: list[tuple[str, ...]] = []
+    texts_found: list[tuple[str, ...]] = []
     dropped = {}
     if data.transfer and data.transfer_size != 0:
         like = None
         if data.transfer_choice == "like":
             like = [normalise(text) for text in labelled.split("train").texts]
-        chosen = _chosen(data, data.transfer, known, like, cache)
-        found, dropped = [(text,) for text in chosen.texts], chosen.dropped
-        say(f"data: {len(found):,} transfer texts")
+        choice = _choose(data, data.transfer, texts_there, like, cache)
+        texts_found, dropped = [(text,) for text in choice.texts], choice.dropped
+        say(f"data: {len(texts_found):,} transfer texts")
         say_dropped("transfer texts", dropped)
     if data.transfer_spans:
-        cut = spans(
+        pieces = spans(
             labelled.split("train").examples(),
-            each=data.transfer_spans,
+            spans_of_text=data.transfer_spans,
             words=(data.transfer_span_words[0], data.transfer_span_words[1]),
-            known=known | {normalise(*example) for example in found},
+            texts_there=texts_there | {normalise(*example) for example in texts_found},
         )
-        cut = smallest(cut, data.transfer_spans_size)
-        say(f"data: {len(cut):,} spans of the training texts beside them")
-        found = found + cut
+        pieces = smallest(pieces, data.transfer_spans_size)
+        say(f"data: {len(pieces):,} spans of the training texts beside them")
+        texts_found = texts_found + pieces
     if augmented:
-        taken = {normalise(*example) for example in found}
-        made = labelled.read(augmented, AUGMENTED).examples()
-        found += [example for example in made if normalise(*example) not in taken]
-    if not found:
+        normal = {normalise(*example) for example in texts_found}
+        copies = labelled.read(augmented, AUGMENTED).examples()
+        texts_found += [example for example in copies if normalise(*example) not in normal]
+    if not texts_found:
         raise DataError(
             f"data.transfer_spans = {data.transfer_spans}: no training text is long enough to cut; "
             "set it to 0"
         )
-    texts, *pairs = (list(column) for column in zip(*found, strict=True))
+    texts, *pairs = (list(column) for column in zip(*texts_found, strict=True))
     write_split(out / "transfer", texts, pairs[0] if pairs else None, None)
     return {"counts": {"transfer": len(texts)}, "dropped": dropped}
 
 
-def _chosen(
-    data: TextSettings, spec: Spec, known: set[str], like: list[str] | None, cache: Path
+def _choose(
+    data: TextSettings, spec: Spec, texts_there: set[str], like: list[str] | None, cache: Path
 ) -> TransferSet:
     """The unlabelled text of `data.transfer` that is to be used."""
     low, high = data.transfer_words or (1, 10**9)
@@ -150,18 +150,18 @@ def _chosen(
     )
     table = keep_rows(table, data.transfer_where, key="data.transfer_where", spec=spec)
     with track("transfer set", len(table), unit="characters") as progress:
-        chosen = choose(
+        choice = choose(
             _counted(table[column], progress),
-            known=known,
+            texts_there=texts_there,
             size=data.transfer_size,
             words=(low, high),
             by_sentence=data.transfer_unit == "sentence",
             lowercase=data.transfer_lowercase,
             like=like,
         )
-    if not chosen.texts:
-        raise DataError(f"data.transfer = {written(spec)}: no text in it was left to use")
-    return chosen
+    if not choice.texts:
+        raise DataError(f"data.transfer = {spec_text(spec)}: no text in it was left to use")
+    return choice
 
 
 def _counted(column: Iterable[Any], progress: Track) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from distillkit.console.wording import brief, listed
 from distillkit.data.messages import check_columns
-from distillkit.data.sources import Spec, written
+from distillkit.data.sources import Spec, spec_text
 from distillkit.data.tables import Table
 from distillkit.data.written import as_text, is_missing, json_text
 from distillkit.errors import DataError
@@ -28,44 +28,48 @@ def matching_rows(
     table: Table, where: Mapping[str, Any] | None, *, key: str, spec: Spec
 ) -> Sequence[int]:
     """The numbers of the rows whose columns have the values (or one of them) of `where`."""
-    kept: Sequence[int] = range(len(table))
-    check_columns(table.values, {f"{key}.{name}": name for name in where or {}}, spec=written(spec))
+    rows_left: Sequence[int] = range(len(table))
+    check_columns(
+        table.values, {f"{key}.{name}": name for name in where or {}}, spec=spec_text(spec)
+    )
     for name, value in (where or {}).items():
         column = table[name]
         tests = [_matches(item) for item in (value if isinstance(value, list) else [value])]
-        found = [i for i in kept if any(test(column[i]) for test in tests)]
-        if not found:
-            seen = listed(sorted({str(column[i]) for i in kept}))
+        matches = [i for i in rows_left if any(test(column[i]) for test in tests)]
+        if not matches:
+            values_seen = listed(sorted({str(column[i]) for i in rows_left}))
             raise DataError(
-                f"{key}.{name} = {brief(value)}: no row of {written(spec)} has it; it holds {seen}"
+                f"{key}.{name} = {brief(value)}: no row of {spec_text(spec)} has it; it holds "
+                f"{values_seen}"
             )
-        kept = found
-    return kept
+        rows_left = matches
+    return rows_left
 
 
-def _matches(wanted: Any) -> Matches:
+def _matches(condition: Any) -> Matches:
     """Whether a value is the wanted one.
 
     YAML reads 1999 as a number and true as a truth, and a csv neither: text that spells the same
     number (1.50 of 1.5, but 01 is not 1) or the same truth (TRUE) counts as well.
     """
-    if wanted is None:
+    if condition is None:
         return is_missing
-    if isinstance(wanted, (list, dict)):
-        return lambda value: bool(value == wanted)
-    if isinstance(wanted, bool):
-        word = str(wanted).casefold()
+    if isinstance(condition, (list, dict)):
+        return lambda value: bool(value == condition)
+    if isinstance(condition, bool):
+        word = str(condition).casefold()
         return lambda value: (
-            bool(value == wanted) or (isinstance(value, str) and value.strip().casefold() == word)
+            bool(value == condition)
+            or (isinstance(value, str) and value.strip().casefold() == word)
         )
-    spelt = {str(wanted), json_text(wanted)}
-    number = _number(str(wanted)) if isinstance(wanted, (int, float)) else None
-    narrow = {float(kind(wanted)) for kind in (np.float32, np.float16)} if number else set()
+    spelt = {str(condition), json_text(condition)}
+    number = _number(str(condition)) if isinstance(condition, (int, float)) else None
+    narrow = {float(kind(condition)) for kind in (np.float32, np.float16)} if number else set()
 
     def matches(value: Any) -> bool:
         if value is None or isinstance(value, (list, dict)):
             return False
-        if _text(value) in spelt or value == wanted:
+        if _text(value) in spelt or value == condition:
             return True
         if number is None or isinstance(value, bool):
             return False

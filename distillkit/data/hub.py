@@ -137,8 +137,8 @@ def _only_folder(repo: str, at: str) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFolder
 
-    found = HfApi().list_repo_tree(repo, repo_type="dataset", revision=at)
-    names = sorted(it.path for it in found if isinstance(it, RepoFolder))
+    entries = HfApi().list_repo_tree(repo, repo_type="dataset", revision=at)
+    names = sorted(entry.path for entry in entries if isinstance(entry, RepoFolder))
     if len(names) != 1:
         raise _NoConfiguration(names)
     return names[0]
@@ -150,10 +150,10 @@ class _NoConfiguration(Exception):
 
 def _resolved(repo: str, repo_type: RepoType, revision: str | None) -> tuple[str, bool]:
     """(the commit, whether the hub was reached and so can be asked for files)."""
-    found = _answer(repo, repo_type, revision)
-    if isinstance(found, Exception):
-        raise found
-    return found
+    answer = _answer(repo, repo_type, revision)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 @cache
@@ -176,10 +176,10 @@ def _answer(repo: str, repo_type: RepoType, revision: str | None) -> tuple[str, 
     api = Asked()
     try:
         with _quiet():
-            found = api.resolve_revision(repo, repo_type=repo_type, revision=revision)
+            answer = api.resolve_revision(repo, repo_type=repo_type, revision=revision)
     except Exception as error:  # hub and network errors have no common base
         return error
-    return str(found.resolved), api.reached
+    return str(answer.resolved), api.reached
 
 
 @cache
@@ -244,18 +244,18 @@ def _quiet() -> Iterator[None]:
     import datasets
     import huggingface_hub.utils
 
-    theirs: Any = huggingface_hub.utils
-    bars, level = not theirs.are_progress_bars_disabled(), theirs.logging.get_verbosity()
-    theirs.disable_progress_bars()
-    theirs.logging.set_verbosity_error()
+    hub_utils: Any = huggingface_hub.utils
+    bars, level = not hub_utils.are_progress_bars_disabled(), hub_utils.logging.get_verbosity()
+    hub_utils.disable_progress_bars()
+    hub_utils.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
         yield
     finally:
-        theirs.logging.set_verbosity(level)
+        hub_utils.logging.set_verbosity(level)
         if bars:
-            theirs.enable_progress_bars()
+            hub_utils.enable_progress_bars()
 
 
 def refusal(
@@ -273,22 +273,22 @@ def _reason(error: BaseException, source: HubSource, repo_type: RepoType) -> str
 
     chain = list(_chain(error))
     page = f"{constants.ENDPOINT}/{'datasets/' if repo_type == 'dataset' else ''}{source.repo}"
-    for it in chain:
-        if isinstance(it, errors.GatedRepoError):
-            return _gated(it, page)
-        if isinstance(it, errors.RevisionNotFoundError):
+    for link in chain:
+        if isinstance(link, errors.GatedRepoError):
+            return _gated(link, page)
+        if isinstance(link, errors.RevisionNotFoundError):
             return f"the hub has no revision {source.revision} of it; {page}/tree/main lists them"
-        if isinstance(it, errors.RepositoryNotFoundError):
+        if isinstance(link, errors.RepositoryNotFoundError):
             return _not_found(repo_type)
-        if isinstance(it, errors.HFValidationError):
-            return f"no id of the hub ({brief(it)}); {_not_found(repo_type)}"
-    for it in chain:
-        if isinstance(it, errors.HfHubHTTPError):
-            return _answered(it, page)
-        if _is_network(it):
+        if isinstance(link, errors.HFValidationError):
+            return f"no id of the hub ({brief(link)}); {_not_found(repo_type)}"
+    for link in chain:
+        if isinstance(link, errors.HfHubHTTPError):
+            return _answered(link, page)
+        if _is_network(link):
             return _out_of_reach(chain)
-    told = " ".join(str(it) for it in chain)
-    if "scripts are no longer supported" in told:
+    reasons = " ".join(str(link) for link in chain)
+    if "scripts are no longer supported" in reasons:
         config = f":{source.config}" if source.config else ""
         return (
             "it is a script, which `datasets` no longer runs; take the hub's own copy, "
@@ -304,12 +304,12 @@ def _gated(error: Any, page: str) -> str:
 
 
 def _not_found(repo_type: RepoType) -> str:
-    what, where = {
+    subject, where = {
         "model": ("model", "folder"),
         "dataset": ("data set", "file or folder"),
     }[repo_type]
     return (
-        f"neither a {where} here nor a {what} of the hub that can be read; mind the spelling "
+        f"neither a {where} here nor a {subject} of the hub that can be read; mind the spelling "
         "(owner/name), or if it is private: `hf auth login` (or set HF_TOKEN)"
     )
 
@@ -357,10 +357,10 @@ def _of_builder(error: BaseException, source: HubSource) -> str:
     text, set_name = str(error).strip(), source.repo
     set_name += f":{source.config}" if source.config else ""
     if isinstance(error, _NoSplit):
-        split, there = error.args
+        split, splits = error.args
         at = f"@{source.revision}" if source.revision else ""
         return (
-            f"it has no split {split}; write {set_name}{at}#split=NAME with one of {listed(there)}"
+            f"it has no split {split}; write {set_name}{at}#split=NAME with one of {listed(splits)}"
         )
     if isinstance(error, _NoConfiguration):
         return f"it has configurations: {listed(*error.args)}; write {source.repo}:NAME@{CONVERTED}"
@@ -374,14 +374,14 @@ def _of_builder(error: BaseException, source: HubSource) -> str:
 
 def _names(text: str) -> list[str]:
     """The names in the last list that a message writes out."""
-    inside = text.rpartition("[")[2].partition("]")[0]
-    return [name.strip(" '\"\n") for name in inside.split(",") if name.strip(" '\"\n")]
+    listed_names = text.rpartition("[")[2].partition("]")[0]
+    return [name.strip(" '\"\n") for name in listed_names.split(",") if name.strip(" '\"\n")]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and what led to it, the one that was raised first last."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

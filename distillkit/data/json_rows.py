@@ -13,13 +13,17 @@ LISTS = ("data.tokens", "data.tags", "data.messages")  # a row's own value is a 
 _SPACE = re.compile(r"\s*")
 
 
-def json_rows(text: str, *, at: str, bad: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def json_rows(
+    text: str, *, at: str, bad_lines: list[str] | None = None
+) -> Iterator[dict[str, Any]]:
     """The objects of JSON text; raises `DataError` for what is none, with its line.
 
-    With a list `bad` such a line is an empty row, and what is wrong with it is added there.
+    With a list `bad_lines` such a line is an empty row, and what is wrong with it is added there.
     """
     try:
-        yield from _array(text, at) if text.lstrip().startswith("[") else _lines(text, at, bad)
+        yield from (
+            _array(text, at) if text.lstrip().startswith("[") else _lines(text, at, bad_lines)
+        )
     except RecursionError as error:
         raise DataError(f"{at}: cannot be read (nested too deeply)") from error
 
@@ -35,8 +39,8 @@ def _array(text: str, at: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _lines(text: str, at: str, bad: list[str] | None) -> Iterator[dict[str, Any]]:
-    before, tried = 0, False
+def _lines(text: str, at: str, bad_lines: list[str] | None) -> Iterator[dict[str, Any]]:
+    before, is_tried = 0, False
     # at \n alone: a text may hold U+2028 or U+0085
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -44,10 +48,10 @@ def _lines(text: str, at: str, bad: list[str] | None) -> Iterator[dict[str, Any]
         try:
             row = parse_json(line)
         except ValueError as error:  # also of an integer of thousands of digits
-            found = None if tried else _objects(text)
-            tried = True
-            if found is not None:
-                yield from found[before:]
+            objects = None if is_tried else _objects(text)
+            is_tried = True
+            if objects is not None:
+                yield from objects[before:]
                 return
             of_json = isinstance(error, json.JSONDecodeError)
             reason = f"column {error.colno}: {error.msg}" if of_json else brief(error)  # type: ignore[attr-defined]
@@ -58,16 +62,16 @@ def _lines(text: str, at: str, bad: list[str] | None) -> Iterator[dict[str, Any]
                 before += 1
                 yield row
                 continue
-        if bad is None:
+        if bad_lines is None:
             raise DataError(f"{at}: cannot be read ({reason})")
-        bad.append(reason)
+        bad_lines.append(reason)
         yield {}
 
 
 def _objects(text: str) -> list[dict[str, Any]] | None:
     """The objects of a text in which each takes several lines; None where it is another text."""
     decoder = json.JSONDecoder(parse_float=WrittenFloat)
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     at = _SPACE.match(text).end()  # type: ignore[union-attr]
     while at < len(text):
         try:
@@ -76,35 +80,37 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
             return None
         if not isinstance(row, dict):
             return None
-        found.append(row)
+        objects.append(row)
         at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
-    return [whole_characters(row) for row in found] if HALF.search(text) else found
+    return [whole_characters(row) for row in objects] if HALF.search(text) else objects
 
 
-def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The rows; of a file that is one object, those inside it. `wanted`: setting -> column.
+def unnested(
+    rows: Iterable[dict[str, Any]], settings: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """The rows; of a file that is one object, those inside it. `settings`: setting -> column.
 
     It may hold them as its one list of objects ({"data": […]}), by name ({"0": {"text": …}, …}), or
     column by column ({"text": […]}, or as pandas writes them, {"text": {"0": …, "1": …}}), or as
     the names of its columns beside rows without names ({"columns": […], "data": [[…], …]}).
     """
-    every = iter(rows)
-    first, second = next(every, None), next(every, None)
+    all_rows = iter(rows)
+    first, second = next(all_rows, None), next(all_rows, None)
     if not first or second is not None:  # an empty row stands for a line that cannot be read
         yield from (row for row in (first, second) if row is not None)
-        yield from every
+        yield from all_rows
         return
     lists = [v for v in first.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
-    columns = [first.get(name) for name in wanted.values()]
+    columns = [first.get(name) for name in settings.values()]
     if (
-        not {*wanted.values()} <= {*first}
+        not {*settings.values()} <= {*first}
         and len(lists) == 1
         and all(isinstance(v, dict) for v in lists[0])
     ):
         yield from lists[0]
-    elif _are_named_apart(first, wanted.values()):
+    elif _are_named_apart(first, settings.values()):
         yield from (dict(zip(first["columns"], row, strict=True)) for row in first["data"])
-    elif all(isinstance(v, dict) and {*wanted.values()} <= v.keys() for v in first.values()):
+    elif all(isinstance(v, dict) and {*settings.values()} <= v.keys() for v in first.values()):
         yield from first.values()
     elif (
         all(isinstance(column, dict) and column for column in columns)
@@ -112,9 +118,9 @@ def unnested(rows: Iterable[dict[str, Any]], wanted: Mapping[str, str]) -> Itera
     ):
         for row in columns[0] or ():
             yield {name: column[row] for name, column in first.items() if isinstance(column, dict)}
-    elif _are_columns({setting: first.get(name) for setting, name in wanted.items()}):
+    elif _are_columns({setting: first.get(name) for setting, name in settings.items()}):
         for place in range(len(columns[0] or ())):
-            yield {name: first[name][place] for name in wanted.values()}
+            yield {name: first[name][place] for name in settings.values()}
     else:
         yield first
 
@@ -144,15 +150,15 @@ def value_of(row: Mapping[str, Any], name: str) -> Any:
     """A value by its name; that of review.text stands in the mapping `review`."""
     if name in row or "." not in name:
         return row.get(name)
-    first, _, rest = name.partition(".")
+    first, _, suffix = name.partition(".")
     inner = row.get(first)
-    return value_of(inner, rest) if isinstance(inner, dict) else None
+    return value_of(inner, suffix) if isinstance(inner, dict) else None
 
 
-def names_of(row: Mapping[str, Any], wanted: Collection[str]) -> Iterator[str]:
-    """The names of a row's values; those in mappings too, where a `wanted` one is not there."""
+def names_of(row: Mapping[str, Any], columns: Collection[str]) -> Iterator[str]:
+    """The names of a row's values; those in mappings too, where a `columns` one is not there."""
     yield from row
-    if not {*wanted} <= row.keys():
+    if not {*columns} <= row.keys():
         for name, value in row.items():
             if isinstance(value, dict):
                 yield from (f"{name}.{inner}" for inner in names_of(value, [""]))

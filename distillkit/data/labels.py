@@ -41,9 +41,9 @@ def without_blanks(labels: Iterable[Any], *, key: str) -> list[Any]:
         [_stripped(item) for item in label] if isinstance(label, list) else _stripped(label)
         for label in before
     ]
-    cut = sum(one != other for one, other in zip(before, after, strict=True))
-    if cut:
-        say(f"{key}: {cut:,} labels have blanks around them, which are cut off")
+    changes = sum(old != new for old, new in zip(before, after, strict=True))
+    if changes:
+        say(f"{key}: {changes:,} labels have blanks around them, which are cut off")
     return after
 
 
@@ -90,11 +90,11 @@ def as_list(label: Any, separator: str | None) -> Any:
     if text.startswith("[") and text.endswith("]") and not _BESIDE.search(text):
         for read in (json.loads, literal):
             try:
-                found = read(text)
+                value = read(text)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(found, list):
-                return [v if v is None else str(v).strip() for v in found]
+            if isinstance(value, list):
+                return [v if v is None else str(v).strip() for v in value]
     return label
 
 
@@ -109,23 +109,23 @@ def _settled_size(
 
     What the rows to train on show holds for the others, too. Raises `DataError` for another form.
     """
-    what = f"the lists of {key.partition(' ')[0]}"
+    subject = f"the lists of {key.partition(' ')[0]}"
     advice = "write the labels of all files in one way"
-    within, begun = Agreement(), 0
+    within, start = Agreement(), 0
     for name, count in files:
-        of_file = _vector_size(lists[begun : begun + count], key)
+        of_file = _vector_size(lists[start : start + count], key)
         if of_file is not None:
-            within.settle(what, _form(of_file), at=name, advice=advice)
-        begun += count
+            within.settle(subject, _form(of_file), at=name, advice=advice)
+        start += count
     size = _vector_size(lists, key)
-    settled = agreement.form(what)
+    settled = agreement.form(subject)
     if settled is not None and size is None:
         # [1, 0] alone may be either, and is what the training rows are
         sizes = [len(row) for row in lists if isinstance(row, list) and row]
         if settled == _form(0) or not sizes:
             return 0
         size = sizes[0]
-    agreement.settle(what, _form(size or 0), at=at, advice=advice)
+    agreement.settle(subject, _form(size or 0), at=at, advice=advice)
     return size or 0
 
 
@@ -171,9 +171,10 @@ def _of_vectors(
             f"data.label_names = [{listed(names)}] has {len(names)} names"
         )
     say(f"{key}: each list holds 0 or 1 for each of {size} labels, in their order")
-    shown = names or [str(place) for place in range(size)]
+    names_shown = names or [str(place) for place in range(size)]
     return [
-        [shown[i] for i, v in enumerate(row) if _SIGNS[str(v).strip().casefold()]] for row in lists
+        [names_shown[i] for i, v in enumerate(row) if _SIGNS[str(v).strip().casefold()]]
+        for row in lists
     ]
 
 
@@ -185,7 +186,7 @@ def joined_columns(
     `rows` are the numbers of the rows in their source, for messages. Raises `DataError` for a value
     that is neither.
     """
-    found: list[list[str]] = [[] for _ in rows]
+    joined: list[list[str]] = [[] for _ in rows]
     for name, values in columns.items():
         for place, value in enumerate(values):
             text = "" if is_nothing(value) else str(value).strip().casefold()
@@ -198,5 +199,5 @@ def joined_columns(
                     f"true, no or yes){hint}"
                 )
             if holds:
-                found[place].append(name)
-    return found
+                joined[place].append(name)
+    return joined

@@ -9,10 +9,10 @@ SHOWN = 8  # names and values that a message lists
 
 
 def check_columns(
-    columns: Collection[str], wanted: Mapping[str, str | None], *, spec: object, hint: str = ""
+    columns: Collection[str], settings: Mapping[str, str | None], *, spec: object, hint: str = ""
 ) -> None:
     """Raise `DataError` that names every missing column, and those that there are."""
-    missing = [(key, name) for key, name in wanted.items() if name and name not in columns]
+    missing = [(key, name) for key, name in settings.items() if name and name not in columns]
     if missing:
         names = ", ".join(f"{key} = {brief(name, 60)}" for key, name in missing)
         key, name = missing[0]

@@ -16,18 +16,18 @@ def read_columns(file: Any, columns: list[str], *, at: str) -> Any:
     """
     import pyarrow as pa
 
-    most, largest = limits.unpacked(), 1
+    limit, largest = limits.unpacked(), 1
     for place in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(place)
-        sizes = [group.column(it).total_uncompressed_size for it in range(group.num_columns)]
+        sizes = [group.column(index).total_uncompressed_size for index in range(group.num_columns)]
         largest = max(largest, *sizes)
-    if largest > most:
+    if largest > limit:
         raise DataError(limits.too_large(at, limits.in_words(largest), minimum=largest))
-    rows = min(MOST_ROWS, max(1, most // largest))
+    rows = min(MOST_ROWS, max(1, limit // largest))
     batches, size = [], 0
     for batch in file.iter_batches(batch_size=rows, columns=columns):
         size += batch.nbytes
-        if size > most:
+        if size > limit:
             words = f"{limits.in_words(size)} or more"
             raise DataError(limits.too_large(at, words, minimum=5 * size))
         batches.append(batch)

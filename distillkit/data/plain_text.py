@@ -23,11 +23,11 @@ def texts_of(text: str, unit: Unit) -> list[str]:
     return [stripped for part in parts if (stripped := part.strip("\n").rstrip()) and part.strip()]
 
 
-def is_table(text: str, unit: Unit, wanted: Mapping[str, str], form: TextFormat) -> bool:
+def is_table(text: str, unit: Unit, settings: Mapping[str, str], form: TextFormat) -> bool:
     """Whether a text of rows is a table: its first line names the column, or settings say so."""
     if unit != "row":
         return False
-    names = {*wanted.values()}
+    names = {*settings.values()}
     firsts = [first_row(text, separator, form) for separator in form.separator or OTHERS]
     if form.separator and form.columns:
         return any(len(first) == len(form.columns) for first in firsts)

@@ -15,7 +15,7 @@ from distillkit.data.json_rows import json_rows
 from distillkit.data.literals import literal
 from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.sources import KINDS, suffix, written
+from distillkit.data.sources import KINDS, spec_text, suffix
 from distillkit.data.tables import each_file, read_table, say_parts
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
@@ -42,10 +42,10 @@ class Questions(Texts):
 
     def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
-        splits, dropped = share_out(self, partial(self._read, cache), what="answers")
+        splits, dropped = share_out(self, partial(self._read, cache), label_kind="answers")
         splits = self.sized(splits)
         for name, rows in splits.items():
-            answers = [json.dumps(found, ensure_ascii=False) for found in rows.labels]
+            answers = [json.dumps(label, ensure_ascii=False) for label in rows.labels]
             write_split(out / name, rows.texts, rows.pairs, None, rows.numbers, answers=answers)
         write_labels(out, task.read_labels([], None)[0])
         counts = self.counted(splits)
@@ -54,28 +54,30 @@ class Questions(Texts):
 
     def _read(self, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
         spec, key = getattr(self, role), f"data.{role}"
-        found, parts = [], []
+        rows_read, parts = [], []
         for item, name, path in each_file(spec, key=key, split=role, cache=cache):
             rows = list(self._rows(item, path, key, role, cache))
             parts.append((name, len(rows)))
-            found += rows
+            rows_read += rows
         if len(parts) > 1:
             say_parts(spec, key, parts)
-        kept: list[tuple[str, str, list[Answer]]] = []
+        rows_left: list[tuple[str, str, list[Answer]]] = []
         numbers = []
-        for number, (question, context, answers) in enumerate(found, start=1):
-            there = [(text, at) for text, at in answers if _stands(text, at, context)]
-            if question.strip() and context.strip() and (there or not answers):
-                kept.append((question, context, there))
+        for number, (question, context, answers) in enumerate(rows_read, start=1):
+            spans = [(text, at) for text, at in answers if _stands(text, at, context)]
+            if question.strip() and context.strip() and (spans or not answers):
+                rows_left.append((question, context, spans))
                 numbers.append(number)
-        if not kept:
+        if not rows_left:
             raise DataError(
-                f"{key} = {written(spec)}: no question of it has a context, and an answer that "
+                f"{key} = {spec_text(spec)}: no question of it has a context, and an answer that "
                 "stands where its answer_start says"
             )
-        if len(kept) < len(found):
-            dropped[f"empty, or with no answer at its place ({role})"] = len(found) - len(kept)
-        questions, contexts, places = map(list, zip(*kept, strict=True))
+        if len(rows_left) < len(rows_read):
+            dropped[f"empty, or with no answer at its place ({role})"] = len(rows_read) - len(
+                rows_left
+            )
+        questions, contexts, places = map(list, zip(*rows_left, strict=True))
         return Rows(questions, contexts, places, groups=contexts, numbers=numbers)
 
     def _nested(self, path: Path, at: str) -> list[Any] | None:
@@ -132,9 +134,9 @@ def _of_squad(articles: list[Any], at: str) -> Iterator[tuple[str, str, list[Ans
     try:
         for article in articles:
             for paragraph in article["paragraphs"]:
-                for asked in paragraph["qas"]:
-                    answers = list(_places(asked.get("answers"), at))
-                    yield asked["question"], paragraph["context"], answers
+                for question in paragraph["qas"]:
+                    answers = list(_places(question.get("answers"), at))
+                    yield question["question"], paragraph["context"], answers
     except KeyError as error:
         raise DataError(
             f"{at}: it is in SQuAD's format, but a part of it has no {error}"
@@ -159,11 +161,11 @@ def _parsed(answers: Any) -> Any:
         return answers
     for read in (json.loads, literal):
         try:
-            found = read(answers)
+            value = read(answers)
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, (list, dict)):
-            return found
+        if isinstance(value, (list, dict)):
+            return value
     return answers
 
 

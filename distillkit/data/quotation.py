@@ -25,9 +25,9 @@ def check_swallowed(
     that the columns have elsewhere, they were rows.
     """
     repeating = {
-        place: known
+        place: distinct
         for place, column in values.items()
-        if len(known := set(column)) <= FEW * len(column)
+        if len(distinct := set(column)) <= FEW * len(column)
     }
     if not spans or not repeating:
         return
@@ -39,8 +39,8 @@ def check_swallowed(
         if all(
             len(part) >= len(row.fields)
             and any(
-                part[place] in known or part[place - len(row.fields)] in known
-                for place, known in repeating.items()
+                part[place] in distinct or part[place - len(row.fields)] in distinct
+                for place, distinct in repeating.items()
             )
             for part in parts
         ):

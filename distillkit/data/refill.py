@@ -44,8 +44,8 @@ class MaskAndRefill:
 
     def inputs(self) -> dict[str, Any]:
         """All that decides the copies, beside the texts."""
-        how = {k: v for k, v in asdict(self).items() if k not in ("model", "batch_tokens")}
-        return {"kind": type(self).__name__, "model": identity(self.model, key=KEY), **how}
+        fields = {k: v for k, v in asdict(self).items() if k not in ("model", "batch_tokens")}
+        return {"kind": type(self).__name__, "model": identity(self.model, key=KEY), **fields}
 
     def rewrites(self, texts: Sequence[str], *, cache: Path) -> Iterator[Rewrite]:
         """How each of the texts is rewritten; the model reads each text once for every word."""
@@ -54,8 +54,8 @@ class MaskAndRefill:
         with track("refill", total, unit="words") as progress:
             for begin in range(0, len(texts), TEXTS):
                 part = texts[begin : begin + TEXTS]
-                for text, found in zip(part, refiller(part, progress), strict=True):
-                    yield self._rewrite(text, found)
+                for text, fillings in zip(part, refiller(part, progress), strict=True):
+                    yield self._rewrite(text, fillings)
 
     def _rewrite(self, text: str, candidates: list[list[str]]) -> Rewrite:
         def rewrite(rng: random.Random) -> str:
@@ -76,10 +76,10 @@ class MaskAndRefill:
 class _Refiller:
     """(texts) -> for each of their words the likeliest ones in its place."""
 
-    def __init__(self, how: MaskAndRefill, folder: str) -> None:
-        self.how = how
+    def __init__(self, settings: MaskAndRefill, folder: str) -> None:
+        self.how = settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model, self.tokenizer = _loaded(folder, shown=f"{KEY} = {how.model}")
+        self.model, self.tokenizer = _loaded(folder, label=f"{KEY} = {settings.model}")
         self.model.to(self.device)
         longest = getattr(self.model.config, "max_position_embeddings", 512)
         # some count positions from the padding's id on
@@ -89,33 +89,33 @@ class _Refiller:
         self.words = {i: word for t, i in vocabulary.items() if (word := _word(t, marked=marked))}
 
     def __call__(self, texts: Sequence[str], progress: Track) -> list[list[list[str]]]:
-        found: list[list[list[str]]] = [[] for _ in texts]
-        asked = [(n, m) for n, text in enumerate(texts) for m in WORD.finditer(text)]
+        fillings: list[list[list[str]]] = [[] for _ in texts]
+        places = [(n, m) for n, text in enumerate(texts) for m in WORD.finditer(text)]
         answers: dict[tuple[int, int], list[str]] = {}
-        asked.sort(key=lambda it: (len(texts[it[0]]), it[0], it[1].start()))
-        for batch in self._batches(asked, texts):
+        places.sort(key=lambda word: (len(texts[word[0]]), word[0], word[1].start()))
+        for batch in self._batches(places, texts):
             answered = self._likeliest([self._masked(texts[n], m) for n, m in batch])
             for (n, match), words in zip(batch, answered, strict=True):
                 answers[n, match.start()] = words
             progress.advance(len(batch), len(batch))
         for (n, _), words in sorted(answers.items()):
-            found[n].append(words)
-        return found
+            fillings[n].append(words)
+        return fillings
 
     def _batches(
-        self, asked: list[tuple[int, re.Match[str]]], texts: Sequence[str]
+        self, words: list[tuple[int, re.Match[str]]], texts: Sequence[str]
     ) -> Iterator[list[tuple[int, re.Match[str]]]]:
         """Questions of like length together, at most about `batch_tokens` tokens with padding."""
-        every = {n for n, _ in asked}
-        lengths = {n: 2 * len(self.tokenizer(texts[n])["input_ids"]) for n in every}
+        texts_left = {n for n, _ in words}
+        lengths = {n: 2 * len(self.tokenizer(texts[n])["input_ids"]) for n in texts_left}
         batch: list[tuple[int, re.Match[str]]] = []
         longest = 0
-        for it in asked:
-            longest = max(longest, min(lengths[it[0]], self.longest))
+        for word in words:
+            longest = max(longest, min(lengths[word[0]], self.longest))
             if batch and (len(batch) + 1) * longest > self.how.batch_tokens:
                 yield batch
-                batch, longest = [], min(lengths[it[0]], self.longest)
-            batch.append(it)
+                batch, longest = [], min(lengths[word[0]], self.longest)
+            batch.append(word)
         if batch:
             yield batch
 
@@ -124,12 +124,12 @@ class _Refiller:
         return masked, text
 
     @torch.inference_mode()
-    def _likeliest(self, asked: list[tuple[str, str]]) -> list[list[str]]:
+    def _likeliest(self, words: list[tuple[str, str]]) -> list[list[str]]:
         """The candidates of each masked text; none where the mask was cut off."""
         inputs = self.tokenizer(
-            [masked for masked, _ in asked],
-            [text for _, text in asked],
-            truncation="only_second" if self._fits(asked) else "longest_first",
+            [masked for masked, _ in words],
+            [text for _, text in words],
+            truncation="only_second" if self._fits(words) else "longest_first",
             max_length=self.longest,
             padding=True,
             return_tensors="pt",
@@ -138,15 +138,15 @@ class _Refiller:
         rows, columns = is_mask.nonzero(as_tuple=True)
         logits = self.model(**inputs).logits[rows, columns]
         top = logits.topk(min(self.how.candidates, logits.shape[-1]), dim=-1).indices
-        found: list[list[str]] = [[] for _ in asked]
+        fillings: list[list[str]] = [[] for _ in words]
         for row, ids in zip(rows.tolist(), top.tolist(), strict=True):
-            found[row] = [self.words[i] for i in ids if i in self.words]
-        return found
+            fillings[row] = [self.words[i] for i in ids if i in self.words]
+        return fillings
 
-    def _fits(self, asked: list[tuple[str, str]]) -> bool:
+    def _fits(self, masked: list[tuple[str, str]]) -> bool:
         """Whether the masked texts alone fit, so that only what stands beside them is cut."""
         specials = self.tokenizer.num_special_tokens_to_add(pair=True)
-        longest = max(len(ids) for ids in self.tokenizer([m for m, _ in asked])["input_ids"])
+        longest = max(len(ids) for ids in self.tokenizer([m for m, _ in masked])["input_ids"])
         return longest + specials < self.longest
 
 
@@ -158,7 +158,7 @@ def _word(token: str, *, marked: bool) -> str:
     return word if WORD.fullmatch(word) else ""
 
 
-def _loaded(folder: str, *, shown: str) -> tuple[Any, Any]:
+def _loaded(folder: str, *, label: str) -> tuple[Any, Any]:
     """A masked language model and its tokenizer; raises `ModelError` for what is none."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
     from transformers.utils import logging
@@ -173,16 +173,16 @@ def _loaded(folder: str, *, shown: str) -> tuple[Any, Any]:
         )
     except (ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{shown}: is no masked language model ({reason})") from error
+        raise ModelError(f"{label}: is no masked language model ({reason})") from error
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
     if report["missing_keys"]:
         raise ModelError(
-            f"{shown}: has no masked-LM head (no weights for {min(report['missing_keys'])}); take "
+            f"{label}: has no masked-LM head (no weights for {min(report['missing_keys'])}); take "
             "a model as it was pretrained"
         )
     if tokenizer.mask_token is None:
-        raise ModelError(f"{shown}: its tokenizer has no mask token; take a masked language model")
+        raise ModelError(f"{label}: its tokenizer has no mask token; take a masked language model")
     return model.eval(), tokenizer

@@ -50,16 +50,16 @@ class Rows:
         )
 
 
-def say_dropped(what: str, reasons: dict[str, int]) -> None:
+def say_dropped(subject: str, reasons: dict[str, int]) -> None:
     """Say how much was left out, and why."""
     if reasons:
-        said = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
-        say(f"data: dropped from the {what}: {said}")
+        reasons_text = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
+        say(f"data: dropped from the {subject}: {reasons_text}")
 
 
-def write_labels(folder: Path, labels: LabelSpace, **more: Any) -> None:
-    """Write the label space of all splits; `more` is what else `Corpus.open` reads."""
-    write_json(folder / "labels.json", asdict(labels) | more)
+def write_labels(folder: Path, labels: LabelSpace, **extra: Any) -> None:
+    """Write the label space of all splits; `extra` is what else `Corpus.open` reads."""
+    write_json(folder / "labels.json", asdict(labels) | extra)
 
 
 def write_split(
@@ -68,12 +68,12 @@ def write_split(
     pairs: list[str] | None,
     labels: np.ndarray | list[list[int]] | None,
     numbers: list[int] | None = None,
-    **more: list[Any],
+    **extra: list[Any],
 ) -> None:
     """Write a split into `folder`, each row with its key.
 
     Labels may be one a row, several, or one for each word; `numbers` are those of the rows in their
-    source; `more` are further columns of strings or of lists of strings.
+    source; `extra` are further columns of strings or of lists of strings.
     """
     from datasets import Dataset, Features, List, Value, disable_progress_bars
 
@@ -94,7 +94,7 @@ def write_split(
     elif labels is not None:
         columns["label"] = labels.tolist() if isinstance(labels, np.ndarray) else labels
         kinds["label"] = List(Value("int64"))
-    for name, values in more.items():
+    for name, values in extra.items():
         in_lists = any(isinstance(value, list) for value in values)
         columns[name] = values
         kinds[name] = List(Value("string")) if in_lists else Value("string")

@@ -22,11 +22,11 @@ class Row(NamedTuple):
 
 
 def split_rows(
-    text: str, separator: str, quote: str, *, most: int = -1, skips_blanks: bool = False
+    text: str, separator: str, quote: str, *, limit: int = -1, skips_blanks: bool = False
 ) -> Iterator[Row]:
     """The rows that are not blank; no `quote` ("") leaves quotation marks as they stand.
 
-    Without it, lines are split at the `most` first separators, -1: at all of them. With it,
+    Without it, lines are split at the `limit` first separators, -1: at all of them. With it,
     `skips_blanks` passes over those behind a separator, where a mark may follow.
 
     Raises `Malformed` at a quotation mark that opens and is not closed, or is closed within a
@@ -34,7 +34,7 @@ def split_rows(
     """
     if not quote:
         for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-            fields = line.removesuffix("\n").removesuffix("\r").split(separator, most)
+            fields = line.removesuffix("\n").removesuffix("\r").split(separator, limit)
             if any(map(str.strip, fields)):
                 yield Row(fields, number, number)
         return

@@ -11,7 +11,7 @@ from distillkit.console.progress import say
 from distillkit.console.wording import listed
 from distillkit.data.duplicates import Duplicates, comparable, unique
 from distillkit.data.rows import Rows
-from distillkit.data.sources import Spec, written
+from distillkit.data.sources import Spec, spec_text
 from distillkit.data.splits import assign, normalise
 from distillkit.errors import DataError
 
@@ -49,7 +49,7 @@ def share_out(
     read: Callable[[str, dict[str, int]], Rows],
     *,
     duplicates: Duplicates | None = None,
-    what: str = "labels",
+    label_kind: str = "labels",
     compare: Callable[[Any], str] = comparable,
     strata: Strata | None = None,
     check: Callable[[Rows], object] | None = None,
@@ -58,48 +58,52 @@ def share_out(
 
     `read(role, dropped)` gives the rows of a source. No text stands in two splits, nor twice in
     training; a validation or test source of its own keeps its duplicates, for all its rows are
-    scored. Of duplicates whose labels (called `what`) do not `compare` equal, `duplicates` says
-    which are taken. With `strata` each class has about its share of held-out rows. Where a split
-    stays empty, `check` may say of the rows that were to be shared out what is wrong with them.
+    scored. Of duplicates whose labels (called `label_kind`) do not `compare` equal, `duplicates`
+    says which are taken. With `strata` each class has about its share of held-out rows. Where a
+    split stays empty, `check` may say of the rows that were to be shared out what is wrong with them.
     """
     dropped: dict[str, int] = {}
-    found = unique(read("train", dropped), choice=duplicates, what=what, compare=compare)
-    reasons = {"duplicate": found.duplicates, f"with different {what}": found.dropped}
-    held = {role: read(role, dropped) for role in ("validation", "test") if getattr(data, role)}
+    own_rows = unique(
+        read("train", dropped), choice=duplicates, label_kind=label_kind, compare=compare
+    )
+    reasons = {"duplicate": own_rows.duplicates, f"with different {label_kind}": own_rows.dropped}
+    held_out = {role: read(role, dropped) for role in ("validation", "test") if getattr(data, role)}
     # whoever stands in a held-out split stands in no other: test before validation before train
-    taken: set[str] = set()
+    texts_there: set[str] = set()
     for name in ("test", "validation"):
-        if name in held:
-            held[name], reasons[f"{name} rows also in test"] = without(held[name], taken)
-            taken |= set(held[name].normalised())
-    rows, reasons["train rows also held out"] = without(found.rows, taken)
+        if name in held_out:
+            held_out[name], reasons[f"{name} rows also in test"] = without(
+                held_out[name], texts_there
+            )
+            texts_there |= set(held_out[name].normalised())
+    rows, reasons["train rows also held out"] = without(own_rows.rows, texts_there)
     dropped |= {reason: count for reason, count in reasons.items() if count}
-    splits = _shared(data, rows, held, strata)
+    splits = _shared(data, rows, held_out, strata)
     for name, part in splits.items():
-        if not part.texts and name in held:
+        if not part.texts and name in held_out:
             raise DataError(
-                f"data.{name} = {written(getattr(data, name))}: each of its rows stands in "
-                f"data.test = {written(data.test or '')}, too; give another file, or null: a share "
-                "of data.train"
+                f"data.{name} = {spec_text(getattr(data, name))}: each of its rows stands in "
+                f"data.test = {spec_text(data.test or '')}, too; give another file, or null: a "
+                "share of data.train"
             )
         if not part.texts:
             if check and rows.texts:
                 check(rows)
-            gone = "".join(f"; dropped: {n:,} {reason}" for reason, n in dropped.items())
+            drops_text = "".join(f"; dropped: {n:,} {reason}" for reason, n in dropped.items())
             raise DataError(
                 f"data: the {name} split is empty ({len(rows.texts)} rows of "
-                f"{written(data.train)} were to be shared out{gone}); give data.{name}=FILE"
-                f"{_other_fractions(rows, held, strata)}, or more rows"
+                f"{spec_text(data.train)} were to be shared out{drops_text}); give data.{name}=FILE"
+                f"{_other_fractions(rows, held_out, strata)}, or more rows"
             )
     return splits, dropped
 
 
 def _shared(
-    data: Sources, rows: Rows, held: Mapping[str, Rows], strata: Strata | None
+    data: Sources, rows: Rows, held_out: Mapping[str, Rows], strata: Strata | None
 ) -> dict[str, Rows]:
-    """The splits: `held` ones as they are, and shares of the rows."""
+    """The splits: `held_out` ones as they are, and shares of the rows."""
     fractions = {
-        name: 0.0 if name in held else fraction
+        name: 0.0 if name in held_out else fraction
         for name, fraction in (
             ("validation", data.validation_fraction),
             ("test", data.test_fraction),
@@ -116,22 +120,25 @@ def _shared(
         if classes and fraction and len(places[name]):
             _say_absent(classes, places[name], name)
     return {
-        name: held[name] if name in held else rows.take(places[name])
+        name: held_out[name] if name in held_out else rows.take(places[name])
         for name in ("train", "validation", "test")
     }
 
 
-def _other_fractions(rows: Rows, held: Mapping[str, Rows], strata: Strata | None) -> str:
+def _other_fractions(rows: Rows, held_out: Mapping[str, Rows], strata: Strata | None) -> str:
     """Fractions at which no split is empty, as settings for a message; "": none are found."""
-    names = [name for name in ("validation", "test") if name not in held]
-    tried = [pair for pair in product(TRIED, TRIED) if sum(pair) < 1]
-    for pair in sorted(tried, key=lambda it: (sum(it), abs(it[0] - it[1]))):
-        chosen = dict(zip(("validation", "test"), pair, strict=True))
-        used = {f"{name}_fraction": chosen[name] * (name in names) for name in chosen}
+    names = [name for name in ("validation", "test") if name not in held_out]
+    pairs = [pair for pair in product(TRIED, TRIED) if sum(pair) < 1]
+    for pair in sorted(
+        pairs,
+        key=lambda pair_or_group: (sum(pair_or_group), abs(pair_or_group[0] - pair_or_group[1])),
+    ):
+        fractions = dict(zip(("validation", "test"), pair, strict=True))
+        used = {f"{name}_fraction": fractions[name] * (name in names) for name in fractions}
         places = assign(_hashed(rows), **used, strata=_classes(rows, strata))
         if all(len(places[name]) for name in ("train", *names)):
-            found = [f"data.{name}_fraction={chosen[name]}" for name in names]
-            return f", set {' and '.join(found)}" if found else ""
+            settings = [f"data.{name}_fraction={fractions[name]}" for name in names]
+            return f", set {' and '.join(settings)}" if settings else ""
     return ""
 
 
@@ -142,14 +149,20 @@ def _classes(rows: Rows, strata: Strata | None) -> list[tuple[Hashable, ...]] | 
 
 def _hashed(rows: Rows) -> list[str]:
     """What the places of rows are hashes of: their texts, or the groups that stay together."""
-    return rows.normalised() if rows.groups is None else [normalise(it) for it in rows.groups]
+    return (
+        rows.normalised()
+        if rows.groups is None
+        else [normalise(pair_or_group) for pair_or_group in rows.groups]
+    )
 
 
 def _say_absent(classes: Sequence[Collection[Hashable]], places: np.ndarray, name: str) -> None:
     """Say which classes have too few rows for one of them to be held out."""
-    counts = Counter(each for of_row in classes for each in of_row)
-    there = {each for place in places for each in classes[place]}
-    absent = [f"{each} ({n:,})" for each, n in sorted(counts.items(), key=str) if each not in there]
+    counts = Counter(label for of_row in classes for label in of_row)
+    present = {label for place in places for label in classes[place]}
+    absent = [
+        f"{label} ({n:,})" for label, n in sorted(counts.items(), key=str) if label not in present
+    ]
     if absent:
         say(
             f"data: {len(absent):,} of {len(counts):,} classes have too few rows for the {name} "
@@ -157,7 +170,7 @@ def _say_absent(classes: Sequence[Collection[Hashable]], places: np.ndarray, nam
         )
 
 
-def without(rows: Rows, taken: set[str]) -> tuple[Rows, int]:
-    """The rows whose text is not `taken`, and how many were."""
-    places = [i for i, text in enumerate(rows.normalised()) if text not in taken]
+def without(rows: Rows, texts_there: set[str]) -> tuple[Rows, int]:
+    """The rows whose text is not `texts_there`, and how many were."""
+    places = [i for i, text in enumerate(rows.normalised()) if text not in texts_there]
     return rows.take(places), len(rows.texts) - len(places)

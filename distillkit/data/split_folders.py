@@ -93,9 +93,9 @@ def card_splits(folder: Path) -> set[str]:
     """The splits that a folder's card names files for, in its default configuration."""
     content = card(folder)
     configs = content.get("configs") if isinstance(content, dict) else None
-    every = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
-    main = [c for c in every if c.get("default") or c.get("config_name") == "default"]
-    files = (main or every)[0].get("data_files") if len(every) == 1 or main else None
+    config_list = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
+    main = [c for c in config_list if c.get("default") or c.get("config_name") == "default"]
+    files = (main or config_list)[0].get("data_files") if len(config_list) == 1 or main else None
     entries = files if isinstance(files, list) else []
     return {str(e["split"]) for e in entries if isinstance(e, dict) and "split" in e}
 
@@ -111,12 +111,12 @@ def splits(folder: Path) -> dict[str, list[Path]]:
         and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     ]
     every = every or _prose(folder)
-    found: dict[str, list[Path]] = {}
+    splits_found: dict[str, list[Path]] = {}
     for path in every:
         split = split_of(path.relative_to(folder))
         if split:
-            found.setdefault(split, []).append(path)
-    return found or ({"train": every} if every else {})
+            splits_found.setdefault(split, []).append(path)
+    return splits_found or ({"train": every} if every else {})
 
 
 def _prose(folder: Path) -> list[Path]:
@@ -150,7 +150,7 @@ def split_of(path: Path) -> str | None:
     """The split that the file's name speaks of, or else a folder's above it."""
     for part in reversed(path.parts):
         words = set(re.split(r"[-._ 0-9]+", part.lower()))
-        found = [split for split, names in WORDS.items() if words & set(names)]
-        if len(found) == 1:
-            return found[0]
+        splits_found = [split for split, names in WORDS.items() if words & set(names)]
+        if len(splits_found) == 1:
+            return splits_found[0]
     return None

@@ -52,26 +52,26 @@ def assign(
     far fewer or more rows than its share, or none to train on, its rows at the border move.
     """
     places = np.array([unit_hash(text) for text in normalised])
-    held = held_rows(places, places < test_fraction, test_fraction, strata)
-    rest = np.flatnonzero(~held)
-    below = places[rest] < test_fraction + validation_fraction
+    is_test = held_rows(places, places < test_fraction, test_fraction, strata)
+    remaining = np.flatnonzero(~is_test)
+    below = places[remaining] < test_fraction + validation_fraction
     validation = held_rows(
-        places[rest],
+        places[remaining],
         below,
         validation_fraction,
-        None if strata is None else [strata[i] for i in rest.tolist()],
+        None if strata is None else [strata[i] for i in remaining.tolist()],
         everything=strata,
     )
     return {
-        "train": rest[~validation],
-        "validation": rest[validation],
-        "test": np.flatnonzero(held),
+        "train": remaining[~validation],
+        "validation": remaining[validation],
+        "test": np.flatnonzero(is_test),
     }
 
 
 def held_rows(
     places: np.ndarray,
-    held: np.ndarray,
+    is_held_out: np.ndarray,
     fraction: float,
     strata: Sequence[Collection[Hashable]] | None,
     *,
@@ -79,30 +79,30 @@ def held_rows(
 ) -> np.ndarray:
     """Which rows are held out, bool [rows], after each class has about its share of them.
 
-    `places` [rows] are the hashes, `held` [rows] who stands below the border. A class may have a
-    quarter more or fewer than its share: with thousands of rows chance keeps within that, and no
-    row moves. A share that rounds to one or more has a row; one row at least is left. Shares are of
-    the rows of `everything`, if that is more. A row with several classes moves only where it leaves
+    `places` [rows] are the hashes, `is_held_out` [rows] who stands below the border. A class may
+    have a quarter more or fewer than its share: with thousands of rows chance keeps within that,
+    and no row moves. A share that rounds to one or more has a row; one row at least is left. Shares
+    are of the rows of `everything`, if that is more. A row with several classes moves only where it leaves
     the others within their bounds.
     """
     if not fraction:
-        return np.zeros(len(held), bool)
-    held = held.copy()
+        return np.zeros(len(is_held_out), bool)
+    is_held_out = is_held_out.copy()
     if strata is None:
-        return held
+        return is_held_out
     of: dict[Hashable, list[int]] = {}
     for row in np.argsort(places, kind="stable").tolist():
         for name in strata[row]:
             of.setdefault(name, []).append(row)
     totals = Counter(name for names in (everything or strata) for name in names)
     bounds = {name: _bounds(totals[name], len(rows), fraction) for name, rows in of.items()}
-    counts = {name: int(held[rows].sum()) for name, rows in of.items()}
+    counts = {name: int(is_held_out[rows].sum()) for name, rows in of.items()}
     # the rarest first: their rows are the hardest to find; equally rare ones in one order
     for name in sorted(of, key=lambda name: (len(of[name]), str(name))):
         low, high = bounds[name]
-        rows = [row for row in of[name] if not held[row]]
+        rows = [row for row in of[name] if not is_held_out[row]]
         if counts[name] > high:
-            rows = [row for row in reversed(of[name]) if held[row]]
+            rows = [row for row in reversed(of[name]) if is_held_out[row]]
             # a class that has no row to train on comes before another's share of held-out rows
             rows = sorted(
                 rows, key=lambda row: not _may_move(row, name, -1, counts, bounds, strata)
@@ -112,10 +112,10 @@ def held_rows(
             rows = [row for row in rows if _may_move(row, name, 1, counts, bounds, strata)]
             rows = rows[: max(0, low - counts[name])]
         for row in rows:
-            held[row] = not held[row]
+            is_held_out[row] = not is_held_out[row]
             for moved in strata[row]:
-                counts[moved] += 1 if held[row] else -1
-    return held
+                counts[moved] += 1 if is_held_out[row] else -1
+    return is_held_out
 
 
 def _may_move(
@@ -127,8 +127,8 @@ def _may_move(
     strata: Sequence[Collection[Hashable]],
 ) -> bool:
     """Whether one row more or fewer keeps its other classes within their bounds."""
-    others = [other for other in strata[row] if other != name]
-    return all(bounds[o][0] <= counts[o] + step <= bounds[o][1] for o in others)
+    other_strata = [stratum for stratum in strata[row] if stratum != name]
+    return all(bounds[o][0] <= counts[o] + step <= bounds[o][1] for o in other_strata)
 
 
 def _bounds(total: int, rows: int, fraction: float) -> tuple[int, int]:

@@ -28,8 +28,8 @@ from distillkit.data.sources import (
     WheelSource,
     expand,
     parse,
+    spec_text,
     suffix,
-    written,
 )
 from distillkit.data.text_format import TextFormat
 from distillkit.data.whole_folders import saved, with_card
@@ -92,12 +92,12 @@ class _Request:
     key: str
     split: str
     cache: Path
-    wanted: dict[str, str]
+    columns_of: dict[str, str]
     textual: dict[str, str]
     form: TextFormat
     unit: Unit | None
     agreement: Agreement
-    bad: list[str] | None = None
+    bad_lines: list[str] | None = None
 
 
 def read_table(
@@ -113,7 +113,7 @@ def read_table(
     form: TextFormat | None = None,
     unit: Unit | None = None,
     agreement: Agreement | None = None,
-    bad: list[str] | None = None,
+    bad_lines: list[str] | None = None,
 ) -> Table:
     """All rows of a source, with the columns that settings name (setting -> column or None).
 
@@ -125,26 +125,26 @@ def read_table(
     line of JSON that cannot be read is an empty row where a list `bad` takes what is wrong with it.
     Raises `DataError` for a column that is not there.
     """
-    wanted = {setting: name for setting, name in columns.items() if name}
-    wanted |= {f"{where_key}.{name}": str(name) for name in where or {}}
-    textual = {wanted[setting]: setting for setting in texts if setting in wanted}
+    columns_of = {setting: name for setting, name in columns.items() if name}
+    columns_of |= {f"{where_key}.{name}": str(name) for name in where or {}}
+    textual = {columns_of[setting]: setting for setting in texts if setting in columns_of}
     request = _Request(
         key,
         split,
         cache,
-        wanted,
+        columns_of,
         textual,
         form or TextFormat(),
         unit,
         agreement or Agreement(),
-        bad,
+        bad_lines,
     )
-    labelled = "data.label" in wanted
-    every = list(each_file(spec, key=key, split=split, cache=cache, labelled=labelled))
-    found = []
-    for item, name, path in every:
+    labelled = "data.label" in columns_of
+    files_read = list(each_file(spec, key=key, split=split, cache=cache, labelled=labelled))
+    counts = []
+    for item, name, path in files_read:
         try:
-            found.append((name, _table(item, path, request)))
+            counts.append((name, _table(item, path, request)))
         except DataError as error:
             if path is None or split == "train" or item in expand(spec, key=key):
                 raise
@@ -152,26 +152,26 @@ def read_table(
                 f"{error}; it is the folder's own {split} split: name {key}=FILE, or "
                 "data.train=FILE for shares of that"
             ) from error
-    if [item for item, _, _ in every] != [spec]:
-        say_parts(spec, key, [(name, len(table)) for name, table in found])
-    if not sum(len(table) for _, table in found):
-        raise DataError(f"{key} = {written(spec)}: the file has no rows")
-    if len(found) == 1:
-        return found[0][1]
-    values = {name: [v for _, table in found for v in table[name]] for name in wanted.values()}
-    parts = tuple((name, len(table)) for name, table in found)
-    first = found[0][1]
-    alike = all(table.classes == first.classes for _, table in found)
+    if [item for item, _, _ in files_read] != [spec]:
+        say_parts(spec, key, [(name, len(table)) for name, table in counts])
+    if not sum(len(table) for _, table in counts):
+        raise DataError(f"{key} = {spec_text(spec)}: the file has no rows")
+    if len(counts) == 1:
+        return counts[0][1]
+    values = {name: [v for _, table in counts for v in table[name]] for name in columns_of.values()}
+    parts = tuple((name, len(table)) for name, table in counts)
+    first = counts[0][1]
+    alike = all(table.classes == first.classes for _, table in counts)
     total = sum(rows for _, rows in parts)
     return Table(first.columns, values, total, first.classes if alike else {}, parts)
 
 
-def say_parts(spec: Spec, key: str, found: Sequence[tuple[str, int]]) -> None:
+def say_parts(spec: Spec, key: str, counts: Sequence[tuple[str, int]]) -> None:
     """Say how many rows each file of a source gave."""
-    rows = listed(f"{name} {count:,}" for name, count in found)
-    files = "1 file" if len(found) == 1 else f"{len(found):,} files"
-    total = sum(count for _, count in found)
-    say(f"{key} = {written(spec)}: {files}, {total:,} rows ({rows})")
+    rows = listed(f"{name} {count:,}" for name, count in counts)
+    files = "1 file" if len(counts) == 1 else f"{len(counts):,} files"
+    total = sum(count for _, count in counts)
+    say(f"{key} = {spec_text(spec)}: {files}, {total:,} rows ({rows})")
 
 
 def each_file(
@@ -191,8 +191,8 @@ def each_file(
             yield item, item, path
             continue
         source = parse(item, key=key)
-        wanted = (source.split if isinstance(source, LocalSource) else None) or split
-        for file in split_folders.files_of(path, wanted, at=f"{key} = {item}"):
+        columns_of = (source.split if isinstance(source, LocalSource) else None) or split
+        for file in split_folders.files_of(path, columns_of, at=f"{key} = {item}"):
             yield str(file), file.relative_to(path).as_posix(), file
 
 
@@ -222,8 +222,8 @@ def _of_class_folders(folder: Path, split: str, request: _Request, *, spec: str)
         raise DataError(f"{at}: its folders of classes have none of the split {split}")
     counts = listed(f"{name} {len(files):,}" for name, files in classes.items())
     say(f"{at}: a text a file, its folder's name is the class ({counts})")
-    text_column, label_column = request.wanted["data.text"], request.wanted["data.label"]
-    check_columns((text_column, label_column), request.wanted, spec=spec)
+    text_column, label_column = request.columns_of["data.text"], request.columns_of["data.label"]
+    check_columns((text_column, label_column), request.columns_of, spec=spec)
     texts: list[str | None] = []
     for path in (path for files in classes.values() for path in files):
         whole = decoded(unpacked(path, at=at), request.form.encoding, at=f"{at}, {path.name}")[0]
@@ -260,9 +260,9 @@ def named(labels: Sequence[Any], names: Sequence[str], key: str, spec: str) -> l
 
 def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
     at = f"{request.key} = {spec}"
-    told = request.form.separator or request.form.columns
+    is_set = request.form.separator or request.form.columns
     is_prose = suffix(path) in PROSE and request.unit is not None
-    kind = KINDS.get(suffix(path), "text" if told or is_prose else None)
+    kind = KINDS.get(suffix(path), "text" if is_set or is_prose else None)
     if kind is None and path.suffix.lower() == ".zip":
         unpacked(path, at=at)  # says what is in it
     if kind is None:
@@ -277,7 +277,9 @@ def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
         return _of_parquet(path, request, spec=spec)
     data = unpacked(path, at=at)
     if kind == "workbook":
-        names, cells, notes = read_workbook(data, request.wanted, request.form, at=at, spec=spec)
+        names, cells, notes = read_workbook(
+            data, request.columns_of, request.form, at=at, spec=spec
+        )
         _say_notes(path, request.key, notes)
         return Table(tuple(names), dict(cells), len(next(iter(cells.values()), names)))
     text, encoding = decoded(data, request.form.encoding, at=at)
@@ -287,20 +289,20 @@ def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
     elif (
         request.unit
         and (suffix(path) == ".txt" or is_prose)
-        and not is_table(text, request.unit, request.wanted, request.form)
+        and not is_table(text, request.unit, request.columns_of, request.form)
     ):
         texts = texts_of(text, request.unit)
         name = next(iter(request.textual))
-        check_columns((name,), request.wanted, spec=spec)
+        check_columns((name,), request.columns_of, spec=spec)
         table = Table((name,), {name: texts}, len(texts))
     else:
         fields = read_delimited(
-            text, request.wanted, request.form, suffix=suffix(path), at=at, spec=spec
+            text, request.columns_of, request.form, suffix=suffix(path), at=at, spec=spec
         )
         if fields.marks:
-            what = f"quotation marks around fields of {suffix(path) or 'nameless'} files"
+            subject = f"quotation marks around fields of {suffix(path) or 'nameless'} files"
             advice = "set data.quoting to double, or to none where they are letters"
-            request.agreement.settle(what, fields.marks, at=at, advice=advice)
+            request.agreement.settle(subject, fields.marks, at=at, advice=advice)
         notes = fields.notes[:1] + notes + fields.notes[1:]
         table = Table(tuple(fields.names), dict(fields.values), fields.rows)
     _say_notes(path, request.key, notes)
@@ -314,16 +316,16 @@ def _say_notes(path: Path, key: str, notes: Sequence[str]) -> None:
 
 def _of_json(text: str, request: _Request, *, at: str, spec: str) -> Table:
     names: dict[str, None] = {}
-    values: dict[str, list[Any]] = {name: [] for name in request.wanted.values()}
+    values: dict[str, list[Any]] = {name: [] for name in request.columns_of.values()}
     count = 0
-    for row in unnested(json_rows(text, at=at, bad=request.bad), request.wanted):
+    for row in unnested(json_rows(text, at=at, bad_lines=request.bad_lines), request.columns_of):
         count += 1
-        names |= dict.fromkeys(names_of(row, request.wanted.values()))
+        names |= dict.fromkeys(names_of(row, request.columns_of.values()))
         for name, column in values.items():
             value = value_of(row, name)
             column.append(json_text(value) if name in request.textual else value)
-    if names or (count and not request.bad):  # of nothing but bad lines those are told
-        check_columns(names, request.wanted, spec=spec)
+    if names or (count and not request.bad_lines):  # of nothing but bad lines those are told
+        check_columns(names, request.columns_of, spec=spec)
     return Table(tuple(names), values, count)
 
 
@@ -337,26 +339,26 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
         at = f"{request.key} = {spec}"
         file = pq.ParquetFile(pa.BufferReader(unpacked(path, at=at)) if packed else path)
         names = file.schema_arrow.names
-        if any("." in name and name not in names for name in request.wanted.values()):
+        if any("." in name and name not in names for name in request.columns_of.values()):
             names = _nested_names(file.schema_arrow)
-        twice = next((name for name in request.wanted.values() if names.count(name) > 1), None)
+        twice = next((name for name in request.columns_of.values() if names.count(name) > 1), None)
         if twice is not None:
             raise DataError(
                 f"{at}: {names.count(twice)} of its columns are named "
                 f"{brief(twice, 60)}; rename them"
             )
-        check_columns(names, request.wanted, spec=spec)
-        columns = list(dict.fromkeys(request.wanted.values()))
-        chosen = read_columns(file, columns, at=at)
-        for place, field in enumerate(chosen.schema):
+        check_columns(names, request.columns_of, spec=spec)
+        columns = list(dict.fromkeys(request.columns_of.values()))
+        columns_read = read_columns(file, columns, at=at)
+        for place, field in enumerate(columns_read.schema):
             if pa.types.is_dictionary(field.type):  # pandas' categories
-                column = chosen[place].cast(field.type.value_type)
-                chosen = chosen.set_column(place, field.name, column)
+                column = columns_read[place].cast(field.type.value_type)
+                columns_read = columns_read.set_column(place, field.name, column)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise DataError(f"{request.key} = {spec}: cannot be read ({first_line(error)})") from error
-    table = _of_dataset(Dataset(chosen), request, spec)
+    table = _of_dataset(Dataset(columns_read), request, spec)
     return Table(tuple(names), table.values, file.metadata.num_rows, table.classes)
 
 
@@ -371,14 +373,14 @@ def _nested_names(schema: Any) -> list[str]:
 
 
 def _of_dataset(dataset: "Dataset", request: _Request, spec: str) -> Table:
-    if any("." in name and name not in dataset.features for name in request.wanted.values()):
+    if any("." in name and name not in dataset.features for name in request.columns_of.values()):
         dataset = dataset.flatten()  # what stands in a mapping is a column of its own: review.text
-    check_columns(dataset.column_names, request.wanted, spec=spec)
-    names = list(dict.fromkeys(request.wanted.values()))
-    chosen = dataset.select_columns(names)
+    check_columns(dataset.column_names, request.columns_of, spec=spec)
+    names = list(dict.fromkeys(request.columns_of.values()))
+    columns_read = dataset.select_columns(names)
     values, classes = {}, {}
     for name in names:
-        column, feature = chosen[name][:], chosen.features[name]
+        column, feature = columns_read[name][:], columns_read.features[name]
         if name in request.textual:
             column = _text_of(column, feature, f"{request.textual[name]} = {name}", spec)
             classes[name] = tuple(_classes(feature))

@@ -18,7 +18,7 @@ from distillkit.data.filters import matching_rows
 from distillkit.data.labels import as_list, check_names, is_nothing, without_blanks
 from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
-from distillkit.data.sources import COLUMN_FILES, suffix, written
+from distillkit.data.sources import COLUMN_FILES, spec_text, suffix
 from distillkit.data.tables import Table, each_file, read_table, say_parts
 from distillkit.data.tag_schemes import SCHEMES, scheme
 from distillkit.data.texts import Texts
@@ -69,7 +69,7 @@ class TaggedText(Texts):
             self,
             partial(self._read, cache, Agreement()),
             duplicates=self.duplicates,
-            what="tags",
+            label_kind="tags",
             compare=_tags,
             strata=_distinct_tags if self.stratify else None,
         )
@@ -84,15 +84,15 @@ class TaggedText(Texts):
         space = replace(space, numeric=True) if is_whole else space
         _check_tags(splits["train"].labels, tags)
         own = [name for name in ("validation", "test") if getattr(self, name)]
-        there = {name: tags_of(splits[name].labels) for name in own}
-        say_absent(sorted(tags_of(splits["train"].labels)), there, what="tags")
-        begun = 0
+        tags_by_split = {name: tags_of(splits[name].labels) for name in own}
+        say_absent(sorted(tags_of(splits["train"].labels)), tags_by_split, label_kind="tags")
+        start = 0
         for name, rows in splits.items():
             words = [words for words, _ in rows.labels]
             labels = []
             for sentence in words:
-                labels.append(ids[begun : begun + len(sentence)].tolist())
-                begun += len(sentence)
+                labels.append(ids[start : start + len(sentence)].tolist())
+                start += len(sentence)
             write_split(out / name, rows.texts, None, labels, rows.numbers, words=words)
         write_labels(out, space)
         counts = self.counted(splits)
@@ -105,7 +105,7 @@ class TaggedText(Texts):
         By the `agreement` the tags of all files are of one scheme.
         """
         spec, key = getattr(self, role), f"data.{role}"
-        found: list[tuple[list[str], list[Any]]] = []
+        sentences_read: list[tuple[list[str], list[Any]]] = []
         numbers: list[int] = []  # of the kept sentences, from 1 through all files
         parts, before, classes = [], 0, []
         for item, name, path in each_file(spec, key=key, split=role, cache=cache):
@@ -113,26 +113,26 @@ class TaggedText(Texts):
             sentences = part.sentences
             classes.append(part.classes)
             parts.append((name, len(sentences)))
-            shown = scheme([self._names(tags) for _, tags in sentences])
-            if shown:
+            scheme_found = scheme([self._names(tags) for _, tags in sentences])
+            if scheme_found:
                 at, advice = f"{key} = {item}", "write the tags of all files in one scheme"
-                agreement.settle("the tags", SCHEMES[shown], at=at, advice=advice)
-            found += sentences
+                agreement.settle("the tags", SCHEMES[scheme_found], at=at, advice=advice)
+            sentences_read += sentences
             numbers += [before + place + 1 for place in part.places]
             before += part.rows
         if len(parts) > 1:
             say_parts(spec, key, parts)
-        there = [place for place, (words, _) in enumerate(found) if words]
-        kept = [found[place] for place in there]
-        if len(kept) < len(found):
-            dropped[f"empty ({role})"] = len(found) - len(kept)
-        if not kept:
-            raise DataError(f"{key} = {written(spec)}: no sentence in it")
+        indices = [place for place, (words, _) in enumerate(sentences_read) if words]
+        sentences_left = [sentences_read[place] for place in indices]
+        if len(sentences_left) < len(sentences_read):
+            dropped[f"empty ({role})"] = len(sentences_read) - len(sentences_left)
+        if not sentences_left:
+            raise DataError(f"{key} = {spec_text(spec)}: no sentence in it")
         return Rows(
-            [" ".join(words) for words, _ in kept],
+            [" ".join(words) for words, _ in sentences_left],
             None,
-            kept,
-            numbers=[numbers[place] for place in there],
+            sentences_left,
+            numbers=[numbers[place] for place in indices],
             classes=classes[0] if len({*classes}) == 1 else None,
         )
 
@@ -143,8 +143,8 @@ class TaggedText(Texts):
                 raise DataError(
                     f"data.where: {spec} is a column file, of which all is read; unset it"
                 )
-            found = self._of_column_file(path, f"{key} = {spec}")
-            return _Part(found, range(len(found)), len(found))
+            of_file = self._of_column_file(path, f"{key} = {spec}")
+            return _Part(of_file, range(len(of_file)), len(of_file))
         columns = {"data.tokens": self.tokens, "data.tags": self.tags}
         where = self.where if role == "train" else None
         table = read_table(
@@ -167,7 +167,7 @@ class TaggedText(Texts):
         return [names.get(str(tag).strip(), str(tag).strip()) for tag in tags]
 
     def _of_table(self, table: Table, spec: str) -> list[tuple[list[str], list[Any]]]:
-        found = []
+        sentences = []
         rows = zip(table[self.tokens], table[self.tags], strict=True)
         for number, row in enumerate(rows, start=1):
             words, tags = (as_list(value, None) if value else value for value in row)
@@ -188,8 +188,8 @@ class TaggedText(Texts):
                     f"data.tags = {self.tags}: row {number} of {spec} has {len(words)} words and "
                     f"{len(tags)} tags; each word needs one"
                 )
-            found.append(([str(word) for word in words], tags))
-        return found
+            sentences.append(([str(word) for word in words], tags))
+        return sentences
 
     def _of_column_file(self, path: Path, at: str) -> list[tuple[list[str], list[Any]]]:
         """The sentences of a column file: its first column, and its last, unless `columns` says."""

@@ -97,8 +97,8 @@ class TextSettings(Texts):
     @property
     def names(self) -> list[str] | None:
         """The labels' names in their order, where the config gives them."""
-        given = self.label_names or (self.label if isinstance(self.label, list) else None)
-        return given and [name.strip() for name in given]
+        names = self.label_names or (self.label if isinstance(self.label, list) else None)
+        return names and [name.strip() for name in names]
 
     @property
     def sources(self) -> dict[str, Spec]:
@@ -125,15 +125,15 @@ class TextSettings(Texts):
 
     def labelled_inputs(self) -> dict[str, Any]:
         """All that decides the labelled splits: sources by content, and how they are cut."""
-        decided = super().labelled_inputs()
-        return {k: v for k, v in decided.items() if not k.startswith("transfer")}
+        fields_of_labels = super().labelled_inputs()
+        return {k: v for k, v in fields_of_labels.items() if not k.startswith("transfer")}
 
     def transfer_inputs(self) -> dict[str, Any]:
         """All that decides the transfer set, beside the labelled text that it must not hold."""
         fields = asdict(self)
-        how = {k: fields[k] for k in fields if k.startswith("transfer_")}
-        how["transfer_text"] = self.transfer_text or self.text
+        settings = {k: fields[k] for k in fields if k.startswith("transfer_")}
+        settings["transfer_text"] = self.transfer_text or self.text
         source = None
         if self.transfer:
             source = identity(self.transfer, key="data.transfer", repo_type="dataset")
-        return {"source": source, **how}
+        return {"source": source, **settings}

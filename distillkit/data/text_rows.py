@@ -13,7 +13,7 @@ from distillkit.data.decimals import with_points
 from distillkit.data.filters import matching_rows
 from distillkit.data.labels import is_nothing, joined_columns, label_lists, without_blanks
 from distillkit.data.rows import Rows
-from distillkit.data.sources import Spec, written
+from distillkit.data.sources import Spec, spec_text
 from distillkit.data.tables import Table, read_table
 from distillkit.data.text_data import TextSettings
 from distillkit.errors import DataError
@@ -51,35 +51,39 @@ def read_rows(
     # no label is one choice among several labels, too
     without = data.label_columns if distribution == "bernoulli" else {}
     values = {key: table[name] for key, name in columns.items() if name and key not in without}
-    bad = [i for i in range(len(table)) if any(is_nothing(column[i]) for column in values.values())]
-    if bad and not data.drop_empty:
-        place = whole.place(numbers[bad[0]])
-        key = next(k for k, column in values.items() if is_nothing(column[bad[0]]))
+    empty_rows = [
+        i for i in range(len(table)) if any(is_nothing(column[i]) for column in values.values())
+    ]
+    if empty_rows and not data.drop_empty:
+        place = whole.place(numbers[empty_rows[0]])
+        key = next(k for k, column in values.items() if is_nothing(column[empty_rows[0]]))
         raise DataError(
-            f"{key} = {columns[key]}: {len(bad):,} of the {total:,} rows of {written(spec)} have "
-            f"nothing in a column that is needed (the first is {place}); mend "
-            "them, or set data.drop_empty=true"
+            f"{key} = {columns[key]}: {len(empty_rows):,} of the {total:,} rows of "
+            f"{spec_text(spec)} have nothing in a column that is needed (the first is {place}); "
+            "mend them, or set data.drop_empty=true"
         )
-    if bad:
-        dropped[f"empty ({role})"] = len(bad)
+    if empty_rows:
+        dropped[f"empty ({role})"] = len(empty_rows)
     for key in ("data.text", "data.text_pair"):
-        wrong = next((v for v in values.get(key, []) if v and not isinstance(v, str)), None)
-        if wrong is not None:
-            raise DataError(f"{key} = {columns[key]}: holds {brief(wrong, 60)}, which is not text")
+        no_text = next((v for v in values.get(key, []) if v and not isinstance(v, str)), None)
+        if no_text is not None:
+            raise DataError(
+                f"{key} = {columns[key]}: holds {brief(no_text, 60)}, which is not text"
+            )
     rows = Rows(
         values["data.text"],
         values.get("data.text_pair"),
         _labels(
             data,
             table,
-            _Source(f"data.{role} = {written(spec)}", written(spec), numbers, whole),
+            _Source(f"data.{role} = {spec_text(spec)}", spec_text(spec), numbers, whole),
             distribution,
             agreement,
         ),
         numbers=[number + 1 for number in numbers],
         classes=table.classes.get(str(data.label)),
     )
-    return rows.take(sorted(set(range(len(table))) - set(bad))) if bad else rows
+    return rows.take(sorted(set(range(len(table))) - set(empty_rows))) if empty_rows else rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,8 @@ class Texts(Data):
         sources = {
             r: identity(s, key=f"data.{r}", repo_type="dataset") for r, s in specs.items() if s
         }
-        how = {k: v for k, v in asdict(self).items() if k not in specs}
-        return {"kind": type(self).__name__, "sources": sources, **how}
+        settings = {k: v for k, v in asdict(self).items() if k not in specs}
+        return {"kind": type(self).__name__, "sources": sources, **settings}
 
     def sized(
         self, splits: dict[str, Rows], *, strata: Callable[[Any], Collection[Any]] | None = None
@@ -87,9 +87,9 @@ class Texts(Data):
         if strata and self.train_size:
             classes = [strata(label) for label in splits["train"].labels]
         return {
-            name: _chosen(rows, self.train_size, classes)
+            name: _first_rows(rows, self.train_size, classes)
             if name == "train"
-            else _chosen(rows, self.held_out_size)
+            else _first_rows(rows, self.held_out_size)
             for name, rows in splits.items()
         }
 
@@ -100,7 +100,9 @@ class Texts(Data):
         return counts
 
 
-def _chosen(rows: Rows, size: int | None, classes: Sequence[Collection[Any]] | None = None) -> Rows:
+def _first_rows(
+    rows: Rows, size: int | None, classes: Sequence[Collection[Any]] | None = None
+) -> Rows:
     """So many rows, the first in the order of the hash of their text.
 
     Before all others stands the first row of each of the `classes` [rows].
@@ -131,5 +133,5 @@ def _own_split(spec: str, split: str) -> str | None:
         return None
     if is_saved(folder):
         return spec if (folder / split / "state.json").is_file() else None
-    there = card_splits(folder) if has_card(folder) else classes_of(folder) or splits(folder)
-    return spec if split in there else None
+    split_names = card_splits(folder) if has_card(folder) else classes_of(folder) or splits(folder)
+    return spec if split in split_names else None

@@ -67,17 +67,17 @@ def _content(path: Path, size: int, changed: int) -> str:
     data = path.read_bytes()
     if path.suffix == ".json" and path.name != "vocab.json":
         try:
-            held = json.loads(data)
+            content = json.loads(data)
         except (ValueError, RecursionError):
-            held = None
-        if isinstance(held, dict):
-            data = json.dumps(_relevant(path.name, held), sort_keys=True).encode()
+            content = None
+        if isinstance(content, dict):
+            data = json.dumps(_relevant(path.name, content), sort_keys=True).encode()
     return hashlib.sha256(data).hexdigest()
 
 
-def _relevant(name: str, held: dict[str, Any]) -> dict[str, Any]:
+def _relevant(name: str, content: dict[str, Any]) -> dict[str, Any]:
     if name == "config.json":  # where the tokenizer's own config names no class
-        return {key: held[key] for key in ("model_type", "tokenizer_class") if held.get(key)}
+        return {key: content[key] for key in ("model_type", "tokenizer_class") if content.get(key)}
     if name == "tokenizer.json":
-        return {key: value for key, value in held.items() if key not in _SET_AT_EACH_CALL}
-    return {key: value for key, value in held.items() if key not in _IDLE}
+        return {key: value for key, value in content.items() if key not in _SET_AT_EACH_CALL}
+    return {key: value for key, value in content.items() if key not in _IDLE}

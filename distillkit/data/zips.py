@@ -33,15 +33,15 @@ def only_member(path: Path) -> str | None:
 
 def read_only_member(path: Path, *, at: str) -> bytes:
     """The bytes of the one file in a zip; raises `DataError` for several, and for too many."""
-    names, most = members(path), limits.unpacked()
+    names, limit = members(path), limits.unpacked()
     if len(names) != 1:
-        held = f"a zip of {len(names):,} files ({listed(names, limit=4)})" if names else "no zip"
-        raise DataError(f"{at}: is {held}; unpack it, and name those that are to be read")
+        content = f"a zip of {len(names):,} files ({listed(names, limit=4)})" if names else "no zip"
+        raise DataError(f"{at}: is {content}; unpack it, and name those that are to be read")
     try:
         with zipfile.ZipFile(path) as archive, archive.open(names[0]) as file:
-            data = file.read(most + 1)
+            data = file.read(limit + 1)
     except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{at}: cannot be unpacked ({brief(error)})") from error
-    if len(data) > most:
-        raise DataError(limits.too_large(at, f"more than {limits.in_words(most)}"))
+    if len(data) > limit:
+        raise DataError(limits.too_large(at, f"more than {limits.in_words(limit)}"))
     return data

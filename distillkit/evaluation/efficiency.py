@@ -27,48 +27,48 @@ class Measured:
     table: TokenTable
     collate: Collator
     ask: ForwardFn
-    others: "tuple[Measured, ...]" = ()
+    later_members: "tuple[Measured, ...]" = ()
     shares: tuple[float, ...] = (1.0,)
 
     @property
-    def every(self) -> "tuple[Measured, ...]":
+    def members(self) -> "tuple[Measured, ...]":
         """This model and those that answer with it."""
-        return (self, *self.others)
+        return (self, *self.later_members)
 
     def move(self, device: torch.device) -> None:
         """Put the model on a device, unless it was placed or quantised when it was loaded."""
-        for it in self.every:
-            options = it.saved.options or {}
+        for member in self.members:
+            options = member.saved.options or {}
             if not (options.get("device_map") or options.get("quantization")):
-                it.loaded.model.to(device)
+                member.loaded.model.to(device)
 
 
 def costs(
     loaded: Mapping[str, Measured], settings: EvaluationSettings, device: torch.device
 ) -> dict[str, dict[str, Any]]:
     """Parameters, size and speed; tokenising is not counted, padding to the batch's longest is."""
-    count = min(len(it.table) for it in loaded.values())
+    count = min(len(measured.table) for measured in loaded.values())
     singles = np.linspace(0, count - 1, min(settings.latency_examples, count)).astype(int)
     rng = np.random.default_rng(0)
     size = min(settings.batch_size, count)
     batches = [rng.choice(count, size, replace=False) for _ in range(settings.throughput_batches)]
-    one = _timed(loaded, [singles[i : i + 1] for i in range(len(singles))], device)
+    seconds = _timed(loaded, [singles[i : i + 1] for i in range(len(singles))], device)
     many = _timed(loaded, batches, device)
-    found: dict[str, dict[str, Any]] = {}
-    for i, (row, it) in enumerate(loaded.items()):
-        paths = [Path(member.saved.folder) for member in it.every]
-        tokens = np.array([it.table.lengths[batch].sum() for batch in batches])
-        found[row] = {
-            "parameters": sum(member.loaded.model.num_parameters() for member in it.every),
+    figures: dict[str, dict[str, Any]] = {}
+    for i, (row, measured) in enumerate(loaded.items()):
+        paths = [Path(member.saved.folder) for member in measured.members]
+        tokens = np.array([measured.table.lengths[batch].sum() for batch in batches])
+        figures[row] = {
+            "parameters": sum(member.loaded.model.num_parameters() for member in measured.members),
             "megabytes": sum(map(megabytes, paths)) if all(p.exists() for p in paths) else None,
-            "latency_p50_ms": float(np.percentile(one[:, i], 50) * 1e3),
-            "latency_p95_ms": float(np.percentile(one[:, i], 95) * 1e3),
+            "latency_p50_ms": float(np.percentile(seconds[:, i], 50) * 1e3),
+            "latency_p95_ms": float(np.percentile(seconds[:, i], 95) * 1e3),
         }
-        if it.table.loss_mask is None:
-            found[row]["sentences_per_second"] = float(size / np.median(many[:, i]))
+        if measured.table.loss_mask is None:
+            figures[row]["sentences_per_second"] = float(size / np.median(many[:, i]))
         else:
-            found[row]["tokens_per_second"] = float(np.median(tokens / many[:, i]))
-    return found
+            figures[row]["tokens_per_second"] = float(np.median(tokens / many[:, i]))
+    return figures
 
 
 def ratios(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -89,17 +89,19 @@ def _timed(
 ) -> np.ndarray:
     """Seconds of a forward pass, [batches, models]; the models in turn on each batch."""
 
-    def ready(it: Measured) -> list[list[tuple[Any, Any]]]:
+    def ready(measured: Measured) -> list[list[tuple[Any, Any]]]:
         """(model, what it is given) of all that answer, batch by batch."""
-        return [[(m.loaded.model, m.collate(b).inputs) for m in it.every] for b in batches]
+        return [[(m.loaded.model, m.collate(b).inputs) for m in measured.members] for b in batches]
 
-    def call(asked: list[tuple[Any, Any]]) -> None:
-        for model, inputs in asked:
+    def call(inputs_of_row: list[tuple[Any, Any]]) -> None:
+        for model, inputs in inputs_of_row:
             model(**inputs)
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    every = [ready(it) for it in loaded.values()]
-    calls = [lambda i, asked=asked: call(asked[i]) for asked in every]
+    members = [ready(measured) for measured in loaded.values()]
+    calls = [
+        lambda i, inputs_of_row=inputs_of_row: call(inputs_of_row[i]) for inputs_of_row in members
+    ]
     with torch.inference_mode():
         return seconds_each(calls, rounds=len(batches))

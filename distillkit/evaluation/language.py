@@ -47,20 +47,22 @@ def measure(
     are over windows, since the tokens of one are not independent.
     """
     first = next(iter(loaded.values()))
-    for it in (member for row in loaded.values() for member in row.every):
-        check_same_tokenizer(it.loaded.tokenizer, first.loaded.tokenizer, key=it.saved.key)
-    asked = None
+    for measured in (member for row in loaded.values() for member in row.members):
+        check_same_tokenizer(
+            measured.loaded.tokenizer, first.loaded.tokenizer, key=measured.saved.key
+        )
+    questions = None
     if settings.rouge_examples:  # before the forward passes, since it may refuse the data
-        asked = instruction.questions(test, first.loaded.tokenizer, settings)
+        questions = instruction.questions(test, first.loaded.tokenizer, settings)
     parts = Parts(out)
     scores = _scores(loaded, first, parts)
     owner = np.repeat(np.arange(len(first.table)), first.table.positions)
     rows: dict[str, Any] = {}
     bins: dict[str, Any] = {}
     nats: dict[str, np.ndarray] = {}
-    for row, found in scores.items():
-        nats[row] = _by_window(found["nll"], owner)
-        mean = float(found["nll"].mean())
+    for row, figures in scores.items():
+        nats[row] = _by_window(figures["nll"], owner)
+        mean = float(figures["nll"].mean())
         low, high = bootstrap_score(
             _mean_nats, nats[row], nats[row], resamples=settings.resamples, level=settings.level
         )
@@ -71,51 +73,53 @@ def measure(
             "positions": len(owner),
         }
         if not task.generates:  # of masked tokens; perplexity alone ranks those that generate
-            rows[row]["masked_accuracy"] = float(found["correct"].mean())
+            rows[row]["masked_accuracy"] = float(figures["correct"].mean())
         if "teacher" in scores:
-            rows[row]["agreement"] = float(found["agreement"].mean())
-            rows[row]["kl_to_teacher"] = float(found["kl"].mean())
+            rows[row]["agreement"] = float(figures["agreement"].mean())
+            rows[row]["kl_to_teacher"] = float(figures["kl"].mean())
         bin_of = binned(
-            found["confidence"].astype(np.float64), found["correct"] > 0, bins=settings.ece_bins
+            figures["confidence"].astype(np.float64), figures["correct"] > 0, bins=settings.ece_bins
         )
         rows[row]["ece"] = bin_of.expected_calibration_error
         bins[row] = bin_of.record()
-    arrays = {f"{row}.{name}": v for row, found in scores.items() for name, v in found.items()}
+    arrays = {f"{row}.{name}": v for row, figures in scores.items() for name, v in figures.items()}
     np.savez(out / SCORES, allow_pickle=False, **arrays)
-    write_texts({row: found["nll"] for row, found in scores.items()}, first.table, test, out=out)
+    write_texts(
+        {row: figures["nll"] for row, figures in scores.items()}, first.table, test, out=out
+    )
     comparison = _compare(nats, settings)
     if first.table.text_index is not None:
         texts = np.repeat(np.asarray(first.table.text_index), first.table.positions)
         every = {row: found["nll"] for row, found in scores.items()}
         comparison["disagreements"] = of_texts(every, texts, test)
     # several models have probabilities together, but none that writes
-    writers = {row: it for row, it in loaded.items() if not it.others}
+    writers = {row: measured for row, measured in loaded.items() if not measured.later_members}
     if settings.samples and task.generates:
         comparison["samples"] = parts.record("samples", lambda: samples(writers, test, settings))
-    if asked:
-        rouge, said = instruction.measure(writers, asked, settings, out, parts)
+    if questions:
+        rouge, texts = instruction.measure(writers, questions, settings, out, parts)
         rows = {row: values | rouge.get(row, {}) for row, values in rows.items()}
-        comparison |= said
+        comparison |= texts
     if settings.harness:
-        for row, it in writers.items():
-            name, of_row = f"the harness, {row}", partial(_on_harness, row, it, settings)
+        for row, measured in writers.items():
+            name, of_row = f"the harness, {row}", partial(_on_harness, row, measured, settings)
             rows[row] |= parts.record(name, of_row)
         comparison["harness"] = harness.conditions(settings.harness_limit)
     return rows, comparison, bins
 
 
-def _on_harness(row: str, it: Measured, settings: EvaluationSettings) -> dict[str, Any]:
+def _on_harness(row: str, measured: Measured, settings: EvaluationSettings) -> dict[str, Any]:
     assert settings.harness
     say(f"evaluation: {row} on {', '.join(settings.harness)}")
-    found = harness.harness_scores(
-        it.loaded.model,
-        it.loaded.tokenizer,
+    scores = harness.harness_scores(
+        measured.loaded.model,
+        measured.loaded.tokenizer,
         settings.harness,
         settings.batch_size,
         settings.harness_limit,
         settings.harness_path,
     )
-    return {"harness": found}
+    return {"harness": scores}
 
 
 @torch.inference_mode()
@@ -131,10 +135,10 @@ def _scores(
     scores = {row: {n: np.empty(total, np.float32) for n in names} for row in loaded}
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     device = next(first.loaded.model.parameters()).device.type
-    found = parts.batches(
-        f"scores on {device}", lambda done: _of_batches(loaded, first, buckets, done, names)
+    batches = parts.batches(
+        f"scores on {device}", lambda skipped: _of_batches(loaded, first, buckets, skipped, names)
     )
-    for bucket, values in zip(buckets, found, strict=True):
+    for bucket, values in zip(buckets, batches, strict=True):
         at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])
         for row, of_row in scores.items():
             for name in names:
@@ -146,46 +150,47 @@ def _of_batches(
     loaded: Mapping[str, Measured],
     first: Measured,
     buckets: Sequence[np.ndarray],
-    done: int,
+    skipped: int,
     names: Sequence[str],
 ) -> Iterator[dict[str, np.ndarray]]:
-    """`row.name` -> scores of the positions of each bucket in turn, from `done` on."""
+    """`row.name` -> scores of the positions of each bucket in turn, from `skipped` on."""
     lengths = first.table.lengths
     order = sorted(loaded, key=lambda row: row != "teacher")  # which the others are held against
-    begun = sum(int(lengths[bucket].sum()) for bucket in buckets[:done])
-    with track("evaluation", len(first.table.ids), position=begun) as progress:
-        for bucket in buckets[done:]:
+    start = sum(int(lengths[bucket].sum()) for bucket in buckets[:skipped])
+    with track("evaluation", len(first.table.ids), position=start) as progress:
+        for bucket in buckets[skipped:]:
             batch = first.collate(bucket)
-            said = {
-                row: [it.ask(it.loaded.model, batch) for it in loaded[row].every] for row in order
+            outputs = {
+                row: [member.ask(member.loaded.model, batch) for member in loaded[row].members]
+                for row in order
             }
-            step = max(1, CHUNK // _width(said[order[0]][0]))
+            step = max(1, CHUNK // _width(outputs[order[0]][0]))
             count = int(first.table.positions[bucket].sum())
             values = {f"{row}.{n}": np.empty(count, np.float32) for row in order for n in names}
             for begin in range(0, count, step):
                 part = slice(begin, begin + step)
                 log_p = None
                 for row in order:
-                    logits = _logits(said[row], loaded[row].shares, part)
-                    found, log_q = _of_chunk(logits, batch.labels[part], log_p)
+                    logits = _logits(outputs[row], loaded[row].shares, part)
+                    figures, log_q = _of_chunk(logits, batch.labels[part], log_p)
                     log_p = log_q if row == "teacher" else log_p
                     for name in names:
-                        values[f"{row}.{name}"][part] = found[name].cpu().numpy()
+                        values[f"{row}.{name}"][part] = figures[name].cpu().numpy()
             tokens = int(lengths[bucket].sum())
             progress.advance(tokens, tokens)
             yield values
 
 
-def _width(said: Any) -> int:
-    return int(said.head.size)
+def _width(output: Any) -> int:
+    return int(output.head.size)
 
 
-def _logits(said: Sequence[Any], shares: Sequence[float], part: slice) -> torch.Tensor:
+def _logits(outputs: Sequence[Any], shares: Sequence[float], part: slice) -> torch.Tensor:
     """A row's logits [chunk, vocabulary]; where several models answer, of their average."""
     members = []
-    for it in said:
-        assert isinstance(it, HiddenOutputs)
-        members.append(project(it.hidden[part], it.head))
+    for output in outputs:
+        assert isinstance(output, HiddenOutputs)
+        members.append(project(output.hidden[part], output.head))
     return members[0] if len(members) == 1 else averaged(members, shares, "softmax")
 
 
@@ -195,23 +200,23 @@ def _of_chunk(
     """(scores [chunk] by name, log q [chunk, vocabulary]) of a chunk; `log_p` is the teacher's."""
     log_q = torch.log_softmax(logits, dim=-1)
     confidence, predicted = log_q.max(dim=-1)
-    found = {
+    figures = {
         "nll": -log_q.gather(-1, labels[:, None])[:, 0],
         "confidence": confidence.exp(),
         "correct": (predicted == labels).float(),
     }
     teacher = log_q if log_p is None else log_p
-    found["agreement"] = (predicted == teacher.argmax(dim=-1)).float()
-    found["kl"] = (teacher.exp() * (teacher - log_q)).sum(dim=-1)
-    return found, log_q
+    figures["agreement"] = (predicted == teacher.argmax(dim=-1)).float()
+    figures["kl"] = (teacher.exp() * (teacher - log_q)).sum(dim=-1)
+    return figures, log_q
 
 
 def _by_window(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """[windows, 2]: the sum of the values of each window, and their number."""
     sums = np.bincount(owner, weights=values)
     counts = np.bincount(owner)
-    kept = counts > 0
-    return np.stack([sums[kept], counts[kept]], axis=1)
+    has_positions = counts > 0
+    return np.stack([sums[has_positions], counts[has_positions]], axis=1)
 
 
 def _mean_nats(windows: np.ndarray, _: np.ndarray) -> float:
@@ -220,16 +225,20 @@ def _mean_nats(windows: np.ndarray, _: np.ndarray) -> float:
 
 def _compare(nats: Mapping[str, np.ndarray], settings: EvaluationSettings) -> dict[str, Any]:
     """The student against the control, and against its own start, in nats a token."""
-    found: dict[str, Any] = {}
-    for other in ("teacher", "control", "untrained"):
-        if "student" in nats and other in nats:
+    comparisons: dict[str, Any] = {}
+    for row in ("teacher", "control", "untrained"):
+        if "student" in nats and row in nats:
             difference, low, high = bootstrap_difference(
                 _mean_nats,
                 nats["student"],
-                nats[other],
+                nats[row],
                 nats["student"],
                 resamples=settings.resamples,
                 level=settings.level,
             )
-            found[f"student_minus_{other}"] = {"difference": difference, "low": low, "high": high}
-    return found
+            comparisons[f"student_minus_{row}"] = {
+                "difference": difference,
+                "low": low,
+                "high": high,
+            }
+    return comparisons

@@ -58,10 +58,10 @@ def check_tasks(tasks: Sequence[str], path: str | None = None) -> None:
     if path and not expanded(path).is_dir():
         raise ConfigError(f"evaluation.harness_path = {path}: no such folder")
     say("evaluation: reading lm-eval's index of tasks")
-    known = _manager(path).all_tasks
-    unknown = [name for name in tasks if name not in known]
+    names = _manager(path).all_tasks
+    unknown = [name for name in tasks if name not in names]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=4, cutoff=0.6)
+        near = difflib.get_close_matches(unknown[0], names, n=4, cutoff=0.6)
         way_out = f"near ones are {', '.join(near)}" if near else "`lm-eval ls tasks` lists them"
         raise ConfigError(
             f"evaluation.harness = {list(tasks)}: lm-eval has no task {unknown[0]}; {way_out}"
@@ -91,7 +91,7 @@ def harness_scores(
         members = {name: _loaded(manager, name) for name in tasks}
         # it gives a tokenizer without a pad token one
         wrapped = HFLM(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
-        found = simple_evaluate(
+        results = simple_evaluate(
             model=wrapped,
             tasks=list(tasks),
             task_manager=manager,
@@ -100,31 +100,31 @@ def harness_scores(
             bootstrap_iters=_RESAMPLES,
             log_samples=False,
         )
-    groups = members | found["group_subtasks"]
-    return dict(pair for name in tasks for pair in _chosen(name, found["results"], groups))
+    groups = members | results["group_subtasks"]
+    return dict(pair for name in tasks for pair in _main_metric(name, results["results"], groups))
 
 
-def _chosen(
+def _main_metric(
     name: str, results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, float]]:
     """(column, value) of a task or group: its first metric of `METRICS`, or else its first one."""
-    said = results.get(name, {})
+    results_of_task = results.get(name, {})
     values = {
         key: value
-        for key, value in said.items()
+        for key, value in results_of_task.items()
         if "," in key and "_stderr," not in key and isinstance(value, (int, float))
     }
     if not values:
         for member in groups.get(name, ()):
             if member != name:
-                yield from _chosen(member, results, groups)
+                yield from _main_metric(member, results, groups)
         return
-    wanted = (key for metric in METRICS for key in values if key.split(",")[0] == metric)
-    key = next(wanted, next(iter(values)))
+    keys = (key for metric in METRICS for key in values if key.split(",")[0] == metric)
+    key = next(keys, next(iter(values)))
     metric, _, rule = key.partition(",")
     column = f"{name} {metric}" + ("" if rule == "none" else f" ({rule})")
     yield column, float(values[key])
-    error = said.get(f"{metric}_stderr,{rule}")
+    error = results_of_task.get(f"{metric}_stderr,{rule}")
     if isinstance(error, (int, float)):
         yield column + STDERR, float(error)
 
@@ -132,20 +132,20 @@ def _chosen(
 def _loaded(manager: Any, name: str) -> list[str]:
     """The tasks behind a name, after loading them once with their data."""
     try:
-        made = manager.load([name])["tasks"]
+        tasks = manager.load([name])["tasks"]
     except Exception as error:  # whatever data sets, the network or a task's own code raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"evaluation.harness: {name} cannot be loaded ({reason}); its data takes the network "
             "once; leave it out, or try again"
         ) from error
-    unsafe = [task for task, it in made.items() if getattr(it, "UNSAFE_CODE", False)]
+    unsafe = [task for task, loaded in tasks.items() if getattr(loaded, "UNSAFE_CODE", False)]
     if unsafe:
         raise ConfigError(
             f"evaluation.harness = {name}: {unsafe[0]} runs the code that a model writes, which "
             "is not done here; leave it out"
         )
-    return list(made)
+    return list(tasks)
 
 
 @functools.cache

@@ -32,8 +32,8 @@ def write_predictions(
         return
     columns: dict[str, Sequence[Any]] = {**references}
     for name, values in logits.items():
-        for what, column in task.predictions(values, held_out).items():
-            columns[f"{name}_{what}" if what else name] = column
+        for column_name, column in task.predictions(values, held_out).items():
+            columns[f"{name}_{column_name}" if column_name else name] = column
     _write_table(columns, text_numbers(held_out, len(next(iter(columns.values())))), out)
 
 
@@ -49,13 +49,13 @@ def write_texts(
         return
     owner = np.repeat(np.asarray(table.text_index), table.positions)
     counts = np.bincount(owner, minlength=len(split))
-    there = np.flatnonzero(counts)
-    columns: dict[str, Sequence[Any]] = {"tokens": counts[there].tolist()}
+    has_answers = np.flatnonzero(counts)
+    columns: dict[str, Sequence[Any]] = {"tokens": counts[has_answers].tolist()}
     for name, values in nats.items():
         sums = np.bincount(owner, weights=values, minlength=len(split))
-        columns[f"{name}_nll"] = (sums[there] / counts[there]).round(6).tolist()
+        columns[f"{name}_nll"] = (sums[has_answers] / counts[has_answers]).round(6).tolist()
     numbers = np.arange(len(split)) + 1 if split.numbers is None else np.asarray(split.numbers)
-    _write_table(columns, numbers[there], out)
+    _write_table(columns, numbers[has_answers], out)
 
 
 def _write_table(columns: Mapping[str, Sequence[Any]], numbers: np.ndarray, out: Path) -> None:

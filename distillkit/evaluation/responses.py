@@ -43,28 +43,28 @@ def questions(test: Split, tokenizer: Any, settings: EvaluationSettings) -> list
     read = Prompts(test, tokenizer)
     grouped: dict[str, tuple[int, list[str]]] = {}
     for place in range(len(test)):
-        asked, response = exchange(test, place)
+        question, response = exchange(test, place)
         if response.strip():
-            same = json.dumps([asked, test.conversation(place).tools])
-            grouped.setdefault(same, (place, []))[1].append(response)
+            key_of_question = json.dumps([question, test.conversation(place).tools])
+            grouped.setdefault(key_of_question, (place, []))[1].append(response)
     if not grouped:
         raise DataError(f"{key}: no held-out conversation has a response; set it to 0")
-    every = list(grouped.values())
-    size = min(settings.rouge_examples, len(every))
-    chosen = [every[i] for i in np.linspace(0, len(every) - 1, size).astype(int)]
-    readable = readable_share([text for _, references in chosen for text in references])
+    groups = list(grouped.values())
+    size = min(settings.rouge_examples, len(groups))
+    choice = [groups[i] for i in np.linspace(0, len(groups) - 1, size).astype(int)]
+    readable = readable_share([text for _, references in choice for text in references])
     if readable < LEAST_READABLE:
         raise DataError(
             f"{key}: ROUGE-L reads the letters a-z and digits only, which are {readable:.0%} of "
             "what the held-out responses are written in; set it to 0"
         )
-    prompts = ((read(place), references) for place, references in chosen)
+    prompts = ((read(place), references) for place, references in choice)
     return [Question(prompt, references) for prompt, references in prompts if prompt is not None]
 
 
 def measure(
     loaded: Mapping[str, Measured],
-    asked: Sequence[Question],
+    questions_asked: Sequence[Question],
     settings: EvaluationSettings,
     out: Path,
     parts: Parts = NOWHERE,
@@ -74,44 +74,46 @@ def measure(
     The mean over questions and decoding seeds, and the standard deviation over seeds. The
     interval of the comparison is over questions, each with its mean over seeds.
     """
-    prompts = _fitted([question.prompt for question in asked], loaded, settings)
-    references = [question.references for question in asked]
+    prompts = _fitted([question.prompt for question in questions_asked], loaded, settings)
+    references = [question.references for question in questions_asked]
     seeds = settings.rouge_seeds if settings.rouge_sampling else [None]
     rows: dict[str, dict[str, float]] = {}
     scores: dict[str, np.ndarray] = {}
-    written: dict[str, list[list[str]]] = {}
-    for row, it in loaded.items():
-        written[row] = []
+    texts_by_row: dict[str, list[list[str]]] = {}
+    for row, measured in loaded.items():
+        texts_by_row[row] = []
         for seed in seeds:
             label = f"responses of {row}" + ("" if seed is None else f", seed {seed}")
-            how = partial(
+            generate = partial(
                 continuations,
-                it.loaded.model,
-                it.loaded.tokenizer,
+                measured.loaded.model,
+                measured.loaded.tokenizer,
                 prompts,
                 tokens=settings.rouge_tokens,
                 batch_size=settings.batch_size,
                 seed=seed,
                 label=label,
             )
-            written[row].append(parts.record(label, how))
-        found = np.stack([rouge_l(texts, references) for texts in written[row]])  # [seeds, asked]
-        rows[row] = {"rouge_l": float(found.mean())}
+            texts_by_row[row].append(parts.record(label, generate))
+        rouge_of_row = np.stack(
+            [rouge_l(texts, references) for texts in texts_by_row[row]]
+        )  # [seeds, asked]
+        rows[row] = {"rouge_l": float(rouge_of_row.mean())}
         if len(seeds) > 1:
-            rows[row]["rouge_l_sd"] = float(found.mean(axis=1).std(ddof=1))
-        scores[row] = found.mean(axis=0)
-    _write(out / RESPONSES, loaded, prompts, references, written, scores)
-    conditions = {"prompts": len(asked), "seeds": [s for s in seeds if s is not None]}
+            rows[row]["rouge_l_sd"] = float(rouge_of_row.mean(axis=1).std(ddof=1))
+        scores[row] = rouge_of_row.mean(axis=0)
+    _write(out / RESPONSES, loaded, prompts, references, texts_by_row, scores)
+    conditions = {"prompts": len(questions_asked), "seeds": [s for s in seeds if s is not None]}
     return rows, {"rouge_l": conditions | _compare(scores, settings)}
 
 
-def check_room(model: Any, settings: EvaluationSettings, *, whose: str) -> None:
+def check_room(model: Any, settings: EvaluationSettings, *, owner: str) -> None:
     """Raise `ConfigError` where a response alone would fill the context of a model."""
     bound = context(model)
     if settings.rouge_examples and bound is not None and settings.rouge_tokens >= bound:
         raise ConfigError(
             f"evaluation.rouge_tokens = {settings.rouge_tokens}: leaves no room for a prompt in "
-            f"the {bound} tokens that {whose} can read; set fewer"
+            f"the {bound} tokens that {owner} can read; set fewer"
         )
 
 
@@ -122,18 +124,18 @@ def _fitted(
 
     Raises `ConfigError` where a response alone would fill the context of a model.
     """
-    for row, it in loaded.items():
-        check_room(it.loaded.model, settings, whose=f"the {row}")
-    known = [(context(it.loaded.model), row) for row, it in loaded.items()]
-    bounds = [(bound, row) for bound, row in known if bound is not None]
+    for row, measured in loaded.items():
+        check_room(measured.loaded.model, settings, owner=f"the {row}")
+    rooms = [(context(measured.loaded.model), row) for row, measured in loaded.items()]
+    bounds = [(bound, row) for bound, row in rooms if bound is not None]
     if not bounds:
         return prompts
     shortest, _ = min(bounds)
     room = shortest - settings.rouge_tokens
-    cut = sum(len(prompt.ids) > room for prompt in prompts)
-    if cut:
+    truncated = sum(len(prompt.ids) > room for prompt in prompts)
+    if truncated:
         say(
-            f"evaluation: {cut:,} of {len(prompts):,} prompts lose their beginning, so that "
+            f"evaluation: {truncated:,} of {len(prompts):,} prompts lose their beginning, so that "
             f"{settings.rouge_tokens} tokens of response fit into the context of {shortest:,}"
         )
     return [replace(prompt, ids=prompt.ids[-room:]) for prompt in prompts]
@@ -162,7 +164,7 @@ def _write(
     loaded: Mapping[str, Measured],
     prompts: Sequence[Prompt],
     references: Sequence[Sequence[str]],
-    written: Mapping[str, Sequence[Sequence[str]]],
+    texts_by_row: Mapping[str, Sequence[Sequence[str]]],
     scores: Mapping[str, np.ndarray],
 ) -> None:
     """A line a question: prompt, references, what each row wrote (a text a seed), its score."""
@@ -172,7 +174,7 @@ def _write(
             {
                 "prompt": tokenizer.decode(prompt.ids),
                 "references": list(references[i]),
-                "written": {row: [texts[i] for texts in written[row]] for row in written},
+                "written": {row: [texts[i] for texts in texts_by_row[row]] for row in texts_by_row},
                 "rouge_l": {row: round(float(scores[row][i]), 2) for row in scores},
             },
             ensure_ascii=False,

@@ -18,22 +18,22 @@ def samples(
     read = Prompts(test, tokenizer)
     usable = (prompt for prompt in map(read, range(len(test))) if prompt is not None)
     prompts = list(islice(usable, settings.samples))
-    written = {
+    texts_by_row = {
         row: continuations(
-            it.loaded.model,
-            it.loaded.tokenizer,
+            measured.loaded.model,
+            measured.loaded.tokenizer,
             prompts,
             tokens=settings.sample_tokens,
             batch_size=settings.batch_size,
             seed=None,
             label=f"samples of {row}",
         )
-        for row, it in loaded.items()
+        for row, measured in loaded.items()
     }
     return [
         {
             "prompt": tokenizer.decode(p.ids, skip_special_tokens=True),
-            **{row: said[i] for row, said in written.items()},
+            **{row: texts_of_row[i] for row, texts_of_row in texts_by_row.items()},
         }
         for i, p in enumerate(prompts)
     ]

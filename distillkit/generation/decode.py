@@ -40,9 +40,9 @@ def continuations(
     """What the model writes after each prompt: up to `tokens` tokens, up to the prompt's end.
 
     With a `seed`, tokens are drawn from the model's own distribution (temperature 1, nothing cut
-    off); without, the most likely one is taken. See `written`.
+    off); without, the most likely one is taken. See `continue_each`.
     """
-    found = written(
+    written = continue_each(
         model,
         tokenizer,
         prompts,
@@ -51,11 +51,11 @@ def continuations(
         seed=seed,
         label=label,
     )
-    return [it.text for it in found]
+    return [continuation.text for continuation in written]
 
 
 @torch.inference_mode()
-def written(
+def continue_each(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[Prompt],
@@ -75,15 +75,15 @@ def written(
     gets the tokens of a single prompt as they come.
     """
     ends = _ends(model, tokenizer, prompts)
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "eos_token_id": sorted(ends) or None,
         "pad_token_id": min(ends, default=0),
         "suppress_tokens": _unreal(model, tokenizer),
         "use_cache": True,
         **(GREEDY if seed is None else {**DRAWN, **(sampling or {})}),
     }
-    how |= {"streamer": streamer} if streamer is not None else {}
-    found: list[Continuation] = [Continuation("", 0, True)] * len(prompts)
+    options |= {"streamer": streamer} if streamer is not None else {}
+    texts: list[Continuation] = [Continuation("", 0, True)] * len(prompts)
     with (
         torch.random.fork_rng([model.device] if model.device.type == "cuda" else []),
         _plain_settings(model),
@@ -94,22 +94,22 @@ def written(
             torch.manual_seed(seed)
         for batch in _batches(prompts, size, tokens):
             ids, mask = _left_padded([prompts[i].ids for i in batch], model.device)
-            most = tokens[batch[0]]
-            rows = model.generate(ids, attention_mask=mask, max_new_tokens=most, **how)
+            limit = tokens[batch[0]]
+            rows = model.generate(ids, attention_mask=mask, max_new_tokens=limit, **options)
             counts = []
             for i, row in zip(batch, rows[:, ids.shape[1] :].tolist(), strict=True):
                 new = _up_to(row, ends)
                 text = tokenizer.decode(new, skip_special_tokens=True)
-                found[i] = Continuation(text, len(new), len(new) < len(row))
+                texts[i] = Continuation(text, len(new), len(new) < len(row))
                 counts.append(len(new))
             progress.advance(len(batch), sum(counts))
-    return found
+    return texts
 
 
 def context(model: Any) -> int | None:
     """The most tokens that a model reads; None where its config knows no bound."""
-    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return int(found) if found else None
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return int(positions) if positions else None
 
 
 def _ends(model: Any, tokenizer: Any, prompts: Sequence[Prompt]) -> frozenset[int]:
@@ -117,8 +117,10 @@ def _ends(model: Any, tokenizer: Any, prompts: Sequence[Prompt]) -> frozenset[in
     after = {p.end for p in prompts} - {None}
     own = model.generation_config.eos_token_id
     listed = own if isinstance(own, list) else [own]
-    found = after.difference(*(p.said for p in prompts)).union(listed, [tokenizer.eos_token_id])
-    return frozenset(token for token in found if token is not None)
+    ends = after.difference(*(p.response_ids for p in prompts)).union(
+        listed, [tokenizer.eos_token_id]
+    )
+    return frozenset(token for token in ends if token is not None)
 
 
 def _unreal(model: Any, tokenizer: Any) -> list[int] | None:
@@ -168,10 +170,10 @@ def _reads_past_pads(model: Any, prompts: Sequence[Prompt]) -> bool:
     The recurrent RWKV takes them for text, and mixes up the rows of a batch too.
     """
     shortest = min((prompt.ids for prompt in prompts), key=len)
-    said = []
+    responses = []
     for pads in (0, _PROBE_PADS):
         ids, mask = _left_padded([shortest], model.device, pads=pads)
-        found = model.generate(
+        generated = model.generate(
             ids,
             attention_mask=mask,
             max_new_tokens=1,
@@ -180,9 +182,9 @@ def _reads_past_pads(model: Any, prompts: Sequence[Prompt]) -> bool:
             return_dict_in_generate=True,
             **GREEDY,
         )
-        said.append(found.logits[0].float())
+        responses.append(generated.logits[0].float())
     # rounding in bfloat16 moves logits by about 1% of their spread, text that is not there by all
-    return bool((said[0] - said[1]).abs().mean() < 0.05 * said[0].std())
+    return bool((responses[0] - responses[1]).abs().mean() < 0.05 * responses[0].std())
 
 
 def _up_to(row: Sequence[int], ends: frozenset[int]) -> list[int]:

@@ -28,7 +28,7 @@ class Prompt:
 
     ids: list[int]
     end: int | None = None
-    said: frozenset[int] = frozenset()
+    response_ids: frozenset[int] = frozenset()
 
 
 class Prompts:
@@ -59,17 +59,17 @@ class Prompts:
             self._reader = ConversationReader(template, max_length=2**40)
         return self._reader
 
-    def _of_text(self, asked: str, response: str) -> Prompt:
+    def _of_text(self, question: str, response: str) -> Prompt:
         """Prompt and response are made into tokens together and cut apart.
 
         Made alone, the space that ends "Answer: " would be a token that never stood before a
         response.
         """
-        ((ids, learnt),) = instructions([asked], [response], self.tokenizer)
+        ((ids, learnt),) = instructions([question], [response], self.tokenizer)
         end = self.tokenizer.eos_token_id
-        said = ids[learnt].tolist()
-        said = said[:-1] if end is not None else said
-        return Prompt(ids[: int(np.argmax(learnt))].tolist(), end, frozenset(said))
+        response_ids = ids[learnt].tolist()
+        response_ids = response_ids[:-1] if end is not None else response_ids
+        return Prompt(ids[: int(np.argmax(learnt))].tolist(), end, frozenset(response_ids))
 
     def _of_messages(self, place: int) -> Prompt | None:
         talk = self.test.conversation(place)
@@ -95,8 +95,10 @@ class Prompts:
         if self.tokenizer.convert_ids_to_tokens(end) in marks:
             return Prompt(ids[:first].tolist(), end, frozenset(ids[first:-1].tolist()))
         content = text_of(talk.messages[place]).strip()
-        found = turn.response.rfind(content)  # templates may strip it, or leave it out
-        close = len(turn.prompt) + (found + len(content) if found >= 0 else len(turn.response))
+        position = turn.response.rfind(content)  # templates may strip it, or leave it out
+        close = len(turn.prompt) + (
+            position + len(content) if position >= 0 else len(turn.response)
+        )
         _, begins, _ = encoded(turn.prompt + turn.response, self.tokenizer)
         closing = int(np.searchsorted(begins, close)) - len(begins)  # counted from the end
         ordinary = int(ids[closing]) if closing < 0 else None

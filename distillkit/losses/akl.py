@@ -59,5 +59,5 @@ class AKL(SoftmaxLoss):
 
     def soft(self, logits: Tensor, targets: Known, labels: HardLabels) -> Tensor:
         """Nats a position."""
-        every = self.dense_logits(targets)
-        return akl(logits, every, head_mass=self.head_mass, **self.softmax_settings)
+        all_logits = self.dense_logits(targets)
+        return akl(logits, all_logits, head_mass=self.head_mass, **self.softmax_settings)

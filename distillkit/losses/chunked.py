@@ -62,10 +62,10 @@ def loss_terms(
     """
     if isinstance(outputs, HiddenOutputs):
         return _chunk_by_chunk(terms, weights, outputs, targets, labels)
-    return LossTerms(terms(outputs.logits, _known(targets, outputs.logits), labels), weights)
+    return LossTerms(terms(outputs.logits, _known_of(targets, outputs.logits), labels), weights)
 
 
-def _known(targets: Targets | None, logits: Tensor) -> Known:
+def _known_of(targets: Targets | None, logits: Tensor) -> Known:
     """The soft targets of some positions, the teacher's logits made if need be."""
     if isinstance(targets, HiddenTargets):
         with torch.no_grad():
@@ -90,27 +90,27 @@ def _chunk_by_chunk(
 ) -> LossTerms:
     hidden, head = _ready(outputs.hidden, outputs.head)
     targets = _ready_targets(targets)
-    found = _Gradients(outputs.hidden, outputs.head)
-    sums = {name: torch.zeros((), dtype=found.dtype, device=hidden.device) for name in weights}
+    gradients = _Gradients(outputs.hidden, outputs.head)
+    sums = {name: torch.zeros((), dtype=gradients.dtype, device=hidden.device) for name in weights}
 
     def chunk(rows: slice) -> Tensor:
         """Add up the terms of some positions; give their logits' gradient (before the scale)."""
-        raw = raw_logits(hidden[rows], head).requires_grad_(found.wanted)
-        with torch.set_grad_enabled(found.wanted):
+        raw = raw_logits(hidden[rows], head).requires_grad_(gradients.is_wanted)
+        with torch.set_grad_enabled(gradients.is_wanted):
             logits = finish(raw, head)
-            known = _known(targets and targets.part(rows), logits)
-            values = terms(logits, known, labels.part(rows))
+            known_part = _known_of(targets and targets.part(rows), logits)
+            values = terms(logits, known_part, labels.part(rows))
             parts = {name: values[name].sum() for name in weights}
             total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         for name, part in parts.items():
             sums[name] += part.detach()
-        return torch.autograd.grad(total, raw)[0] if found.wanted else raw
+        return torch.autograd.grad(total, raw)[0] if gradients.is_wanted else raw
 
     with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
-        for rows in _chunks(hidden, head.size, found.dtype):
-            found.add(hidden[rows], head, rows, chunk(rows))
+        for rows in _chunks(hidden, head.size, gradients.dtype):
+            gradients.add(hidden[rows], head, rows, chunk(rows))
         total = torch.stack([weights[name] * part for name, part in sums.items()]).sum()
-    learnt = _Scaled.apply(total, found, outputs.hidden, outputs.head.weight, outputs.head.bias)
+    learnt = _Scaled.apply(total, gradients, outputs.hidden, outputs.head.weight, outputs.head.bias)
     return LossTerms(sums, weights, total=learnt)
 
 
@@ -126,7 +126,8 @@ def _ready_targets(targets: Targets | None) -> Targets | None:
         return _ready_teacher(targets)
     if isinstance(targets, AveragedTargets):
         members = tuple(
-            _ready_teacher(it) if isinstance(it, HiddenTargets) else it for it in targets.members
+            _ready_teacher(member) if isinstance(member, HiddenTargets) else member
+            for member in targets.members
         )
         return replace(targets, members=members)
     return targets
@@ -140,8 +141,8 @@ def _ready_teacher(targets: HiddenTargets) -> HiddenTargets:
 
 def chunk_bytes(memory: float | None = None) -> int:
     """The budget of a chunk's logits; `memory` is a GPU's in bytes, None elsewhere."""
-    wanted = 0 if memory is None else int(memory * SHARE)
-    return max(CHUNK_BYTES, min(wanted, MOST * CHUNK_BYTES))
+    size = 0 if memory is None else int(memory * SHARE)
+    return max(CHUNK_BYTES, min(size, MOST * CHUNK_BYTES))
 
 
 def _chunks(hidden: Tensor, classes: int, dtype: torch.dtype) -> Iterator[slice]:
@@ -161,15 +162,15 @@ class _Gradients:
     def __init__(self, hidden: Tensor, head: Head) -> None:
         narrow = torch.promote_types(hidden.dtype, head.weight.dtype)
         self.dtype = torch.promote_types(narrow, torch.float32)
-        asked = (hidden, head.weight, head.bias) if torch.is_grad_enabled() else (None,) * 3
+        sources = (hidden, head.weight, head.bias) if torch.is_grad_enabled() else (None,) * 3
         self.by_hidden, self.by_weight, self.by_bias = (
             torch.zeros_like(tensor, dtype=self.dtype)
             if tensor is not None and tensor.requires_grad
             else None
-            for tensor in asked
+            for tensor in sources
         )
-        every = (self.by_hidden, self.by_weight, self.by_bias)
-        self.wanted = any(gradient is not None for gradient in every)
+        gradients = (self.by_hidden, self.by_weight, self.by_bias)
+        self.is_wanted = any(gradient is not None for gradient in gradients)
 
     def add(self, hidden: Tensor, head: Head, rows: slice, by_logits: Tensor) -> None:
         """Take the gradient of a chunk's logits back through the head's product."""
@@ -183,11 +184,11 @@ class _Gradients:
 
     def scaled(self, upstream: Tensor, kinds: list[torch.dtype | None]) -> list[Tensor | None]:
         """All three times the gradient of the total; they are handed over, not kept."""
-        found = (self.by_hidden, self.by_weight, self.by_bias)
+        gradients = (self.by_hidden, self.by_weight, self.by_bias)
         self.by_hidden = self.by_weight = self.by_bias = None
         return [
             None if gradient is None or kind is None else gradient.mul_(upstream).to(kind)
-            for gradient, kind in zip(found, kinds, strict=True)
+            for gradient, kind in zip(gradients, kinds, strict=True)
         ]
 
 
@@ -198,19 +199,19 @@ class _Scaled(torch.autograd.Function):
     def forward(
         ctx: Any,
         total: Tensor,
-        found: _Gradients,
+        gradients: _Gradients,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        ctx.found = found
+        ctx.gradients = gradients
         ctx.kinds = [None if t is None else t.dtype for t in (hidden, weight, bias)]
         return total.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.found is None:
+        if ctx.gradients is None:
             raise RuntimeError("the gradients of a chunked loss can be taken only once")
-        found, ctx.found = ctx.found, None
-        return (None, None, *found.scaled(upstream, ctx.kinds))
+        gradients, ctx.gradients = ctx.gradients, None
+        return (None, None, *gradients.scaled(upstream, ctx.kinds))

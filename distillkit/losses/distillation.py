@@ -106,9 +106,9 @@ class Divergence(SoftmaxLoss):
                 "loss=soft_cross_entropy, or a store of the likeliest entries"
             )
         if not self._temperature.is_constant:
-            least, greatest = self._temperature.span
+            lowest, greatest = self._temperature.span
             raise TargetsError(
-                f"loss.temperature: goes through all from {least:g} to {greatest:g}, and a store "
+                f"loss.temperature: goes through all from {lowest:g} to {greatest:g}, and a store "
                 "of a few entries knows the teacher at single ones; set a number, or keep all "
                 "of the teacher with targets=stored, or targets=last_hidden of a language model"
             )

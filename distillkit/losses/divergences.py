@@ -171,13 +171,13 @@ def logit_mse(student: Logits, teacher: Logits, *, reduction: Reduction = "mean"
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184, equation 1; Tang et al. 2019,
     https://arxiv.org/abs/1903.12136, section 3. It is also the loss for one real-valued output.
     """
-    mine, theirs = at_least_float32(student), at_least_float32(teacher)
-    difference = mine - theirs
+    of_student, of_teacher = at_least_float32(student), at_least_float32(teacher)
+    difference = of_student - of_teacher
     values = per_position(difference.square(), reduction=reduction)
     if not values.isnan().any():
         return values
     # -inf less -inf is no number; the gradient of a difference of 0 is 0
-    difference = difference.masked_fill(mine == theirs, 0.0)
+    difference = difference.masked_fill(of_student == of_teacher, 0.0)
     return per_position(difference.square(), reduction=reduction)
 
 

@@ -35,7 +35,7 @@ def dkd(
     the teacher's likeliest class. Zhao et al. 2022, https://arxiv.org/abs/2203.08679, equation 7.
     """
     target = torch.where(labels < 0, teacher.argmax(dim=-1), labels).unsqueeze(-1)
-    pairs = [_decoupled(log_softmax(it, temperature), target) for it in (teacher, student)]
+    pairs = [_decoupled(log_softmax(logits, temperature), target) for logits in (teacher, student)]
     of_target, of_others = (kl_terms(p, q).sum(dim=-1) for p, q in zip(*pairs, strict=True))
     parts = [w * part for w, part in ((alpha, of_target), (beta, of_others)) if w]
     values = torch.stack(parts).sum(dim=0)
@@ -45,9 +45,9 @@ def dkd(
 
 def _decoupled(log_p: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """log (p_t, 1 - p_t) [*batch, 2], and the log-softmax of the other classes alone."""
-    others = log_p.scatter(-1, target, NOTHING)
-    log_others = log_sum(others)
-    alone = others - log_others.masked_fill(log_others == NOTHING, 0.0)
+    log_p_others = log_p.scatter(-1, target, NOTHING)
+    log_others = log_sum(log_p_others)
+    alone = log_p_others - log_others.masked_fill(log_others == NOTHING, 0.0)
     return torch.cat([log_p.gather(-1, target), log_others], dim=-1), alone
 
 

@@ -211,9 +211,9 @@ class _AlphaBeta(torch.autograd.Function):
         # (r^w (r^o - 1) / o - (r^w - 1) / w) / s, which keeps its digits where w or o is small
         of_less = _either(p_is_greater, beta, alpha)
         of_greater = _either(p_is_greater, alpha, beta)
-        other = (gap * of_greater).expm1_().div_(of_greater)
+        exponent = (gap * of_greater).expm1_().div_(of_greater)
         less = of_less.mul(gap).expm1_()
-        ratio = torch.addcmul(other, less, other).sub_(less.div_(of_less))
+        ratio = torch.addcmul(exponent, less, exponent).sub_(less.div_(of_less))
         return greater.mul_(whole).exp_().mul_(ratio).div_(whole)
 
     @staticmethod
@@ -223,8 +223,13 @@ class _AlphaBeta(torch.autograd.Function):
         p_is_greater, greater, gap = _gap(log_p, log_q)
         sign = _either(p_is_greater, -1.0, 1.0)
 
-        def of(own: Tensor, sign: Tensor, power: float, other: float) -> Tensor:
-            size = (other * gap).expm1_().mul_((power * own + other * greater).exp_()).div_(other)
+        def of(own: Tensor, sign: Tensor, power: float, exponent: float) -> Tensor:
+            size = (
+                (exponent * gap)
+                .expm1_()
+                .mul_((power * own + exponent * greater).exp_())
+                .div_(exponent)
+            )
             return size.mul_(sign).mul_(gradient)
 
         by_p, by_q, _, _ = ctx.needs_input_grad

@@ -37,8 +37,8 @@ class HiddenMSE(HiddenLoss):
     def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Squared channels a text."""
         return self.total(
-            text_mean(hidden_mse(mine, theirs, reduction=self.reduction), mask)
-            for mine, theirs in self.compared(student, teacher)
+            text_mean(hidden_mse(student_layer, teacher_layer, reduction=self.reduction), mask)
+            for student_layer, teacher_layer in self.compared(student, teacher)
         )
 
 
@@ -53,8 +53,8 @@ class HiddenCosine(HiddenLoss):
     def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Between 0 and 2 a pair and text."""
         return self.total(
-            text_mean(hidden_cosine(mine, theirs), mask)
-            for mine, theirs in self.compared(student, teacher)
+            text_mean(hidden_cosine(student_layer, teacher_layer), mask)
+            for student_layer, teacher_layer in self.compared(student, teacher)
         )
 
 
@@ -77,9 +77,12 @@ class Patience(HiddenLoss):
         """Between 0 and 4 a pair and text, if normalised."""
         return self.total(
             patience(
-                mine[:, CLS], theirs[:, CLS], normalise=self.normalise, reduction=self.reduction
+                student_layer[:, CLS],
+                teacher_layer[:, CLS],
+                normalise=self.normalise,
+                reduction=self.reduction,
             )
-            for mine, theirs in self.compared(student, teacher)
+            for student_layer, teacher_layer in self.compared(student, teacher)
         )
 
 
@@ -97,8 +100,8 @@ class GramMSE(LayeredLoss):
     def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Squared products a text."""
         return self.total(
-            gram_mse(student.hidden[mine], teacher.hidden[theirs], mask)
-            for mine, theirs in self.pairs
+            gram_mse(student.hidden[student_layer], teacher.hidden[teacher_layer], mask)
+            for student_layer, teacher_layer in self.pairs
         )
 
 
@@ -122,8 +125,8 @@ class FlowMSE(HiddenLoss):
         """Squared products a text."""
         compared = list(self.compared(student, teacher))
         return self.total(
-            flow_mse((mine, my_next), (theirs, their_next), mask)
-            for (mine, theirs), (my_next, their_next) in pairwise(compared)
+            flow_mse((student_layer, my_next), (teacher_layer, their_next), mask)
+            for (student_layer, teacher_layer), (my_next, their_next) in pairwise(compared)
         )
 
 
@@ -157,10 +160,10 @@ class Contrast(LayeredLoss):
     def by_text(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         """Nats a text."""
         values = []
-        for number, (mine, theirs) in enumerate(self.pairs):
-            ours = self._projected(2 * number, student.hidden[mine])
-            its = self._projected(2 * number + 1, teacher.hidden[theirs])
-            values.append(contrast(ours, its, temperature=self.temperature))
+        for number, (student_layer, teacher_layer) in enumerate(self.pairs):
+            student_states = self._projected(2 * number, student.hidden[student_layer])
+            teacher_states = self._projected(2 * number + 1, teacher.hidden[teacher_layer])
+            values.append(contrast(student_states, teacher_states, temperature=self.temperature))
         return torch.stack(values).sum(dim=0)
 
     def _projected(self, number: int, hidden: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ LayerMap = Literal["uniform", "skip", "last", "first"] | list[list[int]]
 
 
 def layer_pairs(
-    chosen: LayerMap, student: Dimensions, teacher: Dimensions, *, key: str, lowest: int = 1
+    layer_map: LayerMap, student: Dimensions, teacher: Dimensions, *, key: str, lowest: int = 1
 ) -> list[tuple[int, int]]:
     """(student's layer, teacher's layer) of every pair, both from 1; 0 is the embeddings.
 
@@ -24,32 +24,32 @@ def layer_pairs(
     Pairs are taken as they are, -1 the last layer. `lowest` is 0 where embeddings may be compared.
     Raises `ConfigError` for a layer that a model does not have.
     """
-    if not isinstance(chosen, str):
-        return [_pair(pair, student, teacher, key=key, lowest=lowest) for pair in chosen]
-    mine, theirs = student.layers, teacher.layers
-    for model, whose in ((student, "student"), (teacher, "teacher")):
+    if not isinstance(layer_map, str):
+        return [_pair(pair, student, teacher, key=key, lowest=lowest) for pair in layer_map]
+    student_layers, teacher_layers = student.layers, teacher.layers
+    for model, owner in ((student, "student"), (teacher, "teacher")):
         if not model.layers:
             raise ConfigError(
-                f"{key} = {chosen}: the {whose}, a {model.name}, has no layers to compare; choose "
-                "a loss on logits"
+                f"{key} = {layer_map}: the {owner}, a {model.name}, has no layers to compare; "
+                "choose a loss on logits"
             )
-    if mine > theirs:
+    if student_layers > teacher_layers:
         raise ConfigError(
-            f"{key} = {chosen}: the student has {mine} layers and the teacher {theirs}; write the "
-            "pairs of layers, as in [[1,1],[2,1]]"
+            f"{key} = {layer_map}: the student has {student_layers} layers and the teacher "
+            f"{teacher_layers}; write the pairs of layers, as in [[1,1],[2,1]]"
         )
-    if mine == 1 and chosen in ("skip", "last"):
+    if student_layers == 1 and layer_map in ("skip", "last"):
         raise ConfigError(
-            f"{key} = {chosen}: leaves the last layer out, and the student has no other; choose "
+            f"{key} = {layer_map}: leaves the last layer out, and the student has no other; choose "
             "uniform or first"
         )
-    if chosen == "uniform":
-        return [(m, m * theirs // mine) for m in range(1, mine + 1)]
-    if chosen == "skip":
-        return [(m, m * theirs // mine) for m in range(1, mine)]
-    if chosen == "last":
-        return [(m, theirs - mine + m) for m in range(1, mine)]
-    return [(m, m) for m in range(1, mine + 1)]
+    if layer_map == "uniform":
+        return [(m, m * teacher_layers // student_layers) for m in range(1, student_layers + 1)]
+    if layer_map == "skip":
+        return [(m, m * teacher_layers // student_layers) for m in range(1, student_layers)]
+    if layer_map == "last":
+        return [(m, teacher_layers - student_layers + m) for m in range(1, student_layers)]
+    return [(m, m) for m in range(1, student_layers + 1)]
 
 
 def _pair(
@@ -60,16 +60,16 @@ def _pair(
             f"{key} = {list(pair)}: a pair is a layer of the student and one of the teacher, as in "
             "[[1,3],[2,6]]"
         )
-    found = []
-    for layer, model, whose in zip(pair, (student, teacher), ("student", "teacher"), strict=True):
+    layers = []
+    for layer, model, owner in zip(pair, (student, teacher), ("student", "teacher"), strict=True):
         counted = layer + model.layers + 1 if layer < 0 else layer
         if not lowest <= counted <= model.layers:
             raise ConfigError(
-                f"{key} = {list(pair)}: the {whose} has layers {lowest} to {model.layers}, or "
+                f"{key} = {list(pair)}: the {owner} has layers {lowest} to {model.layers}, or "
                 f"-1 for the last; it has no {layer}"
             )
-        found.append(counted)
-    return found[0], found[1]
+        layers.append(counted)
+    return layers[0], layers[1]
 
 
 def drawing(pairs: Sequence[tuple[int, int]], teacher: Dimensions) -> str:
@@ -77,7 +77,9 @@ def drawing(pairs: Sequence[tuple[int, int]], teacher: Dimensions) -> str:
 
     0 is the embeddings.
     """
-    under = {t: ",".join(str(m) for m, theirs in pairs if theirs == t) for _, t in pairs}
+    under = {
+        t: ",".join(str(m) for m, teacher_layer in pairs if teacher_layer == t) for _, t in pairs
+    }
     layers = range(0 if 0 in under else 1, teacher.layers + 1)
     width = max(len(text) for text in [*map(str, layers), *under.values()]) + 2
     rows = {

@@ -70,8 +70,8 @@ class LayeredLoss(Loss):
     @property
     def states(self) -> StoredLayers:
         """The teacher's hidden states that it looks at."""
-        found = self.activation_specs[1].hidden
-        return StoredLayers(first=found) if self.first_token else StoredLayers(whole=found)
+        layers = self.activation_specs[1].hidden
+        return StoredLayers(first=layers) if self.first_token else StoredLayers(whole=layers)
 
     @property
     def drawings(self) -> dict[str, str]:
@@ -81,21 +81,21 @@ class LayeredLoss(Loss):
     @property
     def activation_specs(self) -> tuple[ActivationSpec, ActivationSpec]:
         """What is looked at inside the student and inside the teacher."""
-        mine, theirs = zip(*self.pairs, strict=True)
-        return self.looked_at(frozenset(mine)), self.looked_at(frozenset(theirs))
+        student_layer, teacher_layer = zip(*self.pairs, strict=True)
+        return self.looked_at(frozenset(student_layer)), self.looked_at(frozenset(teacher_layer))
 
     @property
     def teacher_scope(self) -> Extent:
         """How much of the teacher it looks at."""
-        one = frozenset({1})
-        if self.looked_at(one) != ActivationSpec(hidden=one):
+        first_layer = frozenset({1})
+        if self.looked_at(first_layer) != ActivationSpec(hidden=first_layer):
             return "more"
         if self.first_token:
             return "first"
         if isinstance(self.layer_map, str):
             return "more"
-        theirs = {theirs for _, theirs in self.pairs_of(ANY_DEPTH, ANY_DEPTH)}
-        return "last" if theirs == {ANY_DEPTH.layers} else "more"
+        teacher_layer = {teacher_layer for _, teacher_layer in self.pairs_of(ANY_DEPTH, ANY_DEPTH)}
+        return "last" if teacher_layer == {ANY_DEPTH.layers} else "more"
 
     @abstractmethod
     def looked_at(self, layers: frozenset[int]) -> ActivationSpec:
@@ -161,8 +161,11 @@ class HiddenLoss(LayeredLoss):
         self, student: Activations, teacher: Activations
     ) -> Iterable[tuple[Tensor, Tensor]]:
         """The hidden states [texts, tokens, hidden] of each pair, the student's projected."""
-        for number, (mine, theirs) in enumerate(self.pairs):
-            yield self.projected(student.hidden[mine], number), teacher.hidden[theirs]
+        for number, (student_layer, teacher_layer) in enumerate(self.pairs):
+            yield (
+                self.projected(student.hidden[student_layer], number),
+                teacher.hidden[teacher_layer],
+            )
 
     def projected(self, hidden: Tensor, number: int) -> Tensor:
         """The student's hidden states of a pair, as wide as the teacher's."""

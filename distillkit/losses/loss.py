@@ -94,8 +94,8 @@ class Loss(nn.Module, ABC):
             raise ConfigError(f"{type(self).__name__}.{name}: is called {RENAMED[name]} now")
         # a module would be kept elsewhere, and the field's default read in its place
         if isinstance(value, nn.Module) and hasattr(type(self), name):
-            what = type(value).__name__
-            raise ConfigError(f"loss.{name} = {what}: must be a number, or a schedule")
+            kind = type(value).__name__
+            raise ConfigError(f"loss.{name} = {kind}: must be a number, or a schedule")
         super().__setattr__(name, value)
 
     def __init__(self, weights: Mapping[str, Schedule]) -> None:

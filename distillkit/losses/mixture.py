@@ -81,8 +81,8 @@ class Mixture(Loss):
         """What any term looks at."""
         student, teacher = ActivationSpec(), ActivationSpec()
         for loss in self._losses().values():
-            mine, theirs = loss.activation_specs
-            student, teacher = student | mine, teacher | theirs
+            of_student, of_teacher = loss.activation_specs
+            student, teacher = student | of_student, teacher | of_teacher
         return student, teacher
 
     @property
@@ -93,10 +93,10 @@ class Mixture(Loss):
     @property
     def states(self) -> StoredLayers:
         """What any term looks at."""
-        found = StoredLayers()
+        layers = StoredLayers()
         for loss in self._losses().values():
-            found |= loss.states
-        return found
+            layers |= loss.states
+        return layers
 
     @property
     def temperatures(self) -> dict[str, Schedule]:
@@ -116,7 +116,9 @@ class Mixture(Loss):
     def drawings(self) -> dict[str, str]:
         """The layer maps, each under the name of its term."""
         return {
-            name: drawn for name, loss in self._losses().items() for drawn in loss.drawings.values()
+            name: drawing
+            for name, loss in self._losses().items()
+            for drawing in loss.drawings.values()
         }
 
     def forward(
@@ -127,15 +129,15 @@ class Mixture(Loss):
         insides: PairedActivations | None = None,
     ) -> LossTerms:
         """The parts of all terms, before reduction."""
-        found = []
+        terms_of_losses = []
         weights = self._logit_weights()
         if weights:
-            found.append(loss_terms(self._of_logits, weights, outputs, targets, labels))
+            terms_of_losses.append(loss_terms(self._of_logits, weights, outputs, targets, labels))
         for term, loss in self._losses().items():
             if not isinstance(loss, LogitLoss):
                 parts: LossTerms = loss(outputs, targets, labels, insides)
-                found.append(_weighted(parts, self._weight(term), term, loss))
-        return _together(found)
+                terms_of_losses.append(_weighted(parts, self._weight(term), term, loss))
+        return _together(terms_of_losses)
 
     def on_step_begin(self, progress: float) -> None:
         """Tell every term."""
@@ -185,15 +187,17 @@ def _weighted(parts: LossTerms, weight: float, term: str, loss: Loss) -> LossTer
     )
 
 
-def _together(found: list[LossTerms]) -> LossTerms:
+def _together(terms_of_losses: list[LossTerms]) -> LossTerms:
     """One record of several; where one has only its total, they all have one."""
-    if len(found) == 1:
-        return found[0]
-    values = {name: value for terms in found for name, value in terms.values.items()}
-    weights = {name: weight for terms in found for name, weight in terms.weights.items()}
-    if all(terms.total is None for terms in found):
+    if len(terms_of_losses) == 1:
+        return terms_of_losses[0]
+    values = {name: value for terms in terms_of_losses for name, value in terms.values.items()}
+    weights = {name: weight for terms in terms_of_losses for name, weight in terms.weights.items()}
+    if all(terms.total is None for terms in terms_of_losses):
         return LossTerms(values, weights)
-    return LossTerms(values, weights, torch.stack([_total(terms) for terms in found]).sum())
+    return LossTerms(
+        values, weights, torch.stack([_total(terms) for terms in terms_of_losses]).sum()
+    )
 
 
 def _total(terms: LossTerms) -> Tensor:

@@ -64,9 +64,9 @@ def _of_pairs(
 ) -> Values:
     ids, scores = ranked
     i, j = torch.triu_indices(ids.shape[-1], ids.shape[-1], offset=1, device=ids.device)
-    picked = at_least_float32(student).gather(-1, ids)
-    scores = scores.to(picked.dtype)
-    by_student = (picked[..., i] - picked[..., j]) / temperature
+    of_ids = at_least_float32(student).gather(-1, ids)
+    scores = scores.to(of_ids.dtype)
+    by_student = (of_ids[..., i] - of_ids[..., j]) / temperature
     by_teacher = (scores[..., i] - scores[..., j]) / temperature
     # a class that the teacher rules out, or an entry that is not used, is in no pair
     unknown = ~by_teacher.isfinite() | by_student.isnan()
@@ -82,13 +82,13 @@ def _of_pairs(
 def _of_order(student: Logits, ranked: Ranked, reduction: Reduction) -> Values:
     ids, scores = ranked
     wide, placed = at_least_float32(student), scores != NOTHING
-    picked = wide.gather(-1, ids).masked_fill(~placed, NOTHING)
-    others = log_sum(wide.masked_fill(_named(wide, ids, placed), NOTHING))
-    left = torch.cat([picked, others], dim=-1).unsqueeze(-2)
-    had = torch.ones(ids.shape[-1], left.shape[-1], device=ids.device).tril(-1).bool()
-    left = left.masked_fill(had, NOTHING).masked_fill(~placed.unsqueeze(-1), 0.0)
-    whole = log_sum(left).squeeze(-1)
-    values = (whole - picked).masked_fill(~placed | (whole == NOTHING), 0.0)
+    of_ids = wide.gather(-1, ids).masked_fill(~placed, NOTHING)
+    elsewhere = log_sum(wide.masked_fill(_named(wide, ids, placed), NOTHING))
+    candidates = torch.cat([of_ids, elsewhere], dim=-1).unsqueeze(-2)
+    had = torch.ones(ids.shape[-1], candidates.shape[-1], device=ids.device).tril(-1).bool()
+    candidates = candidates.masked_fill(had, NOTHING).masked_fill(~placed.unsqueeze(-1), 0.0)
+    whole = log_sum(candidates).squeeze(-1)
+    values = (whole - of_ids).masked_fill(~placed | (whole == NOTHING), 0.0)
     return per_position(values, reduction=reduction)
 
 

@@ -28,8 +28,8 @@ def unit(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"
     A vector of 0 has none: it stays 0, without a gradient. However short or long a vector is,
     nothing is added to its length.
     """
-    found: Tensor = _Unit.apply(at_least_float32(vectors))
-    return found
+    vector: Tensor = _Unit.apply(at_least_float32(vectors))
+    return vector
 
 
 class _Unit(torch.autograd.Function):

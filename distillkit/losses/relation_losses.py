@@ -31,10 +31,10 @@ class AttentionLoss(LayeredLoss):
         """Settle the pairs of layers; heads must be as many in both models."""
         has_attention(student, "student", type(self).__name__)
         has_attention(teacher, "teacher", type(self).__name__)
-        for model, whose in ((student, "student"), (teacher, "teacher")):
+        for model, owner in ((student, "student"), (teacher, "teacher")):
             if model.rotates or model.keys != model.queries:
                 raise ConfigError(
-                    f"loss = {type(self).__name__}: the {whose}, a {model.name}, rotates its "
+                    f"loss = {type(self).__name__}: the {owner}, a {model.name}, rotates its "
                     "queries and keys or shares keys between heads; choose loss=relations, which "
                     "compares them as they are"
                 )
@@ -58,11 +58,15 @@ class AttentionLoss(LayeredLoss):
         """Summed over the pairs of layers."""
         values = [
             self.compare(
-                relation(student.queries[mine], student.keys[mine], heads=student.heads),
-                relation(teacher.queries[theirs], teacher.keys[theirs], heads=teacher.heads),
+                relation(
+                    student.queries[student_layer], student.keys[student_layer], heads=student.heads
+                ),
+                relation(
+                    teacher.queries[teacher_layer], teacher.keys[teacher_layer], heads=teacher.heads
+                ),
                 mask,
             )
-            for mine, theirs in self.pairs
+            for student_layer, teacher_layer in self.pairs
         ]
         return torch.stack(values).sum(dim=0)
 
@@ -104,13 +108,13 @@ class Relations(LayeredLoss):
 
     def bind(self, student: Dimensions, teacher: Dimensions) -> None:
         """Settle the pairs of layers; the relation heads must divide all widths."""
-        for model, whose in ((student, "student"), (teacher, "teacher")):
-            has_attention(model, whose, type(self).__name__)
+        for model, owner in ((student, "student"), (teacher, "teacher")):
+            has_attention(model, owner, type(self).__name__)
             for width in (model.queries, model.keys):
                 if width % self.relation_heads:
                     raise ConfigError(
                         f"loss.relation_heads = {self.relation_heads}: does not divide the "
-                        f"{whose}'s {width} channels of queries, keys or values; set a number that "
+                        f"{owner}'s {width} channels of queries, keys or values; set a number that "
                         "divides both models'"
                     )
         super().bind(student, teacher)
@@ -123,22 +127,25 @@ class Relations(LayeredLoss):
         """Nats a token, summed over vectors and pairs of layers."""
         values = []
         for name in self.of or OF:
-            for mine, theirs in self.pairs:
-                ours, its = getattr(student, name)[mine], getattr(teacher, name)[theirs]
+            for student_layer, teacher_layer in self.pairs:
+                of_student, of_teacher = (
+                    getattr(student, name)[student_layer],
+                    getattr(teacher, name)[teacher_layer],
+                )
                 values.append(
                     relation_kl(
-                        relation(ours, ours, heads=self.relation_heads),
-                        relation(its, its, heads=self.relation_heads),
+                        relation(of_student, of_student, heads=self.relation_heads),
+                        relation(of_teacher, of_teacher, heads=self.relation_heads),
                         mask,
                     )
                 )
         return torch.stack(values).sum(dim=0)
 
 
-def has_attention(model: Dimensions, whose: str, loss: str) -> None:
+def has_attention(model: Dimensions, owner: str, loss: str) -> None:
     """Raise `ConfigError` for a model that has no attention."""
     if not model.heads:
         raise ConfigError(
-            f"loss = {loss}: the {whose}, a {model.name}, has no attention; choose a loss on "
+            f"loss = {loss}: the {owner}, a {model.name}, has no attention; choose a loss on "
             "logits, or a transformer"
         )

@@ -33,8 +33,8 @@ def relation(
     def split(vectors: Tensor) -> Tensor:
         return at_least_float32(vectors).unflatten(-1, (heads, -1)).transpose(1, 2)
 
-    mine, other = split(left), split(right)
-    return mine @ other.transpose(-1, -2) / math.sqrt(mine.shape[-1])
+    left_heads, right_heads = split(left), split(right)
+    return left_heads @ right_heads.transpose(-1, -2) / math.sqrt(left_heads.shape[-1])
 
 
 def relation_mse(student: Relation, teacher: Relation, mask: Mask) -> Values:
@@ -110,9 +110,9 @@ def contrast(
     InfoNCE form with the batch as negatives. The only loss here that depends on what else is in a
     micro-batch.
     """
-    mine, theirs = unit(student), unit(teacher)
-    own = torch.arange(len(mine), device=mine.device)
-    return F.cross_entropy(mine @ theirs.T / temperature, own, reduction="none")
+    of_student, of_teacher = unit(student), unit(teacher)
+    own = torch.arange(len(of_student), device=of_student.device)
+    return F.cross_entropy(of_student @ of_teacher.T / temperature, own, reduction="none")
 
 
 def text_mean(values: Float[Tensor, "texts tokens"], mask: Mask) -> Values:

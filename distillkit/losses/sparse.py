@@ -59,8 +59,10 @@ def sparse_divergence(
         known_to = torch.finfo(targets.log_probs.dtype).eps
         log_p = teacher_buckets(log_p, student.shape[-1], rest, known_to)
         # a student whose logits rule out all others was told to: the teacher's rest is rounding
-        gone = log_q[..., -1:] == NOTHING
-        log_p = torch.cat([log_p[..., :-1], log_p[..., -1:].masked_fill(gone, NOTHING)], dim=-1)
+        is_nothing = log_q[..., -1:] == NOTHING
+        log_p = torch.cat(
+            [log_p[..., :-1], log_p[..., -1:].masked_fill(is_nothing, NOTHING)], dim=-1
+        )
         values = terms(log_p, log_q)
     per_class = student.shape[-1] if reduction == "mean" else 1
     return values.sum(dim=-1) * ((temperature**2 if scale_by_t2 else 1.0) / per_class)
@@ -70,16 +72,16 @@ def entries(targets: SparseTargets, temperature: float) -> Kept:
     """The log-probabilities of the kept entries at the temperature, -inf where not used."""
     log_z = targets.log_z.get(temperature)
     if log_z is None:
-        known = ", ".join(f"{t:g}" for t in sorted(targets.log_z))
-        wanted = ", ".join(f"{t:g}" for t in sorted({*targets.log_z, temperature}))
+        temperatures = ", ".join(f"{t:g}" for t in sorted(targets.log_z))
+        needed = ", ".join(f"{t:g}" for t in sorted({*targets.log_z, temperature}))
         way_out = (
             f"targets.codec.temperature={temperature:g}"
             if targets.is_estimate
-            else f"targets.codec.temperatures=[{wanted}]"
+            else f"targets.codec.temperatures=[{needed}]"
         )
         raise TargetsError(
-            f"loss.temperature = {temperature:g}: the store was captured at {known}; capture it "
-            f"with {way_out}, or set loss.temperature={min(targets.log_z):g}"
+            f"loss.temperature = {temperature:g}: the store was captured at {temperatures}; "
+            f"capture it with {way_out}, or set loss.temperature={min(targets.log_z):g}"
         )
     if targets.is_estimate:
         return targets.log_probs
@@ -95,9 +97,9 @@ def teacher_buckets(log_p: Kept, classes: int, rest: Rest, known_to: float) -> B
     mass = log_p.exp().sum(dim=-1, keepdim=True)
     if rest == "renormalise":
         return torch.cat([log_p - _finite(mass.log()), torch.full_like(mass, NOTHING)], dim=-1)
-    every = (log_p != NOTHING).sum(dim=-1, keepdim=True) == classes
-    left = torch.log1p(-mass.clamp(max=1 - known_to)).masked_fill(every, NOTHING)
-    return torch.cat([log_p, left], dim=-1)
+    is_whole = (log_p != NOTHING).sum(dim=-1, keepdim=True) == classes
+    log_rest = torch.log1p(-mass.clamp(max=1 - known_to)).masked_fill(is_whole, NOTHING)
+    return torch.cat([log_p, log_rest], dim=-1)
 
 
 class _LogBuckets(torch.autograd.Function):
@@ -116,30 +118,30 @@ class _LogBuckets(torch.autograd.Function):
         temperature: float,
     ) -> Buckets:
         used = log_p != NOTHING
-        kept = logits.gather(-1, ids).div_(temperature).masked_fill_(~used, NOTHING)
+        log_q_kept = logits.gather(-1, ids).div_(temperature).masked_fill_(~used, NOTHING)
         # an unused entry leaves the class that it names alone
         at_most = torch.where(used, NOTHING, -NOTHING).to(logits.dtype)
-        others = logits.scatter_reduce(-1, ids, at_most, reduce="amin")
-        largest = _finite(others.amax(dim=-1, keepdim=True))
-        others.sub_(largest)
+        elsewhere = logits.scatter_reduce(-1, ids, at_most, reduce="amin")
+        largest = _finite(elsewhere.amax(dim=-1, keepdim=True))
+        elsewhere.sub_(largest)
         if temperature != 1:  # a pass over the whole buffer
-            others.div_(temperature)
-        others.exp_()
-        mass = others.sum(dim=-1, keepdim=True)
-        whole = torch.cat([kept, mass.log() + largest / temperature], dim=-1)
+            elsewhere.div_(temperature)
+        elsewhere.exp_()
+        mass = elsewhere.sum(dim=-1, keepdim=True)
+        whole = torch.cat([log_q_kept, mass.log() + largest / temperature], dim=-1)
         log_q = whole - whole.logsumexp(dim=-1, keepdim=True)
-        ctx.save_for_backward(others, mass, ids, used, log_q)
+        ctx.save_for_backward(elsewhere, mass, ids, used, log_q)
         ctx.temperature = temperature
         return log_q
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Buckets) -> tuple[Tensor, None, None, None]:
-        others, mass, ids, used, log_q = ctx.saved_tensors
+        elsewhere, mass, ids, used, log_q = ctx.saved_tensors
         # of the logarithms of the buckets' sums; each of the others has its share of the last one
         by_bucket = gradient - log_q.exp() * gradient.sum(dim=-1, keepdim=True)
         by_bucket /= ctx.temperature
-        by_logits = others * (by_bucket[..., -1:] / mass.masked_fill(mass == 0, 1.0))
+        by_logits = elsewhere * (by_bucket[..., -1:] / mass.masked_fill(mass == 0, 1.0))
         by_logits.scatter_add_(-1, ids, by_bucket[..., :-1].masked_fill(~used, 0.0))
         return by_logits, None, None, None
 

@@ -20,18 +20,24 @@ def normalise_answer(text: str) -> str:
 
 def answer_scores(answer: str, references: Sequence[str]) -> tuple[float, float]:
     """(exact match, F1 of the words) against the best reference; the empty one if there is none."""
-    said = normalise_answer(answer)
-    known = [normalise_answer(reference) for reference in references or [""]]
-    return max(float(said == r) for r in known), max(_word_f1(said, r) for r in known)
+    answer_words = normalise_answer(answer)
+    references_words = [normalise_answer(reference) for reference in references or [""]]
+    return max(float(answer_words == r) for r in references_words), max(
+        _word_f1(answer_words, r) for r in references_words
+    )
 
 
-def _word_f1(said: str, known: str) -> float:
-    ours, theirs = said.split(), known.split()
-    if not ours or not theirs:
-        return float(ours == theirs)
-    return overlap_f1(sum((Counter(ours) & Counter(theirs)).values()), len(ours), len(theirs))
+def _word_f1(answer: str, reference: str) -> float:
+    answer_words, reference_words = answer.split(), reference.split()
+    if not answer_words or not reference_words:
+        return float(answer_words == reference_words)
+    return overlap_f1(
+        sum((Counter(answer_words) & Counter(reference_words)).values()),
+        len(answer_words),
+        len(reference_words),
+    )
 
 
-def overlap_f1(shared: int, said: int, known: int) -> float:
+def overlap_f1(shared: int, answer: int, reference: int) -> float:
     """F1 of what two spans or bags share, of their sizes."""
-    return 2 * shared / (said + known) if said + known else 1.0
+    return 2 * shared / (answer + reference) if answer + reference else 1.0

@@ -48,9 +48,9 @@ def calibrated(
     if distribution == "real":
         return None
     if distribution == "bernoulli":
-        said = logits > 0  # the likelier of holding and not holding
+        predictions = logits > 0  # the likelier of holding and not holding
         confidence = expit(np.abs(logits.astype(np.float64)))
-        return binned(confidence.ravel(), (said == labels).ravel(), bins=bins)
+        return binned(confidence.ravel(), (predictions == labels).ravel(), bins=bins)
     return reliability(logits, np.asarray(labels), bins=bins)
 
 

@@ -9,8 +9,8 @@ def precision_recall_f1(counts: Int[np.ndarray, "rows 3"]) -> tuple[float, float
 
     0 where nothing is predicted or nothing is there.
     """
-    right, predicted, known = (int(n) for n in counts.sum(axis=0))
+    right, predicted, labelled = (int(n) for n in counts.sum(axis=0))
     precision = right / predicted if predicted else 0.0
-    recall = right / known if known else 0.0
-    f1 = 2 * right / (predicted + known) if predicted + known else 0.0
+    recall = right / labelled if labelled else 0.0
+    f1 = 2 * right / (predicted + labelled) if predicted + labelled else 0.0
     return precision, recall, f1

@@ -27,8 +27,8 @@ def seconds_each(
     spent = np.empty((rounds, len(calls)))
     for i in range(-warm_up, rounds):
         for j, call in enumerate(calls):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             call(max(0, i))
             if i >= 0:
-                spent[i, j] = time.perf_counter() - begun
+                spent[i, j] = time.perf_counter() - start
     return spent

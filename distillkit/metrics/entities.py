@@ -28,7 +28,14 @@ def entity_counts(
     from seqeval.metrics.sequence_labeling import get_entities
 
     counts = np.zeros((len(labels), 3), np.int64)
-    for row, said, known in zip(counts, predicted, labels, strict=True):
-        ours, theirs = set(get_entities(list(said))), set(get_entities(list(known)))
-        row[:] = len(ours & theirs), len(ours), len(theirs)
+    for row, predictions, references in zip(counts, predicted, labels, strict=True):
+        predicted_entities, labelled_entities = (
+            set(get_entities(list(predictions))),
+            set(get_entities(list(references))),
+        )
+        row[:] = (
+            len(predicted_entities & labelled_entities),
+            len(predicted_entities),
+            len(labelled_entities),
+        )
     return counts

@@ -27,10 +27,10 @@ def class_columns(
 
     def macro_f1(rows: np.ndarray) -> float:
         hits = np.bincount(labels[rows][right[rows]], minlength=classes)
-        there = np.bincount(labels[rows], minlength=classes)
+        is_present = np.bincount(labels[rows], minlength=classes)
         named = np.bincount(predicted[rows], minlength=classes)
-        occurs = there + named > 0
-        return float((2 * hits[occurs] / (there + named)[occurs]).mean())
+        occurs = is_present + named > 0
+        return float((2 * hits[occurs] / (is_present + named)[occurs]).mean())
 
     return {
         "accuracy": lambda rows: float(right[rows].mean()),
@@ -45,20 +45,20 @@ def label_columns(
     labels: Int[np.ndarray, "examples labels"],
 ) -> dict[str, Column]:
     """Micro and macro F1, subset accuracy and NLL of several labels a text."""
-    there = labels.astype(bool)
-    both = (predicted & there).astype(np.int64)
-    either = predicted.astype(np.int64) + there
-    whole = (predicted == there).all(axis=1)
-    signs = np.where(there, -1.0, 1.0)
+    holds = labels.astype(bool)
+    true_positives = (predicted & holds).astype(np.int64)
+    either = predicted.astype(np.int64) + holds
+    whole = (predicted == holds).all(axis=1)
+    signs = np.where(holds, -1.0, 1.0)
     nats = np.logaddexp(0.0, signs * logits.astype(np.float64)).sum(axis=1)
 
     def macro_f1(rows: np.ndarray) -> float:
-        hits, counts = both[rows].sum(axis=0), either[rows].sum(axis=0)
+        hits, counts = true_positives[rows].sum(axis=0), either[rows].sum(axis=0)
         return float(np.where(counts > 0, 2 * hits / np.maximum(counts, 1), 0.0).mean())
 
     def micro_f1(rows: np.ndarray) -> float:
         count = int(either[rows].sum())
-        return 2 * int(both[rows].sum()) / count if count else 0.0
+        return 2 * int(true_positives[rows].sum()) / count if count else 0.0
 
     return {
         "micro_f1": micro_f1,
@@ -154,14 +154,18 @@ def differences(
 
     Paired: both are scored on the same resampled texts, and all columns on the same ones.
     """
-    every = np.arange(texts)
-    drawn = [*resampled(texts, resamples)]
-    found = {}
-    for name, ours in first.items():
-        theirs = second[name]
-        low, high = percentiles([ours(rows) - theirs(rows) for rows in drawn], level)
-        found[name] = {"difference": ours(every) - theirs(every), "low": low, "high": high}
-    return found
+    all_texts = np.arange(texts)
+    samples = [*resampled(texts, resamples)]
+    intervals = {}
+    for name, column in first.items():
+        other_column = second[name]
+        low, high = percentiles([column(rows) - other_column(rows) for rows in samples], level)
+        intervals[name] = {
+            "difference": column(all_texts) - other_column(all_texts),
+            "low": low,
+            "high": high,
+        }
+    return intervals
 
 
 def nats_of(
@@ -169,8 +173,8 @@ def nats_of(
 ) -> Float[np.ndarray, " positions"]:
     """The negative log-likelihood of each label, in nats."""
     log_p = log_softmax(logits.astype(np.float64), axis=-1)
-    found: np.ndarray = -log_p[np.arange(len(labels)), labels]
-    return found
+    nats: np.ndarray = -log_p[np.arange(len(labels)), labels]
+    return nats
 
 
 def _by_text(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -30,8 +30,8 @@ def rouge_l(responses: Sequence[str], references: Sequence[Sequence[str]]) -> np
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     best = [
-        scorer.score_multi(known, said)["rougeL"].fmeasure
-        for said, known in zip(responses, references, strict=True)
+        scorer.score_multi(reference, response)["rougeL"].fmeasure
+        for response, reference in zip(responses, references, strict=True)
     ]
     return 100 * np.asarray(best, np.float64)
 

@@ -162,7 +162,7 @@ def _check_room(run: Run, model: Any, *, owner: str) -> None:
     """That responses fit into what a model reads, where the run ends with an evaluation."""
     context = run.context
     if context.task.generates and (not context.makes or "control" in context.makes):
-        check_room(model, context.evaluation, whose=owner)
+        check_room(model, context.evaluation, owner=owner)
 
 
 def _check_codec(run: Run) -> None:

@@ -51,7 +51,7 @@ def obtain(
         return joint.obtain(context, kind, fields, make)
     artifact = context.workspace.find(kind, fields)
     if artifact:
-        context.record.note(artifact.name, made=False)
+        context.record.note(artifact.name, is_new=False)
         return artifact
     if kind in COMMANDS and kind not in context.makes:
         command = f"`distillkit {COMMANDS[kind]}` with the same arguments makes it, and "
@@ -62,7 +62,7 @@ def obtain(
             "`distillkit train` makes all"
         )
     tell_earlier(context.workspace.root)
-    context.record.note(f"{kind}-{fingerprint(fields)}", made=True)
+    context.record.note(f"{kind}-{fingerprint(fields)}", is_new=True)
     with working(NOUNS.get(kind, kind)):
         return context.workspace.obtain(
             kind, fields, make, resumable=resumable or learns, scratch=SCRATCH

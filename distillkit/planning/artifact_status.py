@@ -17,25 +17,29 @@ NOT_NEEDED = "not needed"
 
 def is_made(run: Run, *, evaluated: bool) -> bool:
     """Whether nothing is left for a run to compute, its evaluation included where there is one."""
-    made = models(run, is_last=evaluated)
-    return all(it.state in (THERE, NOT_NEEDED) for it in made)
+    artifacts = models(run, is_last=evaluated)
+    return all(artifact.state in (THERE, NOT_NEEDED) for artifact in artifacts)
 
 
 def texts(run: Run, *, tells: bool = True) -> list[Made]:
     """Text; what is not there is made, and that is said if it `tells`."""
-    made = [_text(run, "data", run.text.labelled_fields(), tells)]
+    artifacts = [_text(run, "data", run.text.labelled_fields(), tells)]
     if run.context.augmentation.copies:
-        made.append(_text(run, "augmented", run.text.augmented_fields(), tells))
+        artifacts.append(_text(run, "augmented", run.text.augmented_fields(), tells))
     if run.context.has_transfer:
-        made.append(_text(run, "transfer", run.text.transfer_fields(), tells))
-    return made
+        artifacts.append(_text(run, "transfer", run.text.transfer_fields(), tells))
+    return artifacts
 
 
 def tokens(run: Run, *, tells: bool = True) -> Made:
     """Tokens; those that are not there are made, and that is said if it `tells`."""
     splits = ["train", "validation", *(["transfer"] if run.text.transfer else [])]
     tables = [(key, spec, name) for key, spec in _tokenizers(run) for name in splits]
-    missing = [it for it in tables if _state(run, "tokens", run.text.token_fields(*it)) != THERE]
+    missing = [
+        artifact
+        for artifact in tables
+        if _state(run, "tokens", run.text.token_fields(*artifact)) != THERE
+    ]
     if missing and tells:
         say(f"plan: {len(missing)} of {len(tables)} token tables are not there; made now")
     for table in missing:
@@ -50,37 +54,37 @@ def models(run: Run, *, is_last: bool = True, earlier: Collection[str] = ()) -> 
     Of several phases only the last has a control, and is evaluated; what is in `earlier` one of
     those before makes.
     """
-    made = _models(run, is_last=is_last)
+    artifacts = _models(run, is_last=is_last)
     return [
-        Made(it.name, EARLIER, it.detail)
-        if it.detail in earlier and it.state in (MISSING, BEGUN)
-        else it
-        for it in made
+        Made(artifact.name, EARLIER, artifact.detail)
+        if artifact.detail in earlier and artifact.state in (MISSING, BEGUN)
+        else artifact
+        for artifact in artifacts
     ]
 
 
 def _models(run: Run, *, is_last: bool) -> list[Made]:
-    asks = bool(run.context.loss.needs_teacher)
-    made = [_teacher(run), *([_targets(run)] if run.context.stores_targets else [])]
+    needs_teacher = bool(run.context.loss.needs_teacher)
+    artifacts = [_teacher(run), *([_targets(run)] if run.context.stores_targets else [])]
     rows: dict[str, str] = {}
-    if asks or run.teachers.is_there():
+    if needs_teacher or run.teachers.is_there():
         rows["teacher"] = fingerprint(run.teachers.fingerprint_fields())
     for variant in run.students.variants:
         if variant.name == "control" and not is_last:
             continue
         fields = run.students.fingerprint_fields(variant)
         state = _state(run, "student", fields)
-        if asks or variant.name == "student" or state == THERE:
+        if needs_teacher or variant.name == "student" or state == THERE:
             rows[variant.name] = fingerprint(fields)
-            made.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
+            artifacts.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
     if not is_last:
-        return made
+        return artifacts
     for row, fields in run.compression.fields(rows["student"]).items():
         rows[row] = fingerprint(fields)
-        made.append(Made(row, _state(run, "compressed", fields), f"compressed-{rows[row]}"))
+        artifacts.append(Made(row, _state(run, "compressed", fields), f"compressed-{rows[row]}"))
     fields = run.evaluation.fingerprint_fields(rows)
     state = _state(run, "evaluation", fields)
-    return [*made, Made("evaluation", state, f"evaluation-{fingerprint(fields)}")]
+    return [*artifacts, Made("evaluation", state, f"evaluation-{fingerprint(fields)}")]
 
 
 def _text(run: Run, kind: str, fields: dict[str, Any], tells: bool) -> Made:
@@ -96,7 +100,11 @@ def _text(run: Run, kind: str, fields: dict[str, Any], tells: bool) -> Made:
 
 def _tokenizers(run: Run) -> list[tuple[str, str]]:
     """(setting, source) of the tokenizers in use; two settings may name one source."""
-    read = [it.reads for it in run.teachers.members] if run.context.loss.needs_teacher else []
+    read = (
+        [artifact.reads for artifact in run.teachers.members]
+        if run.context.loss.needs_teacher
+        else []
+    )
     by_source = {spec: (key, spec) for key, spec in [learning_source(run.context), *read]}
     return [*by_source.values()]
 
@@ -107,9 +115,13 @@ def _teacher(run: Run) -> Made:
         return Made("teacher", THERE, f"ready: {context.teacher.source_name}")
     if not (context.loss.needs_teacher or run.teachers.is_there()):
         return Made("teacher", NOT_NEEDED, "the loss looks at no soft targets")
-    each = [member.fingerprint_fields() for member in run.teachers.members]
-    state = _together([_state(run, "teacher", fields) for fields in each])
-    return Made("teacher", state, ", ".join(f"teacher-{fingerprint(it)}" for it in each))
+    fields_of_each = [member.fingerprint_fields() for member in run.teachers.members]
+    state = _together([_state(run, "teacher", fields) for fields in fields_of_each])
+    return Made(
+        "teacher",
+        state,
+        ", ".join(f"teacher-{fingerprint(artifact)}" for artifact in fields_of_each),
+    )
 
 
 def _targets(run: Run) -> Made:
@@ -122,8 +134,10 @@ def _targets(run: Run) -> Made:
     state = _state(run, "targets", fields)
     if state == MISSING:
         members = teachers.member_store_fields(context.store_settings)
-        begun = any(_state(run, "targets", each) != MISSING for each in members)
-        state = BEGUN if begun else MISSING
+        has_begun = any(
+            _state(run, "targets", fields_of_each) != MISSING for fields_of_each in members
+        )
+        state = BEGUN if has_begun else MISSING
     return Made("targets", state, f"targets-{fingerprint(fields)}")
 
 
@@ -135,5 +149,5 @@ def _together(states: list[str]) -> str:
 def _state(run: Run, kind: str, fields: dict[str, Any]) -> str:
     if run.context.workspace.find(kind, fields):
         return THERE
-    begun = run.context.workspace.partial(kind, fields)
-    return BEGUN if begun.is_dir() and any(begun.iterdir()) else MISSING
+    has_begun = run.context.workspace.partial(kind, fields)
+    return BEGUN if has_begun.is_dir() and any(has_begun.iterdir()) else MISSING

@@ -63,11 +63,18 @@ def work(
         for begin in range(0, len(batch), rows or len(batch)):
             piece = batch[begin : begin + (rows or len(batch))]
             width = max(int(lengths[row].sum()) for row in piece)
-            here = len(piece) * width
-            asked = int(positions[np.concatenate(piece)].sum())
-            tokens, pairs, loss_mask = tokens + here, pairs + here * width, loss_mask + asked
-            most_tokens, most_pairs = max(most_tokens, here), max(most_pairs, here * width)
-            most_positions = max(most_positions, asked)
+            piece_tokens = len(piece) * width
+            count = int(positions[np.concatenate(piece)].sum())
+            tokens, pairs, loss_mask = (
+                tokens + piece_tokens,
+                pairs + piece_tokens * width,
+                loss_mask + count,
+            )
+            most_tokens, most_pairs = (
+                max(most_tokens, piece_tokens),
+                max(most_pairs, piece_tokens * width),
+            )
+            most_positions = max(most_positions, count)
     return Work(tokens, loss_mask, pairs, most_tokens, most_pairs, most_positions)
 
 
@@ -76,7 +83,7 @@ def alone(buckets: Iterable[np.ndarray]) -> Iterable[list[np.ndarray]]:
     return (list(bucket[:, None]) for bucket in buckets)
 
 
-def forward_flops(shape: Shape, done: Work) -> float:
+def forward_flops(shape: Shape, work_done: Work) -> float:
     """2 ((body - once) x tokens + (head + once) x positions) + 4 layers x attention x pairs.
 
     A product takes two operations a weight. Scores and their sum take 2 each for every pair of
@@ -84,17 +91,17 @@ def forward_flops(shape: Shape, done: Work) -> float:
     first token alone, it pairs with each token once.
     """
     everywhere, once = shape.body - shape.once, shape.head + shape.once
-    products = 2 * (everywhere * done.tokens + once * done.positions)
-    pairs = shape.layers * done.pairs
+    products = 2 * (everywhere * work_done.tokens + once * work_done.positions)
+    pairs = shape.layers * work_done.pairs
     if shape.once:
-        pairs += done.tokens - done.pairs
+        pairs += work_done.tokens - work_done.pairs
     return products + 4 * shape.attention * pairs
 
 
 def evaluations(steps: int, eval_every: int | None) -> int:
     """How often a training looks at the validation text."""
-    every = eval_every or max(1, -(-steps // EVALUATIONS))
-    return -(-steps // every)
+    interval = eval_every or max(1, -(-steps // EVALUATIONS))
+    return -(-steps // interval)
 
 
 def optimizer_states(name: str, *, momentum: float = 0.0) -> int:
@@ -105,7 +112,7 @@ def optimizer_states(name: str, *, momentum: float = 0.0) -> int:
 
 
 def asking_memory(
-    shape: Shape, done: Work, *, weight_bytes: float, narrow: bool, chunk: int
+    shape: Shape, work_done: Work, *, weight_bytes: float, narrow: bool, chunk: int
 ) -> dict[str, float]:
     """Bytes while a model is asked, for about `chunk` logits at once.
 
@@ -113,17 +120,17 @@ def asking_memory(
     """
     copies = 2 * shape.body if narrow and weight_bytes == FLOAT else 0
     widths = 2 * shape.hidden + shape.attention + 2 * shape.neurons
-    logits = min(max(chunk, shape.outputs), done.most_positions * shape.outputs)
+    logits = min(max(chunk, shape.outputs), work_done.most_positions * shape.outputs)
     return {
         "weights": weight_bytes * shape.parameters + copies,
-        "activations": FLOAT * PASSING * widths * done.most_tokens,
+        "activations": FLOAT * PASSING * widths * work_done.most_tokens,
         "logits": FLOAT * CHUNKS * logits,
     }
 
 
 def learning_memory(
     shape: Shape,
-    done: Work,
+    work_done: Work,
     *,
     heads: int,
     states: int,
@@ -137,15 +144,15 @@ def learning_memory(
     """
     copies = 2 * shape.body if narrow else 0
     values = KEPT_HIDDEN * shape.hidden + KEPT_NEURONS * shape.neurons
-    kept = values * done.most_tokens
+    activations = values * work_done.most_tokens
     if keeps_scores:
-        kept += KEPT_SCORES * heads * done.most_pairs
-    logits = min(chunk_bytes(memory), FLOAT * done.most_positions * shape.outputs)
+        activations += KEPT_SCORES * heads * work_done.most_pairs
+    logits = min(chunk_bytes(memory), FLOAT * work_done.most_positions * shape.outputs)
     return {
         "weights": FLOAT * shape.parameters + copies,
         "gradients": FLOAT * (shape.parameters + shape.head),  # the head's is gathered apart
         "optimizer": FLOAT * states * shape.parameters,
-        "activations": FLOAT * shape.layers * kept,
+        "activations": FLOAT * shape.layers * activations,
         "logits": CHUNKS * logits,
     }
 
@@ -174,7 +181,7 @@ class Job:
 
     name: str
     state: str
-    what: str
+    label: str
     precision: str = ""
     shape: Shape | None = None
     flops: float | None = None
@@ -197,24 +204,24 @@ class Job:
 
 
 def too_large(
-    jobs: Sequence[Job], *, where: str, memory: float, host: float, is_device: bool
+    jobs: Sequence[Job], *, place: str, memory: float, host: float, is_device: bool
 ) -> list[str]:
     """One line for each job that needs more memory than there is."""
     lines = []
     for job in jobs:
         if job.is_done:
             continue
-        needed, beside = sum(job.memory.values()), job.host
+        needed, host_bytes = sum(job.memory.values()), job.host
         if not is_device:
-            needed, beside = needed + beside + PROCESS, 0.0
+            needed, host_bytes = needed + host_bytes + PROCESS, 0.0
         if job.memory and needed > memory:
             lines.append(
-                f"{job.name}: about {size(needed)} of memory, and {where} has {size(memory)}"
+                f"{job.name}: about {size(needed)} of memory, and {place} has {size(memory)}"
                 f"; {job.way_out}"
             )
-        if beside > host:
+        if host_bytes > host:
             lines.append(
-                f"{job.name}: about {size(beside)} of the machine's memory for the shards that "
+                f"{job.name}: about {size(host_bytes)} of the machine's memory for the shards that "
                 f"wait to be written, and it has {size(host)}; lower targets.shard_tokens"
             )
     return lines

@@ -77,8 +77,8 @@ class CostEstimator:
         self.is_last, self._earlier = is_last, earlier
         self._probe_seconds, self._tells = probe_seconds, tells
         self.machine = Machine(compute_device(), hardware)
-        self.asks = bool(run.context.loss.needs_teacher)
-        self.keeps = run.context.stores_targets
+        self.needs_teacher = bool(run.context.loss.needs_teacher)
+        self.stores_targets = run.context.stores_targets
         self.meta_models = MetaModels(run.context, run.text)
         self.unknown: list[str] = []
         self._rates: dict[tuple[Any, ...], float] = {}
@@ -96,16 +96,18 @@ class CostEstimator:
         disk = self._disk(trainings, states)
         free = shutil.disk_usage(self.context.workspace.root).free
         return RunPlan(
-            made=made,
+            artifacts=made,
             texts=self._text_rows(trainings),
-            store=self._store(states["targets"]) if self.keeps else None,
+            store=self._store(states["targets"]) if self.stores_targets else None,
             jobs=jobs,
             machine=self.machine,
             host=main_memory(),
             disk=disk,
             free=free,
             workspace=str(self.context.workspace.root),
-            more_room=more_room(self._codec.name if self.keeps else "", self.context.task.family),
+            more_room=more_room(
+                self._codec.name if self.stores_targets else "", self.context.task.family
+            ),
             unknown=self.unknown,
             ends_early=any(it.settings.patience is not None for it in trainings.values()),
         )
@@ -157,7 +159,7 @@ class CostEstimator:
     def _trainings(self) -> dict[str, _Training]:
         context, run = self.context, self.run
         found: dict[str, _Training] = {}
-        if self.asks and not context.teacher.is_ready:
+        if self.needs_teacher and not context.teacher.is_ready:
             source = run.teachers.members[0].reads
             table = run.text.examples(*source, transfer=False)
             settings = fit_settings(context.teacher, len(table))
@@ -190,20 +192,20 @@ class CostEstimator:
         return _Training(variant, settings, plan, table, validation)
 
     @cached_property
-    def _asked(self) -> TokenTable:
+    def _teacher_examples(self) -> TokenTable:
         teacher = self.context.teacher
         return self.run.text.examples(teacher.key, teacher.source, transfer=True)
 
     @cached_property
     def _asking(self) -> Work:
-        table = self._asked
+        table = self._teacher_examples
         buckets = length_buckets(table.lengths, tokens=self.context.targets.batch_tokens)
         return cost_model.work(table.lengths, table.positions, cost_model.alone(buckets))
 
     def _text_rows(self, trainings: dict[str, _Training]) -> list[Text]:
         rows = []
-        if self.asks:
-            rows.append(_row("asked of the teacher", self._asked, self._asking, None))
+        if self.needs_teacher:
+            rows.append(_row("asked of the teacher", self._teacher_examples, self._asking, None))
         for name, it in trainings.items():
             label = "fitting the teacher" if name == "teacher" else f"training the {name}"
             rows.append(_row(label, it.table, it.epoch, it.steps))
@@ -215,9 +217,9 @@ class CostEstimator:
         jobs = []
         if "teacher" in trainings:
             jobs.append(self._learning("teacher", trainings["teacher"], states["teacher"]))
-        if self.keeps:
+        if self.stores_targets:
             jobs.append(self._capture(states["targets"]))
-        if self.asks and not self.keeps:
+        if self.needs_teacher and not self.stores_targets:
             jobs.append(self._in_the_loop(trainings["student"], states["student"]))
         for name in ("student", "control"):
             if name in trainings:
@@ -274,7 +276,7 @@ class CostEstimator:
         kind = str(settings["_target_"]).rpartition(".")[2]
         return cost_model.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
 
-    def _asked_of_teacher(self, job: Job, done: Work) -> Job:
+    def _with_teacher(self, job: Job, done: Work) -> Job:
         """What it costs to ask the teacher about texts, and what is in memory meanwhile.
 
         Of several teachers one is in memory at a time where answers are stored, and all are in a
@@ -296,7 +298,7 @@ class CostEstimator:
             narrow=precision == "bfloat16",
             chunk=CHUNK * FEWER_LAUNCHES if self.machine.is_device else CHUNK,
         )
-        if not self.keeps:
+        if not self.stores_targets:
             memory["weights"] += held * (sum(it.parameters for it in every) - shape.parameters)
         return replace(
             job,
@@ -310,11 +312,11 @@ class CostEstimator:
     def _capture(self, state: str) -> Job:
         targets, asking = self.context.store_settings, self._asking
         job = Job("targets", state, f"{int(asking.positions):,} positions")
-        job = self._asked_of_teacher(job, asking)
+        job = self._with_teacher(job, asking)
         if job.shape is None:
             return job
         each = selected_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
-        shard = targets.shard_tokens / max(1, len(self._asked.ids)) * asking.positions
+        shard = targets.shard_tokens / max(1, len(self._teacher_examples.ids)) * asking.positions
         return replace(
             job,
             host=cost_model.SHARDS * each * min(shard, asking.positions),
@@ -325,7 +327,7 @@ class CostEstimator:
         """The teacher's share of the student's steps; what the student holds comes on top."""
         share = training.steps / training.plan.steps_per_epoch
         job = Job("teacher in the loop", state, f"{training.steps:,} steps")
-        job = self._asked_of_teacher(job, training.epoch.times(share))
+        job = self._with_teacher(job, training.epoch.times(share))
         return replace(job, way_out="lower targets.batch_tokens")
 
     def _measuring(self, training: _Training, states: dict[str, str]) -> Job:
@@ -400,13 +402,13 @@ class CostEstimator:
             return None
         beside = states_bytes(
             self.run.activations.stored,
-            examples=len(self._asked),
-            tokens=len(self._asked.ids),
+            examples=len(self._teacher_examples),
+            tokens=len(self._teacher_examples.ids),
             hidden=shape.hidden,
         )
         return beside + store_bytes(
             codec,
-            examples=len(self._asked),
+            examples=len(self._teacher_examples),
             positions=int(self._asking.positions),
             outputs=shape.outputs,
             hidden=shape.hidden,
@@ -415,7 +417,7 @@ class CostEstimator:
     def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
         """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
         found: dict[str, float] = {}
-        if self.keeps and states["targets"] not in cost_model.DONE:
+        if self.stores_targets and states["targets"] not in cost_model.DONE:
             found["targets"] = self._store_bytes(self._shape("teacher"), self._codec) or 0.0
             found |= self._disk_of_members()
         passing = [0.0]

@@ -35,7 +35,7 @@ def show(phases: Sequence[Run], name: str) -> None:
     plans: list[RunPlan | None] = []
     with working("looking at what is to be done"):
         for phase in phases:
-            earlier = {made.detail for plan in plans if plan for made in plan.made}
+            earlier = {artifact.detail for plan in plans if plan for artifact in plan.artifacts}
             plans.append(_plan(phase, is_last=phase is run, earlier=earlier))
         rows = [("data", _data(run)), *_classes(run)]
     rows += [(part, _with_size(part, text, plans[-1])) for part, text in _models(run)]
@@ -80,8 +80,8 @@ def _data(run: Run) -> str:
     counts = dict(run.text.labelled.facts()["counts"])
     if run.text.transfer:
         counts |= run.text.transfer.facts()["counts"]
-    what = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-    return f"{what} {run.context.data.rows}; {summary.sources(run.context)}"
+    counts_text = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    return f"{counts_text} {run.context.data.rows}; {summary.sources(run.context)}"
 
 
 def _classes(run: Run) -> list[tuple[str, str]]:
@@ -96,8 +96,8 @@ def _classes(run: Run) -> list[tuple[str, str]]:
         return []
     values = np.asarray(labels)
     if not names:
-        shown = f"{values.min():g} to {values.max():g}, mean {values.mean():.4g}"
-        return [("label", shown)] if np.issubdtype(values.dtype, np.floating) else []
+        span = f"{values.min():g} to {values.max():g}, mean {values.mean():.4g}"
+        return [("label", span)] if np.issubdtype(values.dtype, np.floating) else []
     if values.ndim == 2:
         numbers = values.sum(axis=0)
     else:
@@ -141,7 +141,7 @@ def _with_size(part: str, text: str, plan: RunPlan | None) -> str:
 
 def _steps(plan: RunPlan | None) -> str:
     job = _job(plan, "student")
-    return f"{job.what} of " if job else ""
+    return f"{job.label} of " if job else ""
 
 
 def _expected(plans: Sequence[RunPlan | None]) -> str:
@@ -157,8 +157,8 @@ def _expected(plans: Sequence[RunPlan | None]) -> str:
                 spent[job.name] = spent.get(job.name, 0.0) + job.seconds
     if not spent or None in plans:
         return "cannot be told"
-    each = ", ".join(f"{name} {time_of(n)}" for name, n in spent.items() if n >= 1)
-    where: Any = plans[-1].place if plans[-1] else ""
+    times = ", ".join(f"{name} {time_of(n)}" for name, n in spent.items() if n >= 1)
+    place: Any = plans[-1].place if plans[-1] else ""
     total = sum(spent.values())
-    text = f"{'about ' if total >= 1 else ''}{time_of(total)} of computing on {where}"
-    return f"{text} ({each})" if each else text
+    text = f"{'about ' if total >= 1 else ''}{time_of(total)} of computing on {place}"
+    return f"{text} ({times})" if times else text

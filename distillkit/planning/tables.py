@@ -36,7 +36,7 @@ class Store:
     """How large the targets are, or are expected to be."""
 
     codec: str
-    each: float
+    per_position: float
     bytes: float
     is_estimate: bool
 
@@ -45,7 +45,7 @@ class Store:
 class RunPlan:
     """All that a plan says. `host` is the machine's memory, `free` its workspace's, in bytes."""
 
-    made: Sequence[Made]
+    artifacts: Sequence[Made]
     texts: Sequence[Text]
     store: Store | None
     jobs: Sequence[Job]
@@ -62,8 +62,8 @@ class RunPlan:
     def seconds(self) -> float | None:
         """The expected time of all that is to be made; None if some of it cannot be told."""
         spent = [job.seconds for job in self.jobs]
-        known = [seconds for seconds in spent if seconds is not None]
-        return sum(known) if len(known) == len(spent) else None
+        times = [seconds for seconds in spent if seconds is not None]
+        return sum(times) if len(times) == len(spent) else None
 
     @property
     def place(self) -> str:
@@ -83,7 +83,7 @@ class RunPlan:
         """What would not fit, a line each."""
         lines = too_large(
             self.jobs,
-            where=self.place,
+            place=self.place,
             memory=self.machine.memory,
             host=self.host,
             is_device=self.machine.is_device,
@@ -100,7 +100,7 @@ class RunPlan:
     def tables(self, *, boxed: bool) -> list[Table]:
         """A table for each part."""
         return [
-            _table("artifacts", ["", "", ""], _artifacts(self.made), boxed, left=3),
+            _table("artifacts", ["", "", ""], _artifacts(self.artifacts), boxed, left=3),
             _table(
                 "text",
                 ["", "examples", "tokens", "counted positions", "padding", "optimizer steps"],
@@ -129,8 +129,8 @@ class RunPlan:
         ]
 
     def _targets(self, store: Store, boxed: bool) -> Table:
-        about = "about " if store.is_estimate else ""
-        row = [store.codec, f"{about}{store.each:,.1f}", f"{about}{size(store.bytes)}"]
+        prefix = "about " if store.is_estimate else ""
+        row = [store.codec, f"{prefix}{store.per_position:,.1f}", f"{prefix}{size(store.bytes)}"]
         return _table("targets", ["codec", "bytes a position", "in all"], [row], boxed)
 
     def _memory(self, boxed: bool) -> Table:
@@ -228,4 +228,4 @@ def _work(job: Job) -> list[str]:
     if job.is_done:
         return [job.name, job.state, parameters, "", "", ""]
     flops = "cannot be told" if job.flops is None else operations(job.flops)
-    return [job.name, job.what, parameters, flops, job.precision, time_of(job.seconds)]
+    return [job.name, job.label, parameters, flops, job.precision, time_of(job.seconds)]

@@ -13,34 +13,34 @@ OF_SEVERAL = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", *OF_MPI)  
 
 def check_environment() -> None:
     """Raise `ConfigError` where the variables that a launcher sets are not all there, or wrong."""
-    given = {name: os.environ.get(name, "") for name in NEEDED}
-    world = given["WORLD_SIZE"]
+    values = {name: os.environ.get(name, "") for name in NEEDED}
+    world = values["WORLD_SIZE"]
     if world and not (world.isdecimal() and int(world)):
         raise ConfigError(
             f"WORLD_SIZE = {world}: must be the number of processes, 1 or more; unset it to run one"
         )
     if not several():
-        if given["RANK"] not in ("", "0"):
-            other = f"WORLD_SIZE is {world}" if world else "WORLD_SIZE is not"
+        if values["RANK"] not in ("", "0"):
+            fault = f"WORLD_SIZE is {world}" if world else "WORLD_SIZE is not"
             raise ConfigError(
-                f"RANK = {given['RANK']}: set, but {other}; of several processes each needs "
+                f"RANK = {values['RANK']}: set, but {fault}; of several processes each needs "
                 f"{', '.join(NEEDED)}, which torchrun sets; unset RANK to run one"
             )
         return
-    missing = [name for name in NEEDED if not given[name]]
+    missing = [name for name in NEEDED if not values[name]]
     if missing:
         raise ConfigError(
-            f"WORLD_SIZE = {given['WORLD_SIZE']}: {', '.join(missing)} not set; of several "
+            f"WORLD_SIZE = {values['WORLD_SIZE']}: {', '.join(missing)} not set; of several "
             f"processes each needs {', '.join(NEEDED)}, which torchrun sets"
         )
     for name in ("RANK", "LOCAL_RANK", "MASTER_PORT"):
-        if not given[name].isdecimal():
-            raise ConfigError(f"{name} = {given[name]}: must be a number, 0 or more")
-    if not 0 < int(given["MASTER_PORT"]) < 65536:
-        raise ConfigError(f"MASTER_PORT = {given['MASTER_PORT']}: must be from 1 to 65535")
-    if int(given["RANK"]) >= int(given["WORLD_SIZE"]):
+        if not values[name].isdecimal():
+            raise ConfigError(f"{name} = {values[name]}: must be a number, 0 or more")
+    if not 0 < int(values["MASTER_PORT"]) < 65536:
+        raise ConfigError(f"MASTER_PORT = {values['MASTER_PORT']}: must be from 1 to 65535")
+    if int(values["RANK"]) >= int(values["WORLD_SIZE"]):
         raise ConfigError(
-            f"RANK = {given['RANK']}: must be less than WORLD_SIZE = {given['WORLD_SIZE']}"
+            f"RANK = {values['RANK']}: must be less than WORLD_SIZE = {values['WORLD_SIZE']}"
         )
 
 

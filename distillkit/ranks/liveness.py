@@ -59,10 +59,10 @@ class Watch(threading.Thread):
             self._ends = not self.has_told
         return self._ends
 
-    def has_ended(self, other: int) -> bool:
+    def has_ended(self, peer: int) -> bool:
         """Whether another process has ended, with a word or without."""
-        ended: bool = self._store.check([f"ended/{other}"])
-        return ended or (self._is_here(other) and self.people[other].is_gone())
+        ended: bool = self._store.check([f"ended/{peer}"])
+        return ended or (self._is_here(peer) and self.people[peer].is_gone())
 
     def await_others(self) -> None:
         """Wait until all others have ended, too, for so long."""
@@ -100,96 +100,94 @@ class Watch(threading.Thread):
         self._store.add(f"beat/{self._rank}", 1)
         if self._ends:
             return
-        for other in self._watched:
-            is_gone = self._is_gone(other)
-            if self._store.check([f"ended/{other}"]):
-                self._other_ended(other)
+        for peer in self._watched:
+            is_gone = self._is_gone(peer)
+            if self._store.check([f"ended/{peer}"]):
+                self._other_ended(peer)
             elif is_gone:
-                self._fallen(other)
+                self._fallen(peer)
         if self._rank and self._store.check(["fallen"]):
             self._end(FALLEN)  # the leader has told why
         if not self._rank and self.call is not None:
             self._look_for_refusals(self.call)
 
-    def _is_gone(self, other: int) -> bool:
-        process = self.people[other]
-        if self._is_here(other):
+    def _is_gone(self, peer: int) -> bool:
+        process = self.people[peer]
+        if self._is_here(peer):
             if process.is_gone():
                 return True
             has_life = not process.is_stopped()
         else:
-            beats = self._store.add(f"beat/{other}", 0)
-            has_life = beats != self._heard[other]
-            self._heard[other] = beats
-        self._silent[other] = 0 if has_life else self._silent[other] + 1
-        return self._silent[other] > SILENT
+            beats = self._store.add(f"beat/{peer}", 0)
+            has_life = beats != self._heard[peer]
+            self._heard[peer] = beats
+        self._silent[peer] = 0 if has_life else self._silent[peer] + 1
+        return self._silent[peer] > SILENT
 
-    def _is_here(self, other: int) -> bool:
+    def _is_here(self, peer: int) -> bool:
         """Whether it is a process of this machine, and numbered as this one is."""
-        process, me = self.people[other], self.people[self._rank]
+        process, me = self.people[peer], self.people[self._rank]
         return (process.host, process.machine) == (me.host, me.machine)
 
-    def _fallen(self, other: int) -> None:
+    def _fallen(self, peer: int) -> None:
         """Tell of a process that ended without a word, and end."""
-        if not self._decided():
+        if not self._is_decided():
             return
-        line = self.line_of(other)
-        told = f"{self._rank}".encode()
-        if self._store.compare_set("told", "", f"{self._rank}") == told:
+        line = self.line_of(peer)
+        mark = f"{self._rank}".encode()
+        if self._store.compare_set("told", "", f"{self._rank}") == mark:
             _tell(line)
         if not self._rank:
             self._store.set("fallen", line)
             time.sleep(2 * LOOK_EVERY)  # the store may be this process's own
         self._end(FALLEN)
 
-    def _decided(self) -> bool:
+    def _is_decided(self) -> bool:
         """Whether this process ends because another one is gone, rather than by itself."""
         with self._deciding:
             self.has_told = not self._ends
         return self.has_told
 
-    def line_of(self, other: int) -> str:
+    def line_of(self, peer: int) -> str:
         """What can be known of a process that is gone."""
         doing = under_way()
         during = f" during {doing}" if doing and not self._rank else ""
-        return f"rank {other} ({self.people[other]}) {self._state(other, during)}{_GOES_ON}"
+        return f"rank {peer} ({self.people[peer]}) {self._state(peer, during)}{_GOES_ON}"
 
-    def _state(self, other: int, during: str = "") -> str:
+    def _state(self, peer: int, during: str = "") -> str:
         seconds = f"{SILENT / 2:.0f} s"
-        if not self._is_here(other):
+        if not self._is_here(peer):
             return (
                 f"has not been heard of for {seconds}{during}: killed, stopped, or its machine is "
                 "down or cut off"
             )
-        if self.people[other].is_stopped():
+        if self.people[peer].is_stopped():
             return (
                 f"has been stopped (SIGSTOP) for {seconds}{during}; `kill -KILL "
-                f"{self.people[other].pid}` ends it"
+                f"{self.people[peer].pid}` ends it"
             )
         return f"is gone{during}: killed, out of memory, or its machine is down"
 
-    def _other_ended(self, other: int) -> None:
+    def _other_ended(self, peer: int) -> None:
         """Follow a process that ended by itself, once an exception had time to come here, too."""
-        code = int(json.loads(self._store.get(f"ended/{other}"))["code"])
-        if self._lasts(f"ended/{other}", GRACE if code else LONG_GRACE):
+        code = int(json.loads(self._store.get(f"ended/{peer}"))["code"])
+        if self._lasts(f"ended/{peer}", GRACE if code else LONG_GRACE):
             self._end(code or (0 if self._rank else FALLEN))
 
     def _look_for_refusals(self, number: int) -> None:
         """End if a process cannot take part in the work that the leader is at."""
-        for other in self._watched:
-            name = f"refused/{number}/{other}"
+        for peer in self._watched:
+            name = f"refused/{number}/{peer}"
             if self._store.check([name]) and self._lasts(name, GRACE) and self.call == number:
-                if not self._decided():
+                if not self._is_decided():
                     return
-                _tell(
-                    f"rank {other} on {self.people[other].host}: {self._store.get(name).decode()}"
-                )
+                _tell(f"rank {peer} on {self.people[peer].host}: {self._store.get(name).decode()}")
                 self._store.set("ended/0", json.dumps({"code": REFUSED}))
                 self.await_others()  # the store is with this process, and none is to miss it
                 self._end(REFUSED)
 
-    def _lasts(self, what: str, seconds: float) -> bool:
-        since = self._since.setdefault(what, time.monotonic())
+    def _lasts(self, key: str, seconds: float) -> bool:
+        since = self._since.setdefault(key, time.monotonic())
         return time.monotonic() - since > seconds
 
     def _store_is_gone(self) -> None:
@@ -204,23 +202,23 @@ class Watch(threading.Thread):
             self._end_without_store(f"does not answer for {SILENT / 2:.0f} s: stopped, or cut off")
 
     def _end_without_store(self, state: str) -> None:
-        there = self._alive_here()  # now, before one after the other ends
+        peers = self._alive_here()  # now, before one after the other ends
         time.sleep(2 * LOOK_EVERY)  # a process that is killed is there for a moment yet
-        if not self._decided():
+        if not self._is_decided():
             return
         is_launchers = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        there -= set() if is_launchers and 0 in self._alive_here() else {0}
-        if self._rank == min(there | {self._rank}):
-            other = ", or what started it," if is_launchers else ""
-            _tell(f"rank 0 ({self.people[0]}){other} {state}{_GOES_ON}")
+        peers -= set() if is_launchers and 0 in self._alive_here() else {0}
+        if self._rank == min(peers | {self._rank}):
+            peer = ", or what started it," if is_launchers else ""
+            _tell(f"rank 0 ({self.people[0]}){peer} {state}{_GOES_ON}")
         if not self._rank:
             time.sleep(4 * LOOK_EVERY)  # that the others see it live, and leave the word to it
         self._end(FALLEN)
 
     def _alive_here(self) -> set[int]:
         """The processes of this host that are neither gone nor stopped."""
-        here = ((r, it) for r, it in enumerate(self.people) if it.host == self.host)
-        return {r for r, it in here if not it.is_gone() and not it.is_stopped()}
+        local = ((r, person) for r, person in enumerate(self.people) if person.host == self.host)
+        return {r for r, person in local if not person.is_gone() and not person.is_stopped()}
 
     def _end(self, code: int) -> None:
         """End this process, whatever its main thread waits for."""

@@ -34,13 +34,13 @@ class NobodyError(Exception):
 
 def seconds() -> float:
     """How long a process waits for the others; raises `ConfigError` for what is no such time."""
-    given = os.environ.get(SECONDS, "")
-    if not given:
+    text = os.environ.get(SECONDS, "")
+    if not text:
         return USUAL
     with suppress(ValueError):
-        if 0 < float(given) < 1e6:
-            return float(given)
-    raise ConfigError(f"{SECONDS} = {given}: must be seconds, more than 0")
+        if 0 < float(text) < 1e6:
+            return float(text)
+    raise ConfigError(f"{SECONDS} = {text}: must be seconds, more than 0")
 
 
 def place() -> str:
@@ -57,15 +57,15 @@ def meet(words: list[str]) -> tuple[Any, list[Holder], list[list[str]]]:
     store = _store(late)
     looks = [0]
     try:
-        came = _beside(lambda: _gathered(store, words, looks), lambda: looks[0], SILENT)
+        came = _while_watched(lambda: _gathered(store, words, looks), lambda: looks[0], SILENT)
     except TimeoutError:
-        raise _left("does not answer: stopped, or cut off") from None
+        raise _nobody("does not answer: stopped, or cut off") from None
     except RuntimeError as error:  # of the store
-        raise _left("is gone: killed, stopped by a signal, or its machine is down") from error
-    return store, [Holder(**it["who"]) for it in came], [it["words"] for it in came]
+        raise _nobody("is gone: killed, stopped by a signal, or its machine is down") from error
+    return store, [Holder(**answer["who"]) for answer in came], [answer["words"] for answer in came]
 
 
-def _left(state: str) -> NobodyError:
+def _nobody(state: str) -> NobodyError:
     """What is to be said where the store goes while others wait at it."""
     line = (
         f"rank 0 of {os.environ['WORLD_SIZE']}, or what started it, {state}; all others end, and "
@@ -77,15 +77,15 @@ def _left(state: str) -> NobodyError:
 def _gathered(store: Any, words: list[str], looks: list[int]) -> list[dict[str, Any]]:
     """What all say of themselves, once all are there; counts how often it looked."""
     world = int(os.environ["WORLD_SIZE"])
-    mine = json.dumps({"who": asdict(myself()), "words": words})
-    if store.compare_set(f"who/{rank()}", "", mine).decode() != mine:
-        other = Holder(**json.loads(store.get(f"who/{rank()}"))["who"])
+    own_words = json.dumps({"who": asdict(myself()), "words": words})
+    if store.compare_set(f"who/{rank()}", "", own_words).decode() != own_words:
+        peer = Holder(**json.loads(store.get(f"who/{rank()}"))["who"])
         raise ConfigError(
-            f"rank {rank()} of {world} is {other} already at {place()}: another run meets there; "
+            f"rank {rank()} of {world} is {peer} already at {place()}: another run meets there; "
             "set MASTER_PORT to another port for one of them, or wait for it"
         )
     _await_all(store, world, looks)
-    return [json.loads(store.get(f"who/{other}")) for other in range(world)]
+    return [json.loads(store.get(f"who/{peer}")) for peer in range(world)]
 
 
 def _await_all(store: Any, world: int, looks: list[int]) -> None:
@@ -93,7 +93,7 @@ def _await_all(store: Any, world: int, looks: list[int]) -> None:
     missing, late = list(range(world)), time.monotonic() + seconds()
     while True:
         before = len(missing)
-        missing = [other for other in missing if not store.check([f"who/{other}"])]
+        missing = [peer for peer in missing if not store.check([f"who/{peer}"])]
         looks[0] += 1
         if not missing:
             return
@@ -111,10 +111,10 @@ def _await_all(store: Any, world: int, looks: list[int]) -> None:
 
 
 def _line(missing: list[int], world: int) -> str:
-    who = ", ".join(map(str, missing[:8])) + (", …" if len(missing) > 8 else "")
+    peers = ", ".join(map(str, missing[:8])) + (", …" if len(missing) > 8 else "")
     have = "rank {} of {} has" if len(missing) == 1 else "ranks {} of {} have"
     return (
-        f"{have.format(who, world)} not come to {place()} in {seconds():g} s: killed, never "
+        f"{have.format(peers, world)} not come to {place()} in {seconds():g} s: killed, never "
         f"started, or slow to start ({SECONDS}={10 * seconds():g} waits longer); all others end, "
         "and the same command can be run again"
     )
@@ -136,7 +136,7 @@ def _store(late: float) -> Any:
         _await_server(address, port, late)
     wait = max(LEAST, late - time.monotonic())
     try:
-        store = _beside(
+        store = _while_watched(
             lambda: TCPStore(
                 address, port, None, holds, timeout=timedelta(seconds=wait), wait_for_workers=False
             ),
@@ -153,18 +153,18 @@ def _store(late: float) -> Any:
     return PrefixStore(f"distillkit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
-def _beside(work: Callable[[], Any], progress: Callable[[], int], most: int) -> Any:
+def _while_watched(work: Callable[[], Any], progress: Callable[[], int], limit: int) -> Any:
     """What a function returns or raises, which runs beside this thread, as the store may hang.
 
     Raises `TimeoutError` after so many looks without progress.
     """
-    found: list[Any] = []
+    results: list[Any] = []
 
     def run() -> None:
         try:
-            found.append(work())
+            results.append(work())
         except BaseException as error:
-            found.append(error)
+            results.append(error)
 
     thread = threading.Thread(target=run, name="meeting", daemon=True)
     thread.start()
@@ -173,11 +173,11 @@ def _beside(work: Callable[[], Any], progress: Callable[[], int], most: int) -> 
         thread.join(PAUSE)
         silent = silent + 1 if progress() == last else 0
         last = progress()
-        if silent > most and not found:
+        if silent > limit and not results:
             raise TimeoutError
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    return found[0]
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
 
 
 def _check_free(address: str, port: int, late: float) -> None:
@@ -188,8 +188,8 @@ def _check_free(address: str, port: int, late: float) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", port))
     except OSError as error:
-        taken = "; set MASTER_PORT to a free one" if error.errno == errno.EADDRINUSE else ""
-        raise _unmet(f"{error.strerror}{taken}") from error
+        advice = "; set MASTER_PORT to a free one" if error.errno == errno.EADDRINUSE else ""
+        raise _unmet(f"{error.strerror}{advice}") from error
 
 
 def _resolve(address: str, port: int, late: float) -> None:
@@ -214,9 +214,9 @@ def _await_server(address: str, port: int, late: float) -> None:
             if time.monotonic() > late and isinstance(error, socket.gaierror):
                 raise _unmet(str(error.strerror)) from error
             if time.monotonic() > late:
-                told = _speaks_for_its_machine()
+                is_announced = _speaks_for_its_machine()
                 raise NobodyError(
-                    _line([0], int(os.environ["WORLD_SIZE"])) if told else ""
+                    _line([0], int(os.environ["WORLD_SIZE"])) if is_announced else ""
                 ) from error
         time.sleep(4 * PAUSE)
 

@@ -158,10 +158,10 @@ class Team:
 
     def check_words(self) -> None:
         """Raise `ConfigError` where another process was started with other words: the leader's."""
-        for other, words in enumerate(self._words):
+        for peer, words in enumerate(self._words):
             if words != self._words[0]:
                 raise ConfigError(
-                    f"rank {other} on {self.watch.people[other].host} was started with "
+                    f"rank {peer} on {self.watch.people[peer].host} was started with "
                     f"{_but(words, self._words[0])}, rank 0 with {_but(self._words[0], words)}; "
                     "start all with the same command line"
                 )
@@ -212,20 +212,20 @@ class Team:
         if isinstance(error, DistillkitError):  # before there was any work
             sys.stderr.write(f"distillkit: {self.name}: {error}\n")
             return REFUSED
-        lost = _is_lost(error)
+        is_lost = _is_lost(error)
         is_signalled = not isinstance(error, Exception) or stopping.requested()
         if is_signalled:  # all processes get a signal
             code = self._code_of_leader(SIGNALLED)
         else:
-            code = self._code_of_leader(LOST_PEER if lost else OWN_FAULT, own_fault=not lost)
+            code = self._code_of_leader(LOST_PEER if is_lost else OWN_FAULT, own_fault=not is_lost)
         if code:
             return code
-        if is_signalled or (lost and stopping.requested()):
+        if is_signalled or (is_lost and stopping.requested()):
             sys.stderr.write(f"distillkit: {self.name}: {stopping.line()}\n")
             return stopping.status()
         with suppress(ValueError):  # stderr is closed
-            whose = f"distillkit: {self.name} failed:\n" if self.rank else ""
-            sys.stderr.write(whose + "".join(traceback.format_exception(error)))
+            prefix = f"distillkit: {self.name} failed:\n" if self.rank else ""
+            sys.stderr.write(prefix + "".join(traceback.format_exception(error)))
         return 1
 
     def _code_of_leader(self, seconds: float, *, own_fault: bool = True) -> int:
@@ -264,8 +264,8 @@ class Team:
         return code
 
     def _has(self, name: str) -> bool:
-        found: bool = self._store.check([name])
-        return found
+        is_there: bool = self._store.check([name])
+        return is_there
 
 
 def _is_lost(error: BaseException) -> bool:
@@ -273,10 +273,10 @@ def _is_lost(error: BaseException) -> bool:
     return any(word in str(error) for word in LOST)
 
 
-def _but(words: list[str], other: list[str]) -> str:
+def _but(words: list[str], peer: list[str]) -> str:
     """What a command line has that another has not."""
-    mine = " ".join(word for word in words if word not in other)
-    return brief(masked(mine, names_of(words))) or "no more than that, or in another order"
+    own_words = " ".join(word for word in words if word not in peer)
+    return brief(masked(own_words, names_of(words))) or "no more than that, or in another order"
 
 
 def _join(store: Any) -> None:

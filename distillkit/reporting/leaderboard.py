@@ -46,15 +46,15 @@ def collect(folder: Path) -> list[Run]:
         raise DataError(f"{folder}: {error.strerror}") from error
     runs, damaged = [], 0
     for path in paths:
-        found = _read(path)
-        if isinstance(found, str):
+        row = _read(path)
+        if isinstance(row, str):
             damaged += 1
-            warn(f"{path}: left out, {found}")
-        elif found is not None:
-            runs.append(found)
+            warn(f"{path}: left out, {row}")
+        elif row is not None:
+            runs.append(row)
     if not runs:
-        more = f" ({damaged} damaged)" if damaged else ""
-        raise DataError(f"{folder}: no results.json of a finished run in it{more}")
+        suffix = f" ({damaged} damaged)" if damaged else ""
+        raise DataError(f"{folder}: no results.json of a finished run in it{suffix}")
     headlines = {run.results["headline"] for run in runs}
     if len(headlines) > 1:
         raise DataError(
@@ -77,11 +77,11 @@ def _read(path: Path) -> Run | str | None:
         return "it is damaged (no rows in it)"
     if "student" not in rows:
         return None
-    wrong = _wrong(results)
-    return wrong or Run(path.parent, results.get("overrides", {}), results)
+    fault = _fault(results)
+    return fault or Run(path.parent, results.get("overrides", {}), results)
 
 
-def _wrong(results: Mapping[str, Any]) -> str:
+def _fault(results: Mapping[str, Any]) -> str:
     """What of a record is not what a run writes; empty where all is."""
     student, headline = results["rows"]["student"], results.get("headline")
     gains = results.get("comparison")
@@ -99,8 +99,8 @@ def _wrong(results: Mapping[str, Any]) -> str:
         "overrides": _is_text(results.get("overrides", {})),
         "higher_is_better": isinstance(results.get("higher_is_better", True), bool),
     }
-    wrong = [name for name, is_right in parts.items() if not is_right]
-    return f"it is damaged ({brief(wrong[0], 60)} is not what a run writes)" if wrong else ""
+    fault = [name for name, is_right in parts.items() if not is_right]
+    return f"it is damaged ({brief(fault[0], 60)} is not what a run writes)" if fault else ""
 
 
 def _is_number(value: Any) -> bool:
@@ -108,7 +108,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(it, str) for it in value.values())
+    return isinstance(value, dict) and all(isinstance(part, str) for part in value.values())
 
 
 def table_of(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
@@ -128,7 +128,7 @@ def table_of(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
                 *(run.overrides.get(key, "") for key in varied),
                 f"{run.score:.4f}",
                 f"{gain['difference']:+.4f}" if gain else "",
-                *(_shown(student.get(column)) for column in columns),
+                *(_number(student.get(column)) for column in columns),
                 run.folder.name,
             ]
         )
@@ -146,7 +146,7 @@ def terminal_table(runs: list[Run], title: str) -> Table:
     return table
 
 
-def _shown(value: float | None) -> str:
+def _number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

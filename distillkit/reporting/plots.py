@@ -37,10 +37,10 @@ def learning_curves(
     for name, rows in runs.items():
         scored = [row for row in rows if key in row]
         colour = COLOURS.get(name)
-        for axes, points, what in ((left, scored, key), (right, rows, "loss")):
+        for axes, points, label in ((left, scored, key), (right, rows, "loss")):
             axes.plot(
                 [r["step"] for r in points],
-                [r[what] for r in points],
+                [r[label] for r in points],
                 label=_text(name),
                 color=colour,
                 marker="o" if len(points) < FEW else None,  # a line of one point is not to be seen
@@ -97,12 +97,12 @@ def reliability_diagram(bins: Mapping[str, Reliability], path: Path) -> None:
         sharey=True,
         squeeze=False,
     )
-    for axes, (name, found) in zip(panels[0], bins.items(), strict=True):
-        filled = found.count > 0
-        widths = np.diff(found.edges)[filled]
+    for axes, (name, bins_of_row) in zip(panels[0], bins.items(), strict=True):
+        filled = bins_of_row.count > 0
+        widths = np.diff(bins_of_row.edges)[filled]
         axes.bar(
-            found.edges[:-1][filled],
-            found.accuracy[filled],
+            bins_of_row.edges[:-1][filled],
+            bins_of_row.accuracy[filled],
             width=widths,
             align="edge",
             color=COLOURS.get(name),
@@ -111,7 +111,7 @@ def reliability_diagram(bins: Mapping[str, Reliability], path: Path) -> None:
         )
         axes.plot([0, 1], [0, 1], color="#868e96", linestyle="--", linewidth=1)
         axes.set(
-            title=f"{_text(name)}: ECE {found.expected_calibration_error:.3f}",
+            title=f"{_text(name)}: ECE {bins_of_row.expected_calibration_error:.3f}",
             xlabel="confidence",
             xlim=(0, 1),
             ylim=(0, 1),
@@ -142,8 +142,8 @@ def leaderboard_plot(
 
 def _text(label: str) -> str:
     """A label as it is: dollars begin no formula, an underscore hides it from no legend."""
-    shown = visible(label).replace("$", r"\$")
-    return f" {shown}" if shown.startswith("_") else shown
+    text = visible(label).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _named(headline: str) -> str:

@@ -19,12 +19,12 @@ QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teac
 def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """(titles, rows) of the table, formatted; a value that a row lacks is a dash."""
     rows = {name: _with_harness(row) for name, row in results["rows"].items()}
-    known = _columns(rows, _added(results))
-    columns = [c for c in known if any(c in row for row in rows.values())]
-    titles = ["", *(known[c][0] for c in columns)]
+    columns_there = _columns(rows, _added(results))
+    columns = [c for c in columns_there if any(c in row for row in rows.values())]
+    titles = ["", *(columns_there[c][0] for c in columns)]
     body = []
     for name, row in rows.items():
-        shown = []
+        texts = []
         for column in columns:
             value = row.get(column)
             is_itself = name == "teacher" and column in (
@@ -32,10 +32,10 @@ def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 "kl_to_teacher",
                 "rmse_to_teacher",
             )
-            text = "-" if value is None or is_itself else format(value, known[column][1])
+            text = "-" if value is None or is_itself else format(value, columns_there[column][1])
             error = row.get(column + STDERR)
-            shown.append(text if error is None else f"{text} ± {error:.4f}")
-        body.append([name, *shown])
+            texts.append(text if error is None else f"{text} ± {error:.4f}")
+        body.append([name, *texts])
     return titles, body
 
 
@@ -46,8 +46,8 @@ def _with_harness(row: Mapping[str, Any]) -> dict[str, Any]:
 def _added(results: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """The columns of a config's metrics and of a task's own scores."""
     return {
-        name: (str(it["title"]), str(it["format"]))
-        for name, it in results.get("metrics", {}).items()
+        name: (str(metric["title"]), str(metric["format"]))
+        for name, metric in results.get("metrics", {}).items()
     }
 
 
@@ -61,10 +61,10 @@ def _columns(
 ) -> dict[str, tuple[str, str]]:
     """The columns there may be: what is added stands before what models cost."""
     scores = {c: (c, ".4f") for row in rows.values() for c in row.get("harness", {})}
-    scores = {c: how for c, how in scores.items() if not c.endswith(STDERR)}
-    found = dict(COLUMNS)
-    costs = {c: found.pop(c) for c in list(found)[list(found).index("parameters") :]}
-    return found | dict(added) | scores | costs
+    scores = {c: format for c, format in scores.items() if not c.endswith(STDERR)}
+    columns = dict(COLUMNS)
+    costs = {c: columns.pop(c) for c in list(columns)[list(columns).index("parameters") :]}
+    return columns | dict(added) | scores | costs
 
 
 def terminal_table(results: Mapping[str, Any], title: str, width: int) -> Table:
@@ -86,20 +86,20 @@ def footnote(results: Mapping[str, Any]) -> str:
     """How the table was measured, in one or two sentences."""
     row = _any(results)
     bins = f"ECE over {results['ece_bins']} equal-width bins; " if "ece" in row else ""
-    what = f"{results['examples']:,} held-out examples; "
+    text = f"{results['examples']:,} held-out examples; "
     if results.get("protocol"):
-        what += f"{results['protocol']}; "
+        text += f"{results['protocol']}; "
     if "positions" in row:
-        what = (
+        text = (
             f"{row['positions']:,} tokens of {results['examples']:,} held-out texts, "
             f"{results.get('protocol', '')}; NLL and KL in nats a token; "
         )
-    where, threads = results["device"], int(results["environment"]["threads"])
-    if where == "cpu":
-        where = f"{threads} cpu thread{'' if threads == 1 else 's'}"
+    device, threads = results["device"], int(results["environment"]["threads"])
+    if device == "cpu":
+        device = f"{threads} cpu thread{'' if threads == 1 else 's'}"
     return (
-        f"{what}{bins}latency at batch 1 and throughput at batch {results['batch_size']} in "
-        f"float32 on {where}{_formats(results)}, tokenising not counted{_of_responses(results)}"
+        f"{text}{bins}latency at batch 1 and throughput at batch {results['batch_size']} in "
+        f"float32 on {device}{_formats(results)}, tokenising not counted{_of_responses(results)}"
     )
 
 
@@ -111,43 +111,43 @@ def _formats(results: Mapping[str, Any]) -> str:
 
 def _of_responses(results: Mapping[str, Any]) -> str:
     """How ROUGE-L and the tasks of lm-eval were measured, where they were."""
-    said = ""
+    text = ""
     rouge = results["comparison"].get("rouge_l")
     if rouge:
-        drawn = "greedy responses"
+        way = "greedy responses"
         if rouge["seeds"]:
-            drawn = f"responses drawn at temperature 1, mean of {len(rouge['seeds'])} decoding seed"
-            drawn += "s" if len(rouge["seeds"]) > 1 else ""
+            way = f"responses drawn at temperature 1, mean of {len(rouge['seeds'])} decoding seed"
+            way += "s" if len(rouge["seeds"]) > 1 else ""
         spread = [row["rouge_l_sd"] for row in results["rows"].values() if "rouge_l_sd" in row]
-        drawn += f" (sd up to {max(spread):.2f})" if spread else ""
-        said += f"; ROUGE-L (F1, stemmed, x100) on {rouge['prompts']:,} prompts, {drawn}"
+        way += f" (sd up to {max(spread):.2f})" if spread else ""
+        text += f"; ROUGE-L (F1, stemmed, x100) on {rouge['prompts']:,} prompts, {way}"
     harness = results["comparison"].get("harness")
     if harness:
         limit = f", {harness['limit']:,} examples a task at most" if harness["limit"] else ""
-        said += f"; tasks of lm-eval {harness['lm_eval']} ± one standard error{limit}"
-    return said
+        text += f"; tasks of lm-eval {harness['lm_eval']} ± one standard error{limit}"
+    return text
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:
     """What the comparison says, a sentence a line."""
-    said = []
+    lines = []
     compared = results["comparison"]
     if compared.get("smaller") is not None:
-        said.append(
+        lines.append(
             f"The student {_quality(results)}, is {how_much_smaller(compared['smaller'])} and "
             f"{_how_much_faster(compared['faster'], compared['faster_batched'])}."
         )
-    for other in ("control", "untrained"):
-        gain = compared.get(f"student_minus_{other}")
+    for row in ("control", "untrained"):
+        gain = compared.get(f"student_minus_{row}")
         if gain:
-            said.append(_gain(results, gain, other))
-    said += _other_columns(results)
+            lines.append(_gain(results, gain, row))
+    lines += _other_columns(results)
     rouge = compared.get("rouge_l", {}).get("student_minus_control")
     if rouge:
-        shown = f"{rouge['difference']:+.2f} ROUGE-L [{rouge['low']:+.2f}, {rouge['high']:+.2f}]"
+        text = f"{rouge['difference']:+.2f} ROUGE-L [{rouge['low']:+.2f}, {rouge['high']:+.2f}]"
         verdict = _verdict(rouge, rises=True)
-        said.append(f"Student - control: {shown} ({_level(results)}): {verdict}.")
-    return [*said, *_unknown(results)]
+        lines.append(f"Student - control: {text} ({_level(results)}): {verdict}.")
+    return [*lines, *_unknown(results)]
 
 
 def _unknown(results: Mapping[str, Any]) -> list[str]:
@@ -166,24 +166,24 @@ def how_much_smaller(ratio: float) -> str:
 
 def _how_much_faster(ratio: float, batched: float) -> str:
     """Its speed on one text, and in batches, where the word may be another."""
-    alone, many = (_times(it, "faster", "slower") for it in (ratio, batched))
+    alone, many = (_times(ratios, "faster", "slower") for ratios in (ratio, batched))
     if not alone or not many:
         return f"{alone or 'as fast'} ({many or 'as fast'} in batches)"
-    same = alone.split()[1] == many.split()[1]
-    return f"{alone} ({many.split()[0] if same else many} in batches)"
+    is_same = alone.split()[1] == many.split()[1]
+    return f"{alone} ({many.split()[0] if is_same else many} in batches)"
 
 
-def _times(ratio: float, more: str, less: str) -> str:
+def _times(ratio: float, faster: str, less: str) -> str:
     """ "5.2x smaller", or "2.5x larger" for 0.4; empty where there is no difference to speak of."""
     if ratio >= 1:
-        shown, word = f"{ratio:.1f}", more
+        number, word = f"{ratio:.1f}", faster
     else:
-        shown, word = f"{1 / ratio:.1f}", less
-    return f"{shown}x {word}" if shown != "1.0" else ""
+        number, word = f"{1 / ratio:.1f}", less
+    return f"{number}x {word}" if number != "1.0" else ""
 
 
 def _quality(results: Mapping[str, Any]) -> str:
-    kept = results["comparison"].get("kept")
+    share = results["comparison"].get("kept")
     title, style = _column(results, results["headline"])
     student, teacher = (results["rows"][row][results["headline"]] for row in ("student", "teacher"))
     figures = f"({title} {student:{style}}, the teacher {teacher:{style}})"
@@ -192,8 +192,8 @@ def _quality(results: Mapping[str, Any]) -> str:
         return f"does as well as its teacher {figures}{_error(results, 0)}"
     if (student > teacher) == rises:
         return f"does better than its teacher {figures}{_error(results, 1)}"
-    if kept is not None:
-        return f"keeps {kept:.1%} of the teacher's {title}{_error(results, -1)}"
+    if share is not None:
+        return f"keeps {share:.1%} of the teacher's {title}{_error(results, -1)}"
     # what is better low has no share, nor has what is nothing or less
     return f"has {title} {student:{style}} to the teacher's {teacher:{style}}{_error(results, -1)}"
 
@@ -208,8 +208,8 @@ def _error(results: Mapping[str, Any], better: int) -> str:
     student, teacher = (results["rows"][row].get("rmse") for row in ("student", "teacher"))
     if results["headline"] != "pearson" or student is None or teacher is None:
         return ""
-    same = f"{student:{style}}" == f"{teacher:{style}}"
-    less = 0 if same else 1 if student < teacher else -1
+    is_same = f"{student:{style}}" == f"{teacher:{style}}"
+    less = 0 if is_same else 1 if student < teacher else -1
     if less == better:
         return ""
     word = {1: "better in", 0: "no better in" if better > 0 else "no worse in", -1: "worse in"}[
@@ -218,32 +218,34 @@ def _error(results: Mapping[str, Any], better: int) -> str:
     return f", but is {word} {title} ({student:{style}}, the teacher {teacher:{style}})"
 
 
-def _gain(results: Mapping[str, Any], gain: Mapping[str, float], other: str) -> str:
+def _gain(results: Mapping[str, Any], gain: Mapping[str, float], row: str) -> str:
     rises = results.get("higher_is_better", True)
     if not rises:
-        shown = f"{gain['difference']:+.4f} nats a token [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+        text = f"{gain['difference']:+.4f} nats a token [{gain['low']:+.4f}, {gain['high']:+.4f}]"
     else:
-        shown = (
+        text = (
             f"{gain['difference'] * 100:+.2f} points of {_column(results, results['headline'])[0]} "
             f"[{gain['low'] * 100:+.2f}, {gain['high'] * 100:+.2f}]"
         )
-    name = "the same student untrained" if other == "untrained" else other
-    return f"Student - {name}: {shown} ({_level(results)}): {_verdict(gain, rises=rises)}."
+    name = "the same student untrained" if row == "untrained" else row
+    return f"Student - {name}: {text} ({_level(results)}): {_verdict(gain, rises=rises)}."
 
 
 def _other_columns(results: Mapping[str, Any]) -> list[str]:
     """Where else the student and its control differ by more than chance; a line, or none."""
-    told: dict[str, list[str]] = {"worse": [], "better": []}
+    columns_by_word: dict[str, list[str]] = {"worse": [], "better": []}
     for column, gain in results["comparison"].get("columns_minus_control", {}).items():
         if column == results["headline"] or gain["low"] <= 0 <= gain["high"]:
             continue
         falls = column in FALLING or results.get("metrics", {}).get(column, {}).get("falls", False)
         scale, unit, digits = (1, "", 4) if falls else (100, " points", 2)
         low, high = (f"{scale * gain[end]:+.{digits}f}" for end in ("low", "high"))
-        shown = f"{scale * gain['difference']:+.{digits}f}{unit} [{low}, {high}]"
+        text = f"{scale * gain['difference']:+.{digits}f}{unit} [{low}, {high}]"
         word = "better" if (gain["low"] > 0) != falls else "worse"
-        told[word].append(f"{_column(results, column)[0]} ({shown})")
-    parts = [f"{word} in {', '.join(found)}" for word, found in told.items() if found]
+        columns_by_word[word].append(f"{_column(results, column)[0]} ({text})")
+    parts = [
+        f"{word} in {', '.join(columns)}" for word, columns in columns_by_word.items() if columns
+    ]
     if not parts:
         return []
     headline = _column(results, results["headline"])[0]
@@ -312,8 +314,13 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
     if results.get("own_code"):
         use = [*OWN_CODE, "", *use]
     lines = ["---", data.to_yaml(), "---", f"# {markdown(name)}", ""]
-    chosen = f", recipe {markdown_code(recipe)}" if recipe else ""
-    lines += [f"Distilled with distillkit{chosen}.", "", *map(markdown, sentences(results)), ""]
+    recipe_text = f", recipe {markdown_code(recipe)}" if recipe else ""
+    lines += [
+        f"Distilled with distillkit{recipe_text}.",
+        "",
+        *map(markdown, sentences(results)),
+        "",
+    ]
     lines += [*_made_of(results), *markdown_table(results), "", markdown(footnote(results)) + "."]
     lines += ["", "## Use", "", *use, ""]
     return "\n".join(lines)

@@ -142,7 +142,7 @@ def _loaded(
     if isinstance(saved, SavedEnsemble):
         members = (_loaded(member, task, space, test, device, shared) for member in saved.members)
         first, *later = members
-        return replace(first, others=tuple(later), shares=saved.shares)
+        return replace(first, later_members=tuple(later), shares=saved.shares)
     model = saved.open(task, space)
     check_positions(model.model, task.max_length, owner=f"{saved.key} = {saved.folder}")
     table = shared
@@ -253,9 +253,9 @@ def _together(
     """One model's logits, or the average of an ensemble's, in the data's label order."""
     outputs = [
         _outputs(member, precision, parts, f"{name} {i}")
-        for i, member in enumerate(measured.every, 1)
+        for i, member in enumerate(measured.members, 1)
     ]
-    if not measured.others:
+    if not measured.later_members:
         return outputs[0]
     members = [torch.from_numpy(values) for values in outputs]
     return np.asarray(averaged(members, measured.shares, task.distribution))
@@ -288,7 +288,7 @@ def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[st
 
     Tagged words count that every tokenizer has a token for.
     """
-    members = [member for measured in loaded.values() for member in measured.every]
+    members = [member for measured in loaded.values() for member in measured.members]
     if members[0].table.word_index is None:
         for measured in members:
             if not np.array_equal(measured.table.keys, members[0].table.keys):
@@ -318,7 +318,9 @@ def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[st
         )
 
     return {
-        row: replace(over(measured), others=tuple(over(member) for member in measured.others))
+        row: replace(
+            over(measured), later_members=tuple(over(member) for member in measured.later_members)
+        )
         for row, measured in loaded.items()
     }
 

@@ -27,7 +27,7 @@ def make(folder):
     return {}
 found = workspace.obtain("data", {"a": 1}, make)
 record = RunRecord(workspace.root, "slow")
-record.note(found.name, made=False)
+record.note(found.name, is_new=False)
 print(found.name, flush=True)
 time.sleep(float(sys.argv[2]))
 """

@@ -37,7 +37,7 @@ found = workspace.obtain("data", {"a": 1}, make)
 time.sleep(0.1)  # what has just been written is not remembered as read
 Workspace(root).find("data", {"a": 1})
 record = run_records.RunRecord(root, sys.argv[2])
-record.note(found.name, made=False)
+record.note(found.name, is_new=False)
 print([it.name for it in run_records.read_all(root) if it.is_under_way])
 run_records.close_all()
 print(sorted(it.name for it in run_records.read_all(root)))

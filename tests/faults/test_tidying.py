@@ -278,7 +278,7 @@ def test_what_a_running_command_makes_or_uses_stays(
         done = distillkit("workspace", "remove", "--unused", "--yes")
         assert "nothing to remove" in done.out
     under_way = run_records.RunRecord(root, "[/]\x1b[1m now")
-    under_way.note(student.name, made=False)
+    under_way.note(student.name, is_new=False)
     said = distillkit("workspace", "list").out
     assert r"in use by [/]\x1b[1m now" in said
     assert "1 runs under way" in said
@@ -295,7 +295,7 @@ import sys, time
 from pathlib import Path
 from distillkit.artifacts.run_records import RunRecord
 record = RunRecord(Path(sys.argv[1]), "killed")
-record.note(sys.argv[2], made=False)
+record.note(sys.argv[2], is_new=False)
 print("ready", flush=True)
 time.sleep(60)
 """

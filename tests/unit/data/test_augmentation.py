@@ -23,7 +23,7 @@ def split(texts: list[str], pairs: list[str] | None = None) -> Split:
 
 
 def copies(how: Any, texts: list[str] = TEXTS, known: set[str] | None = None) -> list[str]:
-    return augmented(split(texts), how, known=known or set(), cache=HERE)[0]
+    return augmented(split(texts), how, texts_there=known or set(), cache=HERE)[0]
 
 
 @pytest.mark.parametrize("how", [RuleBased(copies=3), WordDropout(copies=3)], ids=repr)
@@ -54,7 +54,9 @@ def test_nothing_stands_there_twice_nor_is_known(how: Any) -> None:
 
 
 def test_what_was_left_out_is_counted() -> None:
-    made, _, dropped = augmented(split(["a b"]), WordDropout(copies=50), known={"a b"}, cache=HERE)
+    made, _, dropped = augmented(
+        split(["a b"]), WordDropout(copies=50), texts_there={"a b"}, cache=HERE
+    )
     assert set(made) <= {"a", "b"}
     assert dropped == {"duplicate": 50 - len(made)}
 
@@ -99,7 +101,7 @@ def test_of_a_pair_one_text_stays_or_both_change() -> None:
     firsts = [f"a{i} b{i} c{i} d{i} e{i}" for i in range(20)]
     seconds = [text.upper() for text in firsts]
     how = WordDropout(copies=3, p=0.4)
-    made, pairs, _ = augmented(split(firsts, seconds), how, known=set(), cache=HERE)
+    made, pairs, _ = augmented(split(firsts, seconds), how, texts_there=set(), cache=HERE)
     assert pairs is not None
     kinds = Counter((a in firsts, b in seconds) for a, b in zip(made, pairs, strict=True))
     assert kinds[False, True] > 10 and kinds[True, False] > 10 and kinds[False, False] > 5

@@ -16,7 +16,7 @@ TEXTS = [text for text, _ in labelled(300)]
 
 def chosen(texts: list[str], **settings: Any) -> TransferSet:
     usual: dict[str, Any] = {
-        "known": set(),
+        "texts_there": set(),
         "size": None,
         "words": (1, 10**9),
         "by_sentence": False,
@@ -89,14 +89,14 @@ def test_a_text_said_before_is_dropped_whatever_its_case_and_spaces() -> None:
 def test_no_labelled_text_is_in_it(by_sentence: bool) -> None:
     known = {normalise(text) for text in TEXTS[:100]}
     spelt = [text.upper() + "  " for text in TEXTS]
-    found = chosen(spelt, known=known, by_sentence=by_sentence)
+    found = chosen(spelt, texts_there=known, by_sentence=by_sentence)
     assert known.isdisjoint(map(normalise, found.texts))
     assert len(found.texts) == 200
     assert found.dropped == {"labelled": 100}
 
 
 def test_a_labelled_sentence_inside_a_row_is_dropped() -> None:
-    found = chosen(["A good film. A bad film."], known={"a bad film."}, by_sentence=True)
+    found = chosen(["A good film. A bad film."], texts_there={"a bad film."}, by_sentence=True)
     assert found == TransferSet(["A good film."], {"labelled": 1})
 
 
@@ -128,7 +128,7 @@ def test_lower_case_does_not_change_which_texts_are_chosen() -> None:
 
 
 def cut(texts: list[str], **settings: Any) -> list[str]:
-    usual: dict[str, Any] = {"each": 5, "words": (2, 4), "known": set()}
+    usual: dict[str, Any] = {"spans_of_text": 5, "words": (2, 4), "texts_there": set()}
     return [span for (span,) in spans([(text,) for text in texts], **usual | settings)]
 
 
@@ -151,10 +151,10 @@ def test_a_text_too_short_for_a_span_gives_none() -> None:
 
 
 def test_no_span_comes_twice_nor_one_that_is_known() -> None:
-    every = cut([*TEXTS, *TEXTS], each=20)
+    every = cut([*TEXTS, *TEXTS], spans_of_text=20)
     assert len({normalise(span) for span in every}) == len(every)
     known = {normalise(span) for span in every[::2]}
-    assert not known & {normalise(span) for span in cut(TEXTS, each=20, known=known)}
+    assert not known & {normalise(span) for span in cut(TEXTS, spans_of_text=20, texts_there=known)}
 
 
 def test_a_text_alone_decides_its_spans() -> None:
@@ -164,23 +164,26 @@ def test_a_text_alone_decides_its_spans() -> None:
 
 def test_of_a_pair_the_first_text_is_cut_then_the_second_then_both() -> None:
     pair = ("one two three four five", "six seven eight nine ten")
-    found = spans([pair], each=6, words=(2, 3), known=set())
+    found = spans([pair], spans_of_text=6, words=(2, 3), texts_there=set())
     assert [(a == pair[0], b == pair[1]) for a, b in found] == [
         (False, True),
         (True, False),
         (False, False),
     ] * 2
     assert all(a in pair[0] and b in pair[1] for a, b in found)
-    assert spans([pair], each=6, words=(2, 3), known={normalise(*found[0])}) == found[1:]
-    assert found[:3] == spans([pair], each=3, words=(2, 3), known=set())  # nested
+    assert (
+        spans([pair], spans_of_text=6, words=(2, 3), texts_there={normalise(*found[0])})
+        == found[1:]
+    )
+    assert found[:3] == spans([pair], spans_of_text=3, words=(2, 3), texts_there=set())  # nested
 
 
 def test_a_text_of_a_pair_too_short_to_be_cut_stays() -> None:
     pair = ("who?", "one two three four five")
-    found = spans([pair], each=9, words=(2, 3), known=set())
+    found = spans([pair], spans_of_text=9, words=(2, 3), texts_there=set())
     assert found and {first for first, _ in found} == {"who?"}
     assert all(second in pair[1] and second != pair[1] for _, second in found)
-    assert spans([("who?", "me")], each=9, words=(2, 3), known=set()) == []
+    assert spans([("who?", "me")], spans_of_text=9, words=(2, 3), texts_there=set()) == []
 
 
 def test_of_many_texts_a_smaller_choice_is_a_part_of_a_larger_one_in_their_order() -> None:

@@ -103,13 +103,15 @@ def test_an_answer_ends_where_the_template_closes_its_turn(byte: Any, words: Any
     good = [{"role": r, "content": "good film"} for r in ("user", "assistant")]
     found = prompt(split(messages=[good]), 0, words)
     assert words.convert_ids_to_tokens([found.end]) == ["|>"]
-    assert words.decode(sorted(found.said)) == words.decode(sorted(words("good film").input_ids))
+    assert words.decode(sorted(found.response_ids)) == words.decode(
+        sorted(words("good film").input_ids)
+    )
 
 
 def test_an_answer_to_plain_text_ends_with_the_text(byte: Any) -> None:
     found = prompt(split(["the cat"], [" sat on"]), 0, byte)
     assert found.end == byte.eos_token_id
-    assert byte.eos_token_id not in found.said
+    assert byte.eos_token_id not in found.response_ids
 
 
 def test_a_template_that_strips_what_is_said_is_followed(byte: Any) -> None:
