@@ -104,10 +104,10 @@ def recorded(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, dict
 
 def trust(folder: Path, files: Files) -> None:
     """Take files as verified: this process has just written and hashed them."""
-    now = time.time_ns()
+    time_now = time.time_ns()
     for name, record in files.items():
         signature = [*_signature(folder / name), record["sha256"]]
-        if _settled(signature, now):
+        if _settled(signature, time_now):
             _VERIFIED[str(folder / name)] = signature
 
 

@@ -32,5 +32,5 @@ def earlier_in(root: Path) -> list[str]:
         return []
     names = {name.rpartition("-")[2]: name for name in inputs}
     needs = {digest: set(digests(inputs[name])) for digest, name in names.items()}
-    found = with_what_needs_them([name.rpartition("-")[2] for name in own], needs)
-    return sorted(names[digest] for digest in found)
+    damaged = with_what_needs_them([name.rpartition("-")[2] for name in own], needs)
+    return sorted(names[digest] for digest in damaged)

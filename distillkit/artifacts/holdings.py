@@ -186,7 +186,7 @@ def _changed(path: Path) -> float:
 
 def _partial(path: Path) -> Held:
     """What a run makes, or a killed one began; its age is that of the newest file in it."""
-    newest = max((it.st_mtime for it in _statuses(path)), default=_changed(path))
+    newest = max((status.st_mtime for status in _statuses(path)), default=_changed(path))
     return Held(
         "partial", f".partial/{path.name}", path, size_of(path), newest, "begun; a run goes on here"
     )
@@ -304,7 +304,7 @@ def _related(entries: Iterable[Held], records: Iterable[Record]) -> list[Held]:
         digest = entry.path.name.rpartition("-")[2][:16]
         needed_by = needing.get(digest, []) if entry.group in ("artifact", "asset") else []
         name = entry.path.name  # of a partial folder that of the artifact that it becomes
-        by = tuple(sorted(other for other in needed_by if other != entry.name))
+        by = tuple(sorted(user for user in needed_by if user != entry.name))
         related.append(
             replace(
                 entry,

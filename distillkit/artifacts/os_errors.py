@@ -31,12 +31,12 @@ def guard(root: Path) -> Iterator[None]:
 
 
 def _explained(error: OSError, root: Path) -> Exception:
-    where = f"workspace = {root}"
+    place = f"workspace = {root}"
     if error.errno is None and _SHORT_WRITE.search(str(error)):
         error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if error.errno in _FULL:
         return WorkspaceError(
-            f"{where}: {error.strerror} (the disk or quota is full); free some space, or set "
+            f"{place}: {error.strerror} (the disk or quota is full); free some space, or set "
             "workspace=FOLDER on another disk. What was committed is kept: run the same "
             "command again"
         )
@@ -49,7 +49,7 @@ def _explained(error: OSError, root: Path) -> Exception:
     return WorkspaceError(
         f"{inside}, or set workspace=FOLDER to another place"
         if inside
-        else f"{where}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to a "
+        else f"{place}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to a "
         "folder that can be written"
     )
 
@@ -62,12 +62,18 @@ def in_the_way(error: OSError, root: Path) -> str:
     if not isinstance(error.filename, str) or error.errno not in (errno.ENOTDIR, errno.EACCES):
         return ""
     path = Path(error.filename).absolute()
-    below = [it for it in (*reversed(path.parents), path) if root in it.parents]
-    for it in below:
-        if os.path.lexists(it) and not it.is_dir() and (it != path or error.errno == errno.ENOTDIR):
-            return f"{it}: is no folder, and distillkit needs one there; remove it (rm '{it}')"
-        if it.is_dir() and not os.access(it, os.R_OK | os.W_OK | os.X_OK):
-            is_own = it.lstat().st_uid == os.geteuid()
-            way = f"chmod u+rwx '{it}'" if is_own else f"ask {permissions.owner(it)}"
-            return f"{it}: is closed to this user; have it opened ({way})"
+    below = [folder for folder in (*reversed(path.parents), path) if root in folder.parents]
+    for folder in below:
+        if (
+            os.path.lexists(folder)
+            and not folder.is_dir()
+            and (folder != path or error.errno == errno.ENOTDIR)
+        ):
+            return (
+                f"{folder}: is no folder, and distillkit needs one there; remove it (rm '{folder}')"
+            )
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            is_own = folder.lstat().st_uid == os.geteuid()
+            way = f"chmod u+rwx '{folder}'" if is_own else f"ask {permissions.owner(folder)}"
+            return f"{folder}: is closed to this user; have it opened ({way})"
     return ""

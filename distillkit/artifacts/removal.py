@@ -88,7 +88,7 @@ def named(holdings: Holdings, name: str) -> Held:
 
 def _order(holding: Held, holdings: Holdings) -> int:
     """How far below others a thing is: what needs it has a smaller number."""
-    needed_by = {held.name: held.needed_by for held in holdings.entries}
+    needed_by = {entry.name: entry.needed_by for entry in holdings.entries}
     level, visited, above = 0, {holding.name}, set(holding.needed_by)
     while above:
         level += 1

@@ -379,9 +379,9 @@ class Workspace:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; raises `OSError` where there is none, or something else."""
-    other = not_a_file(path)  # opening a pipe would wait for ever
-    if other and other != "missing":
-        raise OSError(errno.EINVAL, other, str(path))
+    fault = not_a_file(path)  # opening a pipe would wait for ever
+    if fault and fault != "missing":
+        raise OSError(errno.EINVAL, fault, str(path))
     value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return value
 

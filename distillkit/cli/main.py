@@ -168,11 +168,11 @@ def _run_together(command: str, words: list[str]) -> int:
     )
 
 
-def _trust_folder(given: list[str]) -> None:
+def _trust_folder(words: list[str]) -> None:
     """With `trusted`, find a module beside the run, after all that is installed."""
     folder_here = str(Path.cwd())
     if folder_here not in sys.path and any(
-        word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in given
+        word.startswith(("trusted=", "+trusted=", "++trusted=")) for word in words
     ):
         sys.path.append(folder_here)
 
@@ -250,16 +250,16 @@ def _view(command: str, options: list[str], run_words: list[str], folder: Path |
         raise ConfigError(failed)
 
 
-def _flags(given: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
+def _flags(words: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
     """The overrides of a config that is only looked at: one that is wrong is shown as it is."""
     from distillkit.config import overrides
     from distillkit.config.words import respelled
 
     try:
-        checked = overrides.check(given, user_folder=folder, sweeps=sweeps)
+        checked = overrides.check(words, user_folder=folder, sweeps=sweeps)
     except DistillkitError:
-        given = respelled(given)
-        return [f"+{word}" if word.startswith("recipe=") else word for word in given]
+        words = respelled(words)
+        return [f"+{word}" if word.startswith("recipe=") else word for word in words]
     return [*checked.overrides, *checked.defaults]
 
 

@@ -54,7 +54,7 @@ def refusal(
     """Why a node of `group`, or one `is_part` it, may not name this class; None if it may."""
     own, parts = classes_of(group)
     allowed = parts if is_part else own
-    written, target = target, current(target)
+    text, target = target, current(target)
     if isinstance(target, str):
         if target in allowed or is_trusted(target, trusted):
             return None
@@ -65,7 +65,7 @@ def refusal(
             return f"{target} does not exist ({missing}{slip and f'; did you mean {slip}?'})"
     if not isinstance(target, str) or not target:
         return f"{target!r} is no name of a class"
-    former = f" ({written} before)" if written != target else ""
+    former = f" ({text} before)" if text != target else ""
     hint = f" ({_place(target, allowed)})" if allowed and target.startswith(OURS) else ""
     return (
         f"{target}{former} is outside the classes that may stand here{hint}; add "
@@ -86,9 +86,9 @@ def _place(target: str, allowed: Iterable[str]) -> str:
     own = [group for group in groups if target in classes_of(group)[0]]
     if own:
         return f"it is for {' and '.join(own)}"
-    inside = [group for group in groups if target in classes_of(group)[1]]
-    if inside:
-        return f"it is for nodes inside {' and '.join(inside)}"
+    suffix = [group for group in groups if target in classes_of(group)[1]]
+    if suffix:
+        return f"it is for nodes inside {' and '.join(suffix)}"
     return f"it takes {listed(sorted(allowed))}"
 
 

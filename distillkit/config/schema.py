@@ -49,10 +49,13 @@ def _shape(student: Any) -> Iterator[tuple[str, str]]:
                 return
         case _:
             return
-    key, known = "student.config", architectures()
-    if kind not in known:
-        if known:
-            yield f"{key}.model_type = {kind}", f"no such architecture; {nearest(kind, known)}"
+    key, model_types = "student.config", architectures()
+    if kind not in model_types:
+        if model_types:
+            yield (
+                f"{key}.model_type = {kind}",
+                f"no such architecture; {nearest(kind, model_types)}",
+            )
         return
     fields = fields_of(kind)
     if fields is None:

@@ -304,12 +304,12 @@ def _gated(error: Any, page: str) -> str:
 
 
 def _not_found(repo_type: RepoType) -> str:
-    subject, where = {
+    subject, place = {
         "model": ("model", "folder"),
         "dataset": ("data set", "file or folder"),
     }[repo_type]
     return (
-        f"neither a {where} here nor a {subject} of the hub that can be read; mind the spelling "
+        f"neither a {place} here nor a {subject} of the hub that can be read; mind the spelling "
         "(owner/name), or if it is private: `hf auth login` (or set HF_TOKEN)"
     )
 

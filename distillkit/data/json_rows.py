@@ -125,12 +125,12 @@ def unnested(
         yield first
 
 
-def _are_named_apart(table: Mapping[str, Any], wanted: Collection[str]) -> bool:
+def _are_named_apart(table: Mapping[str, Any], names_needed: Collection[str]) -> bool:
     """Whether an object is a table whose rows are lists, beside the names of their columns."""
     names, rows = table.get("columns"), table.get("data")
     return (
         isinstance(names, list)
-        and all(names.count(name) == 1 for name in wanted)
+        and all(names.count(name) == 1 for name in names_needed)
         and isinstance(rows, list)
         and all(isinstance(row, list) and len(row) == len(names) for row in rows)
     )

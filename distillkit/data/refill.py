@@ -77,7 +77,7 @@ class _Refiller:
     """(texts) -> for each of their words the likeliest ones in its place."""
 
     def __init__(self, settings: MaskAndRefill, folder: str) -> None:
-        self.how = settings
+        self.settings = settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model, self.tokenizer = _loaded(folder, label=f"{KEY} = {settings.model}")
         self.model.to(self.device)
@@ -112,7 +112,7 @@ class _Refiller:
         longest = 0
         for word in words:
             longest = max(longest, min(lengths[word[0]], self.longest))
-            if batch and (len(batch) + 1) * longest > self.how.batch_tokens:
+            if batch and (len(batch) + 1) * longest > self.settings.batch_tokens:
                 yield batch
                 batch, longest = [], min(lengths[word[0]], self.longest)
             batch.append(word)
@@ -137,7 +137,7 @@ class _Refiller:
         is_mask = inputs["input_ids"] == self.tokenizer.mask_token_id
         rows, columns = is_mask.nonzero(as_tuple=True)
         logits = self.model(**inputs).logits[rows, columns]
-        top = logits.topk(min(self.how.candidates, logits.shape[-1]), dim=-1).indices
+        top = logits.topk(min(self.settings.candidates, logits.shape[-1]), dim=-1).indices
         fillings: list[list[str]] = [[] for _ in words]
         for row, ids in zip(rows.tolist(), top.tolist(), strict=True):
             fillings[row] = [self.words[i] for i in ids if i in self.words]

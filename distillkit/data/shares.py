@@ -60,7 +60,8 @@ def share_out(
     training; a validation or test source of its own keeps its duplicates, for all its rows are
     scored. Of duplicates whose labels (called `label_kind`) do not `compare` equal, `duplicates`
     says which are taken. With `strata` each class has about its share of held-out rows. Where a
-    split stays empty, `check` may say of the rows that were to be shared out what is wrong with them.
+    split stays empty, `check` may say of the rows that were to be shared out what is wrong with
+    them.
     """
     dropped: dict[str, int] = {}
     own_rows = unique(

@@ -102,7 +102,7 @@ def card_splits(folder: Path) -> set[str]:
 
 def splits(folder: Path) -> dict[str, list[Path]]:
     """The data files of a folder by split; all are `train` where no name says anything."""
-    every = [
+    names = [
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
@@ -110,13 +110,13 @@ def splits(folder: Path) -> dict[str, list[Path]]:
         and not NO_DATA.fullmatch(path.name)
         and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     ]
-    every = every or _prose(folder)
+    names = names or _prose(folder)
     splits_found: dict[str, list[Path]] = {}
-    for path in every:
+    for path in names:
         split = split_of(path.relative_to(folder))
         if split:
             splits_found.setdefault(split, []).append(path)
-    return splits_found or ({"train": every} if every else {})
+    return splits_found or ({"train": names} if names else {})
 
 
 def _prose(folder: Path) -> list[Path]:
@@ -133,17 +133,17 @@ def _prose(folder: Path) -> list[Path]:
 
 def files_of(folder: Path, split: str, *, at: str) -> list[Path]:
     """The files of a split; raises `DataError` for none, or several kinds of them."""
-    every = splits(folder)
-    if {*every} == {"train"} and split_of(Path(folder.name)) == split:
+    files_by_split = splits(folder)
+    if {*files_by_split} == {"train"} and split_of(Path(folder.name)) == split:
         split = "train"  # the folder is the split's, and all of it is
-    if split not in every:
-        has = f"it holds {listed(every)}" if every else "it holds no data file"
+    if split not in files_by_split:
+        has = f"it holds {listed(files_by_split)}" if files_by_split else "it holds no data file"
         raise DataError(f"{at}: no file of this folder is of the split {split}; {has}")
-    kinds = Counter(suffix(path) for path in every[split])
+    kinds = Counter(suffix(path) for path in files_by_split[split])
     if len(kinds) > 1:
-        names = listed((path.name for path in every[split]), limit=4)
+        names = listed((path.name for path in files_by_split[split]), limit=4)
         raise DataError(f"{at}: its files are of several kinds ({names}); name those to be read")
-    return every[split]
+    return files_by_split[split]
 
 
 def split_of(path: Path) -> str | None:

@@ -82,8 +82,8 @@ def held_rows(
     `places` [rows] are the hashes, `is_held_out` [rows] who stands below the border. A class may
     have a quarter more or fewer than its share: with thousands of rows chance keeps within that,
     and no row moves. A share that rounds to one or more has a row; one row at least is left. Shares
-    are of the rows of `everything`, if that is more. A row with several classes moves only where it leaves
-    the others within their bounds.
+    are of the rows of `everything`, if that is more. A row with several classes moves only
+    where it leaves the others within their bounds.
     """
     if not fraction:
         return np.zeros(len(is_held_out), bool)

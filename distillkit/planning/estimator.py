@@ -85,18 +85,18 @@ class CostEstimator:
 
     def plan(self, check: Callable[[], None] | None = None) -> RunPlan:
         """All of it; `check` may refuse the run before text becomes tokens."""
-        made = artifact_status.texts(self.run, tells=self._tells)
+        rows = artifact_status.texts(self.run, tells=self._tells)
         if check:
             check()
-        made.append(artifact_status.tokens(self.run, tells=self._tells))
-        made += artifact_status.models(self.run, is_last=self.is_last, earlier=self._earlier)
+        rows.append(artifact_status.tokens(self.run, tells=self._tells))
+        rows += artifact_status.models(self.run, is_last=self.is_last, earlier=self._earlier)
         trainings = self._trainings()
-        states = {it.name: it.state for it in made}
+        states = {row.name: row.state for row in rows}
         jobs = self._jobs(trainings, states)
         disk = self._disk(trainings, states)
         free = shutil.disk_usage(self.context.workspace.root).free
         return RunPlan(
-            artifacts=made,
+            artifacts=rows,
             texts=self._text_rows(trainings),
             store=self._store(states["targets"]) if self.stores_targets else None,
             jobs=jobs,
@@ -109,7 +109,7 @@ class CostEstimator:
                 self._codec.name if self.stores_targets else "", self.context.task.family
             ),
             unknown=self.unknown,
-            ends_early=any(it.settings.patience is not None for it in trainings.values()),
+            ends_early=any(t.settings.patience is not None for t in trainings.values()),
         )
 
     # shapes
@@ -133,17 +133,17 @@ class CostEstimator:
             return None
 
     def _shape(self, name: str) -> Shape | None:
-        made = self._teacher_model if name == "teacher" else self._student_model
-        return None if made is None else self._shaped(made)
+        model = self._teacher_model if name == "teacher" else self._student_model
+        return None if model is None else self._shaped(model)
 
     def _shapes(self, row: str) -> list[Shape | None]:
         """The shapes of all models that answer in a row: of an ensemble there are several."""
         if row != "teacher" or self._teacher_model is None:
             return [self._shape(row)]
-        return [self._shaped(made) for made in self.meta_models.teachers]
+        return [self._shaped(model) for model in self.meta_models.teachers]
 
-    def _shaped(self, made: Any) -> Shape:
-        shape = shape_of(made)
+    def _shaped(self, model: Any) -> Shape:
+        shape = shape_of(model)
         # rows of a head that no token belongs to are never multiplied
         head = shape.head * self._width // shape.outputs
         once = 0 if self.context.loss.needs_activations else shape.once
@@ -158,18 +158,18 @@ class CostEstimator:
 
     def _trainings(self) -> dict[str, _Training]:
         context, run = self.context, self.run
-        found: dict[str, _Training] = {}
+        trainings: dict[str, _Training] = {}
         if self.needs_teacher and not context.teacher.is_ready:
             source = run.teachers.members[0].reads
             table = run.text.examples(*source, transfer=False)
             settings = fit_settings(context.teacher, len(table))
-            found["teacher"] = self._training(None, settings, table, source)
+            trainings["teacher"] = self._training(None, settings, table, source)
         source = learning_source(context)
-        for it in (run.students.student, run.students.control if self.is_last else None):
-            if it:
-                table = run.text.examples(*source, transfer=it.from_teacher)
-                found[it.name] = self._training(it, it.settings, table, source)
-        return found
+        for variant in (run.students.student, run.students.control if self.is_last else None):
+            if variant:
+                table = run.text.examples(*source, transfer=variant.from_teacher)
+                trainings[variant.name] = self._training(variant, variant.settings, table, source)
+        return trainings
 
     def _training(
         self,
@@ -206,9 +206,9 @@ class CostEstimator:
         rows = []
         if self.needs_teacher:
             rows.append(_row("asked of the teacher", self._teacher_examples, self._asking, None))
-        for name, it in trainings.items():
+        for name, training in trainings.items():
             label = "fitting the teacher" if name == "teacher" else f"training the {name}"
-            rows.append(_row(label, it.table, it.epoch, it.steps))
+            rows.append(_row(label, training.table, training.epoch, training.steps))
         return rows
 
     # what it costs
@@ -276,36 +276,37 @@ class CostEstimator:
         kind = str(settings["_target_"]).rpartition(".")[2]
         return cost_model.optimizer_states(kind, momentum=float(settings.get("momentum") or 0))
 
-    def _with_teacher(self, job: Job, done: Work) -> Job:
+    def _with_teacher(self, job: Job, read: Work) -> Job:
         """What it costs to ask the teacher about texts, and what is in memory meanwhile.
 
         Of several teachers one is in memory at a time where answers are stored, and all are in a
         student's loop.
         """
         targets, teacher = self.context.targets, self.context.teacher
-        every = [shape for shape in self._shapes("teacher") if shape is not None]
-        if not every:
+        shapes = [shape for shape in self._shapes("teacher") if shape is not None]
+        if not shapes:
             return job
-        shape = max(every, key=lambda it: it.parameters)
+        shape = max(shapes, key=lambda one: one.parameters)
         precision = self.machine.precision(targets.precision)
-        held = WEIGHTS["float32"]
+        bytes_each = WEIGHTS["float32"]
         if self.context.task.family == "language":
-            held = WEIGHTS[teacher.quantization or teacher.dtype]
+            bytes_each = WEIGHTS[teacher.quantization or teacher.dtype]
         memory = cost_model.asking_memory(
             shape,
-            done,
-            weight_bytes=held,
+            read,
+            weight_bytes=bytes_each,
             narrow=precision == "bfloat16",
             chunk=CHUNK * FEWER_LAUNCHES if self.machine.is_device else CHUNK,
         )
         if not self.stores_targets:
-            memory["weights"] += held * (sum(it.parameters for it in every) - shape.parameters)
+            parameters = sum(one.parameters for one in shapes) - shape.parameters
+            memory["weights"] += bytes_each * parameters
         return replace(
             job,
             shape=shape,
             precision=precision,
-            flops=sum(cost_model.forward_flops(it, done) for it in every),
-            rate=self._rate(shape, precision, done.most_tokens) if not job.is_done else None,
+            flops=sum(cost_model.forward_flops(one, read) for one in shapes),
+            rate=self._rate(shape, precision, read.most_tokens) if not job.is_done else None,
             memory=memory,
         )
 
@@ -315,11 +316,11 @@ class CostEstimator:
         job = self._with_teacher(job, asking)
         if job.shape is None:
             return job
-        each = selected_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
+        size = selected_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
         shard = targets.shard_tokens / max(1, len(self._teacher_examples.ids)) * asking.positions
         return replace(
             job,
-            host=cost_model.SHARDS * each * min(shard, asking.positions),
+            host=cost_model.SHARDS * size * min(shard, asking.positions),
             way_out="lower targets.batch_tokens or targets.shard_tokens, or choose a smaller codec",
         )
 
@@ -339,18 +340,18 @@ class CostEstimator:
         models = [row for row in models if states[row] != "not needed"]
         job = Job("evaluation", states["evaluation"], f"{len(models)} models")
         shapes = [shape for row in models for shape in self._shapes(row)]
-        known = [shape for shape in shapes if shape is not None]
-        if len(known) < len(shapes):
+        usable = [shape for shape in shapes if shape is not None]
+        if len(usable) < len(shapes):
             return job
-        largest = max(known, key=lambda shape: shape.parameters)
+        largest = max(usable, key=lambda shape: shape.parameters)
         memory = cost_model.asking_memory(
             largest, once, weight_bytes=cost_model.FLOAT, narrow=False, chunk=language.CHUNK
         )
-        memory["weights"] = cost_model.FLOAT * sum(shape.parameters for shape in known)
+        memory["weights"] = cost_model.FLOAT * sum(shape.parameters for shape in usable)
         return replace(
             job,
             precision="float32",
-            flops=sum(cost_model.forward_flops(shape, once) for shape in known),
+            flops=sum(cost_model.forward_flops(shape, once) for shape in usable),
             rate=self._rate(largest, "float32", once.most_tokens) if not job.is_done else None,
             memory=memory,
             way_out="its models are in memory together; evaluate on a larger machine",
@@ -382,31 +383,28 @@ class CostEstimator:
 
     def _store(self, state: str) -> Store | None:
         if state == "there":
-            held = StoreManifest.open(self.run.target_store.folder)
-            stores = [
-                held,
-                *(StoreManifest.open(it) for it in parts_of(self.run.target_store.folder)),
-            ]
-            size = sum(shard.bytes for store in stores for shard in store.shards)
-            size += sum(file.bytes for file in held.files)
-            each = size / max(1, held.positions)
-            return Store(described(held.codec), each, size, is_estimate=False)
+            folder = self.run.target_store.folder
+            manifest, *parts = map(StoreManifest.open, [folder, *parts_of(folder)])
+            size = sum(shard.bytes for store in (manifest, *parts) for shard in store.shards)
+            size += sum(file.bytes for file in manifest.files)
+            mean = size / max(1, manifest.positions)
+            return Store(described(manifest.codec), mean, size, is_estimate=False)
         expected = self._store_bytes(self._shape("teacher"), self._codec)
         if expected is None:
             return None
-        each = expected / self._asking.positions
-        return Store(described(self._codec.settings()), each, expected, is_estimate=True)
+        mean = expected / self._asking.positions
+        return Store(described(self._codec.settings()), mean, expected, is_estimate=True)
 
     def _store_bytes(self, shape: Shape | None, codec: Codec) -> float | None:
         if shape is None:
             return None
-        beside = states_bytes(
+        states = states_bytes(
             self.run.activations.stored,
             examples=len(self._teacher_examples),
             tokens=len(self._teacher_examples.ids),
             hidden=shape.hidden,
         )
-        return beside + store_bytes(
+        return states + store_bytes(
             codec,
             examples=len(self._teacher_examples),
             positions=int(self._asking.positions),
@@ -416,10 +414,10 @@ class CostEstimator:
 
     def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
         """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
-        found: dict[str, float] = {}
+        sizes: dict[str, float] = {}
         if self.stores_targets and states["targets"] not in cost_model.DONE:
-            found["targets"] = self._store_bytes(self._shape("teacher"), self._codec) or 0.0
-            found |= self._disk_of_members()
+            sizes["targets"] = self._store_bytes(self._shape("teacher"), self._codec) or 0.0
+            sizes |= self._disk_of_members()
         passing = [0.0]
         for name in ("teacher", "student", "control", "untrained"):
             shape = self._shape(name) if states.get(name) in ("to be made", "begun") else None
@@ -427,24 +425,24 @@ class CostEstimator:
                 continue
             # the student once more in the run's own folder
             copies = {"student": 2, "teacher": len(self.run.teachers.members)}.get(name, 1)
-            found[name] = cost_model.kept_disk(shape, copies=copies)
+            sizes[name] = cost_model.kept_disk(shape, copies=copies)
             if name in trainings:
                 passing.append(cost_model.passing_disk(shape, states=self._states(name)))
-        return found | {"checkpoints": max(passing)}
+        return sizes | {"checkpoints": max(passing)}
 
     def _disk_of_members(self) -> dict[str, float]:
         """What the answers of an ensemble's members take that are not there: all logits of each."""
         teachers, targets = self.run.teachers, self.context.store_settings
         codec = teachers.member_settings(targets).codec
-        each = zip(teachers.member_store_fields(targets), self._shapes("teacher"), strict=False)
-        missing = [s for it, s in each if not self.context.workspace.find("targets", it)]
+        pairs = zip(teachers.member_store_fields(targets), self._shapes("teacher"), strict=False)
+        missing = [s for fields, s in pairs if not self.context.workspace.find("targets", fields)]
         sizes = [self._store_bytes(shape, codec) or 0.0 for shape in missing]
         return {"targets of each teacher": sum(sizes)} if sizes else {}
 
 
-def _row(label: str, table: TokenTable, done: Work, steps: int | None) -> Text:
+def _row(label: str, table: TokenTable, read: Work, steps: int | None) -> Text:
     tokens = len(table.ids)
-    return Text(label, len(table), tokens, int(done.positions), 1 - tokens / done.tokens, steps)
+    return Text(label, len(table), tokens, int(read.positions), 1 - tokens / read.tokens, steps)
 
 
 def _drops_attention(config: Any) -> bool:

@@ -214,8 +214,8 @@ def _table(
     return table
 
 
-def _artifacts(made: Sequence[Made]) -> list[list[str]]:
-    return [[it.name, it.state, it.detail] for it in made]
+def _artifacts(artifacts: Sequence[Made]) -> list[list[str]]:
+    return [[artifact.name, artifact.state, artifact.detail] for artifact in artifacts]
 
 
 def _text(row: Text) -> list[str]:

@@ -93,7 +93,8 @@ def evaluate(
         "rows": rows,
         "examples": len(test),
         "headline": task.headline,
-        "metrics": {name: it.record() for name, it in settings.metrics.items()} | task.measures,
+        "metrics": {name: metric.record() for name, metric in settings.metrics.items()}
+        | task.measures,
         "higher_is_better": task.higher_is_better,
         "auto_class": task.auto_class,
         "own_code": "student" in loaded
@@ -119,13 +120,13 @@ def _shared(
     """
     rows = sorted(models, key=lambda row: row != "student")
     first = [models[row] for row in rows]
-    saved = [it.members[0] if isinstance(it, SavedEnsemble) else it for it in first]
+    saved = [model.members[0] if isinstance(model, SavedEnsemble) else model for model in first]
     tokenizers = [
-        task.load_tokenizer(it.folder, key=it.key, trust_remote_code=it.trust_remote_code)
-        for it in saved
+        task.load_tokenizer(model.folder, key=model.key, trust_remote_code=model.trust_remote_code)
+        for model in saved
     ]
     needs_template = test.messages is not None and test.chat.template is None
-    usable = [it for it in tokenizers if it.chat_template or not needs_template]
+    usable = [model for model in tokenizers if model.chat_template or not needs_template]
     reader = (usable or tokenizers)[0]
     return task.tokenise(test, reader, label="the test texts", held_out=True)[0]
 
@@ -164,10 +165,10 @@ def _measure(
     assert isinstance(task, SequenceTask)
     logits, outcomes = {}, {}
     parts = Parts(out)
-    held_out = {row: HeldOut(it.table, space, test) for row, it in loaded.items()}
-    for row, it in loaded.items():
-        with working(f"evaluation: the {row} on {len(it.table):,} examples"):
-            logits[row] = _together(it, task, parts=parts, name=f"the {row}")
+    held_out = {row: HeldOut(measured.table, space, test) for row, measured in loaded.items()}
+    for row, measured in loaded.items():
+        with working(f"evaluation: the {row} on {len(measured.table):,} examples"):
+            logits[row] = _together(measured, task, parts=parts, name=f"the {row}")
         outcomes[row] = task.outcomes(logits[row], held_out[row])
     rows, bins = {}, {}
     for row, values in logits.items():
@@ -201,7 +202,7 @@ def _measure(
 def _added(settings: EvaluationSettings, logits: np.ndarray, table: TokenTable) -> dict[str, float]:
     """The scores of the metrics that the config adds."""
     labels = np.asarray(table.labels)
-    return {name: float(it.score(logits, labels)) for name, it in settings.metrics.items()}
+    return {name: float(metric.score(logits, labels)) for name, metric in settings.metrics.items()}
 
 
 def _added_columns(
@@ -209,7 +210,9 @@ def _added_columns(
 ) -> dict[str, Column]:
     """The same, each as a function of which texts are counted."""
     labels, offsets = np.asarray(table.labels), table.position_offsets
-    return {name: it.column(logits, labels, offsets) for name, it in settings.metrics.items()}
+    return {
+        name: metric.column(logits, labels, offsets) for name, metric in settings.metrics.items()
+    }
 
 
 def _calibration(

@@ -45,13 +45,13 @@ class _Shard:
 
     number: int
     buckets: list[np.ndarray]
-    done: int = 0
+    position: int = 0
     parts: list[Future[Captured]] = field(default_factory=list)
 
     @property
     def remaining(self) -> list[np.ndarray]:
         """The buckets that the teacher has not read."""
-        return self.buckets[self.done :]
+        return self.buckets[self.position :]
 
     def joined(self) -> Captured:
         """What was captured of all its buckets so far, as arrays over their positions."""
@@ -135,7 +135,7 @@ class TargetCapture:
     def _resumed(self, number: int) -> _Shard:
         shard, part = _Shard(number, self._shards[number]), unfinished.load(self._out, number)
         if part is not None:
-            shard.done, outputs, states = part
+            shard.position, outputs, states = part
             shard.parts = [Future()]
             shard.parts[0].set_result((outputs, states))
         return shard
@@ -156,7 +156,7 @@ class TargetCapture:
             for shard in missing:
                 for batch, outputs_of_batch in islice(outputs, len(shard.remaining)):
                     shard.parts.append(self._keep(batch, outputs_of_batch))
-                    shard.done += 1
+                    shard.position += 1
                     progress.advance(tokens := self._tokens(batch.indices), tokens)
                     if stopping.requested():
                         break
@@ -200,7 +200,7 @@ class TargetCapture:
         """Write what was captured of a shard that is not complete, and end the process."""
         self._stream.wait()
         if shard.remaining:
-            unfinished.save(self._out, shard.number, shard.done, *shard.joined())
+            unfinished.save(self._out, shard.number, shard.position, *shard.joined())
         for writer in (self._writer, self._states_writer):
             writer.wait()
         stopping.check()

@@ -152,14 +152,14 @@ def open_teacher(
 def check_finite(outputs: Outputs | HiddenOutputs, *, key: str) -> None:
     """Raise `ModelError` for answers that are no numbers; a logit of what is ruled out is -inf."""
     if isinstance(outputs, HiddenOutputs):
-        bad = ~outputs.hidden.isfinite()
+        is_faulty = ~outputs.hidden.isfinite()
     else:
-        bad = outputs.logits.isnan() | outputs.logits.isposinf()
-    count = int(bad.any(dim=-1).sum())
+        is_faulty = outputs.logits.isnan() | outputs.logits.isposinf()
+    count = int(is_faulty.any(dim=-1).sum())
     if count:
         raise ModelError(
-            f"{key} is not finite (NaN or infinite) at {count:,} of {len(bad):,} positions; set "
-            "targets.precision=float32, or take another teacher"
+            f"{key} is not finite (NaN or infinite) at {count:,} of {len(is_faulty):,} positions; "
+            "set targets.precision=float32, or take another teacher"
         )
 
 

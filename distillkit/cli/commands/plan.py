@@ -29,7 +29,7 @@ def plan(cfg: DictConfig) -> float:
             # what does not fit into memory is said beside the rest
             partial(check_models, run, memory=math.inf)
         )
-        earlier |= {made.detail for made in run_plan.artifacts}
+        earlier |= {artifact.detail for artifact in run_plan.artifacts}
         seconds += _show(run_plan)
     return seconds
 

@@ -223,12 +223,12 @@ def verify(folder: Path, manifest: "StoreManifest") -> None:
         raise TargetsError(
             f"{folder}: {len(damaged)} of {count} shards are damaged: {'; '.join(damaged)}"
         )
-    wrong = [
+    faults = [
         f"{at}{line}" for at, path, store in stores for line in problems(TargetStore(path, store))
     ]
-    if wrong:
+    if faults:
         raise TargetsError(
             f"{folder}: every shard is as its manifest says, but it is no store that can be used: "
-            f"{'; '.join(wrong)}"
+            f"{'; '.join(faults)}"
         )
     stdout().print(f"{folder}: all {count} shards are whole", soft_wrap=True)

@@ -85,7 +85,7 @@ def _run(run: Run, student: Artifact, control: Artifact | None) -> dict[str, Any
     counts = dict(run.text.labelled.facts()["counts"])
     if run.text.transfer:
         counts |= run.text.transfer.facts()["counts"]
-    shown: dict[str, Any] = {
+    labels_text: dict[str, Any] = {
         "command": summary.command("train"),
         **summary.parts(run.context),
         "rows": ", ".join(f"{n:,} {name}" for name, n in counts.items()),
@@ -96,23 +96,25 @@ def _run(run: Run, student: Artifact, control: Artifact | None) -> dict[str, Any
     }
     if control:
         learnt = control.facts()
-        shown["control"] = (
+        labels_text["control"] = (
             f"the same student and seed, {_steps_of(learnt['fit'])} over the "
             f"{learnt['examples']:,} labelled examples, hard labels only"
         )
         before = _steps_before(run)
         if before:
-            shown["control"] += f"; the student had {before:,} steps more, in phases on other text"
-    return shown
+            labels_text["control"] += (
+                f"; the student had {before:,} steps more, in phases on other text"
+            )
+    return labels_text
 
 
 def _steps_of(fit: dict[str, Any]) -> str:
     """How long a model learnt, and whether it ended before its time."""
-    taken = fit["steps"]
-    planned = fit.get("planned_steps", taken)  # a student made before it was recorded
-    if taken >= planned:
-        return f"{taken:,} steps"
-    return f"{taken:,} of {planned:,} steps (until validation had stalled)"
+    steps = fit["steps"]
+    planned = fit.get("planned_steps", steps)  # a student made before it was recorded
+    if steps >= planned:
+        return f"{steps:,} steps"
+    return f"{steps:,} of {planned:,} steps (until validation had stalled)"
 
 
 def _steps_before(run: Run) -> int:
@@ -130,7 +132,7 @@ def _layer_maps(run: Run) -> dict[str, str]:
     """Which layers a phase compared: term -> drawing."""
     phase = run.context.phase
     maps = run.students.obtain(run.students.student).facts().get("layer_maps", {})
-    return {f"{phase}: {term}" if phase else term: drawn for term, drawn in maps.items()}
+    return {f"{phase}: {term}" if phase else term: drawing for term, drawing in maps.items()}
 
 
 def _phase(run: Run) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _summary(holdings: Holdings) -> str:
     artifacts = holdings.of("artifact")
     total = sum(holding.size for holding in holdings.entries)
     parts = [f"{len(artifacts):,} artifacts, {_size(total)} in all"]
-    for count, what in (
+    for count, name in (
         (sum(bool(holding.damage) for holding in artifacts), "damaged (remove --damaged)"),
         (
             sum(holding.is_unused and not holding.damage for holding in holdings.entries),
@@ -204,7 +204,7 @@ def _summary(holdings: Holdings) -> str:
         (len(free_locks(holdings.root)), "files of locks that nobody holds (remove --unused)"),
     ):
         if count:
-            parts.append(f"{count:,} {what}")
+            parts.append(f"{count:,} {name}")
     return "; ".join(parts)
 
 

@@ -76,7 +76,7 @@ def _fits(
     shifts = not layout_of(model).root_mean_square
 
     def measure(_: Any, run: Callable[[], Tensor], mask: Tensor) -> list[Tensor]:
-        found: dict[str, Tensor] = {}
+        sums: dict[str, Tensor] = {}
 
         def watch(name: str, eps: float) -> Callable[..., None]:
             def hook(_: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -87,7 +87,7 @@ def _fits(
                 inputs = inputs * (inputs.square().mean(dim=-1, keepdim=True) + eps).rsqrt()
                 outputs = output[mask].double() @ turned
                 parts = (inputs, outputs, inputs * inputs, inputs * outputs)
-                found[name] = torch.stack([part.sum(dim=0) for part in parts])
+                sums[name] = torch.stack([part.sum(dim=0) for part in parts])
 
             return hook
 
@@ -95,7 +95,7 @@ def _fits(
             for name, norm in norms.items():
                 hooks.callback(norm.register_forward_hook(watch(name, _eps(norm))).remove)
             run()
-        return [found[name] for name in norms]
+        return [sums[name] for name in norms]
 
     fitted = averages(model, batches, measure)
     return {name: _line(means, shifts) for name, means in zip(norms, fitted, strict=True)}

@@ -18,13 +18,13 @@ def step_sizes(steps: np.ndarray) -> np.ndarray:
     return np.exp2(steps.astype(np.float32) / _AN_OCTAVE + _FINEST)
 
 
-def stored_masses(rest: np.ndarray) -> np.ndarray:
+def stored_masses(masses: np.ndarray) -> np.ndarray:
     """The mass of the ids that are not kept, as float16.
 
     The smaller one of that mass and of the mass that is kept, which is told apart by its sign: both
     then have float16's relative precision.
     """
-    smaller = np.where(rest <= 0.5, rest, rest - 1)
+    smaller = np.where(masses <= 0.5, masses, masses - 1)
     return (smaller / _MASS_UNIT).astype("<f2")
 
 

@@ -129,7 +129,7 @@ class TruncatedCodec(Codec):
     def _entries(
         self, logits: Tensor, whole: Tensor, ids: Tensor, mask: Tensor
     ) -> dict[str, np.ndarray]:
-        rest = [
+        masses_elsewhere = [
             _mass_elsewhere(logits if t == 1 else logits / t, ids, mask)
             for t in self.supported_temperatures
         ]
@@ -139,7 +139,7 @@ class TruncatedCodec(Codec):
             "counts": mask.sum(dim=-1).cpu().numpy(),
             "ids": ids.int().cpu().numpy(),
             "log_probs": (log_probs - whole.log()).float().cpu().numpy(),
-            "rest": torch.stack(rest, dim=-1).cpu().numpy(),
+            "rest": torch.stack(masses_elsewhere, dim=-1).cpu().numpy(),
         }
 
     def encode(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> pa.LargeBinaryArray:
