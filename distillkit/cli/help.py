@@ -11,7 +11,7 @@ distillkit: a small language model out of a large one, from YAML
 
 usage: distillkit COMMAND [+recipe=NAME] [group=choice] [key=value] [-m]
 
-the road of a run
+the stages of a run
   train              all of it: teacher -> targets -> student and control -> evaluation -> report
   generate-targets   the teacher, fitted if need be, answers for every example
   train-student      a student from targets that are there
@@ -41,7 +41,7 @@ exit status
 """
 
 ABOUT = {
-    "train": "Run the whole road; what is there already is not made again.",
+    "train": "Run all stages; what is there already is not made again.",
     "generate-targets": "Ask the teacher (fitted first, if need be) about every example, once.",
     "train-student": "Train a student from targets that are there.",
     "evaluate": "Hold a student against its teacher, and its control, on the held-out split.",

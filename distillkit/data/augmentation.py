@@ -37,7 +37,7 @@ class Augmentation(Protocol):
         """What decides the copies, beside the texts."""
         ...
 
-    def inputs(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """All that decides the copies, beside the texts."""
         ...
 
@@ -53,7 +53,7 @@ class NoAugmentation:
     copies: ClassVar[int] = 0
     seed: ClassVar[int] = 0
 
-    def inputs(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """Nothing is decided."""
         return {}
 
@@ -77,7 +77,7 @@ class WordDropout:
     p: Share = 0.3
     seed: Seed = 0
 
-    def inputs(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """All that decides the copies, beside the texts."""
         return {"kind": type(self).__name__, **asdict(self)}
 
@@ -130,7 +130,7 @@ class RuleBased:
                 "choose augmentation=word_dropout"
             )
 
-    def inputs(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """All that decides the copies, beside the texts."""
         return {"kind": type(self).__name__, **asdict(self)}
 

@@ -160,9 +160,9 @@ class Conversations(Texts):
         names = ("messages", "tools", "prompt", "response", "system")
         return {f"data.{name}": getattr(self, name) for name in names}
 
-    def labelled_inputs(self) -> dict[str, Any]:
+    def labelled_fields(self) -> dict[str, Any]:
         """All that decides the splits, the chat template by its content."""
-        fields = super().labelled_inputs()
+        fields = super().labelled_fields()
         if self.chat_template:
             fields["chat_template"] = template_identity(self.chat_template)
         return fields

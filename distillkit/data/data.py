@@ -72,7 +72,7 @@ class Data(ABC):
         """Raise `ConfigError` for settings that do not fit the task."""
 
     @abstractmethod
-    def labelled_inputs(self) -> dict[str, Any]:
+    def labelled_fields(self) -> dict[str, Any]:
         """All that decides the splits, `kind` among it: sources by content, and how they are cut.
 
         `sources.identity` names a file by its content.
@@ -87,7 +87,7 @@ class Data(ABC):
         split, "dropped": rows left out, by reason}. `cache` is for downloads.
         """
 
-    def transfer_inputs(self) -> dict[str, Any]:
+    def transfer_fields(self) -> dict[str, Any]:
         """All that decides the transfer set, beside the labelled text that it must not hold."""
         return {}
 

@@ -42,7 +42,7 @@ class MaskAndRefill:
     batch_tokens: PositiveInt = 8192
     seed: Seed = 0
 
-    def inputs(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """All that decides the copies, beside the texts."""
         fields = {k: v for k, v in asdict(self).items() if k not in ("model", "batch_tokens")}
         return {"kind": type(self).__name__, "model": identity(self.model, key=KEY), **fields}

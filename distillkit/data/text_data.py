@@ -123,12 +123,12 @@ class TextSettings(Texts):
         """Whether there is a transfer set."""
         return bool(self.transfer and self.transfer_size != 0) or self.transfer_spans > 0
 
-    def labelled_inputs(self) -> dict[str, Any]:
+    def labelled_fields(self) -> dict[str, Any]:
         """All that decides the labelled splits: sources by content, and how they are cut."""
-        fields_of_labels = super().labelled_inputs()
+        fields_of_labels = super().labelled_fields()
         return {k: v for k, v in fields_of_labels.items() if not k.startswith("transfer")}
 
-    def transfer_inputs(self) -> dict[str, Any]:
+    def transfer_fields(self) -> dict[str, Any]:
         """All that decides the transfer set, beside the labelled text that it must not hold."""
         fields = asdict(self)
         settings = {k: fields[k] for k in fields if k.startswith("transfer_")}

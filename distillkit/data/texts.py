@@ -67,7 +67,7 @@ class Texts(Data):
         specs = {"train": self.train, "validation": self.validation, "test": self.test}
         return {split: spec for split, spec in specs.items() if spec is not None}
 
-    def labelled_inputs(self) -> dict[str, Any]:
+    def labelled_fields(self) -> dict[str, Any]:
         """All that decides the splits: sources by content, and how they are cut."""
         specs = {"train": self.train, "validation": self.validation, "test": self.test}
         sources = {

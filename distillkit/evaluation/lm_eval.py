@@ -27,7 +27,7 @@ STDERR = " stderr"
 _RESAMPLES = 1000  # for the standard errors of metrics that are no mean
 
 
-def inputs(tasks: Sequence[str] | None, path: str | None) -> dict[str, Any]:
+def fingerprint_fields(tasks: Sequence[str] | None, path: str | None) -> dict[str, Any]:
     """What decides the scores beside the settings: the version, and what the user's tasks say."""
     if not tasks:
         return {}

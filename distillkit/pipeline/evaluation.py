@@ -55,7 +55,7 @@ class EvaluationArtifacts:
         """All that decides the evaluation of these rows: name -> its model's fingerprint."""
         context = self.context
         return (
-            stage.inputs(
+            stage.fingerprint_fields(
                 models,
                 context.task,
                 labelled=self.text.labelled.fingerprint,

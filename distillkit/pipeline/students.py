@@ -159,7 +159,7 @@ class StudentArtifacts:
             data.append(text.transfer.fingerprint)
         if variant.name == "untrained":
             # nothing of the training decides it
-            return stage.start_inputs(
+            return stage.start_fields(
                 context.student,
                 context.task,
                 teacher=self._first_teacher_fingerprint(),
@@ -170,7 +170,7 @@ class StudentArtifacts:
         code = code_of_node(
             [variant.node, plain(context.cfg.optimizer), plain(context.cfg.scheduler)]
         )
-        return ({"code": code} if code else {}) | stage.inputs(
+        return ({"code": code} if code else {}) | stage.fingerprint_fields(
             start,
             context.task,
             source=source,

@@ -112,8 +112,8 @@ class TeacherArtifacts:
         """All that decides the teacher's weights."""
         source = identity(self.source, key=self.key)
         if self.teacher.is_ready:
-            return teachers.ready_inputs(self.teacher, source=source)
-        return teachers.fitted_inputs(
+            return teachers.ready_fields(self.teacher, source=source)
+        return teachers.fitted_fields(
             self.teacher,
             self.context.task,
             body=source,
@@ -137,7 +137,9 @@ class TeacherArtifacts:
 
     def store_fields(self, settings: StoredTargets) -> dict[str, Any]:
         """The fingerprint fields of its target store."""
-        return stores.inputs(settings, self.origin(), self.context.task, self.activations.stored)
+        return stores.fingerprint_fields(
+            settings, self.origin(), self.context.task, self.activations.stored
+        )
 
     def store(self, settings: StoredTargets) -> Path:
         """The folder of its target store, made as `settings` say where it is not there."""
@@ -238,7 +240,9 @@ class EnsembleArtifacts:
     def store_fields(self, settings: StoredTargets) -> dict[str, Any]:
         """The fingerprint fields of the store of the average."""
         codec = self.member_settings(settings).codec.settings()
-        return stores.inputs(settings, self.origin(), self.context.task) | {"averaged_from": codec}
+        return stores.fingerprint_fields(settings, self.origin(), self.context.task) | {
+            "averaged_from": codec
+        }
 
     def member_store_fields(self, settings: StoredTargets) -> list[dict[str, Any]]:
         """The fingerprint fields of each member's store."""

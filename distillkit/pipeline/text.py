@@ -38,7 +38,7 @@ class TextArtifacts:
 
     def labelled_fields(self) -> dict[str, Any]:
         """The fingerprint fields of the labelled splits."""
-        return corpora.labelled_inputs(self.context.data, self.context.task)
+        return corpora.labelled_fields(self.context.data, self.context.task)
 
     @cached_property
     def augmented(self) -> Artifact | None:
@@ -60,7 +60,7 @@ class TextArtifacts:
 
     def augmented_fields(self) -> dict[str, Any]:
         """The fingerprint fields of the copies of the training texts."""
-        return corpora.augmented_inputs(self.context.augmentation, self.labelled.fingerprint)
+        return corpora.augmented_fields(self.context.augmentation, self.labelled.fingerprint)
 
     @cached_property
     def transfer(self) -> Artifact | None:
@@ -85,7 +85,7 @@ class TextArtifacts:
         """The fingerprint fields of the transfer set."""
         context = self.context
         copies = fingerprint(self.augmented_fields()) if context.augmentation.copies else None
-        return corpora.transfer_inputs(context.data, self.labelled.fingerprint, augmented=copies)
+        return corpora.transfer_fields(context.data, self.labelled.fingerprint, augmented=copies)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -123,7 +123,7 @@ class TextArtifacts:
         texts = self.transfer if split == "transfer" else self.labelled
         assert texts is not None
         tokenizer = tokenizer_identity(spec, key=key)
-        return corpora.token_inputs(texts.fingerprint, tokenizer, self.context.task, split)
+        return corpora.token_fields(texts.fingerprint, tokenizer, self.context.task, split)
 
     def examples(self, key: str, spec: str, *, transfer: bool) -> TokenTable:
         """The training examples: the labelled ones, then the transfer set's if `transfer`."""

@@ -170,7 +170,7 @@ def _answers(
         labels = run.text.corpus.labels
         return worth.answer(saved, _task(run), labels, split, precision=precision, out=out)
 
-    fields = worth.inputs(
+    fields = worth.fingerprint_fields(
         digest, _task(run), labelled=run.text.labelled.fingerprint, precision=precision
     )
     return Answers.open(obtain(run.context, "answers", fields, make).path)

@@ -36,9 +36,7 @@ def tokens(run: Run, *, tells: bool = True) -> Made:
     splits = ["train", "validation", *(["transfer"] if run.text.transfer else [])]
     tables = [(key, spec, name) for key, spec in _tokenizers(run) for name in splits]
     missing = [
-        artifact
-        for artifact in tables
-        if _state(run, "tokens", run.text.token_fields(*artifact)) != THERE
+        table for table in tables if _state(run, "tokens", run.text.token_fields(*table)) != THERE
     ]
     if missing and tells:
         say(f"plan: {len(missing)} of {len(tables)} token tables are not there; made now")

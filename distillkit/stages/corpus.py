@@ -25,10 +25,10 @@ def check_fit(data: Data, task: Task) -> None:
     data.check_task(task)
 
 
-def labelled_inputs(data: Data, task: Task) -> dict[str, Any]:
+def labelled_fields(data: Data, task: Task) -> dict[str, Any]:
     """What decides the labelled splits."""
     fields = {
-        **data.labelled_inputs(),
+        **data.labelled_fields(),
         **({"code": code} if (code := code_identity(data)) else {}),
     }
     if task.family == "sequence":  # which reads the labels
@@ -46,9 +46,13 @@ def check_augmented(data: Data, augmentation: Augmentation) -> None:
         )
 
 
-def augmented_inputs(augmentation: Augmentation, labelled: str) -> dict[str, Any]:
+def augmented_fields(augmentation: Augmentation, labelled: str) -> dict[str, Any]:
     """What decides the copies of the training texts."""
-    return {"version": VERSIONS["augmented"], "labelled": labelled, **augmentation.inputs()}
+    return {
+        "version": VERSIONS["augmented"],
+        "labelled": labelled,
+        **augmentation.fingerprint_fields(),
+    }
 
 
 def make_augmented(
@@ -58,13 +62,13 @@ def make_augmented(
     return prepare_augmented(augmentation, labelled, cache=cache, out=out)
 
 
-def transfer_inputs(data: Data, labelled: str, *, augmented: str | None = None) -> dict[str, Any]:
+def transfer_fields(data: Data, labelled: str, *, augmented: str | None = None) -> dict[str, Any]:
     """What decides the transfer set.
 
     `labelled` is the fingerprint of the text it must not hold, `augmented` that of the copies in
     it.
     """
-    fields = {"version": VERSIONS["transfer"], "labelled": labelled, **data.transfer_inputs()}
+    fields = {"version": VERSIONS["transfer"], "labelled": labelled, **data.transfer_fields()}
     return fields | ({"augmented": augmented} if augmented else {})
 
 
@@ -80,9 +84,9 @@ def make_transfer(
     return data.prepare_transfer(labelled, cache=cache, out=out, augmented=augmented)
 
 
-def token_inputs(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
+def token_fields(texts: str, tokenizer: str, task: Task, name: str) -> dict[str, Any]:
     """What decides the token table of a split."""
-    fields = task.feature_inputs(held_out=name in HELD_OUT)
+    fields = task.feature_fields(held_out=name in HELD_OUT)
     return {
         "version": VERSIONS["tokens"],
         "texts": texts,

@@ -40,7 +40,7 @@ from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import LabelSpace
 
 
-def inputs(
+def fingerprint_fields(
     models: Mapping[str, str], task: Task, *, labelled: str, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """What decides an evaluation: the models (row -> fingerprint), the text, what is measured."""
@@ -49,10 +49,10 @@ def inputs(
         "models": dict(models),
         "data": labelled,
         **identity_of(task),
-        **task.feature_inputs(held_out=True),
+        **task.feature_fields(held_out=True),
         **task.scoring,
         "settings": settings,
-        **harness.inputs(settings["harness"], settings["harness_path"]),
+        **harness.fingerprint_fields(settings["harness"], settings["harness_path"]),
     }
 
 

@@ -27,7 +27,7 @@ NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no wei
 PACKING = 2  # the version of how it is told which models keep packed examples apart
 
 
-def inputs(
+def fingerprint_fields(
     student: Student,
     task: Task,
     *,
@@ -59,7 +59,7 @@ def inputs(
         "tokenizer": tokenizer,
         "start": start,
         **identity_of(task),
-        **task.feature_inputs(held_out=False),
+        **task.feature_fields(held_out=False),
         **task.scoring,
         "packs": PACKING if task.packs else False,
         "targets": targets,
@@ -81,7 +81,7 @@ def same_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def start_inputs(
+def start_fields(
     student: Student, task: Task, *, teacher: str, data: list[str], seed: int
 ) -> dict[str, Any]:
     """What decides a student before training."""
@@ -90,7 +90,7 @@ def start_inputs(
         "student": student.fingerprint_fields(),
         "start": teacher,
         **identity_of(task),
-        **task.feature_inputs(held_out=False),
+        **task.feature_fields(held_out=False),
         "data": data,
         "seed": seed,
         "untrained": True,

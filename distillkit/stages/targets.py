@@ -42,7 +42,7 @@ NO_STATES = StoredLayers()
 QUALITY_POSITIONS = 512  # that are asked again, to measure what the codec keeps
 
 
-def inputs(
+def fingerprint_fields(
     settings: StoredTargets, origin: dict[str, Any], task: Task, states: StoredLayers = NO_STATES
 ) -> dict[str, Any]:
     """What decides a target store: who was asked about what, and how the answers are kept.
@@ -53,7 +53,7 @@ def inputs(
         "version": VERSIONS["targets"],
         "origin": origin,
         **identity_of(task),
-        **task.feature_inputs(held_out=False),
+        **task.feature_fields(held_out=False),
         "codec": record_of(settings.codec),
         "seed": settings.seed,
         "precision": settings.precision,

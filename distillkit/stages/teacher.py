@@ -59,7 +59,7 @@ class TeacherModel:
         return not (options.get("device_map") or options.get("quantization"))
 
 
-def fitted_inputs(
+def fitted_fields(
     teacher: Teacher, task: Task, *, body: str, labelled: str, seed: int
 ) -> dict[str, Any]:
     """What decides a fitted teacher: its body, the labelled text, and how it is fitted."""
@@ -70,7 +70,7 @@ def fitted_inputs(
         "body": body,
         "data": labelled,
         **identity_of(task),
-        **task.feature_inputs(held_out=False),
+        **task.feature_fields(held_out=False),
         **task.scoring,
         "seed": seed,
         **{name: getattr(teacher, name) for name in (*length, *names)},
@@ -80,7 +80,7 @@ def fitted_inputs(
     }
 
 
-def ready_inputs(teacher: Teacher, *, source: str) -> dict[str, Any]:
+def ready_fields(teacher: Teacher, *, source: str) -> dict[str, Any]:
     """What decides a ready teacher's answers: its files, and how its outputs are named."""
     fields = {"version": 1, "ready": source, "labels": teacher.labels}
     return fields | teacher.fingerprint_fields()

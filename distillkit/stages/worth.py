@@ -75,7 +75,7 @@ class Worth:
         return self.high < 0
 
 
-def inputs(
+def fingerprint_fields(
     model: str, task: SequenceTask, *, labelled: str, precision: Precision
 ) -> dict[str, Any]:
     """What decides a model's answers on the validation split."""
@@ -85,7 +85,7 @@ def inputs(
         "precision": precision,
         "data": labelled,
         **identity_of(task),
-        **task.feature_inputs(held_out=True),
+        **task.feature_fields(held_out=True),
     }
 
 

@@ -69,7 +69,7 @@ class CausalLM:
         """Whether several examples may share a row."""
         return self.pack
 
-    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+    def feature_fields(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; held-out text is cut by `stride`."""
         stride = self._stride(held_out=held_out)
         return {

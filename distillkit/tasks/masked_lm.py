@@ -74,7 +74,7 @@ class MaskedLM:
             "pattern"
         )
 
-    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+    def feature_fields(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; held-out text is masked once."""
         return {
             "max_length": self.max_length,
@@ -92,7 +92,7 @@ class MaskedLM:
         self, split: Any, tokenizer: Any, *, label: str, held_out: bool = False
     ) -> tuple[TokenTable, int]:
         """The token table of a split, and how many documents were cut."""
-        settings = self.feature_inputs(held_out=held_out)
+        settings = self.feature_fields(held_out=held_out)
         return masked_examples(
             split.texts,
             tokenizer,

@@ -80,7 +80,7 @@ class QuestionAnswering(SequenceTask):
         """A model's two outputs; where answers stand is told from the text."""
         return START_AND_END, np.zeros(0, np.int64)
 
-    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+    def feature_fields(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; all splits are cut alike."""
         return {"max_length": self.max_length, "stride": self.stride}
 

@@ -103,7 +103,7 @@ class SequenceTask(ABC):
         """Columns of what a model predicted: "" is its answer, others are further figures."""
         return {"": self.answers_as_text(self.predicted(logits), held_out) or []}
 
-    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+    def feature_fields(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; all splits are cut alike."""
         return {"max_length": self.max_length}
 

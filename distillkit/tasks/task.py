@@ -84,7 +84,7 @@ class Task(Protocol):
         """Whether several examples may share a row."""
         ...
 
-    def feature_inputs(self, *, held_out: bool) -> dict[str, Any]:
+    def feature_fields(self, *, held_out: bool) -> dict[str, Any]:
         """The settings that decide a token table; `held_out` splits may be cut otherwise."""
         ...
 

@@ -1,4 +1,4 @@
-"""Every task goes the whole road, from its own data to a student that loads."""
+"""Every task runs through all stages, from its own data to a student that loads."""
 
 import json
 from pathlib import Path

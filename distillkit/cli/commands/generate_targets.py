@@ -17,7 +17,7 @@ def generate_targets(cfg: DictConfig) -> float:
     if not stored:
         raise ConfigError(
             "targets = online: nothing is kept, since the teacher answers in the training loop; "
-            "`distillkit train` runs the whole road"
+            "`distillkit train` runs all stages"
         )
 
     for run in stored:

@@ -28,7 +28,7 @@ class Reviews(Data):
     kind: ClassVar[str] = "files"  # what tasks of texts with one label read
     rows: ClassVar[str] = "reviews"
 
-    def labelled_inputs(self) -> dict[str, Any]:
+    def labelled_fields(self) -> dict[str, Any]:
         """The rule has these settings only."""
         return {"kind": type(self).__name__, **asdict(self)}
 

@@ -239,7 +239,7 @@ def test_all_that_changes_what_a_template_writes_changes_the_data(tmp_path: Path
 
     def decided(**how: Any) -> str:
         data = Conversations(train=spec, messages="m", **how)
-        return json.dumps(data.labelled_inputs(), sort_keys=True)
+        return json.dumps(data.labelled_fields(), sort_keys=True)
 
     ways = [
         {},

@@ -401,7 +401,7 @@ def test_a_setting_that_decides_the_splits_changes_their_name(
 ) -> None:
     path = str(write_csv(tmp_path / "a.csv", ("text", "label"), [("a", "b")]))
     usual = {"train": path, "text": "text", "label": "label"}
-    decided, changed = (TextData(**(usual | c)).labelled_inputs() for c in ({}, change))
+    decided, changed = (TextData(**(usual | c)).labelled_fields() for c in ({}, change))
     assert (decided != changed) == matters
 
 

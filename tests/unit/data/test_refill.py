@@ -86,9 +86,9 @@ def test_a_text_longer_than_the_model_reads_is_refilled_where_it_was_read(model:
 
 
 def test_another_model_or_number_of_candidates_decides_other_copies(model: Path) -> None:
-    usual = MaskAndRefill(str(model)).inputs()
-    assert MaskAndRefill(str(model), candidates=3).inputs() != usual
-    assert MaskAndRefill(str(model), batch_tokens=7).inputs() == usual
+    usual = MaskAndRefill(str(model)).fingerprint_fields()
+    assert MaskAndRefill(str(model), candidates=3).fingerprint_fields() != usual
+    assert MaskAndRefill(str(model), batch_tokens=7).fingerprint_fields() == usual
 
 
 @pytest.mark.parametrize("labels", [(), ("bad", "good")])

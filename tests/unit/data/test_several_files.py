@@ -320,12 +320,12 @@ def test_unlabelled_text_is_a_text_a_line(tmp_path: Path) -> None:
 def test_how_text_is_written_is_a_part_of_the_name(tmp_path: Path) -> None:
     path = str(write_csv(tmp_path / "a.csv", ("text", "label"), labelled(4)))
     usual = {"train": path, "text": "text", "label": "label"}
-    plain = stages.labelled_inputs(TextData(**usual), Classification())  # type: ignore[arg-type]
+    plain = stages.labelled_fields(TextData(**usual), Classification())  # type: ignore[arg-type]
     for setting in ({"separator": ";"}, {"encoding": "cp1252"}, {"quoting": "none"}):
         other = TextData(**usual | setting)  # type: ignore[arg-type]
-        assert stages.labelled_inputs(other, Classification()) != plain
+        assert stages.labelled_fields(other, Classification()) != plain
     again = TextData(**usual | {"train": [path]})  # type: ignore[arg-type]
-    assert stages.labelled_inputs(again, Classification()) == plain
+    assert stages.labelled_fields(again, Classification()) == plain
 
 
 @pytest.mark.parametrize(

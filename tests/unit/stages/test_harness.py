@@ -12,7 +12,7 @@ import torch
 
 from distillkit.errors import ConfigError, DataError
 from distillkit.evaluation import lm_eval as harness
-from distillkit.evaluation.lm_eval import check_tasks, harness_scores, inputs
+from distillkit.evaluation.lm_eval import check_tasks, fingerprint_fields, harness_scores
 from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model
 
 NAMES = ["arc_easy", "hellaswag", "hellaswag_vi", "films", "animals", "cats", "dogs", "unsafe"]
@@ -149,19 +149,19 @@ def test_what_runs_code_that_a_model_wrote_is_refused(stand_in: StandIn) -> None
 def test_the_version_and_the_users_tasks_decide_the_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert inputs(None, None) == inputs([], str(tmp_path)) == {}
+    assert fingerprint_fields(None, None) == fingerprint_fields([], str(tmp_path)) == {}
     monkeypatch.setattr(harness, "version", lambda _: "1")
     (tmp_path / "mine.yaml").write_text("task: mine")
-    first = inputs(["mine"], str(tmp_path))
+    first = fingerprint_fields(["mine"], str(tmp_path))
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "mine.pyc").write_text("made by Python")
-    assert inputs(["mine"], str(tmp_path)) == first
-    assert inputs(["mine"], None) != first
+    assert fingerprint_fields(["mine"], str(tmp_path)) == first
+    assert fingerprint_fields(["mine"], None) != first
     (tmp_path / "mine.yaml").write_text("task: yours")
-    other = inputs(["mine"], str(tmp_path))
+    other = fingerprint_fields(["mine"], str(tmp_path))
     assert other != first
     monkeypatch.setattr(harness, "version", lambda _: "2")
-    assert inputs(["mine"], str(tmp_path)) != other
+    assert fingerprint_fields(["mine"], str(tmp_path)) != other
 
 
 # with the real one

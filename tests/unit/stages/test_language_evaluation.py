@@ -15,7 +15,7 @@ from distillkit.evaluation.responses import RESPONSES
 from distillkit.metrics import EvaluationSettings
 from distillkit.models.saved import SavedModel
 from distillkit.reporting.report import cells, footnote, sentences
-from distillkit.stages.evaluation import evaluate, inputs
+from distillkit.stages.evaluation import evaluate, fingerprint_fields
 from distillkit.tasks import CausalLM
 from distillkit.types import LabelSpace
 from tests import tiny_language
@@ -134,7 +134,7 @@ def test_what_the_harness_is_enters_the_fingerprint_only_where_it_is_asked(
     def of(tasks: list[str] | None, version: str) -> dict[str, Any]:
         monkeypatch.setattr(harness, "version", lambda _: version)
         settings = {"harness": tasks, "harness_path": None}
-        return inputs({}, CausalLM(), labelled="x", settings=settings)
+        return fingerprint_fields({}, CausalLM(), labelled="x", settings=settings)
 
     assert of(None, "1") == of(None, "2")
     assert of(["films"], "1") != of(["films"], "2")
