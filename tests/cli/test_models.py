@@ -12,9 +12,9 @@ import torch
 
 from tests import tiny, tiny_language
 from tests.cli.runs import run, with_overrides
-from tests.unit.tasks.test_padding import classifier
-from tests.unit.tasks.tiny_configs import tiny_config
-from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
+from tests.unit.models.test_padding import classifier
+from tests.unit.models.tiny_configs import tiny_config
+from tests.unit.models.tiny_lms import SHAPES, byte_tokenizer
 
 ENCODER_DECODER = {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
 

@@ -27,14 +27,14 @@ ROOT = Path(__file__).parents[2]
 TRUST, YAML = "tests/unit/config/test_trust.py", "tests/unit/config/test_yaml_files.py"
 WHEELS, SIZES = "tests/unit/data/test_wheels.py", "tests/unit/data/test_unpacked_sizes.py"
 MODELS, TEMPLATES = (
-    "tests/unit/tasks/test_model_sizes.py",
-    "tests/unit/tasks/test_bounded_templates.py",
+    "tests/unit/models/test_sizes.py",
+    "tests/unit/chat/test_bounded_templates.py",
 )
 HERE = "tests/faults/test_security.py"
-CHATS, ESCAPING = "tests/unit/tasks/test_chat_templates.py", "tests/unit/test_escaping.py"
+CHATS, ESCAPING = "tests/unit/chat/test_templates.py", "tests/unit/console/test_escaping.py"
 NOTHING, LINES = "tests/faults/test_recipes_run_nothing.py", "tests/cli/test_refused_lines.py"
 FILES, RAISED = "tests/unit/data/test_several_files.py", "tests/cli/test_raised_limits.py"
-MASKING = "tests/unit/test_masking.py"
+MASKING = "tests/unit/console/test_masking.py"
 SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     "The command line is": [
         f"{TRUST}::test_a_users_own_class_is_taken_where_the_command_line_trusts_it",
@@ -52,7 +52,7 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     ],
     "Several processes of a run": [f"{HERE}::test_a_run_without_a_launcher_listens_nowhere"],
     "Whoever may write to the workspace is": [
-        "tests/unit/test_artifacts.py::test_a_damaged_artifact_is_refused_by_name"
+        "tests/unit/artifacts/test_workspace.py::test_a_damaged_artifact_is_refused_by_name"
     ],
     "Recipes and group files are data": [
         f"{TRUST}::test_a_target_outside_is_refused",
@@ -86,8 +86,8 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{FILES}::test_a_folder_that_a_link_leads_to_is_not_left_out_in_silence",
     ],
     "Model folders are": [
-        "tests/unit/tasks/test_models.py::test_pickled_weights_alone_are_refused",
-        "tests/unit/tasks/test_folders.py::test_an_index_names_weights_inside_its_folder",
+        "tests/unit/models/test_classifiers.py::test_pickled_weights_alone_are_refused",
+        "tests/unit/models/test_folders.py::test_an_index_names_weights_inside_its_folder",
     ],
     "Chat templates are programs": [
         f"{TEMPLATES}::test_a_template_that_makes_or_takes_too_much_is_given_up",

@@ -10,7 +10,7 @@ from distillkit.models.classifiers import quiet
 from tests import tiny, tiny_language
 from tests.hub import tokenizers
 from tests.hub.repositories import read_folder
-from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model, write_gguf
+from tests.unit.models.tiny_lms import byte_tokenizer, language_model, write_gguf
 
 
 def wheel(choice: str, key: str) -> WheelSource:

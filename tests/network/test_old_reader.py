@@ -17,7 +17,7 @@ from distillkit.students.architectures import register_architectures
 from distillkit.tasks import CausalLM, Classification, MaskedLM, Task
 from distillkit.types import LabelSpace
 from tests import tiny
-from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
+from tests.unit.models.tiny_lms import SHAPES, byte_tokenizer
 
 READER = Path(__file__).parents[1] / "old_reader.py"
 # the last patch of that line, and what it needs in other versions than ours

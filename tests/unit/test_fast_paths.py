@@ -12,8 +12,8 @@ from distillkit.losses import heads
 from distillkit.models.precision import autocast, cached_casts
 from distillkit.targets.codecs import rejection_sampling
 from distillkit.types import HiddenOutputs
+from tests.unit.models.test_first_token import classifier, padded, width_of_last
 from tests.unit.targets.answers import random_hidden
-from tests.unit.tasks.test_first_token import classifier, padded, width_of_last
 
 CPU = torch.device("cpu")
 EACH = pytest.mark.parametrize("path", FastPath)

@@ -13,8 +13,8 @@ from distillkit.losses import TAID, Mixture
 from distillkit.losses.loss import HardLabelLoss
 from distillkit.tasks import Classification
 from distillkit.types import Batch, HardLabels, LossTerms, Outputs, SoftTargets
-from tests.unit.engine import toy
-from tests.unit.engine.toy import assert_bits, net, train, weights
+from tests.unit.training import toy
+from tests.unit.training.toy import assert_bits, net, train, weights
 
 
 def by_the_paper(losses: list[float], *, start: float, end: float, rate: float) -> list[float]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from distillkit.errors import ConfigError, DataError
 from distillkit.students.from_teacher import FromTeacher, kept_layers, make
 from distillkit.students.pruning.cut import prune
-from tests.unit.tasks.tiny_lms import language_model, tokens
+from tests.unit.models.tiny_lms import language_model, tokens
 
 
 def text(batches: int = 2) -> list[dict[str, Tensor]]:

@@ -12,8 +12,8 @@ from distillkit.students.from_teacher import FromTeacher, make
 from distillkit.students.pruning.cut import prune
 from distillkit.students.pruning.projection import hidden_projection
 from distillkit.students.pruning.widths import Widths
+from tests.unit.models.tiny_lms import tokens
 from tests.unit.students.test_pruning import ENCODERS, encoder, says, teacher
-from tests.unit.tasks.tiny_lms import tokens
 
 FEW = 16  # of 32
 

@@ -14,7 +14,7 @@ from distillkit.students.from_teacher import FromTeacher
 from distillkit.students.pruning.cut import prune
 from distillkit.students.pruning.importance import WidthScores, width_scores
 from distillkit.students.pruning.widths import Widths, head_width, kept_widths
-from tests.unit.tasks.tiny_lms import WIDE, language_model, tokens
+from tests.unit.models.tiny_lms import WIDE, language_model, tokens
 
 TYPES = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
 FOUR: dict[str, dict[str, Any]] = {

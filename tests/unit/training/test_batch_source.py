@@ -17,7 +17,7 @@ from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.distributed import compute_device
 from distillkit.training.trainer import METRICS
 from distillkit.types import Batch, FitReport
-from tests.unit.engine.toy import (
+from tests.unit.training.toy import (
     EXAMPLES,
     OPTIMIZERS,
     SEED,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.unit.tasks.tiny_lms import SHAPES
+from tests.unit.models.tiny_lms import SHAPES
 
 # what configs call their sizes -> a small one, set where an architecture's default config has it
 SMALL: dict[str, Any] = {

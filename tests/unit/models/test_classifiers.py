@@ -22,7 +22,7 @@ from distillkit.models.saved import SavedModel
 from distillkit.models.saving import save_folder
 from distillkit.types import LabelSpace
 from tests import tiny
-from tests.unit.tasks.tiny_lms import SHAPES
+from tests.unit.models.tiny_lms import SHAPES
 
 CLASSES = LabelSpace(("bad", "good"))
 SHAPE: dict[str, Any] = {

@@ -9,7 +9,7 @@ import torch
 from distillkit.errors import ModelError
 from distillkit.models.heads import order_outputs
 from distillkit.types import LabelSpace
-from tests.unit.tasks.tiny_lms import tokens
+from tests.unit.models.tiny_lms import tokens
 
 LABELS = LabelSpace(("no", "perhaps", "yes"))
 ORDER = np.array([2, 0, 1])

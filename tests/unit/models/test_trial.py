@@ -14,7 +14,7 @@ from distillkit.students.from_teacher import (
     outline,
     try_cut,
 )
-from tests.unit.tasks.tiny_configs import tiny_config
+from tests.unit.models.tiny_configs import tiny_config
 
 REASONS = {
     "rwkv": "division by zero",  # of the place of a layer by the number of them less one

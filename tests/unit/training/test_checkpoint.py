@@ -12,7 +12,7 @@ from torch import nn
 from distillkit.artifacts.digests import recorded, sealed
 from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.training.checkpoint import Checkpoints, Progress
-from tests.unit.engine.toy import OPTIMIZERS, X, Y, assert_bits, net, weights
+from tests.unit.training.toy import OPTIMIZERS, X, Y, assert_bits, net, weights
 
 
 def learn(model: nn.Module, optimizer: Any, steps: int) -> None:

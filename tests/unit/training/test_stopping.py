@@ -16,8 +16,8 @@ from distillkit.training.checkpoint import Checkpoints
 from distillkit.training.trainer import METRICS
 from distillkit.types import Batch, LossTerms
 from tests.processes import run_two
-from tests.unit.engine import stopping_ranks
-from tests.unit.engine.toy import STEPS, assert_bits, likelihood, net, objective, train, weights
+from tests.unit.training import stopping_ranks
+from tests.unit.training.toy import STEPS, assert_bits, likelihood, net, objective, train, weights
 
 SELDOM: dict[str, Any] = {"checkpoint_seconds": 1e9}
 

@@ -23,8 +23,8 @@ from distillkit.students.from_teacher import (
 )
 from distillkit.tasks import CausalLM, Classification
 from distillkit.types import LabelSpace
-from tests.unit.tasks.tiny_configs import is_of_text, tiny_config
-from tests.unit.tasks.tiny_lms import byte_tokenizer
+from tests.unit.models.tiny_configs import is_of_text, tiny_config
+from tests.unit.models.tiny_lms import byte_tokenizer
 
 MOST = 20_000_000  # parameters of what is tried: some defaults have sizes of other names
 CLOSE = 1e-5  # of the largest logit

@@ -20,8 +20,8 @@ from distillkit.training.objective import ModelWithObjective
 from distillkit.training.trainer import METRICS, check_batch_size
 from distillkit.types import Batch, LossTerms
 from tests.processes import run_two
-from tests.unit.engine import toy
-from tests.unit.engine.toy import (
+from tests.unit.training import toy
+from tests.unit.training.toy import (
     EXAMPLES,
     OPTIMIZERS,
     STEPS,

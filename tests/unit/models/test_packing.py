@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distillkit.models.packing import keeps_packed_apart
-from tests.unit.tasks.tiny_configs import tiny_config
+from tests.unit.models.tiny_configs import tiny_config
 
 SMALL: dict[str, Any] = {
     "vocab_size": 50,

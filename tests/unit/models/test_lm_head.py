@@ -11,7 +11,7 @@ from distillkit.errors import ModelError
 from distillkit.losses.heads import project
 from distillkit.models import lm_head as language_heads
 from distillkit.models.lm_head import body_and_head, check_head
-from tests.unit.tasks.tiny_lms import SHAPES, VOCABULARY, language_model, tokens
+from tests.unit.models.tiny_lms import SHAPES, VOCABULARY, language_model, tokens
 
 REAL = 111  # tokens of a vocabulary that is padded to 120 rows
 

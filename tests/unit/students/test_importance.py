@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distillkit.students.pruning.importance import layer_scores, width_scores
-from tests.unit.tasks.tiny_lms import language_model, tokens
+from tests.unit.models.tiny_lms import language_model, tokens
 
 BOTH = pytest.mark.parametrize("how", ["block_influence", "importance"])
 

@@ -16,7 +16,7 @@ from distillkit.models.causal import (
     save_causal_lm,
 )
 from tests import tiny
-from tests.unit.tasks.tiny_lms import (
+from tests.unit.models.tiny_lms import (
     GROUPED,
     TEMPLATE,
     byte_tokenizer,

@@ -11,7 +11,7 @@ from distillkit.data.corpus import Split
 from distillkit.generation.prompts import DOCUMENT_TOKENS, Prompt, Prompts, exchange, has_responses
 from distillkit.tasks.tokenize.responses import chat, instructions
 from tests import tiny_language
-from tests.unit.tasks import tiny_lms
+from tests.unit.models import tiny_lms
 
 SYSTEM = {"role": "system", "content": "the cat"}
 ASKS = {"role": "user", "content": "the dog saw"}

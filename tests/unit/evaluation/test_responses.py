@@ -18,7 +18,7 @@ from distillkit.generation.prompts import Prompt
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.rouge import rouge_l
 from distillkit.models.saved import Loaded, SavedModel
-from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model
+from tests.unit.models.tiny_lms import byte_tokenizer, language_model
 
 TOKENIZER = byte_tokenizer()
 PROMPTS = ["the cat: ", "the dog: ", "a mat: ", "no dog: ", "at all: "]

@@ -14,7 +14,7 @@ from distillkit.tasks import CausalLM, Classification
 from distillkit.types import LabelSpace
 from tests import tiny
 from tests.network.test_old_reader import CAUSAL, CLASSIFIERS, LABELS, LINEAR, LLAMA3, LONGROPE
-from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
+from tests.unit.models.tiny_lms import SHAPES, byte_tokenizer
 
 LINEAR_SCALING = {"rope_type": "linear", "factor": 4.0}
 

@@ -13,7 +13,7 @@ import torch
 from distillkit.errors import ConfigError, DataError
 from distillkit.evaluation import lm_eval as harness
 from distillkit.evaluation.lm_eval import check_tasks, fingerprint_fields, harness_scores
-from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model
+from tests.unit.models.tiny_lms import byte_tokenizer, language_model
 
 NAMES = ["arc_easy", "hellaswag", "hellaswag_vi", "films", "animals", "cats", "dogs", "unsafe"]
 

@@ -13,7 +13,7 @@ from distillkit.models.vocabularies import (
     real_vocabulary,
     same_ids,
 )
-from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model
+from tests.unit.models.tiny_lms import byte_tokenizer, language_model
 
 SIZE = max(byte_tokenizer().get_vocab().values()) + 1
 

@@ -18,7 +18,7 @@ from distillkit.students.from_teacher import outline as cut_outline
 from distillkit.tasks import CausalLM, Classification
 from distillkit.types import LabelSpace
 from tests import tiny, tiny_language
-from tests.unit.tasks.tiny_lms import SHAPES, language_model, tokens
+from tests.unit.models.tiny_lms import SHAPES, language_model, tokens
 
 LABELS = LabelSpace(("bad", "fair", "good"))
 EXPERTS = ("granitemoe", "mixtral")

@@ -1,7 +1,7 @@
 """A small training run without transformers: points of two classes, a net with dropout.
 
 Run as a module by each process of a distributed run, it writes the weights that the process ends
-with: `python -m tests.unit.engine.toy OUT`.
+with: `python -m tests.unit.training.toy OUT`.
 """
 
 import itertools

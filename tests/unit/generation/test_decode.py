@@ -8,7 +8,7 @@ import torch
 
 from distillkit.generation.decode import context, continuations
 from distillkit.generation.prompts import Prompt
-from tests.unit.tasks.tiny_lms import byte_tokenizer, language_model, tokens
+from tests.unit.models.tiny_lms import byte_tokenizer, language_model, tokens
 
 EXTRA = 6  # rows of the head that mean no token
 

@@ -16,7 +16,7 @@ from distillkit.tasks import Classification, TokenClassification
 from distillkit.training.batching import length_buckets
 from distillkit.training.collation import collator
 from distillkit.types import LabelSpace
-from tests.unit.tasks.tiny_lms import SHAPES, byte_tokenizer
+from tests.unit.models.tiny_lms import SHAPES, byte_tokenizer
 
 LABELS = LabelSpace(("bad", "good", "fair"))
 TEXTS = ["the cat sat", "a dog", "the cat sat on a mat and saw no dog there at all", "mat and"]

@@ -1,6 +1,6 @@
 """One process of two that train together, of which the second is signalled in a step.
 
-`python -m tests.unit.engine.stopping_ranks OUT STEP`; both must end after that step, and go on.
+`python -m tests.unit.training.stopping_ranks OUT STEP`; both must end after that step, and go on.
 """
 
 import os
@@ -16,7 +16,7 @@ from torch import nn
 from distillkit import stopping
 from distillkit.models.device import leave_process_group
 from distillkit.types import Batch, LossTerms
-from tests.unit.engine.toy import STEPS, net, objective, train, weights
+from tests.unit.training.toy import STEPS, net, objective, train, weights
 
 
 def trained(out: Path, signalled: int = 0) -> int:

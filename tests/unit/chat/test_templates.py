@@ -11,7 +11,7 @@ from distillkit.chat.templates import ChatTemplate
 from distillkit.errors import DataError
 from distillkit.tasks.tokenize.conversations import ConversationReader
 from tests import chats
-from tests.unit.tasks.tiny_lms import byte_tokenizer
+from tests.unit.models.tiny_lms import byte_tokenizer
 
 ASKS = {"role": "user", "content": "What is the capital of France?"}
 AGAIN = {"role": "user", "content": "And 12 + 30?"}
