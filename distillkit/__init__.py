@@ -19,7 +19,7 @@ A module imports lower floors, and its own package; each package's docstring say
     3  models  data  targets
     2  losses  metrics
     1  artifacts  chat  fast_paths  limits  schedules  token_table
-    0  errors  console  ragged  setting_types  stopping  types
+    0  background  errors  console  ragged  setting_types  stopping  types
 """
 
 __all__: list[str] = []

@@ -82,7 +82,7 @@ def named(holdings: Holdings, name: str) -> Held:
             f"{name}: is not distillkit's own, and is not touched; remove it by hand"
         )
     advice = "`distillkit workspace list` names all"
-    hint = nearest(name, by_name, advice=advice) if by_name else "nothing is in it"
+    hint = nearest(name, by_name, hint=advice) if by_name else "nothing is in it"
     raise WorkspaceError(f"{name}: not in {holdings.root}; {hint}")
 
 

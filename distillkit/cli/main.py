@@ -128,7 +128,7 @@ def _run(words: list[str]) -> int:
         _load(TOOLS[command])(words[1:])
     elif command not in RUNS:
         names = [*RUNS, *TOOLS, "completion"]
-        hint = nearest(command, names, advice="`distillkit --help` says what each does")
+        hint = nearest(command, names, hint="`distillkit --help` says what each does")
         raise ConfigError(f"{command}: no such command; {hint}")
     elif "--help" in words or "-h" in words:
         sys.stdout.write(usage.command(command))

@@ -127,23 +127,23 @@ class _Check:
 
         A choice of several that lack a temperature counts as the group set.
         """
-        problems_found = {o.key_or_group for o in self.parsed} - {o.key_or_group for o in choices}
-        problems_found |= task_defaults.keys_of(self._recipe(choices))
+        typed = {o.key_or_group for o in self.parsed} - {o.key_or_group for o in choices}
+        typed |= task_defaults.keys_of(self._recipe(choices))
         for override in choices:
             group = override.key_or_group
             for choice in _choices(override):
                 path = self.user_folder and self.user_folder / group / f"{choice}.yaml"
                 if path and path.is_file():
-                    problems_found |= task_defaults.keys_of(load_yaml(path), f"{group}.")
+                    typed |= task_defaults.keys_of(load_yaml(path), f"{group}.")
                 elif override.is_sweep_override() and group == "loss":
                     settings = load_yaml(CONF / group / f"{choice}.yaml")
-                    problems_found |= set() if "temperature" in settings else {group}
-        return problems_found
+                    typed |= set() if "temperature" in settings else {group}
+        return typed
 
     def _recipe(self, choices: list[Override]) -> dict[str, Any]:
         """The settings of the recipe that is chosen."""
-        choice_of = [o for o in choices if o.key_or_group == "recipe" and not o.is_sweep_override()]
-        path = recipe_files(self.user_folder).get(str(choice_of[0].value())) if choice_of else None
+        recipes = [o for o in choices if o.key_or_group == "recipe" and not o.is_sweep_override()]
+        path = recipe_files(self.user_folder).get(str(recipes[0].value())) if recipes else None
         return load_yaml(path) if path else {}
 
     def _settings_of_replaced_classes(self, choices: list[Override]) -> list[Override]:
@@ -224,11 +224,8 @@ class _Check:
         good = True
         for choice in _choices(override):
             if str(choice) not in options:
-                hint = nearest(
-                    str(choice),
-                    options,
-                    advice=LISTED_BY["recipe" if group == "recipe" else "group"],
-                )
+                listed_by = LISTED_BY["recipe" if group == "recipe" else "group"]
+                hint = nearest(str(choice), options, hint=listed_by)
                 self._fault(f"{group} = {choice}", f"no such {group}; {hint}")
                 good = False
         return good
@@ -245,9 +242,8 @@ class _Check:
                 return self.parser.parse_overrides([f"++{override.input_line}"])[0]
             return override
         if "/" in key or "@" in key:
-            self._fault(
-                key, f"no such group; {nearest(key, self.groups, advice=LISTED_BY['group'])}"
-            )
+            hint = nearest(key, self.groups, hint=LISTED_BY["group"])
+            self._fault(key, f"no such group; {hint}")
             return None
         if _has_parameter(base, key):
             return self.parser.parse_overrides([f"++{override.input_line}"])[0]
@@ -256,21 +252,20 @@ class _Check:
         near = [k for k in keys if k.rpartition(".")[2] == last and last]
         parts = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == group]
         declared = _signature(base, group)
-        parts += (
-            [n for n in declared.parameters if n not in RUNTIME.get(group, ())] if declared else []
-        )
+        parameters = declared.parameters if declared else ()
+        parts += [n for n in parameters if n not in RUNTIME.get(group, ())]
         if group and (own := sibling(name, parts)):
             near = [f"{group}.{own}"]
         if near:
             self._fault(key, f"no such key; did you mean {near[0]}?")
         elif group and parts:
-            better = nearest(name, parts, advice=LISTED_BY["key"], always=False)
+            better = nearest(name, parts, hint=LISTED_BY["key"], always=False)
             better = better.replace("did you mean ", f"did you mean {group}.")
             self._fault(key, f"no such key; {better}")
         else:
             tops = [str(k) for k in base if k != "hydra"]
             hint = nearest(
-                key.partition(".")[0], [*tops, *self.groups], advice=LISTED_BY["key"], always=False
+                key.partition(".")[0], [*tops, *self.groups], hint=LISTED_BY["key"], always=False
             )
             self._fault(key, f"no such key; {hint}")
         return None
@@ -321,8 +316,8 @@ class _Check:
         """The settings of a group's choice, as its file has them."""
         folders = [folder for folder in (CONF, self.user_folder) if folder is not None]
         paths = [folder / group / f"{choice}.yaml" for folder in folders]
-        problems_found = next((path for path in paths if path.is_file()), None)
-        return load_yaml(problems_found) if problems_found else {}
+        file = next((path for path in paths if path.is_file()), None)
+        return load_yaml(file) if file else {}
 
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:

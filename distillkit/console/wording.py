@@ -31,16 +31,16 @@ def listed(names: Iterable[object], *, limit: int = MOST_NAMES, near: str = "") 
     return f"{', '.join(unique_names[:limit])} … {len(unique_names):,} in all"
 
 
-def nearest(word: str, names: Iterable[str], *, advice: str = "", always: bool = True) -> str:
-    """ "did you mean …?", or the names there are; `advice` says what lists them all.
+def nearest(word: str, names: Iterable[str], *, hint: str = "", always: bool = True) -> str:
+    """ "did you mean …?", or the names there are; `hint` says what lists them all.
 
     Unless `always`, it is said only where no name is near.
     """
     unique_names = list(dict.fromkeys(map(str, names)))
     close = closest(word, unique_names)
     if close:
-        return f"did you mean {close}?" + (f" ({advice})" if advice and always else "")
-    return f"it takes {listed(unique_names, near=word)}" + (f" ({advice})" if advice else "")
+        return f"did you mean {close}?" + (f" ({hint})" if hint and always else "")
+    return f"it takes {listed(unique_names, near=word)}" + (f" ({hint})" if hint else "")
 
 
 def closest(word: str, names: Iterable[str]) -> str:

@@ -1,9 +1,8 @@
 """Writing a target store: shard by shard, each whole or not there."""
 
 import contextlib
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from distillkit.artifacts.digests import Verifier, are_files, file_sha256, place_of, read_before
 from distillkit.artifacts.workspace import atomic, read_json, write_json
+from distillkit.background import Background
 from distillkit.console.progress import say
 from distillkit.ragged import exclusive_cumsum
 from distillkit.targets.codecs.codec import Codec
@@ -41,8 +41,7 @@ class TargetWriter:
         self._outputs: int | None = None
         self._whole: dict[str, bool] = {}  # of what a killed run left
         self._records: dict[str, dict[str, Any]] = {}
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="targets")
-        self._pending: deque[Future[None]] = deque()
+        self._background = Background("targets", limit=_WAITING)
 
     def __enter__(self) -> Self:
         return self
@@ -53,11 +52,7 @@ class TargetWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if error is None:
-                self.wait()
-        finally:
-            self._thread.shutdown(cancel_futures=True)
+        self._background.__exit__(kind, error, trace)
 
     @staticmethod
     def name(shard: int) -> str:
@@ -126,15 +121,11 @@ class TargetWriter:
         written to any more. Waits if too many shards are under way.
         """
         assert self._outputs is not None, "a shard cannot be written before `describe`"
-        while len(self._pending) >= _WAITING:
-            self._pending.popleft().result()
-        task = self._thread.submit(self._write, shard, self._outputs, keys, positions, arrays)
-        self._pending.append(task)
+        self._background(partial(self._write, shard, self._outputs, keys, positions, arrays))
 
     def wait(self) -> None:
         """Return when all shards are committed."""
-        while self._pending:
-            self._pending.popleft().result()
+        self._background.wait()
 
     def finish(
         self,

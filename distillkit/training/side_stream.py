@@ -1,11 +1,14 @@
 """Work on a model's outputs beside its next forward pass."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import torch
+
+from distillkit.background import Background
 
 T = TypeVar("T")
 
@@ -16,16 +19,15 @@ class SideStream:
     There a thread with a stream of its own runs them, so that neither their small operations nor
     their copies to the processor keep the next forward pass waiting; it is at most one call behind,
     so that no more than two batches' outputs are held. A processor has nothing to gain and runs
-    them at once. An error of a function is raised by the next call or by the future's result.
+    them at once. Errors are raised as those of `Background`.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._last: Future[Any] | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._background: Background | None = None
         self._stream: Any = None
         if device.type == "cuda":
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+            self._background = Background("beside", limit=1)
             self._stream = torch.cuda.Stream(device)
 
     def __enter__(self) -> Self:
@@ -37,28 +39,27 @@ class SideStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
+        if self._background is not None:
+            self._background.__exit__(kind, error, trace)
 
     def __call__(self, work: Callable[[], T]) -> Future[T]:
         """Run `work` after all operations that were launched so far; return its result to come.
 
         It must copy its result to the processor: the caller may then free what it worked on.
         """
-        if self._thread is None:
+        if self._background is None:
             future: Future[T] = Future()
             future.set_result(work())
             return future
-        self.wait()
+        self._background.make_room()  # the event marks what is launched until the work begins
         launched = torch.cuda.Event()
         launched.record()
-        self._last = self._thread.submit(self._apart, work, launched)
-        return self._last
+        return self._background(partial(self._apart, work, launched))
 
     def wait(self) -> None:
         """Return when all is done."""
-        if self._last is not None:
-            self._last.result()
+        if self._background is not None:
+            self._background.wait()
 
     def _apart(self, work: Callable[[], T], launched: Any) -> T:
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):

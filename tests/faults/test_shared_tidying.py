@@ -73,7 +73,7 @@ def test_without_locks_of_the_disk_soft_ones_keep_what_is_being_made(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", without)
-    monkeypatch.setattr(locks, "_told", set())
+    monkeypatch.setattr(locks, "_folders_without_locks", set())
     root = tmp_path / "workspace"
     root.mkdir()
     found = Workspace(root).obtain("data", {"a": 1}, lambda folder: {})

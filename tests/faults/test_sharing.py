@@ -42,7 +42,7 @@ print([it.name for it in run_records.read_all(root) if it.is_under_way])
 run_records.close_all()
 print(sorted(it.name for it in run_records.read_all(root)))
 workspace.obtain("tokens", {"of": sys.argv[2]}, make)
-(it,) = (it for it in look(root, days=30).held if it.kind == "tokens")
+(it,) = (it for it in look(root, days=30).entries if it.kind == "tokens")
 if len(sys.argv) == 3:
     print(removal.remove(root, it))
 else:

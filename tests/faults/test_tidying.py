@@ -337,7 +337,7 @@ def test_two_removals_at_once_remove_each_thing_once(made: dict[str, Artifact], 
     workspace = Workspace(root)
     for seed in range(30):
         make(workspace, "tokens", {"seed": seed})
-    held = [it for it in look(root, days=30).held if it.kind == "tokens"]
+    held = [it for it in look(root, days=30).entries if it.kind == "tokens"]
     counts: list[int] = []
     errors: list[BaseException] = []
 

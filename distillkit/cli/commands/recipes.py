@@ -40,7 +40,7 @@ def main(words: list[str]) -> None:
         return
     name = arguments.name.removeprefix("+").removeprefix("recipe=")
     if name not in files:
-        hint = nearest(name, files, advice="`distillkit recipes` lists them")
+        hint = nearest(name, files, hint="`distillkit recipes` lists them")
         raise ConfigError(f"{name}: no such recipe; {hint}")
     _tell(name, files[name])
 

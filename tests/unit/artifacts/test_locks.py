@@ -67,7 +67,7 @@ def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", without)
-    monkeypatch.setattr(locks, "_told", set())
+    monkeypatch.setattr(locks, "_folders_without_locks", set())
     return os.strerror(request.param)
 
 

@@ -100,7 +100,7 @@ def test_a_short_job_says_nothing_without_a_terminal(
 def test_a_resumed_job_counts_only_its_own_speed(
     capsys: pytest.CaptureFixture[str], now: SimpleNamespace
 ) -> None:
-    with track("student", 200, start=100) as job:
+    with track("student", 200, position=100) as job:
         now.seconds = 10
         job.advance(50, note="loss 0.5")
     assert capsys.readouterr().err == "student: 150 of 200, 0:10 left, loss 0.5\n"
@@ -111,7 +111,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    with track("targets", 20, start=10) as job:
+    with track("targets", 20, position=10) as job:
         job.advance(10, work=1000, note="half")
     assert "targets" in screen.getvalue()
     assert "20/20" in screen.getvalue()
@@ -143,7 +143,7 @@ def test_silent_work_is_named_again_and_again(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_job_without_a_step_is_named_as_far_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    with heartbeat(0.2), track("targets", 1000, start=400) as job:
+    with heartbeat(0.2), track("targets", 1000, position=400) as job:
         silent_for(0.3)
         job.advance(100, 50)
         silent_for(0.3)

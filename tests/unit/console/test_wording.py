@@ -21,11 +21,11 @@ def test_those_like_the_word_stand_first() -> None:
 
 def test_a_near_name_is_proposed_whatever_its_case() -> None:
     assert nearest("Forward-KL", [*NAMES, "forward_kl"]) == "did you mean forward_kl?"
-    assert nearest("forwrd_kl", ["forward_kl"], advice="see") == "did you mean forward_kl? (see)"
+    assert nearest("forwrd_kl", ["forward_kl"], hint="see") == "did you mean forward_kl? (see)"
 
 
 def test_without_a_near_name_the_names_are_listed_and_how_to_see_all() -> None:
-    assert nearest("q", ["aa", "bb"], advice="see") == "it takes aa, bb (see)"
+    assert nearest("q", ["aa", "bb"], hint="see") == "it takes aa, bb (see)"
     assert nearest("q", NAMES).endswith("… 50 in all")
 
 

@@ -139,7 +139,7 @@ def test_a_codec_is_refused_for_outputs_that_it_cannot_keep(
 def test_a_codec_is_taken_for_all_others() -> None:
     for kind in CODECS:
         check_codec(CausalLM(), from_settings({"name": kind.name}))
-        if not kind.files:
+        if not kind.shared_files:
             check_codec(Classification(), from_settings({"name": kind.name}))
             check_codec(QuestionAnswering(), from_settings({"name": kind.name}))
     for task in TASKS.values():

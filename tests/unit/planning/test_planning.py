@@ -219,7 +219,7 @@ def test_the_time_is_the_work_by_the_rate() -> None:
 
 
 def test_what_does_not_fit_names_the_job_both_numbers_and_the_way_out() -> None:
-    limits: dict[str, Any] = {"where": "this machine", "host": 8e9, "is_device": False}
+    limits: dict[str, Any] = {"place": "this machine", "host": 8e9, "is_device": False}
     made = job(way_out="buy more")
     assert planning.too_large([made], memory=8e9, **limits) == []
     (line,) = planning.too_large([made], memory=3.5e9, **limits)
@@ -229,7 +229,7 @@ def test_what_does_not_fit_names_the_job_both_numbers_and_the_way_out() -> None:
 
 def test_shards_wait_in_the_machines_memory_and_not_in_the_devices() -> None:
     made = job(host=7e9)
-    limits: dict[str, Any] = {"where": "one h100", "memory": 4e9}
+    limits: dict[str, Any] = {"place": "one h100", "memory": 4e9}
     assert planning.too_large([made], host=8e9, is_device=True, **limits) == []
     (line,) = planning.too_large([made], host=6e9, is_device=True, **limits)
     assert "7.0 GB of the machine's memory" in line

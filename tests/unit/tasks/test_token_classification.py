@@ -48,7 +48,7 @@ def test_words_beyond_the_context_are_left_out_and_the_sentence_counted(tokenize
     np.testing.assert_array_equal(table.labels, [1, 2, 4])
     whole, _ = table_of(tokenizer, WORDS, LABELS)
     np.testing.assert_array_equal(table.keys, whole.keys)  # of the same sentences
-    assert table.words.tolist() == [0, 1, 0] and whole.words.tolist() == [0, 1, 2, 3, 0]
+    assert table.word_index.tolist() == [0, 1, 0] and whole.word_index.tolist() == [0, 1, 2, 3, 0]
 
 
 def test_a_word_without_a_token_leaves_the_others_their_labels(tokenizer: Any) -> None:

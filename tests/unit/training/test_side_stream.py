@@ -2,12 +2,12 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 
+from distillkit.background import Background
 from distillkit.training.side_stream import SideStream
 
 
@@ -36,7 +36,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> SideStream:
     monkeypatch.setattr(torch.cuda, "device", lambda _: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
     found = SideStream(torch.device("cpu"))
-    found._thread = ThreadPoolExecutor(max_workers=1)
+    found._background = Background("beside", limit=1)
     found._stream = Stream()
     return found
 
