@@ -307,7 +307,9 @@ class Workspace:
                 stopping.hold()  # what is manifest is committed before a signal ends the run
                 sync_files(folder)
                 leave_out = (MANIFEST, *scratch)
-                manifest = manifest_of(folder, kind, inputs, facts, leave_out=leave_out, seconds=spent)
+                manifest = manifest_of(
+                    folder, kind, inputs, facts, leave_out=leave_out, seconds=spent
+                )
                 write_json(folder / MANIFEST, manifest)
             self._publish(folder, artifact, scratch)
         return artifact

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from distillkit.artifacts.homes import expanded
-from distillkit.config.schema import mismatch, shown
+from distillkit.config.schema import display, mismatch
 from distillkit.console.wording import nearest
 from distillkit.errors import ConfigError
 from distillkit.setting_types import Fraction, NonNegativeInt, PositiveInt
@@ -85,7 +85,7 @@ def read_words(words: Sequence[str], takes: Mapping[str, Any], *, command: str) 
         settings[key] = value = _value(text, takes[key])
         fault = mismatch(value, takes[key])
         if fault:
-            problems.append(f"{key} = {shown(value)}: {fault}")
+            problems.append(f"{key} = {display(value)}: {fault}")
     if len(files) > 1:
         problems.append(f"{' '.join(files)}: one file at a time")
     if not settings.get(STUDENT) and not any(p.startswith(STUDENT) for p in problems):

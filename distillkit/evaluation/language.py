@@ -84,22 +84,20 @@ def measure(
         bins[row] = bin_of.record()
     arrays = {f"{row}.{name}": v for row, figures in scores.items() for name, v in figures.items()}
     np.savez(out / SCORES, allow_pickle=False, **arrays)
-    write_texts(
-        {row: figures["nll"] for row, figures in scores.items()}, first.table, test, out=out
-    )
+    nlls = {row: figures["nll"] for row, figures in scores.items()}
+    write_texts(nlls, first.table, test, out=out)
     comparison = _compare(nats, settings)
     if first.table.text_index is not None:
         texts = np.repeat(np.asarray(first.table.text_index), first.table.positions)
-        every = {row: found["nll"] for row, found in scores.items()}
-        comparison["disagreements"] = of_texts(every, texts, test)
+        comparison["disagreements"] = of_texts(nlls, texts, test)
     # several models have probabilities together, but none that writes
     writers = {row: measured for row, measured in loaded.items() if not measured.later_members}
     if settings.samples and task.generates:
         comparison["samples"] = parts.record("samples", lambda: samples(writers, test, settings))
     if questions:
-        rouge, texts = instruction.measure(writers, questions, settings, out, parts)
+        rouge, responses = instruction.measure(writers, questions, settings, out, parts)
         rows = {row: values | rouge.get(row, {}) for row, values in rows.items()}
-        comparison |= texts
+        comparison |= responses
     if settings.harness:
         for row, measured in writers.items():
             name, of_row = f"the harness, {row}", partial(_on_harness, row, measured, settings)

@@ -10,7 +10,7 @@ import torch
 from distillkit.chat.templates import ChatTemplate
 from distillkit.console.progress import say, warn, working
 from distillkit.errors import ConfigError, DataError
-from distillkit.generation.decode import Continuation, context, written
+from distillkit.generation.decode import Continuation, context, continue_each
 from distillkit.generation.prompts import Prompt
 from distillkit.models.saved import Loaded, SavedModel
 from distillkit.prediction.answers import Answers, spread
@@ -63,7 +63,7 @@ def generate(
     if len(filled) < len(rows):
         warn(f"{len(rows) - len(filled):,} of {len(rows):,} rows have no prompt; they stay rows")
     say(f"generate: {writer.name}, {_how(decoding)}")
-    found = written(
+    found = continue_each(
         loaded.model,
         loaded.tokenizer,
         prompts,

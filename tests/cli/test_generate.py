@@ -180,7 +180,7 @@ def test_a_student_of_a_plain_template_is_asked_by_it(
 def test_text_comes_as_it_is_written(language: Path) -> None:
     import torch
 
-    from distillkit.generation.decode import written
+    from distillkit.generation.decode import continue_each
     from distillkit.models.saved import SavedModel
     from distillkit.prediction.generate import Streamer, opened, writer_of
 
@@ -190,7 +190,7 @@ def test_text_comes_as_it_is_written(language: Path) -> None:
     how: Any = {"tokens": [9], "batch_size": 1, "seed": None, "label": "x"}
     prompts = [writer(PROMPTS[0], 1)]
     streamer = Streamer(loaded, lambda text, ended: parts.append((text, ended)))
-    (found,) = written(loaded.model, loaded.tokenizer, prompts, streamer=streamer, **how)
+    (found,) = continue_each(loaded.model, loaded.tokenizer, prompts, streamer=streamer, **how)
     assert "".join(text for text, _ in parts) == found.text
     assert [ended for _, ended in parts] == [*[False] * (len(parts) - 1), True]
     assert len(parts) > found.tokens // 2
