@@ -210,7 +210,7 @@ def _summary(holdings: Holdings) -> str:
 
 def _maker(holdings: Holdings, holding: Held) -> str:
     """The run that made it, or the first one that used it; empty where no record says."""
-    for names in ("made", "used"):
+    for names in ("outputs", "used"):
         for record in holdings.records:
             if holding.path.name in getattr(record, names):
                 return brief(record.name or record.command, 40)
