@@ -136,6 +136,13 @@ def passed_on(receivers: Callable[[int], Iterable[int]]) -> Iterator[None]:
     check()
 
 
+def pass_on(pid: int) -> None:
+    """Send another process the signal that asked this run to end, if one did."""
+    if _number is not None:
+        with suppress(OSError):
+            os.kill(pid, _number)
+
+
 def is_cause(error: BaseException) -> bool:
     """Whether an error came of a signal: of `Stopped`, or of what it broke off."""
     cause: BaseException | None = error
@@ -168,8 +175,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
             raise Stopped(number)
         _tell("it ends after this step, which is kept; a second signal leaves at once")
         for pid in _receivers(number) if _receivers else ():
-            with suppress(OSError):
-                os.kill(pid, number)
+            pass_on(pid)
     elif time.monotonic() - _came > TWICE:
         _tell("left at once; the same command goes on from what was saved before")
         os._exit(status())

@@ -5,6 +5,7 @@ did since its last checkpoint.
 """
 
 import os
+import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, wraps
@@ -15,6 +16,7 @@ from distillkit import stopping
 from distillkit.config.paths import CONF
 
 JOBLIB = "hydra/launcher=joblib"  # the word that chooses it
+SIGNALS = [getattr(signal, name) for name in stopping.NAMES]
 
 
 def launch(run: Callable[[Any], float], words: Collection[str]) -> None:
@@ -35,8 +37,43 @@ def passed_on(words: Iterable[str]) -> Iterator[None]:
     if JOBLIB not in (word.lstrip("+") for word in words):
         yield
         return
-    with stopping.passed_on(_workers):
+    workers: set[int] = set()
+    with (
+        _workers_hear_all(workers),
+        stopping.passed_on(lambda number: [it for it in [*workers] if _lives_on(it, number)]),
+    ):
         yield
+
+
+@contextmanager
+def _workers_hear_all(workers: set[int]) -> Iterator[None]:
+    """Within, joblib's workers start with the signals blocked, until their first job listens.
+
+    A signal to all processes would end one that has had no job, and joblib then kills the others.
+    Their numbers are put into `workers`; one that starts after a signal gets it, too.
+    """
+    try:
+        from joblib.externals.loky.backend import fork_exec as loky  # type: ignore[import-untyped]
+    except ImportError:
+        yield
+        return
+    start = loky.fork_exec
+
+    def fork_exec(*words: Any, **settings: Any) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            pid = start(*words, **settings)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        workers.add(pid)  # from here on whoever passes a signal on finds it
+        stopping.pass_on(pid)
+        return pid
+
+    loky.fork_exec = fork_exec
+    try:
+        yield
+    finally:
+        loky.fork_exec = start
 
 
 def job(run: Callable[[Any], float], words: Iterable[str]) -> Callable[[Any], float]:
@@ -74,26 +111,19 @@ def _as_worker(run: Callable[[], float]) -> float:
 
 @cache
 def _listen() -> ExitStack:
-    """Have this process remember signals, from its first job to its end."""
+    """Have this process remember signals, also one that came already, until its end."""
     stack = ExitStack()
     stack.enter_context(stopping.handled())
     stack.enter_context(stopping.deferred())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return stack
 
 
-def _workers(number: int) -> list[int]:
-    """The processes of joblib's workers that listen to a signal; it would end the others."""
-    with suppress(ImportError, AttributeError):
-        from joblib.externals.loky import reusable_executor  # type: ignore[import-untyped]
-
-        executor = reusable_executor._executor
-        return [pid for pid in [*executor._processes] if _listens(pid, number)]
-    return []
-
-
-def _listens(pid: int, number: int) -> bool:
-    with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+def _lives_on(pid: int, number: int) -> bool:
+    """Whether a process is a child of this one that a signal does not end: it listens, or will."""
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        masks = int(fields["SigBlk"], 16) | int(fields["SigCgt"], 16)
+        return int(fields["PPid"]) == os.getpid() and bool(masks >> (number - 1) & 1)
     return not Path("/proc/self").exists()  # elsewhere nobody says so

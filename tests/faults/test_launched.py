@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from tests import tiny
 from tests.cli.runs import QUICK, with_overrides
-from tests.faults.kills import weights
+from tests.faults.kills import made_elsewhere, weights
 
 JOBS = """
 import sys, time
@@ -51,28 +53,31 @@ sys.exit(_exit_code(["train"], sweep))
 
 
 def wait_for(folder: Path, names: list[str], process: "subprocess.Popen[Any]") -> None:
+    wait_until(lambda: all((folder / name).exists() for name in names), process, seconds=60)
+
+
+def wait_until(
+    sign: Callable[[], bool], process: "subprocess.Popen[Any]", *, seconds: float = 300
+) -> None:
     began = time.monotonic()
-    while not all((folder / name).exists() for name in names):
-        assert process.poll() is None and time.monotonic() - began < 60, names
+    while not sign():
+        if process.poll() is not None or time.monotonic() - began > seconds:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise AssertionError(f"status {process.wait()}, after {time.monotonic() - began:.0f} s")
         time.sleep(0.01)
 
 
-def wait_for_readiness(pid: int, number: int) -> None:
-    """Wait until a signal ends none of a process's children; loky's own helpers ignore it, soon."""
-    deadline, waiting = time.monotonic() + 60, True
-    while waiting:
-        assert time.monotonic() < deadline
-        waiting = False
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            status = Path(f"/proc/{child}/status").read_text().splitlines()
-            masks = [int(it.split()[1], 16) for it in status if it[:7] in ("SigIgn:", "SigCgt:")]
-            waiting |= not any(mask >> (number - 1) & 1 for mask in masks)
+def waiting(log: Path, *kinds: str) -> list[str]:
+    """The lines that say that an artifact of these kinds is made elsewhere."""
+    lines = log.read_text().splitlines()
+    return [line for line in lines if line.startswith(kinds) and line.endswith("; waiting")]
 
 
 @pytest.mark.parametrize(
     ("workers", "jobs", "everyone"),
-    [(3, 3, False), (2, 3, True), (2, 4, False), (5, 3, False)],
-    ids=["one at leisure", "all are signalled", "one in the queue", "two that had no job"],
+    [(3, 3, False), (2, 3, True), (2, 4, False), (5, 3, False), (5, 3, True)],
+    ids=["one at leisure", "all", "one in the queue", "two that had no job", "all, without jobs"],
 )
 def test_every_job_saves_and_the_sweep_leaves_with_a_status_of_its_own(
     workers: int, jobs: int, everyone: bool, tmp_path: Path
@@ -84,9 +89,6 @@ def test_every_job_saves_and_the_sweep_leaves_with_a_status_of_its_own(
         words, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     wait_for(tmp_path, ["began-0", "began-1", "began-2"], process)
-    time.sleep(0.2)
-    if everyone:
-        wait_for_readiness(process.pid, number)
     (os.killpg if everyone else os.kill)(process.pid, number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
@@ -100,7 +102,9 @@ def test_every_job_saves_and_the_sweep_leaves_with_a_status_of_its_own(
 def test_one_job_at_a_time_runs_here_and_ends_as_any_run(tmp_path: Path) -> None:
     words = [sys.executable, "-c", JOBS, str(tmp_path), "1", "2"]
     env = tiny.env(PYTHONPATH=os.pathsep.join(sys.path))
-    process = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_for(tmp_path, ["began-1"], process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
@@ -119,27 +123,41 @@ def test_a_sweep_of_joblibs_ends_with_the_weights_of_an_undisturbed_one(
 ) -> None:
     texts = tiny.write_reviews(tmp_path, 120, 60)
     words = with_overrides(
-        tiny.small(body, *texts, Path("w")), *QUICK, "trainer.epochs=100", "control=false"
+        tiny.small(body, *texts, Path("w")),
+        *QUICK,
+        "trainer.epochs=1000",
+        "trainer.checkpoint_seconds=600",
+        "control=false",
     )
     words = ["train", "-m", *words, "loss.temperature=1,2"]
     (alone := tmp_path / "alone").mkdir()
-    assert tiny.run(*words, cwd=alone, timeout=300).returncode == 0
+    assert tiny.run(*words, cwd=alone, timeout=600).returncode == 0
     (folder := tmp_path / "signalled").mkdir()
     launched = [*words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    process = subprocess.Popen(
-        tiny.command(*launched),
-        cwd=folder,
-        env=tiny.env(),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while len(list(folder.glob("w/.partial/student-*/checkpoint-*"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.01)
+    teacher = next(name for name in weights(alone / "w") if name.startswith("teacher"))
+    (folder / "w" / ".locks").mkdir(parents=True)
+    said, students = folder / "said", "w/.partial/student-*"
+    with (
+        said.open("w") as log,
+        # so long as somebody else makes the teacher neither job is further than the other
+        made_elsewhere(folder / "w" / ".locks" / f"{teacher}.lock"),
+    ):
+        process = subprocess.Popen(
+            tiny.command(*launched),
+            cwd=folder,
+            env=tiny.env(),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
+        # for the teacher, and for the other job to make the targets with it
+        wait_until(lambda: len(waiting(said, "teacher-", "targets-")) == 2, process)
+    wait_until(lambda: len(list(folder.glob(students))) == 2, process)
+    time.sleep(5)  # both train
+    before = list(folder.glob(f"{students}/checkpoint-*"))
     process.terminate()
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 75, err
-    assert len(list(folder.glob("w/.partial/student-*/checkpoint-*"))) == 2
-    assert tiny.run(*launched, cwd=folder, timeout=300).returncode == 0
+    assert process.wait(timeout=120) == 75, said.read_text()
+    assert not before
+    assert len(list(folder.glob(f"{students}/checkpoint-*"))) == 2
+    assert tiny.run(*launched, cwd=folder, timeout=600).returncode == 0
     assert weights(folder / "w") == weights(alone / "w")
