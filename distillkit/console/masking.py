@@ -25,6 +25,11 @@ _IN_QUERY = re.compile(
     r"awsaccesskeyid)=)[^\s&;#'\"<>\])}]{1,2000}",
     re.IGNORECASE,
 )
+# of a variable, as in `hydra.job.env_set.X_TOKEN=…`, `export X_TOKEN=…`, YAML and JSON; no number
+_ASSIGNED = re.compile(
+    r"""\b([A-Z][A-Z0-9]*_[A-Z0-9_]{1,60})(\\?["']?(?:=|:\s?)\\?["']?)(?![$*]|[-\d.,e+]+(?:[\s"',;\]}\\]|$))"""
+    r"""([^\s"',;\]}\\]{6,2000})"""
+)
 _OF_HUB = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
 _REFERENCE = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)")
 
@@ -52,6 +57,7 @@ def masked(text: str, names: Iterable[str] = ()) -> str:
                 html.escape(value).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
             }:
                 text = text.replace(form, f"${{oc.env:{name}}}")
+    text = _ASSIGNED.sub(lambda it: it[1] + it[2] + (HIDDEN if is_secret(it[1]) else it[3]), text)
     text = _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text)
     text = _ADDRESS.sub(lambda address: _IN_QUERY.sub(rf"\1{HIDDEN}", address[0]), text)
     return _OF_HUB.sub(HIDDEN, text)

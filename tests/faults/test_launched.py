@@ -112,12 +112,15 @@ def test_one_job_at_a_time_runs_here_and_ends_as_any_run(tmp_path: Path) -> None
     assert (tmp_path / "saved-1").exists() and not (tmp_path / "results").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
+WITH_JOBLIB = pytest.mark.skipif(
     importlib.util.find_spec("hydra_plugins") is None
     or importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
     reason="of the extra `sweep`",
 )
+
+
+@pytest.mark.slow
+@WITH_JOBLIB
 def test_a_sweep_of_joblibs_ends_with_the_weights_of_an_undisturbed_one(
     body: Path, tmp_path: Path
 ) -> None:
@@ -161,3 +164,46 @@ def test_a_sweep_of_joblibs_ends_with_the_weights_of_an_undisturbed_one(
     assert len(list(folder.glob(f"{students}/checkpoint-*"))) == 2
     assert tiny.run(*launched, cwd=folder, timeout=600).returncode == 0
     assert weights(folder / "w") == weights(alone / "w")
+
+
+SECRETS = {
+    "HF_TOKEN": "s3cret-of-the-hub",
+    "WANDB_API_KEY": "k3y-of-another",
+    "SLURM_JWT": "token-of-slurm",
+    "AWS_SECRET_ACCESS_KEY": "aws/s3cret+key",
+    "MY_PLACE": "/private/place",
+}
+TYPED = "typed-k3y"
+
+
+@pytest.mark.slow
+@WITH_JOBLIB
+def test_jobs_of_joblibs_write_no_secret(body: Path, tmp_path: Path) -> None:
+    words = with_overrides(
+        tiny.small(body, *tiny.write_reviews(tmp_path, 80, 30), Path("w")),
+        *QUICK,
+        "control=false",
+        "loss.temperature=1,2",
+        "+about.place=${oc.env:MY_PLACE}",
+        *(f"+about.{name.lower()}={SECRETS[name]}" for name in ("SLURM_JWT", "WANDB_API_KEY")),
+        f"+about.setup=['export COMET_API_KEY={TYPED}']",
+        f"+hydra.job.env_set.COMET_API_KEY={TYPED}",
+        "hydra.job.env_copy=[HF_TOKEN,AWS_SECRET_ACCESS_KEY]",
+        "hydra.output_subdir=.hydra",
+        "hydra.verbose=true",
+    )
+    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    (temporary := tmp_path / "temporary").mkdir()
+    done = tiny.run(
+        "train", "-m", *words, cwd=tmp_path, timeout=600, TMPDIR=str(temporary), **SECRETS
+    )
+    assert done.returncode == 0, done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {"multirun.yaml", "hydra.yaml", "results.json", "report.md"} <= names
+    written = {str(path): path.read_bytes() for path in files}
+    for place, text in (written | {"the terminal": (done.stdout + done.stderr).encode()}).items():
+        for secret in (*SECRETS.values(), TYPED):
+            assert secret.encode() not in text, f"{secret} is in {place}"
+    (config, _) = tmp_path.glob("outputs/*/*/[01]/config.yaml")
+    assert "slurm_jwt: ${oc.env:SLURM_JWT}" in config.read_text()

@@ -132,6 +132,7 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{LINES}::test_a_runs_name_is_not_of_the_environment",
     ],
     "Tokens, passwords and keys": [
+        "tests/faults/test_launched.py::test_jobs_of_joblibs_write_no_secret",
         f"{HERE}::test_a_report_names_what_came_from_the_environment",
         f"{MASKING}::test_credentials_are_hidden_and_addresses_stay",
         f"{MASKING}::test_names_tell_what_is_secret",

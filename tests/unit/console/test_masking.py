@@ -49,6 +49,17 @@ def test_a_short_value_stands_in_any_text_and_is_left() -> None:
         ("mail me@host.org", "mail me@host.org"),
         ("owner/name@main", "owner/name@main"),
         ("hf_abcdefghijklmnopqrstuvwxyz123456", "***"),
+        ("+hydra.job.env_set.WANDB_API_KEY=typed-1", "+hydra.job.env_set.WANDB_API_KEY=***"),
+        ("['export A_TOKEN=\"typed-1\"', b]", "['export A_TOKEN=\"***\"', b]"),
+        ("env_set:\n  A_TOKEN: typed-1\n  b: c", "env_set:\n  A_TOKEN: ***\n  b: c"),
+        ('{"A_TOKEN": "typed-1", "b": 1}', '{"A_TOKEN": "***", "b": 1}'),
+        ("A_TOKEN=${oc.env:A_TOKEN}", "A_TOKEN=${oc.env:A_TOKEN}"),
+        ("A_TOKEN=12-34ab", "A_TOKEN=***"),
+        ("A_TOKEN=1234567 OUT_PATH=/somewhere", "A_TOKEN=1234567 OUT_PATH=/somewhere"),
+        (
+            "targets.batch_tokens=4096000 token=abcdefg",
+            "targets.batch_tokens=4096000 token=abcdefg",
+        ),
         ("hf_hub_url", "hf_hub_url"),
     ],
 )
