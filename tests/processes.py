@@ -41,6 +41,20 @@ def save_steps(found: dict[tuple[str, str], Any], path: str) -> None:
     leave_process_group()
 
 
+def last_line(module: str, *words: str, minutes: float) -> str:
+    """The last line on stderr of `python -m module words…`: a process of its own may fork."""
+    result = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        env=tiny.env(PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+        timeout=60 * minutes,
+    )
+    assert result.returncode == 0, result.stderr[-6000:]
+    return result.stderr.splitlines()[-1]
+
+
 def run_two(module: str, *words: object, timeout: float = 120) -> None:
     """`python -m module words…` as ranks 0 and 1; fails with what either said on stderr."""
     command = [sys.executable, "-m", module, *map(str, words)]

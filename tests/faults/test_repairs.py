@@ -1,45 +1,27 @@
 """`--repair` by two at once, by one that is killed, and in a sweep; `tests/faults/repairs.py`."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests import tiny
 from tests.cli.conftest import finished  # noqa: F401
 from tests.cli.runs import Finished, run, with_overrides
 from tests.faults.campaign import content
 from tests.faults.damages import DAMAGES
 from tests.faults.repairs import reports
 from tests.faults.test_damage import copied
-from tests.processes import ROOT
-
-
-def campaign(*words: str, minutes: float) -> str:
-    """What a campaign counted, in a process of its own, since it forks."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.repairs", *words],
-        cwd=ROOT,
-        env=tiny.env(PYTHONPATH=os.pathsep.join(sys.path)),
-        capture_output=True,
-        text=True,
-        timeout=60 * minutes,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
-    return done.stderr.splitlines()[-1]
+from tests.processes import last_line
 
 
 def test_two_that_repair_at_once_and_one_that_is_killed_end_with_the_same_bits() -> None:
-    line = campaign("2", "1", "encoder", minutes=5)
+    line = last_line("tests.faults.repairs", "2", "1", "encoder", minutes=5)
     assert "1 killed, 1 two at once" in line
     assert line.endswith("2 workspaces, 0 differences, 0 faults")
 
 
 @pytest.mark.slow
 def test_every_kind_of_run_is_repaired_with_the_same_bits() -> None:
-    line = campaign("24", "2", minutes=90)
+    line = last_line("tests.faults.repairs", "24", "2", minutes=90)
     assert line.endswith("24 workspaces, 0 differences, 0 faults")
 
 
