@@ -23,6 +23,7 @@ NAMED = {
     for name, path in MODULES.items()
 }
 ENTRY = "__main__"  # `python -m distillkit`: above all floors
+TRAVELLERS = PACKAGE / "students" / "architectures"  # saved beside a student's weights
 LONGEST_MODULE, LONGEST_CHOICE = 450, 25  # lines
 
 
@@ -33,14 +34,21 @@ def floors() -> dict[str, int]:
     return {name: int(floor) for floor, names in found for name in names.split()}
 
 
+def full_name(node: ast.ImportFrom, path: Path) -> str:
+    """The module of `from module import …`; only files that go with a saved model say `.module`."""
+    if not node.level:
+        return node.module or ""
+    assert node.level == 1 and path.parent == TRAVELLERS, f"{path}: write imports in full"
+    return f"distillkit.students.architectures.{node.module}"
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, those inside functions and TYPE_CHECKING included."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: write imports in full"
-            yield node.module or ""
+            yield full_name(node, path)
             if node.module == "distillkit":
                 yield from (f"distillkit.{alias.name}" for alias in node.names)
 
@@ -62,8 +70,9 @@ def targets(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in NAMED else node.module for name in names}
+            module = full_name(node, path)
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            found |= {name if name in NAMED else module for name in names}
     return found & NAMED.keys()
 
 

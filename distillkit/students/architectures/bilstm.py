@@ -6,8 +6,8 @@ before the last, dropout of 0.1; word vectors start uniform within 0.25 unless t
 a teacher. `siamese` is that code's model of pairs: each text is read alone, and [a, b, |a - b|,
 a * b] goes on. Without it a pair is read as one text, separator included.
 
-This file is saved beside a student's weights, so that it loads where distillkit is not installed:
-it imports torch and transformers only.
+This file is saved beside a student's weights with `word_vectors.py`, so that it loads where
+distillkit is not installed: it imports torch, transformers and that file only.
 """
 
 import math
@@ -17,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
+from .word_vectors import WordVectorConfig, WordVectorPreTrainedModel, WordVectors
 
-class BiLSTMConfig(PretrainedConfig):
+
+class BiLSTMConfig(WordVectorConfig):
     """The shape of a BiLSTM.
 
     `hidden_size` is that of each direction, `fc_size` that of the layer before the last.
-    `initializer_range` is the standard deviation of new word vectors.
     """
 
     model_type = "distillkit_bilstm"
@@ -43,34 +43,23 @@ class BiLSTMConfig(PretrainedConfig):
         pad_token_id: int | None = 0,
         **of_every_model: Any,
     ) -> None:
-        self.vocab_size = vocab_size
-        self.embedding_size = embedding_size
         self.hidden_size = hidden_size
         self.num_hidden_layers = num_hidden_layers
         self.fc_size = fc_size
-        self.dropout = dropout
         self.siamese = siamese
-        self.initializer_range = initializer_range
-        self.pad_token_id = pad_token_id
-        super().__init__(pad_token_id=pad_token_id, **of_every_model)
+        super().__init__(
+            vocab_size, embedding_size, dropout, initializer_range, pad_token_id, **of_every_model
+        )
 
 
-class BiLSTMPreTrainedModel(PreTrainedModel):
+class BiLSTMPreTrainedModel(WordVectorPreTrainedModel):
     """How a BiLSTM's weights begin."""
 
     config_class = BiLSTMConfig
     base_model_prefix = "bilstm"
 
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Embedding):
-            bound = self.config.initializer_range * math.sqrt(3)
-            nn.init.uniform_(module.weight, -bound, bound)
-        elif isinstance(module, (nn.LSTM, nn.Linear)):
-            module.reset_parameters()
 
-
-class BiLSTMModel(BiLSTMPreTrainedModel):
+class BiLSTMModel(WordVectors, BiLSTMPreTrainedModel):
     """A text as the last states of both directions, [batch, 2 hidden]; a pair as 8 hidden."""
 
     def __init__(self, config: BiLSTMConfig) -> None:
@@ -84,14 +73,6 @@ class BiLSTMModel(BiLSTMPreTrainedModel):
             bidirectional=True,
         )
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The word vectors."""
-        return self.embeddings
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the word vectors."""
-        self.embeddings = value
 
     def forward(
         self,
@@ -163,7 +144,4 @@ class BiLSTMForSequenceClassification(BiLSTMPreTrainedModel):
         """Logits [batch, classes], and with `labels` the loss that the config's problem has."""
         read = self.bilstm(input_ids, attention_mask, token_type_ids, output_hidden_states)
         logits = self.classifier(self.dropout(F.relu(self.dense(read.pooler_output))))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=read.hidden_states)
+        return self.classified(logits, labels, read.hidden_states)

@@ -5,8 +5,8 @@ of 3, 4 and 5 words, maximum over time, dropout of 0.5. Word vectors start unifo
 in the author's code (yoonkim/CNN_sentence), unless they are taken from a teacher; filters as in
 the TextCNN that castorini/d-bert distils. A pair is read as one text, separator included.
 
-This file is saved beside a student's weights, so that it loads where distillkit is not installed:
-it imports torch and transformers only.
+This file is saved beside a student's weights with `word_vectors.py`, so that it loads where
+distillkit is not installed: it imports torch, transformers and that file only.
 """
 
 import math
@@ -16,15 +16,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
+from .word_vectors import WordVectorConfig, WordVectorPreTrainedModel, WordVectors
 
-class TextCNNConfig(PretrainedConfig):
+
+class TextCNNConfig(WordVectorConfig):
     """The shape of a TextCNN.
 
-    `feature_maps` filters for each of `filter_widths` (in tokens). `initializer_range` is the
-    standard deviation of new word vectors.
+    `feature_maps` filters for each of `filter_widths` (in tokens).
     """
 
     model_type = "distillkit_textcnn"
@@ -46,17 +46,14 @@ class TextCNNConfig(PretrainedConfig):
             raise ValueError(
                 f"filter_widths = {list(filter_widths)}: must name widths of 1 or more"
             )
-        self.vocab_size = vocab_size
-        self.embedding_size = embedding_size
         self.feature_maps = feature_maps
         self.filter_widths = list(filter_widths)
-        self.dropout = dropout
-        self.initializer_range = initializer_range
-        self.pad_token_id = pad_token_id
-        super().__init__(pad_token_id=pad_token_id, **of_every_model)
+        super().__init__(
+            vocab_size, embedding_size, dropout, initializer_range, pad_token_id, **of_every_model
+        )
 
 
-class TextCNNPreTrainedModel(PreTrainedModel):
+class TextCNNPreTrainedModel(WordVectorPreTrainedModel):
     """How a TextCNN's weights begin."""
 
     config_class = TextCNNConfig
@@ -64,18 +61,14 @@ class TextCNNPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Embedding):
-            bound = self.config.initializer_range * math.sqrt(3)
-            nn.init.uniform_(module.weight, -bound, bound)
-        elif isinstance(module, nn.Conv1d):
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv1d):
             nn.init.xavier_uniform_(module.weight)
             assert module.bias is not None
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            module.reset_parameters()
 
 
-class TextCNNModel(TextCNNPreTrainedModel):
+class TextCNNModel(WordVectors, TextCNNPreTrainedModel):
     """A text as the strongest answer of each filter, [batch, feature maps of all widths]."""
 
     def __init__(self, config: TextCNNConfig) -> None:
@@ -87,14 +80,6 @@ class TextCNNModel(TextCNNPreTrainedModel):
             for width in config.filter_widths
         )
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The word vectors."""
-        return self.embeddings
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the word vectors."""
-        self.embeddings = value
 
     def forward(
         self,
@@ -146,7 +131,4 @@ class TextCNNForSequenceClassification(TextCNNPreTrainedModel):
         """Logits [batch, classes], and with `labels` the loss that the config's problem has."""
         read = self.textcnn(input_ids, attention_mask, token_type_ids)
         logits = self.classifier(self.dropout(read.pooler_output))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return self.classified(logits, labels)
