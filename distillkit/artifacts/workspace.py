@@ -43,7 +43,7 @@ from distillkit.artifacts.inside import MANIFEST as MANIFEST
 from distillkit.artifacts.inside import artifact_around
 from distillkit.artifacts.os_errors import guard
 from distillkit.artifacts.timing import stopwatch
-from distillkit.console.progress import say, warn
+from distillkit.console.progress import say, warn, written_out
 from distillkit.console.wording import brief
 from distillkit.errors import WorkspaceError
 
@@ -389,11 +389,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the whole new one, never a part."""
+    """Write JSON so that a reader sees the old file or the whole new one, never a part.
+
+    A terminal that is shown the file obeys nothing of it: JSON can write every character out.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False)
     with atomic(path) as temporary:
-        temporary.write_text(
-            json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(written_out(text) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from distillkit.cli.sweeps import folder_of_sweep, has_results
 from distillkit.cli.tables import ALONE, ARGUMENTS, REPORTS
 from distillkit.cli.tables import RUNS as RUNS
 from distillkit.cli.tables import TOOLS as TOOLS
-from distillkit.console import masking
+from distillkit.console import masking, streams
 from distillkit.console.wording import brief, listed, nearest
 from distillkit.errors import ConfigError, DistillkitError, OutputError
 
@@ -53,6 +53,7 @@ MOST_PROBLEMS = 10  # that are shown of one command: whoever has more mends thes
 
 def main() -> None:
     """The console script."""
+    streams.fill_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal lacks is written out
             stream.reconfigure(errors="backslashreplace")

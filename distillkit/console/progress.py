@@ -4,6 +4,7 @@ Notices and bars go to stderr; what a command was asked for (a table, a report) 
 that says nothing by itself for ten seconds is named by a thread beside it (`heartbeat`).
 """
 
+import json
 import os
 import re
 import sys
@@ -47,6 +48,11 @@ def visible(text: object) -> str:
     Whatever a name, a label or a text holds, a terminal shows it and obeys none of it.
     """
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def written_out(text: str) -> str:
+    """JSON of the same value in which what a terminal would obey stands as `\\u009b`."""
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def mask_with(masked: Callable[[str], str]) -> None:

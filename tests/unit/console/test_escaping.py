@@ -2,11 +2,14 @@
 
 import csv
 import io
+import json
 import re
+from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 
+from distillkit.artifacts.workspace import write_json
 from distillkit.console.escaping import csv_cell, markdown, markdown_code, one_line
 from distillkit.console.progress import stdout, visible
 
@@ -103,3 +106,12 @@ def test_a_cell_begins_no_formula_and_its_text_can_be_had_back(value: object, ce
     csv.writer(file).writerow([cell])
     (read,) = next(csv.reader(io.StringIO(file.getvalue(), newline="")), [""])
     assert read.removeprefix("'") == str(value)
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_json_says_the_same_and_commands_no_terminal(text: str, tmp_path: Path) -> None:
+    record = {text: [text, {"a": text}]}
+    write_json(tmp_path / "a.json", record)
+    written = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(written) == record
+    assert visible(written) == written
