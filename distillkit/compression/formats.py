@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Name = Literal["bf16", "onnx", "onnx_int8"]
+Name = Literal["bf16", "onnx", "onnx_int8", "onnx_int8_static"]
 Kind = Literal["labels", "masked", "causal"]  # what a model says: labels, or words
 
 
@@ -56,6 +56,19 @@ FORMATS = {
             "distillkit.compression.onnx_int8:write_dynamic",
             settings={"per_channel": True},
             start="onnx",
+            **_ONNX,
+        ),
+        Format(
+            "onnx_int8_static",
+            "ONNX, weights and activations in int8, their ranges from texts of the training set",
+            "distillkit.compression.onnx_int8:write_static",
+            settings={
+                "per_channel": True,
+                "calibration": "MinMax",
+                "op_types_to_quantize": ["MatMul", "Gemm", "Gather", "Conv"],
+            },
+            start="onnx",
+            calibrates=True,
             **_ONNX,
         ),
     )

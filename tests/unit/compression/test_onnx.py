@@ -197,6 +197,28 @@ def test_a_package_that_is_missing_names_its_extra() -> None:
         check_installed("numpy", "no_such_package", extra="export", at="a = b")
 
 
+def test_static_int8_has_its_ranges_from_the_texts(tmp_path: Path) -> None:
+    model = save("SequenceClassification", tmp_path / "student")
+    compress(FORMATS["onnx"], student(tmp_path / "student", model), tmp_path / "onnx")
+    words = model.config.vocab_size
+    seen = [texts(1, tokens, words) for tokens in (3, 9, 17, 24, 31)]
+    for name, read in (("a", seen), ("b", seen), ("c", seen[:1])):
+        source = TrainedStudent(tmp_path / "onnx", lambda: model, lambda it=read: iter(it), "x")
+        compress(FORMATS["onnx_int8_static"], source, tmp_path / name)
+    files = [tmp_path / name / "model.onnx" for name in ("onnx", "a", "b", "c")]
+    assert files[1].read_bytes() == files[2].read_bytes()
+    assert not list(tmp_path.glob("a/.*"))
+    logits = []
+    for file in (files[0], files[1], files[3]):
+        session = onnxruntime.InferenceSession(file)
+        given = [{name: it.numpy() for name, it in inputs.items()} for inputs in seen]
+        logits.append(np.concatenate([session.run(None, it)[0] for it in given]))
+    expected, found, of_one_text = logits
+    error, of_one_text = np.abs(found - expected).mean(), np.abs(of_one_text - expected).mean()
+    assert 0 < error < 0.05 * np.abs(expected).max()
+    assert error < of_one_text  # whose ranges are too narrow for the others
+
+
 def test_int8_is_smaller_and_says_nearly_the_same(tmp_path: Path) -> None:
     model = save("SequenceClassification", tmp_path / "student")
     compress(FORMATS["onnx"], student(tmp_path / "student", model), tmp_path / "onnx")
