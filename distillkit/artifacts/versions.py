@@ -20,7 +20,7 @@ VERSIONS = {
     "initial student": 2,
     "student": 4,
     "compressed": 1,
-    "evaluation": 6,
+    "evaluation": 7,
 }
 
 

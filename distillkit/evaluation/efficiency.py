@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from distillkit.evaluation.computation import body_parameters, megaflops, peak_bytes
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.efficiency import megabytes, seconds_each
 from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.token_table import TokenTable
 from distillkit.training.collation import Collator
+
+WARM_UP = 3  # rounds before those that count
+SAME_TEXT = 20  # forward passes of one text, whose times should be alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,13 @@ class Measured:
 
 def costs(
     loaded: Mapping[str, Measured], settings: EvaluationSettings, device: torch.device
-) -> dict[str, dict[str, Any]]:
-    """Parameters, size and speed; tokenising is not counted, padding to the batch's longest is."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """(row -> parameters, size, memory, work and speed; how they were timed).
+
+    Tokenising is not counted, padding to the batch's longest is. All models are timed in turn, and
+    before that `WARM_UP` times each. How far times of one and the same text are apart (`spread`,
+    the middle 80 % by their median) says whether the machine had other work.
+    """
     count = min(len(measured.table) for measured in loaded.values())
     singles = np.linspace(0, count - 1, min(settings.latency_examples, count)).astype(int)
     rng = np.random.default_rng(0)
@@ -54,21 +63,60 @@ def costs(
     batches = [rng.choice(count, size, replace=False) for _ in range(settings.throughput_batches)]
     seconds = _timed(loaded, [singles[i : i + 1] for i in range(len(singles))], device)
     many = _timed(loaded, batches, device)
+    lengths = next(iter(loaded.values())).table.lengths[singles]
+    usual = singles[[np.argsort(lengths, kind="stable")[len(lengths) // 2]]]
+    again = _timed(loaded, [usual] * SAME_TEXT, device)
     figures: dict[str, dict[str, Any]] = {}
     for i, (row, measured) in enumerate(loaded.items()):
-        paths = [Path(member.saved.folder) for member in measured.members]
         tokens = np.array([measured.table.lengths[batch].sum() for batch in batches])
-        figures[row] = {
-            "parameters": sum(member.loaded.model.num_parameters() for member in measured.members),
-            "megabytes": sum(map(megabytes, paths)) if all(p.exists() for p in paths) else None,
-            "latency_p50_ms": float(np.percentile(seconds[:, i], 50) * 1e3),
-            "latency_p95_ms": float(np.percentile(seconds[:, i], 95) * 1e3),
-        }
+        figures[row] = {**_size(measured), **_work(measured, usual), **_percentiles(seconds[:, i])}
         if measured.table.loss_mask is None:
             figures[row]["sentences_per_second"] = float(size / np.median(many[:, i]))
         else:
             figures[row]["tokens_per_second"] = float(np.median(tokens / many[:, i]))
-    return figures
+    low, middle, high = np.percentile(again, [10, 50, 90], axis=0)
+    timing = {
+        "texts": len(singles),
+        "warm_up": WARM_UP,
+        "tokens": [int(lengths.min()), int(np.median(lengths)), int(lengths.max())],
+        "spread": float(((high - low) / middle).max()),
+    }
+    return figures, timing
+
+
+def _size(measured: Measured) -> dict[str, Any]:
+    paths = [Path(member.saved.folder) for member in measured.members]
+    models = [member.loaded.model for member in measured.members]
+    size = {
+        "parameters": sum(model.num_parameters() for model in models),
+        "megabytes": sum(map(megabytes, paths)) if all(p.exists() for p in paths) else None,
+    }
+    if all(isinstance(model, torch.nn.Module) for model in models):
+        size["body_parameters"] = sum(map(body_parameters, models))
+    return size
+
+
+def _work(measured: Measured, usual: np.ndarray) -> dict[str, float]:
+    """Memory and operations of a text of the median length; nothing where they cannot be told.
+
+    Of other runtimes than PyTorch's, and of weights that are held in another form, they are not.
+    """
+    peak, flops = 0.0, 0.0
+    for member in measured.members:
+        model = member.loaded.model
+        if not isinstance(model, torch.nn.Module) or not any(True for _ in model.parameters()):
+            return {}
+        inputs = member.collate(usual).inputs
+        try:
+            flops += megaflops(model, inputs)
+            peak += peak_bytes(model, inputs) / 1e6
+        except (RuntimeError, NotImplementedError, TypeError, AttributeError):
+            return {}
+    return {"peak_megabytes": peak, "megaflops": flops}
+
+
+def _percentiles(seconds: np.ndarray) -> dict[str, float]:
+    return {f"latency_p{p}_ms": float(np.percentile(seconds, p) * 1e3) for p in (50, 95, 99)}
 
 
 def ratios(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -104,4 +152,4 @@ def _timed(
         lambda i, inputs_of_row=inputs_of_row: call(inputs_of_row[i]) for inputs_of_row in members
     ]
     with torch.inference_mode():
-        return seconds_each(calls, rounds=len(batches))
+        return seconds_each(calls, rounds=len(batches), warm_up=WARM_UP)

@@ -20,23 +20,72 @@ Column = Callable[[np.ndarray], float]  # row numbers of texts, some of them rep
 def class_columns(
     logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, " examples"]
 ) -> dict[str, Column]:
-    """Accuracy, macro-averaged F1 and NLL of one label a text."""
+    """Accuracy, macro-averaged F1, the least F1 of a class and NLL of one label a text."""
     predicted, classes = logits.argmax(axis=-1), logits.shape[-1]
     right = predicted == labels
     nats = nats_of(logits, labels)
 
     def macro_f1(rows: np.ndarray) -> float:
-        hits = np.bincount(labels[rows][right[rows]], minlength=classes)
-        is_present = np.bincount(labels[rows], minlength=classes)
-        named = np.bincount(predicted[rows], minlength=classes)
-        occurs = is_present + named > 0
-        return float((2 * hits[occurs] / (is_present + named)[occurs]).mean())
+        return macro_f1_of(labels[rows], predicted[rows], classes)
+
+    def worst_class(rows: np.ndarray) -> float:
+        return worst_class_of(labels[rows], predicted[rows], classes)
 
     return {
         "accuracy": lambda rows: float(right[rows].mean()),
         "macro_f1": macro_f1,
+        "worst_class": worst_class,
         "nll": lambda rows: float(nats[rows].mean()),
     }
+
+
+def macro_f1_of(
+    labels: Int[np.ndarray, " examples"], predicted: Int[np.ndarray, " examples"], classes: int
+) -> float:
+    """The mean F1 of the classes that occur, as labels or predictions."""
+    hits, both, _ = _class_counts(labels, predicted, classes)
+    occurs = both > 0
+    return float((2 * hits[occurs] / both[occurs]).mean()) if occurs.any() else 0.0
+
+
+def worst_class_of(
+    labels: Int[np.ndarray, " examples"], predicted: Int[np.ndarray, " examples"], classes: int
+) -> float:
+    """The least F1 of the classes that occur as labels."""
+    hits, both, there = _class_counts(labels, predicted, classes)
+    occurs = there > 0
+    return float((2 * hits[occurs] / both[occurs]).min()) if occurs.any() else 0.0
+
+
+def _class_counts(
+    labels: np.ndarray, predicted: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How often each class is right, is there and is predicted (their sum), and is there."""
+    hits = np.bincount(labels[predicted == labels], minlength=classes)
+    there = np.bincount(labels, minlength=classes)
+    return hits, there + np.bincount(predicted, minlength=classes), there
+
+
+def fidelity_columns(
+    logits: Float[np.ndarray, "positions classes"],
+    teacher: Float[np.ndarray, "positions classes"],
+    labels: Int[np.ndarray, " positions"],
+    offsets: Int[np.ndarray, " texts_and_one"],
+) -> dict[str, Column]:
+    """How often a model predicts as its teacher: of all positions, where that is right, and wrong.
+
+    Where texts that are counted have no such position it is 0.
+    """
+    of_teacher = teacher.argmax(axis=-1)
+    alike, right = logits.argmax(axis=-1) == of_teacher, of_teacher == labels
+    every = np.ones(len(labels), bool)
+    parts = {"agreement": every, "agreement_right": right, "agreement_wrong": ~right}
+
+    def share(mask: np.ndarray) -> Column:
+        hits, counts = _by_text(alike & mask, offsets), _by_text(mask, offsets)
+        return lambda rows: float(hits[rows].sum() / max(1.0, counts[rows].sum()))
+
+    return {name: share(mask) for name, mask in parts.items()}
 
 
 def label_columns(
@@ -142,30 +191,27 @@ def calibration_column(
     }
 
 
-def differences(
-    first: Mapping[str, Column],
-    second: Mapping[str, Column],
-    *,
-    texts: int,
-    resamples: int,
-    level: float,
-) -> dict[str, dict[str, float]]:
+Draws = Mapping[str, np.ndarray]  # column -> its score of all texts, then of each resample
+
+
+def draws(columns: Mapping[str, Column], *, texts: int, resamples: int) -> Draws:
+    """The scores of all columns on all texts, and on the same resampled texts for every model."""
+    drawn = [np.arange(texts), *resampled(texts, resamples)]
+    return {name: np.array([score(rows) for rows in drawn]) for name, score in columns.items()}
+
+
+def differences(first: Draws, second: Draws, *, level: float) -> dict[str, dict[str, float]]:
     """first - second and its bootstrap interval, column by column: difference, low, high.
 
-    Paired: both are scored on the same resampled texts, and all columns on the same ones.
+    Paired: both are scored on the same resampled texts, and all columns on the same ones. Columns
+    that one of them lacks are left out.
     """
-    all_texts = np.arange(texts)
-    samples = [*resampled(texts, resamples)]
-    intervals = {}
-    for name, column in first.items():
-        other_column = second[name]
-        low, high = percentiles([column(rows) - other_column(rows) for rows in samples], level)
-        intervals[name] = {
-            "difference": column(all_texts) - other_column(all_texts),
-            "low": low,
-            "high": high,
-        }
-    return intervals
+    bounds = {}
+    for name in (name for name in first if name in second):
+        apart = first[name] - second[name]
+        low, high = percentiles(apart[1:].tolist(), level)
+        bounds[name] = {"difference": float(apart[0]), "low": low, "high": high}
+    return bounds
 
 
 def nats_of(

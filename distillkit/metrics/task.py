@@ -10,11 +10,13 @@ from sklearn.metrics import accuracy_score, f1_score
 def classification_scores(
     logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, " examples"]
 ) -> dict[str, float]:
-    """Accuracy, macro-averaged F1 over the classes that occur, and NLL in nats."""
+    """Accuracy, F1 of the classes that occur (their mean, and the least), and NLL in nats."""
     predicted = logits.argmax(axis=-1)
+    each = f1_score(labels, predicted, labels=np.unique(labels), average=None, zero_division=0.0)
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
+        "worst_class": float(each.min()),
         "nll": mean_nll(logits, labels),
     }
 

@@ -1,8 +1,9 @@
 """What a run made and from what, in figures for its report: stages, target store, data."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from distillkit.artifacts.workspace import MANIFEST, read_json
 from distillkit.pipeline.context import RunContext
@@ -95,16 +96,18 @@ def data(run: Run) -> dict[str, Any]:
 
 def _class_counts(run: Run) -> dict[str, int]:
     """How often each class stands in the training text; of many, the most and least frequent."""
-    labels, names = run.text.corpus.split("train").labels, run.text.corpus.labels.names
-    if labels is None:
+    numbers = run.text.class_counts
+    if numbers is None:
         return {}
-    if labels.ndim == 2:
-        counts = dict(zip(names, labels.sum(axis=0).tolist(), strict=True))
-    else:
-        numbers = Counter(labels.tolist())
-        counts = {name: numbers[i] for i, name in enumerate(names)}
+    counts = dict(zip(run.text.corpus.labels.names, numbers.tolist(), strict=True))
     ordered = sorted(counts.items(), key=lambda it: -it[1])
     if len(ordered) > MOST_CLASSES:
         half = MOST_CLASSES // 2
         ordered = [*ordered[:half], *ordered[-half:]]
     return dict(ordered)
+
+
+def published(cfg: DictConfig) -> list[dict[str, str]]:
+    """What others measured with these settings, as the recipe has it; a field a key."""
+    blocks: Any = OmegaConf.to_container(cfg, resolve=True)
+    return [{k: str(v) for k, v in it.items()} for it in blocks.get("published") or []]

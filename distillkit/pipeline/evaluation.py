@@ -47,6 +47,7 @@ class EvaluationArtifacts:
                 self.text.corpus.split("test"),
                 settings=context.evaluation,
                 out=out,
+                class_counts=self.text.class_counts,
             ),
             resumable=True,
         )

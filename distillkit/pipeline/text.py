@@ -4,6 +4,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distillkit.artifacts import damage
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.console.wording import brief
@@ -91,6 +93,18 @@ class TextArtifacts:
     def corpus(self) -> Corpus:
         """The text, labels and transfer set, ready to be read."""
         return Corpus.open(self.labelled.path, self.transfer.path if self.transfer else None)
+
+    @cached_property
+    def class_counts(self) -> np.ndarray | None:
+        """How often each class stands in the training text [classes]; None where there are none."""
+        if self.context.task.family == "language":
+            return None
+        labels, classes = self.corpus.split("train").labels, len(self.corpus.labels.names)
+        if labels is None or not classes:
+            return None
+        if labels.ndim == 2:
+            return np.asarray(labels.sum(axis=0))
+        return np.bincount(labels.astype(np.int64), minlength=classes)
 
     def tokenizer(self, key: str, spec: str) -> Any:
         """The tokenizer of a source, with the chat template that the run's conversations chose."""

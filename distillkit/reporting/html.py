@@ -65,6 +65,7 @@ def page(
         run=results.get("run", {}),
         phases=results.get("phases", []),
         config=config,
+        published=results.get("published", []),
         environment=dict(results["environment"]),
         packages=packages,
     )

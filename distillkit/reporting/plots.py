@@ -60,6 +60,7 @@ def learning_curves(
 
 def quality_against_size(rows: Mapping[str, Mapping[str, Any]], headline: str, path: Path) -> None:
     """The headline metric, with its bootstrap interval, against the number of parameters."""
+    rows = {name: row for name, row in rows.items() if row.get("parameters")}
     figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
     for name, row in rows.items():
         low, high = row["headline_interval"]

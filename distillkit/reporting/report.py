@@ -13,6 +13,7 @@ from distillkit.models.legacy import OLDEST_READER
 from distillkit.reporting.verdicts import FALLING
 from distillkit.tasks.unknown_tokens import MUCH
 
+BUSY = 0.3  # the spread of equal work's times, by their median, from which on they mean little
 QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teacher, nor of costs
 
 
@@ -99,8 +100,27 @@ def footnote(results: Mapping[str, Any]) -> str:
         device = f"{threads} cpu thread{'' if threads == 1 else 's'}"
     return (
         f"{text}{bins}latency at batch 1 and throughput at batch {results['batch_size']} in "
-        f"float32 on {device}{_formats(results)}, tokenising not counted{_of_responses(results)}"
+        f"float32 on {device}{_formats(results)}, tokenising not counted{_of_timing(results)}"
+        f"{_of_responses(results)}"
     )
+
+
+def _of_timing(results: Mapping[str, Any]) -> str:
+    """How many texts were timed, how long they are, and whether the machine was busy."""
+    timing = results.get("timing")
+    if not timing:
+        return ""
+    least, middle, most = timing["tokens"]
+    text = (
+        f"; models in turn on {timing['texts']:,} texts of {least} to {most} tokens (median "
+        f"{middle}) after {timing['warm_up']} warm-up rounds"
+    )
+    if timing["spread"] > BUSY:
+        text += (
+            f"; the machine was busy: times of one and the same text are {timing['spread']:.0%} "
+            "apart, so that they mean little"
+        )
+    return text
 
 
 def _formats(results: Mapping[str, Any]) -> str:

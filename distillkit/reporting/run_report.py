@@ -83,6 +83,8 @@ def _markdown(results: Mapping[str, Any], title: str, pictures: list[tuple[str, 
     lines += [*markdown_table(results), ""]
     lines += [markdown(footnote(results)) + ".", "", *map(markdown, sentences(results)), ""]
     lines += _differences(results)
+    for block in results.get("published") or []:
+        lines += _figures("Published beside measured", [*block.items()])
     lines += ["## The run", "", *_run_lines(results), ""]
     for caption, file in pictures:
         lines += [f"## {caption}", "", f"![{caption}]({file})", ""]

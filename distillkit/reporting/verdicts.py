@@ -6,7 +6,7 @@ from typing import Any
 
 from distillkit.metrics.titles import COLUMNS
 
-FALLING = ("rmse", "ece", "nll", "perplexity")  # of which less is better
+FALLING = ("rmse", "ece", "nll", "perplexity", "kl_to_teacher")  # of which less is better
 NOISE = "within the noise"
 RATIOS = (  # of the teacher's costs to the student's: their key, and what they are called
     ("smaller", "smaller", "larger", "as large"),
@@ -86,6 +86,10 @@ def headline(results: Mapping[str, Any]) -> str:
     found = [it for it in verdicts(results) if it.column in (name, "nll" if not rises else name)]
     for it in found:
         text += f" {_against(it)}"
+    if name in rows.get("majority", {}):
+        text += (
+            f" A model that only knows how often classes are has {rows['majority'][name]:{style}}."
+        )
     return text
 
 

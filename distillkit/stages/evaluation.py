@@ -1,6 +1,6 @@
 """Stage: models and the held-out split -> quality, fidelity, cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,13 @@ from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import calibrated
 from distillkit.metrics.fidelity import closeness
 from distillkit.metrics.interval import bootstrap_score
-from distillkit.metrics.resampled import Column, calibration_column, differences
+from distillkit.metrics.resampled import (
+    Column,
+    calibration_column,
+    differences,
+    draws,
+    fidelity_columns,
+)
 from distillkit.models.configs import check_positions
 from distillkit.models.inference import in_order, logits_of
 from distillkit.models.precision import Precision
@@ -38,6 +44,8 @@ from distillkit.training.collation import collator
 from distillkit.training.learning import environment
 from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import LabelSpace
+
+FIDELITY = ("agreement_right", "agreement_wrong")  # columns that are scores, too
 
 
 def fingerprint_fields(
@@ -64,12 +72,14 @@ def evaluate(
     *,
     settings: EvaluationSettings,
     out: Path,
+    class_counts: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Measure all models on the same split, on the CPU or GPU at hand, in float32.
 
     The row `teacher`, where there is one, is what the others are held against. An ensemble's row is
     of its averaged answers, and its cost that of all members in turn. What each said goes under
-    `out`, where a run that was ended before goes on.
+    `out`, where a run that was ended before goes on. With `class_counts` [classes] of the training
+    text there is a row `majority`: what says for every text how often each class stands there.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded: dict[str, Measured] = {}
@@ -82,11 +92,12 @@ def evaluate(
     if task.family == "language":
         rows, comparison, bins = language_evaluation.measure(loaded, task, test, settings, out)
     else:
-        rows, comparison, bins = _measure(loaded, task, space, test, settings, out)
+        rows, comparison, bins = _measure(loaded, task, space, test, settings, out, class_counts)
     say(f"evaluation: timing {', '.join(models)} in turn")
     with working("evaluation: timing"):
-        spent = costs(loaded, settings, device)
-    rows = {row: values | spent[row] | _unknown(loaded[row]) for row, values in rows.items()}
+        spent, timing = costs(loaded, settings, device)
+    for row, it in loaded.items():
+        rows[row] |= spent[row] | _unknown(it)
     Parts(out).remove()
     say(f"evaluation: {len(test):,} held-out examples, {', '.join(models)}")
     return {
@@ -102,6 +113,7 @@ def evaluate(
         "pipeline": task.pipeline,
         "protocol": task.protocol,
         "comparison": ratios(rows) | comparison,
+        "timing": timing,
         "reliability": bins,
         "ece_bins": settings.ece_bins,
         "level": settings.level,
@@ -160,6 +172,7 @@ def _measure(
     test: Split,
     settings: EvaluationSettings,
     out: Path,
+    class_counts: np.ndarray | None,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(rows, comparison, reliability) of models that say labels which the data has, too."""
     assert isinstance(task, SequenceTask)
@@ -187,9 +200,15 @@ def _measure(
     columns = {
         row: task.columns(logits[row], outcomes[row], held_out[row])
         | _calibration(task, logits[row], held_out[row], settings)
+        | _fidelity(task, row, logits, held_out[row])
         | _added_columns(settings, logits[row], held_out[row].table)
         for row in logits
     }
+    for row, of_row in columns.items():
+        rows[row] |= _of_all(of_row, FIDELITY, len(next(iter(outcomes.values()))))
+    if class_counts is not None and task.distribution == "softmax" and len(class_counts) > 1:
+        first = next(iter(held_out.values()))
+        rows["majority"] = _majority(task, class_counts, first, logits.get("teacher"), settings)
     texts = len(next(iter(outcomes.values())))
     comparison = _compare(task, rows, columns, settings, texts=texts)
     comparison |= {
@@ -355,20 +374,55 @@ def _compare(
 ) -> dict[str, Any]:
     """The student held against teacher and control in every column, and against its own start."""
     comparisons: dict[str, Any] = {}
-    student = rows.get("student")
-    if student and "teacher" in rows:
+    if "student" not in rows:
+        return comparisons
+    if "teacher" in rows:
         best = rows["teacher"][task.headline]
-        comparisons["kept"] = student[task.headline] / best if best > 0 else None
-    for row in ("teacher", "control", "untrained"):
-        if student and row in rows:
-            bounds = differences(
-                columns["student"],
-                columns[row],
-                texts=texts,
-                resamples=settings.resamples,
-                level=settings.level,
-            )
-            comparisons[f"student_minus_{row}"] = bounds[task.headline]
-            if row != "untrained":
-                comparisons[f"columns_minus_{row}"] = bounds
+        comparisons["kept"] = rows["student"][task.headline] / best if best > 0 else None
+    others = [row for row in ("teacher", "control", "untrained") if row in rows]
+    drawn = {
+        row: draws(columns[row], texts=texts, resamples=settings.resamples)
+        for row in ("student", *others)
+        if others
+    }
+    for row in others:
+        bounds = differences(drawn["student"], drawn[row], level=settings.level)
+        comparisons[f"student_minus_{row}"] = bounds[task.headline]
+        if row != "untrained":
+            comparisons[f"columns_minus_{row}"] = bounds
     return comparisons
+
+
+def _fidelity(
+    task: SequenceTask, row: str, logits: Mapping[str, np.ndarray], held_out: HeldOut
+) -> dict[str, Column]:
+    """How often a model predicts as its teacher, where both name one class."""
+    if row == "teacher" or "teacher" not in logits or task.distribution != "softmax":
+        return {}
+    table = held_out.table
+    labels = np.asarray(table.labels)
+    return fidelity_columns(logits[row], logits["teacher"], labels, table.position_offsets)
+
+
+def _of_all(columns: Mapping[str, Column], names: Sequence[str], texts: int) -> dict[str, float]:
+    every = np.arange(texts)
+    return {name: columns[name](every) for name in names if name in columns}
+
+
+def _majority(
+    task: SequenceTask,
+    class_counts: np.ndarray,
+    held_out: HeldOut,
+    teacher: np.ndarray | None,
+    settings: EvaluationSettings,
+) -> dict[str, Any]:
+    """The row of a model that knows how often classes are, and nothing of the text."""
+    share = np.log((class_counts + 1.0) / (class_counts + 1.0).sum())
+    logits = np.tile(share.astype(np.float32), (len(held_out.table.labels), 1))
+    row = _quality(task, logits, task.outcomes(logits, held_out), held_out, settings)
+    row |= closeness(task.distribution, logits, teacher)
+    calibration = calibrated(
+        task.distribution, logits, held_out.table.labels, bins=settings.ece_bins
+    )
+    assert calibration is not None, "a softmax has probabilities"
+    return row | {"ece": calibration.expected_calibration_error}

@@ -32,7 +32,7 @@ def test_the_stages_alone_make_what_train_makes(
 
     measured = distillkit("evaluate", *fresh)
     assert measured.code == 0, measured.err
-    assert list(results(tmp_path)["rows"]) == ["teacher", "student"]
+    assert list(results(tmp_path)["rows"]) == ["teacher", "student", "majority"]
     assert (report(tmp_path) / "report.md").is_file()
     assert "report: outputs/" in measured.out
 

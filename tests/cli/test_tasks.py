@@ -23,7 +23,7 @@ def trained(distillkit: Distillkit, folder: Path, *words: str) -> dict[str, Any]
     result = distillkit("train", *words)
     assert result.code == 0, result.err
     found = results(folder)
-    assert list(found["rows"]) == ["teacher", "student", "control"]
+    assert list(found["rows"])[:3] == ["teacher", "student", "control"]
     assert (report(folder) / "report.md").read_text()
     planned = distillkit("plan", *words, "hardware=h100")  # which needs no probe
     assert planned.code == 0, planned.err

@@ -15,7 +15,7 @@ def test_the_whole_road_ends_in_a_student_that_loads(
     (report,) = tmp_path.glob("outputs/run/*/report.md")
     folder = report.parent
     results = json.loads((folder / "results.json").read_text())
-    assert list(results["rows"]) == ["teacher", "student", "control"]
+    assert list(results["rows"]) == ["teacher", "student", "control", "majority"]
     for picture in ("learning_curves.png", "quality_size.png", "reliability.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     page = Page((folder / "report.html").read_text())
@@ -24,6 +24,17 @@ def test_the_whole_road_ends_in_a_student_that_loads(
     for words_of_run in ("targets", "Where the time went", "label_names", "600", "dense", "good"):
         assert words_of_run in page.text
     assert results["schema"] == 1
+    majority = results["rows"]["majority"]
+    most = max(results["data"]["class_counts"], key=results["data"]["class_counts"].get)
+    lines = (folder / "predictions.csv").read_text().splitlines()[1:]
+    labels = [line.split(",")[1] for line in lines]
+    assert majority["accuracy"] == labels.count(most) / len(labels)
+    student = results["rows"]["student"]
+    assert student["body_parameters"] < student["parameters"]
+    assert student["latency_p50_ms"] <= student["latency_p95_ms"] <= student["latency_p99_ms"]
+    assert 0 < student["megaflops"] < results["rows"]["teacher"]["megaflops"]
+    assert student["peak_megabytes"] > student["parameters"] * 4 / 1e6
+    assert "warm-up rounds" in page.text
     made = {it["stage"]: it for it in results["stages"]}
     assert {"data", "transfer", "teacher", "targets", "student", "control", "evaluation"} <= {*made}
     assert all(it["made"] and it["seconds"] > 0 for it in made.values())

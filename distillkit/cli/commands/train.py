@@ -50,6 +50,7 @@ def train(cfg: DictConfig) -> float:
         "stages": account.stages([phase.context for phase in phases]),
         "targets": account.target_store(run),
         "data": account.data(run),
+        "published": account.published(cfg),
     }
     if rank() == 0:
         title = f"{cfg.run_name}: {run.context.teacher.source_name} -> student"

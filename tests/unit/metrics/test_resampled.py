@@ -86,10 +86,40 @@ def test_differences_are_paired_and_those_of_the_plain_bootstrap() -> None:
         return {"accuracy": lambda rows: float(of[rows].mean())}
 
     first, second = (accuracy(values) for values in right)
-    found = resampled.differences(first, second, texts=60, resamples=50, level=0.9)["accuracy"]
+    drawn = [resampled.draws(it, texts=60, resamples=50) for it in (first, second)]
+    found = resampled.differences(*drawn, level=0.9)["accuracy"]
     expected = bootstrap_difference(
         lambda rows, _: float(rows.mean()), *right, right[0], resamples=50, level=0.9
     )
     assert (found["difference"], found["low"], found["high"]) == pytest.approx(expected)
-    same = resampled.differences(first, first, texts=60, resamples=50, level=0.9)["accuracy"]
+    same = resampled.differences(drawn[0], drawn[0], level=0.9)["accuracy"]
     assert same == {"difference": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_agreement_is_told_apart_by_whether_the_teacher_is_right() -> None:
+    labels = np.array([0, 0, 1, 1, 1])
+    teacher = np.eye(2)[[0, 1, 1, 1, 0]]  # right, wrong, right, right, wrong
+    student = np.eye(2)[[0, 1, 0, 1, 1]]  # alike: yes, yes, no, yes, no
+    columns = resampled.fidelity_columns(student, teacher, labels, texts(5))
+    every = np.arange(5)
+    assert {name: column(every) for name, column in columns.items()} == pytest.approx(
+        {"agreement": 3 / 5, "agreement_right": 2 / 3, "agreement_wrong": 1 / 2}
+    )
+    assert columns["agreement_wrong"](np.array([0, 2])) == 0.0
+    assert columns["agreement_right"](np.array([0, 0, 2])) == pytest.approx(2 / 3)
+
+
+def test_agreement_of_words_is_counted_by_their_texts() -> None:
+    labels = np.array([0, 1, 1])
+    both = np.eye(2)[[0, 1, 0]], np.eye(2)[[0, 0, 0]]
+    columns = resampled.fidelity_columns(*both, labels, np.array([0, 2, 3]))
+    assert columns["agreement"](np.array([0])) == pytest.approx(1 / 2)
+    assert columns["agreement"](np.array([0, 1])) == pytest.approx(2 / 3)
+
+
+def test_the_worst_class_is_of_those_that_are_there() -> None:
+    labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 0, 2])
+    assert resampled.worst_class_of(labels, predicted, 4) == 0.0
+    predicted = np.array([0, 1, 1, 1])
+    assert resampled.worst_class_of(labels, predicted, 4) == pytest.approx(2 / 3)
+    assert resampled.macro_f1_of(labels, predicted, 4) == pytest.approx((2 / 3 + 0.8) / 2)

@@ -89,6 +89,12 @@ def test_the_same_results_give_the_same_bytes() -> None:
     assert again == USUAL
 
 
+def test_what_others_published_stands_beside() -> None:
+    found = results() | {"published": [{"paper": "A <b>", "metric": "accuracy", "number": "0.9"}]}
+    page = Page(html.page(found, title="t", packages={}))
+    assert "Published beside measured paper A <b> metric accuracy number 0.9" in page.text
+
+
 def test_an_evaluation_of_a_student_alone_has_a_page() -> None:
     found = {"rows": {"student": row()}, "comparison": {}, "headline": "accuracy", "examples": 9}
     found |= {"ece_bins": 5, "batch_size": 2, "level": 0.9, "device": "cpu"}

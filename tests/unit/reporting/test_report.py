@@ -268,3 +268,13 @@ def test_a_card_names_what_the_student_was_made_of_and_the_command() -> None:
     assert "- loss: ForwardKL (temperature 2.0)\n- command: `distillkit train a=1`\n" in card
     index = yaml.safe_load(card.split("---")[1])["model-index"]
     assert index[0]["results"][0]["dataset"]["name"] == "held-out split"
+
+
+def test_times_of_a_busy_machine_are_called_so() -> None:
+    found = results()
+    found["timing"] = {"texts": 200, "warm_up": 3, "tokens": [4, 20, 60], "spread": 0.1}
+    quiet = footnote(found)
+    assert "models in turn on 200 texts of 4 to 60 tokens (median 20) after 3 warm-up" in quiet
+    assert "busy" not in quiet
+    found["timing"]["spread"] = 0.8
+    assert "the machine was busy: times of one and the same text are 80% apart" in footnote(found)
