@@ -11,7 +11,7 @@ from typing import Any, Literal
 from distillkit.chat.templates import ChatTemplate
 from distillkit.errors import ConfigError, DataError, ModelError
 from distillkit.models.classifiers import load_tokenizer
-from distillkit.models.configs import CAUSAL, check_config
+from distillkit.models.configs import CAUSAL, check_config, config_of
 from distillkit.models.folders import check_folder, place
 from distillkit.models.lm_head import Body, body_and_head, check_head
 from distillkit.models.loading import one_line, quiet
@@ -61,6 +61,7 @@ def load_causal_lm(
                 f"{_qualified(key, 'quantization')} = {quantization}: {folder} is a GGUF file, "
                 "which has a quantization of its own; set it to null"
             )
+        options["config"] = config_of(folder, key=key)
     else:
         check_folder(folder, key=key)
         options |= {"use_safetensors": True, "device_map": device_map}

@@ -11,7 +11,7 @@ from distillkit.errors import ConfigError, ModelError
 from distillkit.models.folders import place
 from distillkit.models.loading import one_line, quiet
 from distillkit.models.runtimes.record import record_of
-from distillkit.models.sizes import check_numbers
+from distillkit.models.sizes import check_numbers, check_weights
 
 CAUSAL, MASKED = "AutoModelForCausalLM", "AutoModelForMaskedLM"
 USES = {  # what an auto class of transformers is for, in words
@@ -31,13 +31,28 @@ def config_of(folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
     from transformers import AutoConfig
 
     location, gguf = place(folder)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if not gguf and not trust_remote_code:
+    if gguf:
+        return _config_of_gguf(location, gguf, key=key)
+    if not trust_remote_code:
         _check_model_type(folder, key=key)
     with quiet(), one_line(key, folder, "config"):
-        return AutoConfig.from_pretrained(
-            location, **options, **({"gguf_file": gguf} if gguf else {})
-        )
+        return AutoConfig.from_pretrained(location, trust_remote_code=trust_remote_code)
+
+
+def _config_of_gguf(location: str, name: str, *, key: str) -> Any:
+    """The config that a GGUF file describes, its numbers checked before it is made."""
+    from transformers import PreTrainedConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    file = Path(location) / name
+    with quiet(), one_line(key, str(file), "config"):
+        settings, _ = PreTrainedConfig.get_config_dict(location, gguf_file=name)
+    at = f"{key} = {file}"
+    check_numbers(settings, key=f"{at}: its header has ", sign="")
+    if file.is_file():
+        check_weights(settings, file.stat().st_size, at=at, described_in="header")
+    with quiet(), one_line(key, str(file), "config"):
+        return CONFIG_MAPPING[settings["model_type"]].from_dict(settings, name_or_path=location)
 
 
 def _check_model_type(folder: str, *, key: str) -> None:

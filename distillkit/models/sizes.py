@@ -126,7 +126,9 @@ def check_memory(parameters: int, memory: float, *, key: str) -> None:
         )
 
 
-def check_weights(settings: Mapping[str, Any], size: int, *, at: str) -> None:
+def check_weights(
+    settings: Mapping[str, Any], size: int, *, at: str, described_in: str = "config.json"
+) -> None:
     """Raise `ModelError` where a config describes far more than its weights, of `size` bytes.
 
     What is missing would be made anew, in memory. Four bits a parameter are the fewest in use.
@@ -134,6 +136,6 @@ def check_weights(settings: Mapping[str, Any], size: int, *, at: str) -> None:
     parameters = least_parameters(settings)
     if parameters // 2 > 4 * size + 10**8:
         raise ModelError(
-            f"{at}: its config.json describes {parameters:,} parameters or more, and its weights "
-            f"have {limits.in_words(size)}; they do not belong together"
+            f"{at}: its {described_in} describes {parameters:,} parameters or more, and its "
+            f"weights have {limits.in_words(size)}; they do not belong together"
         )

@@ -85,7 +85,7 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{FILES}::test_records_of_saved_sets_lead_to_no_other_place",
         f"{FILES}::test_a_folder_that_a_link_leads_to_is_not_left_out_in_silence",
     ],
-    "Model folders are": [
+    "Models are configs": [
         "tests/unit/models/test_classifiers.py::test_pickled_weights_alone_are_refused",
         "tests/unit/models/test_folders.py::test_an_index_names_weights_inside_its_folder",
     ],
@@ -113,6 +113,8 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
     ],
     "A model has": [
         f"{MODELS}::test_a_size_that_cannot_be_meant_is_refused_with_its_key",
+        "tests/unit/models/test_causal.py::"
+        "test_a_gguf_file_of_sizes_that_cannot_be_meant_is_refused_before_they_are_made",
         f"{MODELS}::test_the_largest_that_may_be_is_taken_and_no_larger_one",
         f"{MODELS}::test_parts_that_are_there_ten_million_times_are_given_up",
         f"{RAISED}::test_a_student_that_is_larger_than_the_memory_is_trained",

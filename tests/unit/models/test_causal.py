@@ -15,6 +15,7 @@ from distillkit.models.causal import (
     new_causal_lm,
     save_causal_lm,
 )
+from distillkit.models.configs import config_of
 from tests import tiny
 from tests.unit.models.tiny_lms import (
     GROUPED,
@@ -173,6 +174,28 @@ def test_a_gguf_file_says_what_the_model_said(gguf_file: Path) -> None:
     with torch.no_grad():
         found, expected = model(input_ids=ids).logits, original(input_ids=ids).logits
     assert (found - expected).norm() < 0.02 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("block_count", 10**9, "its header has num_hidden_layers = 1,000,000,000: no model has"),
+        ("embedding_length", 10**9, "its header has hidden_size = 1,000,000,000: no model has"),
+        ("feed_forward_length", 2 * 10**9, "its header has intermediate_size = 2,000,000,000: no"),
+        ("vocab_size", 2 * 10**9, "its header has vocab_size = 2,000,000,000: no model has more"),
+        ("feed_forward_length", 10**8, "its header describes 12,8.* and its weights have"),
+    ],
+)
+def test_a_gguf_file_of_sizes_that_cannot_be_meant_is_refused_before_they_are_made(
+    field: str, value: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf = pytest.importorskip("gguf")
+    add = getattr(gguf.GGUFWriter, f"add_{field}")
+    monkeypatch.setattr(gguf.GGUFWriter, f"add_{field}", lambda self, _: add(self, value))
+    path = write_gguf(tmp_path / "bomb.gguf", llama(), byte_tokenizer())
+    for load in (config_of, load_causal_lm):
+        with pytest.raises(ModelError, match=rf"^teacher\.path = {path}: {words}"):
+            load(str(path), key=KEY)
 
 
 def test_a_gguf_model_is_clean_and_tied_and_can_be_saved(gguf_file: Path, tmp_path: Path) -> None:
