@@ -90,7 +90,7 @@ def fault_of_facts(kind: str, facts: Mapping[str, Any]) -> str:
     if kind != "evaluation":
         return ""
     wrong = [row for row, it in facts["rows"].items() if not _is_number(it.get(facts["headline"]))]
-    if wrong or "student" not in facts["rows"]:
+    if wrong or ("student" not in facts["rows"] and "reference" not in facts):
         return f"rows.{(wrong or ['student'])[0]}: has no {facts['headline']}"
     return ""
 

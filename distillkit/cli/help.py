@@ -87,6 +87,10 @@ EXAMPLES = {
             "any Hugging Face folder",
             "distillkit evaluate +recipe=bert-tiny student.path=./my-student",
         ),
+        (
+            "several, held against the first",
+            "distillkit evaluate data=files data.train=my.csv models=[./large,owner/small]",
+        ),
     ),
     "compress": (
         ("any trained folder", "distillkit compress student.path=./my-student compression=[onnx]"),

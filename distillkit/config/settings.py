@@ -35,7 +35,8 @@ class RunSettings:
     `phases` are trainings one after the other: name -> overrides of the run's config. Each starts
     from the student of the one before; `start` among its overrides names an earlier one, or `new`.
 
-    `compression` names the formats that the student is also written in, and evaluated.
+    `compression` names the formats that the student is also written in, and evaluated. `models`
+    are what `evaluate` measures in place of the run's own student: folders and hub ids.
     """
 
     workspace: dict[str, Any]
@@ -50,6 +51,7 @@ class RunSettings:
     phases: dict[str, list[str]] | None = None
     start: str | None = None
     compression: list[Name] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
 
 GROUPS = (

@@ -22,6 +22,7 @@ from distillkit.losses.averages import averaged
 from distillkit.losses.heads import project
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import binned
+from distillkit.metrics.drafts import draft_scores
 from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
 from distillkit.models.vocabularies import check_same_tokenizer
 from distillkit.tasks import Task
@@ -31,6 +32,7 @@ from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import HiddenOutputs
 
 SCORES = "scores.npz"
+OF_REFERENCE = ("agreement", "kl", "acceptance")
 NAMES = ("nll", "agreement", "kl", "confidence", "correct")
 
 
@@ -40,6 +42,7 @@ def measure(
     test: Split,
     settings: EvaluationSettings,
     out: Path,
+    reference: str = "teacher",
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(rows, comparison, reliability); the scores of every position go under `out`.
 
@@ -55,7 +58,8 @@ def measure(
     if settings.rouge_examples:  # before the forward passes, since it may refuse the data
         questions = instruction.questions(test, first.loaded.tokenizer, settings)
     parts = Parts(out)
-    scores = _scores(loaded, first, parts)
+    drafts = bool(settings.draft_lengths)
+    scores = _scores(loaded, first, parts, reference, drafts=drafts)
     owner = np.repeat(np.arange(len(first.table)), first.table.positions)
     rows: dict[str, Any] = {}
     bins: dict[str, Any] = {}
@@ -74,7 +78,9 @@ def measure(
         }
         if not task.generates:  # of masked tokens; perplexity alone ranks those that generate
             rows[row]["masked_accuracy"] = float(figures["correct"].mean())
-        if "teacher" in scores:
+        if drafts and reference in scores and row != reference:
+            rows[row] |= draft_scores(figures["acceptance"], settings.draft_lengths)
+        if reference in scores:
             rows[row]["agreement"] = float(figures["agreement"].mean())
             rows[row]["kl_to_teacher"] = float(figures["kl"].mean())
         bin_of = binned(
@@ -87,6 +93,12 @@ def measure(
     nlls = {row: figures["nll"] for row, figures in scores.items()}
     write_texts(nlls, first.table, test, out=out)
     comparison = _compare(nats, settings)
+    if reference != "teacher" and reference in nats:
+        comparison["over_reference"] = {
+            row: {"perplexity": _difference(nats[row], nats[reference], settings)}
+            for row in nats
+            if row != reference
+        }
     if first.table.text_index is not None:
         texts = np.repeat(np.asarray(first.table.text_index), first.table.positions)
         comparison["disagreements"] = of_texts(nlls, texts, test)
@@ -122,19 +134,25 @@ def _on_harness(row: str, measured: Measured, settings: EvaluationSettings) -> d
 
 @torch.inference_mode()
 def _scores(
-    loaded: Mapping[str, Measured], first: Measured, parts: Parts
+    loaded: Mapping[str, Measured],
+    first: Measured,
+    parts: Parts,
+    reference: str,
+    *,
+    drafts: bool,
 ) -> dict[str, dict[str, np.ndarray]]:
     """row -> what is known of each position, float32 [positions] each, in the table's order."""
     table = first.table
     places = table.position_offsets
     total = int(places[-1])
-    has_teacher = "teacher" in loaded
-    names = [n for n in NAMES if has_teacher or n not in ("agreement", "kl")]
+    every = (*NAMES, "acceptance") if drafts else NAMES
+    names = [n for n in every if reference in loaded or n not in OF_REFERENCE]
     scores = {row: {n: np.empty(total, np.float32) for n in names} for row in loaded}
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     device = next(first.loaded.model.parameters()).device.type
     batches = parts.batches(
-        f"scores on {device}", lambda skipped: _of_batches(loaded, first, buckets, skipped, names)
+        f"scores on {device}",
+        lambda skipped: _of_batches(loaded, first, buckets, skipped, names, reference),
     )
     for bucket, values in zip(buckets, batches, strict=True):
         at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])
@@ -150,10 +168,11 @@ def _of_batches(
     buckets: Sequence[np.ndarray],
     skipped: int,
     names: Sequence[str],
+    reference: str,
 ) -> Iterator[dict[str, np.ndarray]]:
     """`row.name` -> scores of the positions of each bucket in turn, from `skipped` on."""
     lengths = first.table.lengths
-    order = sorted(loaded, key=lambda row: row != "teacher")  # which the others are held against
+    order = sorted(loaded, key=lambda row: row != reference)  # which the others are held against
     start = sum(int(lengths[bucket].sum()) for bucket in buckets[:skipped])
     with track("evaluation", len(first.table.ids), position=start) as progress:
         for bucket in buckets[skipped:]:
@@ -171,7 +190,7 @@ def _of_batches(
                 for row in order:
                     logits = _logits(outputs[row], loaded[row].shares, part)
                     figures, log_q = _of_chunk(logits, batch.labels[part], log_p)
-                    log_p = log_q if row == "teacher" else log_p
+                    log_p = log_q if row == reference else log_p
                     for name in names:
                         values[f"{row}.{name}"][part] = figures[name].cpu().numpy()
             tokens = int(lengths[bucket].sum())
@@ -195,7 +214,7 @@ def _logits(outputs: Sequence[Any], shares: Sequence[float], part: slice) -> tor
 def _of_chunk(
     logits: torch.Tensor, labels: torch.Tensor, log_p: torch.Tensor | None
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """(scores [chunk] by name, log q [chunk, vocabulary]) of a chunk; `log_p` is the teacher's."""
+    """(scores [chunk] by name, log q [chunk, vocabulary]); `log_p` is the reference's."""
     log_q = torch.log_softmax(logits, dim=-1)
     confidence, predicted = log_q.max(dim=-1)
     figures = {
@@ -206,6 +225,7 @@ def _of_chunk(
     teacher = log_q if log_p is None else log_p
     figures["agreement"] = (predicted == teacher.argmax(dim=-1)).float()
     figures["kl"] = (teacher.exp() * (teacher - log_q)).sum(dim=-1)
+    figures["acceptance"] = torch.minimum(teacher, log_q).exp().sum(dim=-1)
     return figures, log_q
 
 
@@ -226,17 +246,16 @@ def _compare(nats: Mapping[str, np.ndarray], settings: EvaluationSettings) -> di
     comparisons: dict[str, Any] = {}
     for row in ("teacher", "control", "untrained"):
         if "student" in nats and row in nats:
-            difference, low, high = bootstrap_difference(
-                _mean_nats,
-                nats["student"],
-                nats[row],
-                nats["student"],
-                resamples=settings.resamples,
-                level=settings.level,
-            )
-            comparisons[f"student_minus_{row}"] = {
-                "difference": difference,
-                "low": low,
-                "high": high,
-            }
+            gain = _difference(nats["student"], nats[row], settings)
+            comparisons[f"student_minus_{row}"] = gain
     return comparisons
+
+
+def _difference(
+    ours: np.ndarray, others: np.ndarray, settings: EvaluationSettings
+) -> dict[str, float]:
+    """One model's nats a token less another's, [windows, 2] each, with its interval."""
+    difference, low, high = bootstrap_difference(
+        _mean_nats, ours, others, ours, resamples=settings.resamples, level=settings.level
+    )
+    return {"difference": difference, "low": low, "high": high}

@@ -24,7 +24,8 @@ class EvaluationSettings:
     `rouge_examples` held-out prompts are answered by up to `rouge_tokens` tokens and scored by
     ROUGE-L (0: off): drawn at temperature 1 with each of `rouge_seeds`, or greedily once.
     `harness` names tasks of lm-eval, `harness_path` a folder of the user's own ones, and
-    `harness_limit` bounds the examples of each. `metrics` are further columns, by name.
+    `harness_limit` bounds the examples of each. `metrics` are further columns, by name. Of language
+    models as draft models, `draft_lengths` are numbers of tokens that are drafted at once.
     """
 
     ece_bins: Bins = 15
@@ -43,6 +44,7 @@ class EvaluationSettings:
     harness_path: str | None = None
     harness_limit: PositiveInt | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    draft_lengths: list[PositiveInt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._check_metrics()
@@ -63,8 +65,12 @@ class EvaluationSettings:
             )
 
     def fingerprint_fields(self) -> dict[str, Any]:
-        """All settings but the metrics: those of a config are named by their nodes."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        """All settings but the metrics: those of a config are named by their nodes.
+
+        What was added later is there where it is set, so that earlier evaluations keep their names.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        return {k: v for k, v in values.items() if k != "draft_lengths" or v}
 
     def _check_metrics(self) -> None:
         for name, metric in self.metrics.items():

@@ -281,7 +281,7 @@ def output_order(
     if twice is not None:
         raise ModelError(
             f"{key}: two of its {outputs} outputs are named {brief(twice, 60)!r}; name them in "
-            "their order with teacher.labels=[…]"
+            f"their order with {_setting(key)}=[…]"
         )
     if outputs != labels.outputs:
         raise ModelError(
@@ -298,9 +298,15 @@ def output_order(
             return _numbered(list(labels.names), own_names, key=None if silent else key)
     raise ModelError(
         f"{key}: its labels are [{listed(own_names)}], but the data's are "
-        f"[{listed(labels.names)}]; name its outputs in their order with teacher.labels=[…], or "
+        f"[{listed(labels.names)}]; name its outputs in their order with "
+        f"{_setting(key)}=[…], or "
         "the data's with data.label_names=[…]"
     )
+
+
+def _setting(key: str) -> str:
+    """What names the outputs of the model of a setting."""
+    return "teacher.labels" if key.startswith("teacher") else "student.labels"
 
 
 def _readings(
@@ -319,7 +325,7 @@ def _numbered(label_names: list[str], output_names: list[str], *, key: str | Non
     if key is not None and whole_numbers(label_names):
         say(
             f"{key}: its labels have no names but LABEL_0, …, and are taken for the data's in "
-            f"their order: {listed(label_names)}; teacher.labels=[…] names them otherwise"
+            f"their order: {listed(label_names)}; {_setting(key)}=[…] names them otherwise"
         )
     places = {int(name.removeprefix("LABEL_")): place for place, name in enumerate(output_names)}
     return np.array([places[rank] for rank in range(len(label_names))], np.int64)

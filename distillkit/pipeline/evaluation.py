@@ -1,10 +1,16 @@
 """The evaluation of a run: which models are its rows, and what was measured of them."""
 
+import json
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from distillkit.artifacts.code_identity import code_of_node
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.config.overrides import plain
+from distillkit.console.wording import listed
+from distillkit.data.folders import model_folder
+from distillkit.data.sources import identity
+from distillkit.errors import ConfigError
 from distillkit.models.saved import SavedEnsemble, SavedModel
 from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
@@ -12,6 +18,7 @@ from distillkit.pipeline.obtain import obtain
 from distillkit.pipeline.students import StudentArtifacts
 from distillkit.pipeline.teachers import EnsembleArtifacts, TeacherArtifacts
 from distillkit.pipeline.text import TextArtifacts
+from distillkit.prediction.purpose import is_unnamed, student_folder
 from distillkit.stages import evaluation as stage
 from distillkit.training.learning import MODEL
 
@@ -32,10 +39,14 @@ class EvaluationArtifacts:
         self.context, self.text, self.teachers, self.students = context, text, teachers, students
         self.compression = compression
 
-    def obtain(self, models: dict[str, Row]) -> Artifact:
-        """The evaluation of these rows: name -> (model, its fingerprint)."""
+    def obtain(self, models: dict[str, Row], *, reference: str | None = None) -> Artifact:
+        """The evaluation of these rows: name -> (model, its fingerprint).
+
+        The others are held against the row `reference`; None: the teacher's.
+        """
         context = self.context
-        fields = self.fingerprint_fields({row: digest for row, (_, digest) in models.items()})
+        digests = {row: digest for row, (_, digest) in models.items()}
+        fields = self.fingerprint_fields(digests, reference=reference)
         return obtain(
             context,
             "evaluation",
@@ -48,11 +59,14 @@ class EvaluationArtifacts:
                 settings=context.evaluation,
                 out=out,
                 class_counts=self.text.class_counts,
+                reference=reference,
             ),
             resumable=True,
         )
 
-    def fingerprint_fields(self, models: dict[str, str]) -> dict[str, Any]:
+    def fingerprint_fields(
+        self, models: dict[str, str], *, reference: str | None = None
+    ) -> dict[str, Any]:
         """All that decides the evaluation of these rows: name -> its model's fingerprint."""
         context = self.context
         return (
@@ -61,6 +75,7 @@ class EvaluationArtifacts:
                 context.task,
                 labelled=self.text.labelled.fingerprint,
                 settings=context.evaluation.fingerprint_fields(),
+                reference=reference,
             )
             | self._metric_fields()
         )
@@ -82,7 +97,7 @@ class EvaluationArtifacts:
             digest_of_teacher = fingerprint(self.teachers.fingerprint_fields())
             rows["teacher"] = (self.teachers.saved, digest_of_teacher)
         if student:
-            return rows | {"student": (student, digest)}
+            return rows | {"student": _named(student, digest)}
         for variant in students.variants:
             if variant.name == "student" or variant.name in context.makes or students.find(variant):
                 artifact = students.obtain(variant)
@@ -90,3 +105,40 @@ class EvaluationArtifacts:
                 saved = SavedModel(folder, "student", None, context.trust_remote_code)
                 rows[variant.name] = (saved, artifact.fingerprint)
         return rows | self.compression.rows()
+
+    def rows_of(self, specs: Sequence[str], *, with_teacher: bool) -> tuple[dict[str, Row], str]:
+        """(rows of folders and hub ids by name, the one that the others are held against).
+
+        That is the run's teacher where it is wanted `with_teacher`, else the first of them.
+        `student.labels` names the outputs of those that have no names of their own.
+        """
+        context = self.context
+        rows: dict[str, Row] = {}
+        if with_teacher and self.teachers.is_there():
+            digest = fingerprint(self.teachers.fingerprint_fields())
+            rows[stage.TEACHER] = (self.teachers.saved, digest)
+        labels = context.cfg.student.get("labels")
+        given = None if labels is None else [str(name) for name in labels]
+        for name, spec in names_of(specs, taken=rows).items():
+            own = model_folder(spec, key="models", cache=context.workspace.assets)
+            folder = student_folder(own)
+            digest = identity(spec if folder == own else folder, key="models")
+            named = None if given is None or not is_unnamed(folder) else given
+            saved = SavedModel(folder, "models", named, context.trust_remote_code)
+            rows[name] = _named(saved, digest)
+        return rows, next(iter(rows))
+
+
+def _named(saved: SavedModel, digest: str) -> Row:
+    """A row of a model from elsewhere: the names of its outputs decide it, too."""
+    return saved, digest if saved.labels is None else f"{digest} {json.dumps(saved.labels)}"
+
+
+def names_of(specs: Sequence[str], *, taken: Collection[str] = ()) -> dict[str, str]:
+    """Names of sources: the fewest last parts of each that tell them apart; name -> source."""
+    parts = [[it for it in spec.split("/") if it not in ("", ".", "..")] for spec in specs]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        names = ["-".join(it[-count:]) for it in parts]
+        if len({*names}) == len(names) and not {*names} & {*taken}:
+            return dict(zip(names, specs, strict=True))
+    raise ConfigError(f"models = [{listed(specs)}]: names one of them twice; name each once")

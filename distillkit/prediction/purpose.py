@@ -70,6 +70,14 @@ def student_folder(folder: str) -> str:
     return folder
 
 
+def is_unnamed(folder: str) -> bool:
+    """Whether the outputs of a folder's model have no names but LABEL_0, LABEL_1, …"""
+    names = _json(Path(folder) / CONFIG).get("id2label")
+    return not isinstance(names, dict) or all(
+        str(name) == f"LABEL_{place}" for place, name in names.items()
+    )
+
+
 def is_language_model(folder: str) -> bool:
     """Whether what a folder or file holds writes text, and predicts no labels."""
     path = Path(folder)

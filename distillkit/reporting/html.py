@@ -222,7 +222,7 @@ def _classes(found: Mapping[str, Any]) -> dict[str, Any]:
     if not found:
         return {}
     rows = found["rows"]
-    order = [name for name in ("student", "teacher", "control") if name in rows]
+    order = [name for name in ("student", "teacher", "control") if name in rows] or [*rows]
     lines = (
         [
             {

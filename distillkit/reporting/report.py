@@ -28,7 +28,7 @@ def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         texts = []
         for column in columns:
             value = row.get(column)
-            is_itself = name == "teacher" and column in (
+            is_itself = name == results.get("reference", "teacher") and column in (
                 "agreement",
                 "kl_to_teacher",
                 "rmse_to_teacher",
@@ -162,6 +162,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         if gain:
             lines.append(_gain(results, gain, row))
     lines += _other_columns(results)
+    for row, gains in compared.get("over_reference", {}).items():
+        lines.append(_over(results, row, gains[results["headline"]]))
     rouge = compared.get("rouge_l", {}).get("student_minus_control")
     if rouge:
         text = f"{rouge['difference']:+.2f} ROUGE-L [{rouge['low']:+.2f}, {rouge['high']:+.2f}]"
@@ -270,6 +272,18 @@ def _other_columns(results: Mapping[str, Any]) -> list[str]:
         return []
     headline = _column(results, results["headline"])[0]
     return [f"Beyond {headline} the student is, against its control, {'; '.join(parts)}."]
+
+
+def _over(results: Mapping[str, Any], row: str, gain: Mapping[str, float]) -> str:
+    """How a row stands to the reference, in the headline."""
+    rises = results.get("higher_is_better", True)
+    scale, unit, digits = (100, " points", 2) if rises else (1, " nats a token", 4)
+    name = _column(results, results["headline"])[0] if rises else "NLL"
+    shown, low, high = (f"{scale * gain[k]:+.{digits}f}" for k in ("difference", "low", "high"))
+    return (
+        f"{row} - {results['reference']}: {shown}{unit} of {name} [{low}, {high}] "
+        f"({_level(results)}): {_verdict(gain, rises=rises)}."
+    )
 
 
 def _level(results: Mapping[str, Any]) -> str:

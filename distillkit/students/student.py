@@ -101,9 +101,13 @@ class Student(ABC):
         return f"student = {type(self).__name__}"
 
     def fingerprint_fields(self) -> dict[str, Any]:
-        """What of it decides its weights: its fields less `path`, and a class from outside."""
+        """What of it decides its weights: its fields, and a class from outside.
+
+        `path` and `labels` are of a finished student.
+        """
         fields = asdict(self)  # type: ignore[call-overload]
-        fields.pop("path", None)
+        for name in ("path", "labels"):
+            fields.pop(name, None)
         return fields | code_identity(self)
 
     def describe(self, settings: str, short: Callable[[str], str]) -> str:

@@ -15,26 +15,33 @@ def evaluate(cfg: DictConfig) -> float:
     """Evaluate `student.path`, or the student of this config; return its headline metric."""
     run = runs(cfg, makes=())[-1]
     context, students = run.context, run.students
-    path = cfg.student.get("path")
+    path, reference = cfg.student.get("path"), None
     # `path` of a pretrained student is where it starts from: its trained copy comes first
     is_start = context.student.weights_source and students.find(students.student)
 
-    if path and not is_start:
+    if cfg.models:
+        chosen = any(k.partition(".")[0] == "teacher" for k in run_folder.overrides())
+        rows, reference = run.evaluation.rows_of(list(cfg.models), with_teacher=chosen)
+    elif path and not is_start:
         folder = model_folder(path, key="student.path", cache=context.workspace.assets)
-        saved = SavedModel(folder, "student.path", None, context.trust_remote_code)
+        saved = SavedModel(folder, "student.path", _labels(cfg), context.trust_remote_code)
         rows = run.evaluation.rows(student=saved, digest=identity(path, key="student.path"))
     else:
         rows = run.evaluation.rows()
-    if "teacher" not in rows:
+    if "teacher" not in rows and reference is None:
         say("evaluate: no fitted teacher of this config in the workspace; its row is left out")
-    evaluation = run.evaluation.obtain(rows)
+    evaluation = run.evaluation.obtain(rows, reference=reference)
 
     results = evaluation.facts() | {
         "recipe": cfg.run_name,
         "overrides": run_folder.overrides(),
         "run": {"command": summary.command("evaluate"), **summary.parts(context)},
     }
-    if path and not is_start:  # made elsewhere, nobody here knows how
+    if reference:
+        results["run"] = {name: results["run"][name] for name in ("command", "data")} | {
+            "models": ", ".join(cfg.models)
+        }
+    elif path and not is_start:  # made elsewhere, nobody here knows how
         results["run"] = {name: results["run"][name] for name in ("command", "teacher", "data")} | {
             "student": path
         }
@@ -47,4 +54,11 @@ def evaluate(cfg: DictConfig) -> float:
         run_folder.show(results, title)
         report = run_folder.relative(run_folder.current() / PAGE)
         stdout().print(f"report: {report} (and report.md)", soft_wrap=True)
-    return float(results["rows"]["student"][results["headline"]])
+    row = next((name for name in rows if reference and name != reference), reference)
+    return float(results["rows"][row or "student"][results["headline"]])
+
+
+def _labels(cfg: DictConfig) -> list[str] | None:
+    """The names of the student's outputs, where its own config has none."""
+    given = cfg.student.get("labels")
+    return None if given is None else [str(name) for name in given]
