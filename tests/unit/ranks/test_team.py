@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -54,3 +56,20 @@ def test_a_signal_does_not_break_off_the_wait_for_news_of_the_lost_one(
     said = capsys.readouterr().err
     assert said.startswith("distillkit: rank 1 (process ")
     assert said.endswith(": stopped by SIGTERM\n") and said.count("\n") == 1
+
+
+ENDING = """
+import atexit, sys, threading, time
+from distillkit.ranks import end, team
+atexit.register(sys.stdout.write, "what is due")
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+end(3)  # never met others
+sys.stdout.write("goes on, ")
+team._has_begun = True
+end(7)
+"""
+
+
+def test_one_of_several_ends_with_its_code_once_what_is_due_is_done() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "goes on, what is due", "")
