@@ -124,7 +124,8 @@ def deferred() -> Iterator[None]:
 def passed_on(receivers: Callable[[int], Iterable[int]]) -> Iterator[None]:
     """Within, a first signal is remembered here and sent to other processes, whose end is awaited.
 
-    `receivers` names them when it comes; at the end of the work the signal is raised here.
+    `receivers` names them when it comes; at the end of the work the signal is raised here. A second
+    one ends them at once, as it does this process.
     """
     global _receivers
     before, _receivers = _receivers, receivers
@@ -178,6 +179,9 @@ def _handle(number: int, frame: FrameType | None) -> None:
             pass_on(pid)
     elif time.monotonic() - _came > TWICE:
         _tell("left at once; the same command goes on from what was saved before")
+        for pid in _receivers(number) if _receivers else ():
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         os._exit(status())
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from distillkit import stopping
 from tests import tiny
 from tests.cli.runs import QUICK, with_overrides
 from tests.faults.kills import made_elsewhere, weights
@@ -97,6 +98,34 @@ def test_every_job_saves_and_the_sweep_leaves_with_a_status_of_its_own(
     assert sorted(path.name for path in tmp_path.glob("saved-*")) == ["saved-1", "saved-2"]
     assert (tmp_path / "results").read_text() == repr([0.5, *[float("nan")] * (jobs - 1)])
     assert not (tmp_path / "began-3").exists()
+
+
+def test_a_second_signal_ends_the_workers_too(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", JOBS.replace("sleep(0.3)", "sleep(60)"), str(tmp_path), "5", "3"]
+    env = tiny.env(PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.Popen(
+        words, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(tmp_path, ["began-0", "began-1", "began-2"], process)
+    workers = [Path("/proc", pid) for pid in children(process.pid) if is_worker(pid)]
+    assert len(workers) == 5
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2 * stopping.TWICE)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)  # at once, as none of them holds the pipe either
+    assert process.returncode == 75, err
+    assert "left at once" in err
+    assert not [it for it in workers if it.exists() and is_worker(it.name)]
+    assert not list(tmp_path.glob("saved-*"))
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def is_worker(pid: str) -> bool:
+    """Whether a process is a worker of joblib's that lives: what is gone has no command line."""
+    return b"popen_loky" in Path("/proc", pid, "cmdline").read_bytes()
 
 
 def test_one_job_at_a_time_runs_here_and_ends_as_any_run(tmp_path: Path) -> None:
