@@ -25,7 +25,7 @@ from distillkit.stages import corpus as corpora
 from distillkit.targets.average import no_hidden_states
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.codec import check_outputs as check_distribution
-from distillkit.tasks import Task
+from distillkit.tasks import SequenceTask, Task
 from distillkit.training.gradients import parameter_groups
 from distillkit.training.trainer import check_batch_size
 
@@ -133,7 +133,12 @@ def check_outputs(task: Task, loss: Any) -> None:
 
 
 def check_least_outputs(context: RunContext, text: TextArtifacts) -> None:
-    """Raise `ConfigError` where a loss has no gradient since there are too few classes."""
+    """Raise `ConfigError` for what does not fit the number of classes: the task, the loss.
+
+    A loss may have no gradient since there are too few.
+    """
+    if isinstance(context.task, SequenceTask):
+        context.task.check_labels(len(text.corpus.labels.names))
     if context.task.family == "language" or not isinstance(context.loss, Loss):
         return
     loss, classes = context.loss, context.task.width(None, text.corpus.labels)

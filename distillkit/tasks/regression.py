@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -25,7 +25,8 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 class Regression(SequenceTask):
     """One real value; `max_length` is in tokens, longer text is cut."""
 
-    headline: ClassVar = "pearson"
+    headline: Literal["pearson", "spearman"] = "pearson"
+
     distribution: ClassVar[Distribution] = "real"
     problem_type = "regression"
 
@@ -68,8 +69,13 @@ class Regression(SequenceTask):
         return np.stack([logits[:, 0].astype(np.float64), held_out.table.labels], axis=1)
 
     def headline_score(self, outcomes: np.ndarray) -> float:
-        """Pearson correlation; 0 for constant predictions."""
-        return scores.regression_scores(outcomes[:, 0], outcomes[:, 1])["pearson"]
+        """The correlation that is the headline; 0 for constant predictions."""
+        return scores.regression_scores(outcomes[:, 0], outcomes[:, 1])[self.headline]
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """The headline, where it is not the usual one."""
+        return {} if self.headline == "pearson" else {"headline": self.headline}
 
     def scores(
         self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut

@@ -66,6 +66,14 @@ class SequenceTask(ABC):
     def per_example(logits: Tensor, labels: Tensor) -> Tensor:
         """The loss against hard labels, [batch]."""
 
+    def label_weights(self, labels: np.ndarray, classes: int) -> np.ndarray | None:
+        """The weight of each class in the loss on hard labels [classes]; None: all alike."""
+        return None
+
+    def check_labels(self, classes: int) -> None:
+        """Raise `ConfigError` where settings do not fit the number of classes of the data."""
+        return
+
     @abstractmethod
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """What the metrics need to know of each text, [texts, …]: what is resampled together."""

@@ -9,6 +9,7 @@ import pytest
 from distillkit.evaluation import lm_eval as harness
 from distillkit.metrics import rouge, settings
 from tests import tiny_language
+from tests.cli.runs import QUICK, assert_refused, results
 from tests.conftest import Distillkit
 
 Refuses = Callable[..., str]
@@ -82,3 +83,26 @@ def test_a_recipe_cannot_name_a_folder_of_tasks(
     said = refuses("+recipe=sly", "-cd", str(tmp_path))
     assert "evaluation.harness_path = /tmp: task files can run code" in said
     assert "give it on the command line" in said
+
+
+def test_models_are_ranked_by_the_headline_that_is_chosen(
+    distillkit: Distillkit, words: list[str], tmp_path: Path
+) -> None:
+    chosen = ["task.headline=macro_f1", "task.class_weights=balanced", "loss.hard_weight=0.5"]
+    done = distillkit("train", *words, *QUICK, *chosen)
+    assert done.code == 0, done.err
+    found = results(tmp_path)
+    assert found["headline"] == "macro_f1"
+    assert "macro-F1" in done.out
+    assert "validation macro-F1" in done.err
+    assert found["comparison"]["kept"] == pytest.approx(
+        found["rows"]["student"]["macro_f1"] / found["rows"]["teacher"]["macro_f1"]
+    )
+
+
+def test_a_headline_or_weights_that_do_not_fit_are_refused(
+    distillkit: Distillkit, words: list[str]
+) -> None:
+    assert_refused(distillkit("train", *words, "task.headline=f7"), "task.headline = f7")
+    found = distillkit("train", *words, "task.class_weights=[1,2,3]")
+    assert_refused(found, "task.class_weights = [1, 2, 3]: are 3, and the data has 2 classes")
