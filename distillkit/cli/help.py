@@ -16,7 +16,7 @@ the stages of a run
   generate-targets   the teacher, fitted if need be, answers for every example
   train-student      a student from targets that are there
   evaluate           a student against its teacher on the held-out split
-  compress           a student in other formats: ONNX, int8, bfloat16
+  compress           a student in other formats: ONNX, int8, bfloat16, GGUF
 
 use a student
   predict            labels, values, tags or answers for texts of yours

@@ -24,18 +24,26 @@ from transformers import AutoTokenizer, {auto_class}
 model = {auto_class}.from_pretrained("PATH", dtype="auto")
 tokenizer = AutoTokenizer.from_pretrained("PATH")
 """
+LLAMA_CPP = """\
+llama-server -m PATH/model.gguf
+# or, with a Modelfile of the line `FROM PATH/model.gguf`: ollama create student -f Modelfile
+"""
 HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "CausalLM")
 
 
 def card(form: Format, config: dict[str, Any], folder: Path) -> str:
     """The card of a student in a format; its labels are in the folder's config.json."""
-    code = ONNX if form.name.startswith("onnx") else TORCH.format(auto_class=_auto_class(config))
-    labels = config.get("id2label")
+    language, code = "python", ONNX
+    if form.name.startswith("gguf"):
+        language, code = "sh", LLAMA_CPP
+    elif not form.name.startswith("onnx"):
+        code = TORCH.format(auto_class=_auto_class(config))
+    labels = config.get("id2label") if "labels" in form.kinds else None
     lines = ["---", "tags:", "- distillkit", f"- {form.name}", "---", f"# Student, {form.name}", ""]
     lines += [f"A distilled student: {form.title}.", ""]
     if labels:
         lines += [f"Labels, in the order of the logits: {markdown(', '.join(_names(labels)))}.", ""]
-    return "\n".join([*lines, "```python", code.rstrip(), "```", ""])
+    return "\n".join([*lines, f"```{language}", code.rstrip(), "```", ""])
 
 
 def _names(labels: dict[str, str]) -> list[str]:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Name = Literal["bf16", "onnx", "onnx_int8", "onnx_int8_static"]
+Name = Literal[
+    "bf16", "onnx", "onnx_int8", "onnx_int8_static", "gguf_f16", "gguf_q8_0", "gguf_q4_0"
+]
 Kind = Literal["labels", "masked", "causal"]  # what a model says: labels, or words
 
 
@@ -34,6 +36,7 @@ _ONNX: dict[str, Any] = {
     "packages": ("onnx", "onnxruntime", "onnxscript"),
     "extra": "export",
 }
+_GGUF = "distillkit.compression.gguf_export:write"
 FORMATS = {
     it.name: it
     for it in (
@@ -71,5 +74,8 @@ FORMATS = {
             calibrates=True,
             **_ONNX,
         ),
+        Format("gguf_f16", "GGUF, float16", _GGUF, ("causal",), {"type": "F16"}),
+        Format("gguf_q8_0", "GGUF, weights in 8 bits", _GGUF, ("causal",), {"type": "Q8_0"}),
+        Format("gguf_q4_0", "GGUF, weights in 4 bits", _GGUF, ("causal",), {"type": "Q4_0"}),
     )
 }

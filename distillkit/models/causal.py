@@ -15,6 +15,7 @@ from distillkit.models.configs import CAUSAL, check_config, config_of
 from distillkit.models.folders import check_folder, place
 from distillkit.models.lm_head import Body, body_and_head, check_head
 from distillkit.models.loading import one_line, quiet
+from distillkit.models.runtimes.record import recorded_format
 from distillkit.models.saving import save_folder
 from distillkit.models.sizes import bounded_modules, check_numbers
 from distillkit.models.vocabularies import check_reads_back, check_same_tokenizer, real_vocabulary
@@ -50,12 +51,15 @@ def load_causal_lm(
     `ModelError` for pickled or missing weights and for a head that `check_head` does not know,
     `ConfigError` for a quantization that cannot be had.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     location, gguf = place(folder)
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     if gguf:
         options |= {"gguf_file": gguf} | _unpacked()
+        if (recorded_format(location) or "").startswith("gguf"):
+            # transformers takes less from the file than is in it: no positions of GPT-2's
+            options["config"] = AutoConfig.from_pretrained(location)
         if quantization:
             raise ConfigError(
                 f"{_qualified(key, 'quantization')} = {quantization}: {folder} is a GGUF file, "
@@ -86,6 +90,9 @@ def load_causal_tokenizer(folder: str, *, key: str, trust_remote_code: bool = Fa
     from transformers import AutoTokenizer
 
     location, gguf = place(folder)
+    if gguf and (recorded_format(location) or "").startswith("gguf"):
+        # of a student: in the file its words are cut by a name, which transformers may not know
+        folder, gguf = location, None
     if not gguf:
         return load_tokenizer(folder, key=key, trust_remote_code=trust_remote_code)
     with quiet(), one_line(key, folder, "tokenizer"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from distillkit.errors import ModelError
 from distillkit.limits import is_of_system
+from distillkit.models.runtimes.record import GGUF_FILE
 from distillkit.models.sizes import check_numbers, check_weights
 
 INDEX = "model.safetensors.index.json"
@@ -92,9 +93,11 @@ def _check_links(path: Path, at: str) -> None:
 
 def place(folder: str) -> tuple[str, str | None]:
     """(folder or hub id, name of the GGUF file in it or None)."""
+    path = Path(folder)
+    if (path / GGUF_FILE).is_file() and not any(path.glob("*.safetensors")):
+        return folder, GGUF_FILE
     if not folder.endswith(".gguf"):
         return folder, None
-    path = Path(folder)
     return str(path.parent), path.name
 
 

@@ -1,5 +1,6 @@
 """What the models of a run show to be wrong, before anything is trained."""
 
+import json
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import torch
 
 from distillkit.artifacts.workspace import read_json
+from distillkit.compression.checks import chosen
+from distillkit.compression.gguf_architectures import architecture_of
+from distillkit.compression.gguf_tokenizer import word_splitting
 from distillkit.console.progress import say
 from distillkit.data.folders import model_folder
 from distillkit.errors import DataError, ModelError
@@ -33,6 +37,7 @@ def check_models(run: Run, *, memory: float | None = None) -> None:
     """All checks of the models of a run that trains a student; see `check_shapes`."""
     check_shapes(run, memory=memory)
     check_tokenizers(run)
+    check_gguf(run)
     check_layers(run)
 
 
@@ -63,6 +68,18 @@ def check_tokenizers(run: Run) -> None:
             "student: reads, and is saved with, the teacher's tokenizer; its own differs in "
             + "; ".join(differences)
         )
+
+
+def check_gguf(run: Run) -> None:
+    """Raise `ModelError` for a student that is to be a GGUF file, and cannot be written as one."""
+    context = run.context
+    name = next((it.name for it in chosen(context.cfg) if it.name.startswith("gguf")), None)
+    if name is None:
+        return
+    at = f"compression = {name}: the student"
+    tokenizer = tokenizers.load(context, *tokenizers.learning_source(context))
+    word_splitting(json.loads(tokenizer.backend_tokenizer.to_str()), at=at)
+    architecture_of(MetaModels(context, run.text).student.config, at=at)
 
 
 def check_layers(run: Run) -> None:

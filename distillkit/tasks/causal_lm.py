@@ -10,6 +10,7 @@ from torch import Tensor
 from distillkit.errors import ConfigError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.models import causal as models
+from distillkit.models.runtimes.record import stored_options
 from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.setting_types import PositiveInt
 from distillkit.tasks.task import Family, no_labels
@@ -126,7 +127,7 @@ class CausalLM:
             saved.folder,
             key=saved.key,
             trust_remote_code=saved.trust_remote_code,
-            **(saved.options or {}),
+            **(saved.options or stored_options(saved.folder)),
         )
         return Loaded(model.eval(), tokenizer)
 

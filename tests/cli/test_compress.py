@@ -9,6 +9,7 @@ import pytest
 from tests import tiny, tiny_language
 from tests.cli.runs import artifact_kinds, assert_refused, report, results
 from tests.conftest import Distillkit
+from tests.unit.compression.language import save
 
 
 def test_a_run_makes_and_measures_its_student_in_each_format(
@@ -108,6 +109,38 @@ def test_a_format_that_a_task_cannot_have_is_refused_before_any_work(
         "compress", f"student.path={teacher}", "compression=[onnx]", f"workspace={tmp_path / 'w'}"
     )
     assert_refused(compressed, "compression = onnx: is for a model of labels")
+
+
+def test_a_language_model_becomes_files_of_llama_cpp(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    save("llama", tmp_path / "teacher", num_hidden_layers=2)
+    texts = tiny_language.write_documents(tmp_path, 60)
+    words = tiny_language.small(tmp_path / "teacher", texts, tmp_path / "workspace")
+    more = ("control=false", "task.max_length=48", "evaluation.samples=0")
+    result = distillkit("train", *words, *more, "compression=[gguf_f16,gguf_q4_0,bf16]")
+    assert result.code == 0, result.err
+    rows = results(tmp_path)["rows"]
+    nll = {name: row["nll"] for name, row in rows.items()}
+    assert nll["student gguf_f16"] == pytest.approx(nll["student"], abs=1e-3)
+    assert nll["student bf16"] == pytest.approx(nll["student"], rel=0.01)
+    assert nll["student gguf_q4_0"] == pytest.approx(nll["student"], rel=0.1)
+    assert nll["student gguf_q4_0"] != nll["student gguf_f16"]
+    folder = report(tmp_path) / "student-gguf_q4_0"
+    file = folder / "model.gguf"
+    assert rows["student gguf_q4_0"]["megabytes"] == pytest.approx(file.stat().st_size / 1e6)
+    assert not list(folder.glob("*.safetensors"))
+
+
+def test_a_student_that_llama_cpp_could_not_read_is_refused_before_any_work(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    teacher = tiny_language.write_model(tmp_path / "teacher")  # with a tokenizer of whole words
+    texts = tiny_language.write_documents(tmp_path)
+    words = tiny_language.small(teacher, texts, tmp_path / "workspace")
+    result = distillkit("train", *words, "compression=[gguf_q8_0]")
+    assert_refused(result, "compression = gguf_q8_0: the student: its tokenizer is no byte-level")
+    assert not {"teacher", "targets", "student"} & {*artifact_kinds(tmp_path / "workspace")}
 
 
 def test_a_folder_of_a_body_alone_is_refused(distillkit: Distillkit, tmp_path: Path) -> None:
