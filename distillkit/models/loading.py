@@ -2,9 +2,25 @@
 
 import contextlib
 import logging
+import struct
 from collections.abc import Iterator
 
 from distillkit.errors import ModelError
+
+_FAULTS = (  # what a file that is damaged, or means something else, may come to
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,  # of GGUF files
+)
 
 
 @contextlib.contextmanager
@@ -34,19 +50,10 @@ def one_line(
 
     try:
         yield
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        OSError,
-        RuntimeError,
-        SafetensorError,
-        StrictDataclassError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except Exception as error:
+        expected = isinstance(error, (*_FAULTS, SafetensorError, StrictDataclassError))
+        if not expected and type(error) is not Exception:  # which tokenizers raises
+            raise
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else None
         reason = (str(cause or error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{key} = {source}: its {part} {happens} ({_short(reason)})") from error

@@ -198,6 +198,31 @@ def test_a_gguf_file_of_sizes_that_cannot_be_meant_is_refused_before_they_are_ma
             load(str(path), key=KEY)
 
 
+def test_a_gguf_file_that_was_damaged_is_refused_in_one_line(
+    gguf_file: Path, tmp_path: Path
+) -> None:
+    whole, path = gguf_file.read_bytes(), tmp_path / "damaged.gguf"
+    size = whole.index(b"llama.context_length") - 8  # where the length of the name stands
+    for damaged in (
+        whole[:size] + b"\xff" * 7 + b"\x7f" + whole[size + 8 :],
+        whole[: size + 100],
+        whole[:2],
+        b"",
+    ):
+        path.write_bytes(damaged)
+        for load in (config_of, load_causal_tokenizer, load_causal_lm):
+            with pytest.raises(
+                ModelError, match=r"^teacher\.path = .*damaged\.gguf: its "
+            ) as caught:
+                load(str(path), key=KEY)
+            assert "\n" not in str(caught.value)
+    first_token = whole.index(b"tokenizer.ggml.merges") + 60  # of a rule of merging two
+    at = whole.index(b" ", first_token) - 1
+    path.write_bytes(whole[:at] + b"\x01" + whole[at + 1 :])
+    with pytest.raises(ModelError, match=r"its tokenizer cannot .* out of vocabulary"):
+        load_causal_tokenizer(str(path), key=KEY)
+
+
 def test_a_gguf_model_is_clean_and_tied_and_can_be_saved(gguf_file: Path, tmp_path: Path) -> None:
     model = load_causal_lm(str(gguf_file), key=KEY)
     assert tied(model)
