@@ -37,6 +37,7 @@ class RunSettings:
 
     `compression` names the formats that the student is also written in, and evaluated. `models`
     are what `evaluate` measures in place of the run's own student: folders and hub ids.
+    `tracker` is where training is logged beside metrics.jsonl.
     """
 
     workspace: dict[str, Any]
@@ -52,6 +53,7 @@ class RunSettings:
     start: str | None = None
     compression: list[Name] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
+    tracker: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
 
 
 GROUPS = (

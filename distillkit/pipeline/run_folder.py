@@ -174,6 +174,12 @@ def overrides() -> dict[str, str]:
     }
 
 
+def shown() -> dict[str, str]:
+    """The same, with what is secret named in its place, as others may see it."""
+    names = masking.names_of(words())
+    return {key: masking.masked(value, names) for key, value in overrides().items()}
+
+
 def recipe() -> str:
     """The recipe that this run's command line chose; empty if none."""
     pairs = (word.lstrip("+").partition("=") for word in words())

@@ -30,6 +30,7 @@ from distillkit.training.distributed import accelerator_for, broadcast
 from distillkit.training.gradients import STOP, accumulate, add, gradient_norm, parameter_groups
 from distillkit.training.objective import ModelWithObjective, Objective
 from distillkit.training.settings import TrainSettings
+from distillkit.training.tracking import log_rows
 from distillkit.types import FitReport
 
 METRICS = "metrics.jsonl"
@@ -170,6 +171,8 @@ class Trainer:
             stopping.follow()
         if due:
             self._validate_or_save()
+        if due or progress.step % self.settings.log_every == 0:
+            log_rows(self.label, progress.history)
         bar.advance(1, report.tokens, note=f"loss {report.shares['loss']:.3f}")
         if due and _stalled(progress, self.settings):
             return True
@@ -252,6 +255,7 @@ class Trainer:
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             _write_metrics(self.progress, self.out)
+            log_rows(self.label, self.progress.history)
         self.model.eval()
 
     def _report(self) -> FitReport:

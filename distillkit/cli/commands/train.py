@@ -18,12 +18,19 @@ from distillkit.prediction.purpose import RECORD, record_of
 from distillkit.reporting.report import model_card
 from distillkit.reporting.run_report import PAGE, write_report
 from distillkit.training.learning import MODEL, read_metrics
+from distillkit.training.tracking import check_tracker, log_rows, tracked
 
 MAKES = ("teacher", "targets", "student", "control", "untrained", "compressed")
 
 
 def train(cfg: DictConfig) -> float:
     """Make all of a run; return the student's headline metric."""
+    check_tracker(cfg.tracker)
+    with tracked(cfg.tracker, str(cfg.run_name), run_folder.current(), run_folder.shown()):
+        return _train(cfg)
+
+
+def _train(cfg: DictConfig) -> float:
     phases = runs(cfg, makes=MAKES)
     run = phases[-1]
     for phase in phases:
@@ -169,9 +176,10 @@ def _write(
     if control:
         metrics["control"] = read_metrics(control.path)
     teacher = phases[-1].teachers.find()
-    run_folder.write_metrics(
-        out, metrics | ({"teacher": read_metrics(teacher.path)} if teacher else {})
-    )
+    every = metrics | ({"teacher": read_metrics(teacher.path)} if teacher else {})
+    run_folder.write_metrics(out, every)
+    for name, rows in every.items():  # of what was there already nothing is in the tracker yet
+        log_rows(name, rows)
     write_report(
         results,
         title=title,

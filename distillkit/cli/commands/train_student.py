@@ -6,17 +6,21 @@ from distillkit.console.progress import stdout
 from distillkit.pipeline import run_folder
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
-from distillkit.training.learning import MODEL
+from distillkit.training.learning import MODEL, read_metrics
+from distillkit.training.tracking import check_tracker, log_rows, tracked
 
 
 def train_student(cfg: DictConfig) -> float:
     """Train the student, or find it; return its best validation score."""
+    check_tracker(cfg.tracker)
     phases = runs(cfg, makes=("student",))
     for run in phases:
         check_models(run)
 
-    for run in phases:
-        artifact = run.students.obtain(run.students.student)
+    with tracked(cfg.tracker, str(cfg.run_name), run_folder.current(), run_folder.shown()):
+        for run in phases:
+            artifact = run.students.obtain(run.students.student)
+            log_rows(run.context.phase or "student", read_metrics(artifact.path))
 
     facts = artifact.facts()
     stdout().print(f"student: {run_folder.relative(artifact.path / MODEL)}", soft_wrap=True)
