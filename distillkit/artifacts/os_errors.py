@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distillkit.artifacts import permissions
-from distillkit.errors import DataError, WorkspaceError
+from distillkit.errors import DataError, DistillkitError, WorkspaceError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy, which drops the number
@@ -28,6 +28,42 @@ def guard(root: Path) -> Iterator[None]:
             if f"(os error {number})" in str(error):
                 raise _explained(OSError(number, os.strerror(number)), root) from error
         raise
+
+
+@contextmanager
+def still_there(folder: Path) -> Iterator[None]:
+    """Raise `WorkspaceError` if a folder is removed meanwhile, whatever else fails then.
+
+    What libraries say has no number, or names a file of their own; and what was made before the
+    removal would be missing in a folder that was made anew.
+    """
+    before = _identity(folder)
+    try:
+        yield
+    except DistillkitError:
+        raise
+    except Exception as error:
+        if _identity(folder) == before:
+            raise
+        raise _gone(folder) from error
+    if _identity(folder) != before:
+        raise _gone(folder)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _gone(folder: Path) -> WorkspaceError:
+    gone = next((it for it in (*reversed(folder.parents), folder) if not it.is_dir()), folder)
+    return WorkspaceError(
+        f"{gone}: was removed, or is not reached any more, while the command worked in it; the "
+        "same command makes anew what was there"
+    )
 
 
 def _explained(error: OSError, root: Path) -> Exception:

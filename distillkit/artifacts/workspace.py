@@ -41,7 +41,7 @@ from distillkit.artifacts.facts import fault_of_facts
 from distillkit.artifacts.homes import users_cache, workspace_folder
 from distillkit.artifacts.inside import MANIFEST as MANIFEST
 from distillkit.artifacts.inside import artifact_around
-from distillkit.artifacts.os_errors import guard
+from distillkit.artifacts.os_errors import guard, still_there
 from distillkit.artifacts.timing import stopwatch
 from distillkit.console.progress import say, warn, written_out
 from distillkit.console.wording import brief
@@ -302,15 +302,16 @@ class Workspace:
                 folder.unlink()
             if not self._is_complete(Artifact(kind, artifact.fingerprint, folder), scratch):
                 folder = self._partial_folder(folder, sharing, resumable=resumable)
-                with stopwatch() as seconds:
-                    facts, spent = make(folder), seconds()
-                stopping.hold()  # what is manifest is committed before a signal ends the run
-                sync_files(folder)
-                leave_out = (MANIFEST, *scratch)
-                manifest = manifest_of(
-                    folder, kind, inputs, facts, leave_out=leave_out, seconds=spent
-                )
-                write_json(folder / MANIFEST, manifest)
+                with still_there(folder):
+                    with stopwatch() as seconds:
+                        facts, spent = make(folder), seconds()
+                    stopping.hold()  # what is made is committed before a signal ends the run
+                    sync_files(folder)
+                    leave_out = (MANIFEST, *scratch)
+                    manifest = manifest_of(
+                        folder, kind, inputs, facts, leave_out=leave_out, seconds=spent
+                    )
+                    write_json(folder / MANIFEST, manifest)
             self._publish(folder, artifact, scratch)
         return artifact
 

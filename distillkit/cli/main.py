@@ -97,6 +97,8 @@ def _exit_code(
             raise
         if error.filename is None:
             _close_stdout()
+        if error.filename is None and "/" in str(error):  # a library's, with the name in its words
+            return _tell(OutputError(brief(error)))
         unnamed = "the current folder" if error.errno == errno.ENOENT else "the output"
         place = error.filename if error.filename is not None else unnamed
         return _tell(OutputError(f"{place}: {error.strerror}"))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from distillkit.console.wording import brief
 from distillkit.errors import ModelError
 from distillkit.limits import is_of_system
 from distillkit.models.runtimes.record import GGUF_FILE
@@ -22,6 +23,7 @@ WITHOUT_VOCABULARY = (
     "Reformer",
 )  # tokenizers of plain bytes or such
 _KERNEL = re.compile(r"(?:paged\|)?\w*")  # by name, as sdpa or eager
+_NAMED_WEIGHTS = "transformers_weights"  # a field of a config that names another file of weights
 POINTER = b"version https://git-lfs"
 # what transformers needs to read weights of a kind
 PACKAGES = {
@@ -136,6 +138,12 @@ def _config(path: Path, at: str) -> dict[str, Any]:
         raise ModelError(f"{at}: its config.json is no mapping of settings")
     check_numbers(config, key=f"{at}: its config.json has ", sign="")
     _check_kernels(config, at)
+    named = config.get(_NAMED_WEIGHTS)
+    if named not in (None, "model.safetensors", INDEX):
+        raise ModelError(
+            f"{at}: its config.json has {_NAMED_WEIGHTS} = {brief(named)}, and weights of another "
+            "name are not loaded; call the file model.safetensors, and take the field out"
+        )
     return config
 
 

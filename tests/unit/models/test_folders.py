@@ -119,6 +119,16 @@ def test_code_of_a_repository_in_a_config_is_refused(folder: Path, fields: dict[
         check_folder(str(folder), key="teacher.path")
 
 
+@pytest.mark.parametrize("named", ["a/x.safetensors.index.json", "adapter_model.bin", 3])
+def test_a_config_names_no_other_weights(folder: Path, named: Any) -> None:
+    """Its index could lead out of the folder, and nothing would have looked at it."""
+    change(folder / "config.json", transformers_weights=named)
+    assert f"transformers_weights = {named}, and weights of another name" in fault(folder)
+    for usual in (None, "model.safetensors"):
+        change(folder / "config.json", transformers_weights=usual)
+        check_folder(str(folder), key="teacher.path")
+
+
 def test_weights_that_were_cut_short_are_counted(folder: Path) -> None:
     file = folder / "model.safetensors"
     whole = file.read_bytes()
