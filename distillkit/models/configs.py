@@ -1,6 +1,5 @@
 """What a model's config shows of whether it can be distilled, before any text or weight is read."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from torch import nn
 
 from distillkit.console.wording import nearest
 from distillkit.errors import ConfigError, ModelError
-from distillkit.models.folders import place
+from distillkit.models.folders import config_settings, place
 from distillkit.models.loading import one_line, quiet
 from distillkit.models.runtimes.record import record_of
 from distillkit.models.sizes import check_numbers, check_weights
@@ -62,8 +61,7 @@ def _check_model_type(folder: str, *, key: str) -> None:
     file = Path(folder) / "config.json"
     if not file.is_file():
         return
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    check_numbers(settings, key=f"{key} = {folder}: its config.json has ", sign="")
+    settings = config_settings(Path(folder), f"{key} = {folder}")
     kind = settings.get("model_type")
     if not kind:
         raise ModelError(

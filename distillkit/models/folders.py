@@ -58,7 +58,7 @@ def check_folder(folder: str, *, key: str, weights: bool = True) -> None:
     at = f"{key} = {folder}"
     _check_links(path, at)
     _check_adapter(path, at)
-    config = _config(path, at)
+    config = config_settings(path, at)
     if weights:
         _check_weights(path, at)
         check_weights(config, sum(p.stat().st_size for p in path.glob("*.safetensors")), at=at)
@@ -118,7 +118,8 @@ def _check_adapter(path: Path, at: str) -> None:
     )
 
 
-def _config(path: Path, at: str) -> dict[str, Any]:
+def config_settings(path: Path, at: str) -> dict[str, Any]:
+    """What a folder's config.json holds; raises `ModelError`, which `at` begins."""
     file = path / "config.json"
     if not file.is_file():
         gguf = sorted(p.name for p in path.glob("*.gguf"))

@@ -300,7 +300,7 @@ def test_many_names_make_a_short_message() -> None:
 def test_outputs_of_one_name_are_refused(given: list[str] | None) -> None:
     model = Outputs("a", "a") if given is None else Outputs("LABEL_0", "LABEL_1")
     with pytest.raises(ModelError, match=r"two of its 2 outputs are named 'a'.*teacher\.labels"):
-        label_order(model, LabelSpace(("a", "b")), key="k", output_names=given)
+        label_order(model, LabelSpace(("a", "b")), key="teacher.path", output_names=given)
 
 
 QUESTIONS = "AutoModelForQuestionAnswering"
