@@ -2,7 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from distillkit.errors import ConfigError
 from distillkit.metrics import rouge
@@ -11,6 +11,7 @@ from distillkit.metrics.titles import COLUMNS
 from distillkit.setting_types import Bins, Fraction, NonNegativeInt, PositiveInt, Seed
 
 HARNESS = "lm_eval"
+LATER = ("draft_lengths", "slices", "robustness")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class EvaluationSettings:
     `harness` names tasks of lm-eval, `harness_path` a folder of the user's own ones, and
     `harness_limit` bounds the examples of each. `metrics` are further columns, by name. Of language
     models as draft models, `draft_lengths` are numbers of tokens that are drafted at once.
+
+    `slices` are columns of the data by which the headline is told apart, "length" that of the
+    texts; `robustness` also measures it on the held-out texts with typos, or in other case.
     """
 
     ece_bins: Bins = 15
@@ -45,6 +49,8 @@ class EvaluationSettings:
     harness_limit: PositiveInt | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     draft_lengths: list[PositiveInt] = field(default_factory=list)
+    slices: list[str] = field(default_factory=list)
+    robustness: list[Literal["typos", "case"]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._check_metrics()
@@ -70,7 +76,7 @@ class EvaluationSettings:
         What was added later is there where it is set, so that earlier evaluations keep their names.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
-        return {k: v for k, v in values.items() if k != "draft_lengths" or v}
+        return {k: v for k, v in values.items() if k not in LATER or v}
 
     def _check_metrics(self) -> None:
         for name, metric in self.metrics.items():

@@ -18,6 +18,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "rmse": ("RMSE", ".4f"),
     "macro_f1": ("macro-F1", ".4f"),
     "worst_class": ("worst class F1", ".4f"),
+    "typos": ("with typos", ".4f"),
+    "case": ("in other case", ".4f"),
     "agreement": ("agreement", ".4f"),
     "agreement_right": ("agreement, teacher right", ".4f"),
     "agreement_wrong": ("agreement, teacher wrong", ".4f"),

@@ -18,7 +18,7 @@ from distillkit.losses import HardLabelLoss, Loss
 from distillkit.models.configs import check_config, config_of
 from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.vocabularies import same_ids
-from distillkit.pipeline import run_folder, tokenizers
+from distillkit.pipeline import run_folder, slices, tokenizers
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import corpus as corpora
@@ -169,6 +169,7 @@ def check_evaluation(context: RunContext) -> None:
                 f"evaluation.metrics.{name}: is a score of outputs against labels, and "
                 f"{type(context.task).__name__} has no label at each of its outputs; leave it out"
             )
+    slices.check(context)
     if settings.rouge_examples and not (context.task.generates and context.data.has_prompts):
         raise ConfigError(
             f"evaluation.rouge_examples = {settings.rouge_examples}: ROUGE-L is of responses to "

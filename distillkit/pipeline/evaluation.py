@@ -12,6 +12,7 @@ from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ConfigError
 from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.pipeline import slices
 from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import obtain
@@ -60,6 +61,7 @@ class EvaluationArtifacts:
                 out=out,
                 class_counts=self.text.class_counts,
                 reference=reference,
+                slice_values=slices.values(context, self.text.corpus.split("test")),
             ),
             resumable=True,
         )

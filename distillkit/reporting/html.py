@@ -13,7 +13,7 @@ from distillkit.metrics.calibration import Reliability
 from distillkit.metrics.titles import title as title_of
 from distillkit.reporting import svg
 from distillkit.reporting.report import cells, footnote, sentences
-from distillkit.reporting.verdicts import headline, verdicts
+from distillkit.reporting.verdicts import gain_of, headline, verdicts
 
 TEMPLATES = Path(__file__).parent / "templates"
 LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
@@ -65,6 +65,7 @@ def page(
         run=results.get("run", {}),
         phases=results.get("phases", []),
         config=config,
+        slices=slice_lines(results),
         published=results.get("published", []),
         environment=dict(results["environment"]),
         packages=packages,
@@ -299,6 +300,29 @@ def store_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, title in titles.items()
         if key in found["quality"]
     ]
+
+
+def slice_lines(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of models, and a line a slice: name, value, examples, scores, gain and verdict."""
+    found = results["comparison"].get("slices") or []
+    if not found:
+        return {}
+    models = [*found[0]["rows"]]
+    lines = []
+    for part in found:
+        gain = part.get("student_minus_control")
+        shown = gain_of(results, results["headline"], "control", gain) if gain else None
+        lines.append(
+            {
+                "slice": part["slice"],
+                "value": part["value"],
+                "examples": part["examples"],
+                "scores": [part["rows"][row] for row in models],
+                "gain": shown.shown if shown else "",
+                "word": shown.word if shown else "",
+            }
+        )
+    return {"models": models, "lines": lines}
 
 
 def data_lines(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from distillkit.reporting.verdicts import FALLING
 from distillkit.tasks.unknown_tokens import MUCH
 
 BUSY = 0.3  # the spread of equal work's times, by their median, from which on they mean little
-QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("agreement")]  # not of the teacher, nor of costs
+QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("typos")]  # not of the teacher, nor of costs
 
 
 def cells(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -83,6 +83,7 @@ def _markdown(results: Mapping[str, Any], title: str, pictures: list[tuple[str, 
     lines += [*markdown_table(results), ""]
     lines += [markdown(footnote(results)) + ".", "", *map(markdown, sentences(results)), ""]
     lines += _differences(results)
+    lines += _slices(results)
     for block in results.get("published") or []:
         lines += _figures("Published beside measured", [*block.items()])
     lines += ["## The run", "", *_run_lines(results), ""]
@@ -112,6 +113,25 @@ def _figures(heading: str, lines: Sequence[tuple[str, str]]) -> list[str]:
 def _differences(results: Mapping[str, Any]) -> list[str]:
     rows = [(it.title, it.other, it.shown, it.word) for it in verdicts(results)]
     return _table("Is the difference real?", ("measure", "against", "difference", "verdict"), rows)
+
+
+def _slices(results: Mapping[str, Any]) -> list[str]:
+    found = html.slice_lines(results)
+    if not found:
+        return []
+    titles = ["slice", "value", "examples", *found["models"], "gain over control", "verdict"]
+    rows = [
+        [
+            it["slice"],
+            it["value"],
+            f"{it['examples']:,}",
+            *(f"{score:.4f}" for score in it["scores"]),
+            it["gain"],
+            it["word"],
+        ]
+        for it in found["lines"]
+    ]
+    return _table("Slices", titles, rows)
 
 
 def _classes(found: Mapping[str, Any]) -> list[str]:

@@ -45,13 +45,14 @@ def verdicts(results: Mapping[str, Any]) -> list[Verdict]:
         single = results["comparison"].get(f"student_minus_{other}")
         if gains is None and single:  # of language models nats a token alone are compared
             gains = {"nll" if results["headline"] == "perplexity" else results["headline"]: single}
-        found += [_verdict(results, name, other, gain) for name, gain in (gains or {}).items()]
+        found += [gain_of(results, name, other, gain) for name, gain in (gains or {}).items()]
     return found
 
 
-def _verdict(
+def gain_of(
     results: Mapping[str, Any], name: str, other: str, gain: Mapping[str, float]
 ) -> Verdict:
+    """What a difference of a column and its interval say."""
     added = results.get("metrics", {}).get(name, {})
     title, style = COLUMNS.get(name) or (str(added.get("title", name)), added.get("format", ".4f"))
     falls = name in FALLING or bool(added.get("falls"))

@@ -16,20 +16,29 @@ from distillkit.errors import ModelError
 from distillkit.evaluation import language as language_evaluation
 from distillkit.evaluation import lm_eval as harness
 from distillkit.evaluation.classes import by_class
+from distillkit.evaluation.columns import (
+    FIDELITY,
+    added,
+    added_columns,
+    calibration_columns,
+    fidelity,
+    majority,
+    of_all,
+    quality,
+)
 from distillkit.evaluation.comparison import compare
 from distillkit.evaluation.disagreements import disagreements
 from distillkit.evaluation.efficiency import Measured, costs, ratios
+from distillkit.evaluation.perturbation import perturbed
 from distillkit.evaluation.predictions import write_predictions
+from distillkit.evaluation.slices import LENGTH, groups, quarters, sliced
 from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import calibrated
 from distillkit.metrics.drafts import titles as draft_titles
 from distillkit.metrics.fidelity import closeness
-from distillkit.metrics.interval import bootstrap_score
 from distillkit.metrics.resampled import (
     Column,
-    calibration_column,
-    fidelity_columns,
 )
 from distillkit.models.configs import check_positions
 from distillkit.models.inference import in_order, logits_of
@@ -45,7 +54,6 @@ from distillkit.training.learning import environment
 from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import LabelSpace
 
-FIDELITY = ("agreement_right", "agreement_wrong")  # columns that are scores, too
 TEACHER = "teacher"  # the row that the others are held against
 
 
@@ -84,6 +92,7 @@ def evaluate(
     out: Path,
     class_counts: np.ndarray | None = None,
     reference: str | None = None,
+    slice_values: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
     """Measure all models on the same split, on the CPU or GPU at hand, in float32.
 
@@ -92,6 +101,7 @@ def evaluate(
     of its averaged answers, and its cost that of all members in turn. What each said goes under
     `out`, where a run that was ended before goes on. With `class_counts` [classes] of the training
     text there is a row `majority`: what says for every text how often each class stands there.
+    `slice_values` have the values [texts] of the columns that the settings slice by.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded: dict[str, Measured] = {}
@@ -107,7 +117,7 @@ def evaluate(
         )
     else:
         rows, comparison, bins = _measure(
-            loaded, task, space, test, settings, out, class_counts, reference
+            loaded, task, space, test, settings, out, class_counts, reference, slice_values or {}
         )
     say(f"evaluation: timing {', '.join(models)} in turn")
     with working("evaluation: timing"):
@@ -192,6 +202,7 @@ def _measure(
     out: Path,
     class_counts: np.ndarray | None,
     reference: str | None,
+    slice_values: Mapping[str, Sequence[Any]],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(rows, comparison, reliability) of models that say labels which the data has, too."""
     assert isinstance(task, SequenceTask)
@@ -204,7 +215,7 @@ def _measure(
         outcomes[row] = task.outcomes(logits[row], held_out[row])
     rows, bins = {}, {}
     for row, values in logits.items():
-        rows[row] = _quality(task, values, outcomes[row], held_out[row], settings)
+        rows[row] = quality(task, values, outcomes[row], held_out[row], settings)
         rows[row] |= closeness(task.distribution, values, logits.get(reference or TEACHER))
         calibration = calibrated(
             task.distribution, values, held_out[row].table.labels, bins=settings.ece_bins
@@ -214,20 +225,20 @@ def _measure(
             bins[row] = calibration.record()
     if settings.metrics:
         for row in rows:
-            rows[row] |= _added(settings, logits[row], held_out[row].table)
+            rows[row] |= added(settings, logits[row], held_out[row].table)
     write_predictions(logits, task, next(iter(held_out.values())), out=out)
     columns = {
         row: task.columns(logits[row], outcomes[row], held_out[row])
-        | _calibration(task, logits[row], held_out[row], settings)
-        | _fidelity(task, row, logits, held_out[row], reference or TEACHER)
-        | _added_columns(settings, logits[row], held_out[row].table)
+        | calibration_columns(task, logits[row], held_out[row], settings)
+        | fidelity(task, row, logits, held_out[row], reference or TEACHER)
+        | added_columns(settings, logits[row], held_out[row].table)
         for row in logits
     }
     for row, of_row in columns.items():
-        rows[row] |= _of_all(of_row, FIDELITY, len(next(iter(outcomes.values()))))
+        rows[row] |= of_all(of_row, FIDELITY, len(next(iter(outcomes.values()))))
     if class_counts is not None and task.distribution == "softmax" and len(class_counts) > 1:
         first = next(iter(held_out.values()))
-        rows["majority"] = _majority(
+        rows["majority"] = majority(
             task, class_counts, first, logits.get(reference or TEACHER), settings
         )
     texts = len(next(iter(outcomes.values())))
@@ -235,38 +246,55 @@ def _measure(
     comparison |= {
         "classes": by_class(logits, task, held_out),
         "disagreements": disagreements(logits, task, held_out),
+        "slices": _slices(columns, task, held_out, slice_values, settings),
     }
+    for kind in settings.robustness:
+        changed = perturbed(test, kind)
+        for row, measured in loaded.items():
+            rows[row][kind] = _robust(measured, task, space, changed, parts, f"{row}, {kind}")
     return rows, comparison, bins
 
 
-def _added(settings: EvaluationSettings, logits: np.ndarray, table: TokenTable) -> dict[str, float]:
-    """The scores of the metrics that the config adds."""
-    labels = np.asarray(table.labels)
-    return {name: float(metric.score(logits, labels)) for name, metric in settings.metrics.items()}
-
-
-def _added_columns(
-    settings: EvaluationSettings, logits: np.ndarray, table: TokenTable
-) -> dict[str, Column]:
-    """The same, each as a function of which texts are counted."""
-    labels, offsets = np.asarray(table.labels), table.position_offsets
-    return {
-        name: metric.column(logits, labels, offsets) for name, metric in settings.metrics.items()
-    }
-
-
-def _calibration(
-    task: SequenceTask, logits: np.ndarray, held_out: HeldOut, settings: EvaluationSettings
-) -> dict[str, Column]:
-    if task.distribution == "choice":
-        return {}  # a text has several windows
-    return calibration_column(
-        task.distribution,
-        logits,
-        np.asarray(held_out.table.labels),
-        held_out.table.position_offsets,
-        bins=settings.ece_bins,
+def _slices(
+    columns: Mapping[str, Mapping[str, Column]],
+    task: SequenceTask,
+    held_out: Mapping[str, HeldOut],
+    slice_values: Mapping[str, Sequence[Any]],
+    settings: EvaluationSettings,
+) -> list[dict[str, Any]]:
+    """The headline in each part of the held-out text, in the order of the settings."""
+    named = {name: groups(values) for name, values in slice_values.items()}
+    if LENGTH in settings.slices:
+        lengths = next(iter(held_out.values())).table.lengths
+        named[LENGTH] = quarters(lengths.tolist(), "tokens")
+    ordered = {name: named[name] for name in settings.slices}
+    return sliced(
+        columns, task.headline, ordered, resamples=settings.resamples, level=settings.level
     )
+
+
+def _robust(
+    measured: Measured,
+    task: SequenceTask,
+    space: LabelSpace,
+    changed: Split,
+    parts: Parts,
+    name: str,
+) -> float:
+    """The headline of a model on texts that were changed, under its own tokenizers."""
+
+    def over(member: Measured) -> Measured:
+        tokenizer = member.loaded.tokenizer
+        table, _ = task.tokenise(changed, tokenizer, label="the test texts", held_out=True)
+        device = next(member.loaded.model.parameters()).device
+        return replace(member, table=table, collate=collator(table, tokenizer, device))
+
+    later = tuple(over(member) for member in measured.later_members)
+    measured = replace(over(measured), later_members=later)
+    with working(f"evaluation: {name}"):
+        logits = _together(measured, task, parts=parts, name=name)
+    outcomes = task.outcomes(logits, HeldOut(measured.table, space, changed))
+    return float(task.headline_score(outcomes))
 
 
 def predict(
@@ -366,59 +394,3 @@ def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[st
         )
         for row, measured in loaded.items()
     }
-
-
-def _quality(
-    task: SequenceTask,
-    logits: np.ndarray,
-    outcomes: np.ndarray,
-    held_out: HeldOut,
-    settings: EvaluationSettings,
-) -> dict[str, Any]:
-    low, high = bootstrap_score(
-        lambda rows, _: task.headline_score(rows),
-        outcomes,
-        outcomes,
-        resamples=settings.resamples,
-        level=settings.level,
-    )
-    return {**task.scores(logits, outcomes, held_out), "headline_interval": [low, high]}
-
-
-def _fidelity(
-    task: SequenceTask,
-    row: str,
-    logits: Mapping[str, np.ndarray],
-    held_out: HeldOut,
-    teacher: str,
-) -> dict[str, Column]:
-    """How often a model predicts as its teacher, where both name one class."""
-    if row == teacher or teacher not in logits or task.distribution != "softmax":
-        return {}
-    table = held_out.table
-    labels = np.asarray(table.labels)
-    return fidelity_columns(logits[row], logits[teacher], labels, table.position_offsets)
-
-
-def _of_all(columns: Mapping[str, Column], names: Sequence[str], texts: int) -> dict[str, float]:
-    every = np.arange(texts)
-    return {name: columns[name](every) for name in names if name in columns}
-
-
-def _majority(
-    task: SequenceTask,
-    class_counts: np.ndarray,
-    held_out: HeldOut,
-    teacher: np.ndarray | None,
-    settings: EvaluationSettings,
-) -> dict[str, Any]:
-    """The row of a model that knows how often classes are, and nothing of the text."""
-    share = np.log((class_counts + 1.0) / (class_counts + 1.0).sum())
-    logits = np.tile(share.astype(np.float32), (len(held_out.table.labels), 1))
-    row = _quality(task, logits, task.outcomes(logits, held_out), held_out, settings)
-    row |= closeness(task.distribution, logits, teacher)
-    calibration = calibrated(
-        task.distribution, logits, held_out.table.labels, bins=settings.ece_bins
-    )
-    assert calibration is not None, "a softmax has probabilities"
-    return row | {"ece": calibration.expected_calibration_error}

@@ -1,5 +1,6 @@
 """What is to be measured of language models is judged before any work."""
 
+import csv
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,8 @@ import pytest
 
 from distillkit.evaluation import lm_eval as harness
 from distillkit.metrics import rouge, settings
-from tests import tiny_language
-from tests.cli.runs import QUICK, assert_refused, results
+from tests import tiny, tiny_language
+from tests.cli.runs import QUICK, assert_refused, report, results, with_overrides
 from tests.conftest import Distillkit
 
 Refuses = Callable[..., str]
@@ -106,3 +107,46 @@ def test_a_headline_or_weights_that_do_not_fit_are_refused(
     assert_refused(distillkit("train", *words, "task.headline=f7"), "task.headline = f7")
     found = distillkit("train", *words, "task.class_weights=[1,2,3]")
     assert_refused(found, "task.class_weights = [1, 2, 3]: are 3, and the data has 2 classes")
+
+
+def test_held_out_text_is_sliced_and_changed(distillkit: Distillkit, words: list[str]) -> None:
+    train = Path(next(w for w in words if w.startswith("data.train=")).partition("=")[2])
+    with train.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    where = Path("with-source.csv")
+    sources = [("short" if len(row["text"]) < 40 else "long") for row in rows]
+    tiny.write_csv(
+        where,
+        ("text", "label", "source"),
+        [(row["text"], row["label"], it) for row, it in zip(rows, sources, strict=True)],
+    )
+    words = with_overrides(words, f"data.train={where}", *QUICK)
+    refused = distillkit("train", *words, "evaluation.slices=[length,origin]")
+    assert_refused(refused, "evaluation.slices[1] = origin", "source")
+    assert refused.out == ""
+    chosen = ["evaluation.slices=[length,source]", "evaluation.robustness=[typos,case]"]
+    done = distillkit("train", *words, *chosen)
+    assert done.code == 0, done.err
+    found = results(Path.cwd())
+    parts = found["comparison"]["slices"]
+    text = (report(Path.cwd()) / "predictions.csv").read_text()
+    lines = list(csv.DictReader(text.splitlines()))
+    for part in (part for part in parts if part["slice"] == "source"):
+        held_out = [it for it in lines if sources[int(it["row"]) - 1] == part["value"]]
+        assert part["examples"] == len(held_out) > 0
+        right = sum(it["student"] == it["label"] for it in held_out) / len(held_out)
+        assert part["rows"]["student"] == pytest.approx(right)
+    assert {part["slice"] for part in parts} == {"length", "source"}
+    assert sum(p["examples"] for p in parts if p["slice"] == "length") == found["examples"]
+    for row in ("teacher", "student", "control"):
+        assert found["rows"][row]["case"] == found["rows"][row]["accuracy"]  # small letters only
+        assert 0 <= found["rows"][row]["typos"] <= 1
+    page = (report(Path.cwd()) / "report.html").read_text()
+    assert "with typos" in page
+    assert "Slices" in page
+
+
+def test_slices_that_cannot_be_are_refused(refuses: Refuses) -> None:
+    assert "evaluation.slices = ['length']: is for tasks with labels" in refuses(
+        "evaluation.slices=[length]"
+    )
