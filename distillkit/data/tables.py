@@ -358,7 +358,14 @@ def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
         if isinstance(error, OSError) and error.errno:
             raise
         raise DataError(f"{request.key} = {spec}: cannot be read ({first_line(error)})") from error
-    table = _of_dataset(Dataset(columns_read), request, spec)
+    try:
+        dataset = Dataset(columns_read)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{at}: what `datasets` wrote into its metadata cannot be read ({first_line(error)}); "
+            "write it anew, as pandas.read_parquet(FILE).to_parquet(FILE) does"
+        ) from error
+    table = _of_dataset(dataset, request, spec)
     return Table(tuple(names), table.values, file.metadata.num_rows, table.classes)
 
 

@@ -7,7 +7,7 @@ card may name any place of the machine or the network, and what lies there chang
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from distillkit.console.wording import brief, first_line, listed
@@ -72,12 +72,26 @@ def _check_card(folder: Path, at: str) -> None:
         )
     content = card(folder)
     configs = content.get("configs") if isinstance(content, dict) else None
-    for text in _texts(configs):
-        if "::" in text or "://" in text:
-            raise DataError(
-                f"{at}: its {CARD} names {brief(text, 100)} as data, which lies elsewhere; "
-                "download it, and name a file in the folder"
-            )
+    addresses = [text for text in _texts(configs) if "::" in text or "://" in text]
+    # a place that is walked through before anybody sees which files it has
+    elsewhere = [*addresses, *filter(_leads_out, _places(configs))]
+    if elsewhere:
+        raise DataError(
+            f"{at}: its {CARD} names {brief(elsewhere[0], 100)} as data, which lies elsewhere; put "
+            "it into the folder, and name it by its place there"
+        )
+
+
+def _places(configs: Any) -> Iterator[str]:
+    """The folders and patterns of files that a card's configs name."""
+    for config in configs if isinstance(configs, list) else [configs]:
+        if isinstance(config, dict):
+            yield from _texts([config.get("data_dir"), config.get("data_files")])
+
+
+def _leads_out(place: str) -> bool:
+    path = PurePosixPath(place)
+    return path.is_absolute() or place.startswith("~") or ".." in path.parts
 
 
 def _texts(value: Any) -> Iterator[str]:

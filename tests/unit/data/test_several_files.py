@@ -181,15 +181,24 @@ def test_what_a_folder_with_a_card_holds_now_is_read(tmp_path: Path, read: Read)
 
 
 ELSEWHERE = {  # what a card names -> what is said
-    "an absolute path": ("data_files: OUT/x.csv", "outside of the folder; put the file into it"),
-    "a path above": ("data_files: ../out/x.csv", "outside of the folder; put the file into it"),
-    "a folder above": ("data_dir: ../out", "outside of the folder; put the file into it"),
+    "an absolute path": ("data_files: OUT/x.csv", "/out/x.csv as data, which lies elsewhere; put"),
+    "a path above": (
+        "data_files: ../out/x.csv",
+        "names ../out/x.csv as data, which lies elsewhere",
+    ),
+    "a folder above": ("data_dir: ../out", "names ../out as data, which lies elsewhere; put it"),
+    "the whole disk": ("data_files: /**", "names /** as data, which lies elsewhere"),  # at once
+    "its folder": ("data_dir: /", "names / as data, which lies elsewhere"),
+    "a home": (
+        "data_files: {train: [train.csv, ~/x.csv]}",
+        "names ~/x.csv as data, which lies els",
+    ),
     "a hidden file": ("data_files: .h/x.csv", "h/.h/x.csv as data, which is hidden"),
     "an address": ("data_files: http://127.0.0.1:9/x.csv", "names http://127.0.0.1:9/x.csv as dat"),
     "a chain": ("data_files: 'zip://x.csv::h/x.zip'", "README.md names zip://x.csv::h/x.zip as d"),
     "a deep address": (
         "data_files: [{split: train, path: ['hf://datasets/o/n/x.csv']}]",
-        "which lies elsewhere; download it, and name a file in the folder",
+        "which lies elsewhere; put it into the folder, and name it by its place there",
     ),
 }
 

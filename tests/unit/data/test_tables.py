@@ -264,3 +264,29 @@ def test_times_are_the_same_text_in_parquet_and_in_a_workbook(tmp_path: Path) ->
             texts=["data.text"],
         )
         assert found["text"] == ["2024-01-02", "2024-01-02 10:30:00", None]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        (json.dumps({"info": {"features": {"text": {"_type": "Evil"}}}}), "Feature type 'Evil'"),
+        (100_000 * "[", "maximum recursion depth exceeded"),
+        ("{", "Expecting property name"),
+        ("[1]", "metadata cannot be read"),
+    ],
+)
+def test_metadata_of_a_parquet_file_that_cannot_be_read_is_one_line(
+    metadata: str, told: str, tmp_path: Path
+) -> None:
+    """Class names could be in it: it is not passed over. What the line says mends the file."""
+    import pandas
+
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"text": [row["text"] for row in ROWS], "label": ["a", "b", "a"]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": metadata}), path)
+    how: dict[str, Any] = {"key": "data.train", "split": "train", "cache": tmp_path}
+    with pytest.raises(DataError, match="write it anew, as pandas") as refused:
+        read_table(str(path), columns=TEXTS, **how)
+    assert told in str(refused.value)
+    pandas.read_parquet(path).to_parquet(path)
+    assert read_table(str(path), columns=TEXTS, **how)["label"] == ["a", "b", "a"]
