@@ -4,6 +4,7 @@ Files and ids are as they have them: a hub's id is a folder of that name in the 
 and what comes out of wheels lies where a workspace keeps it.
 """
 
+import csv
 import json
 import re
 import shlex
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.cli.help import split_options
-from distillkit.cli.main import RUNS
+from distillkit.cli.main import RUNS, TOOLS
 from distillkit.config import overrides
 from distillkit.config.paths import ROOT
 from distillkit.errors import ConfigError
@@ -42,6 +43,7 @@ SHORT_DATA = [
     "data.train_size=60",
     "data.held_out_size=20",
 ]  # of a recipe's own text
+TRAINED = "train data=files data.train=my.csv teacher.path=./my-teacher"
 FAST = (  # one of a kind; the others are marked slow
     "data.train=my.csv data.text=text data.label=category",
     "teacher.path=./my-teacher",
@@ -51,6 +53,7 @@ FAST = (  # one of a kind; the others are marked slow
     "task=token_classification",
     "data.train=nyu-mll/glue:mrpc",
     "teacher=ensemble",
+    "predict ",
 )
 
 
@@ -79,6 +82,10 @@ def write_stand_ins(folder: Path) -> None:
     tiny_language.write_documents(folder, 60).rename(folder / "my.jsonl")
     tiny_language.write_conversations(folder, 60).rename(folder / "chats.jsonl")
     write_classifier(folder / "my-teacher")
+    write_bert(folder / "student", layers=1, width=16, labels=("bad", "good"))
+    tiny.write_csv(
+        folder / "reviews.csv", ("id", "text"), enumerate(t for t, _ in tiny.labelled(9))
+    )
     write_bert(folder / "my-small-bert", layers=2, width=32)
     write_bert(folder / "owner" / "encoder", layers=2, width=128)
     write_speaker(folder / "my-llm", layers=14)
@@ -195,13 +202,15 @@ def results_after(desk: Path, before: set[Path]) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in new]
 
 
-def check(line: str, done: Result, found: list[dict[str, object]]) -> None:
+def check(line: str, done: Result, found: list[dict[str, object]], desk: Path) -> None:
     """That a command ended well, and said and wrote what it is there for."""
     assert done.code == 0, done.err
     command = line.split()[0]
     if command == "plan":
         assert "expected time" in done.out
         assert not found
+    elif command == "predict":
+        assert_predicts(line, done, desk)
     elif command == "train-student":
         assert re.search(r"^student: \.distillkit/student-\w{16}/model$", done.out, re.MULTILINE)
     elif command == "train":
@@ -215,6 +224,23 @@ def check(line: str, done: Result, found: list[dict[str, object]]) -> None:
         assert done.out.count("report: outputs/") == sweep
     if "loss=hidden_mse" in line:
         assert drawing() in done.err
+
+
+def assert_predicts(line: str, done: Result, desk: Path) -> None:
+    """That each text has a prediction, in its place."""
+    if "--out " in line:
+        source, out = (read_table(desk / name) for name in ("reviews.csv", "labelled.csv"))
+        assert [{name: row[name] for name in source[0]} for row in out] == source
+        assert {row["prediction"] for row in out} <= {"bad", "good"}
+        return
+    (answer,) = map(json.loads, done.out.splitlines())
+    assert answer["text"] == shlex.split(line)[-1]
+    assert answer["prediction"] in answer["probabilities"]
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [*csv.DictReader(file)]
 
 
 def drawing() -> str:
@@ -231,18 +257,20 @@ def named(line: str) -> object:
 def test_the_readmes_have_their_commands() -> None:
     found = commands()
     assert len(found) >= 18
-    assert {line.split()[0] for line in found} <= {*RUNS}
+    assert {line.split()[0] for line in found} <= {*RUNS, *TOOLS}
     assert sum(line.startswith("train ") for line in found) > 12
 
 
 @pytest.mark.parametrize("line", [named(line) for line in commands()])
 def test_a_command_of_a_readme_works_as_printed(line: str, desk: Path) -> None:
     before = {*desk.glob("outputs/**/results.json")}
-    words = cut(line)
+    words = shlex.split(line) if line.split()[0] in TOOLS else cut(line)
+    if "outputs/bert-tiny/" in line:  # of the command before it
+        assert run(desk, *cut(TRAINED), "run_name=bert-tiny").code == 0
     if words[0] == "train-student":  # it takes targets that are there
         assert run(desk, "generate-targets", *words[1:]).code == 0
     done = run(desk, *words)
-    check(line, done, results_after(desk, before))
+    check(line, done, results_after(desk, before), desk)
 
 
 def test_what_is_refused_is_said_as_printed(desk: Path) -> None:

@@ -5,9 +5,6 @@ from pathlib import Path
 from distillkit.cli.arguments import Arguments
 from distillkit.console.progress import stdout
 from distillkit.metrics.titles import title as title_of
-from distillkit.reporting.leaderboard import collect, terminal_table
-from distillkit.reporting.sweep_report import folded_table, write_leaderboard
-from distillkit.reporting.sweeps import folded
 
 
 def main(words: list[str]) -> None:
@@ -19,6 +16,10 @@ def main(words: list[str]) -> None:
 
 def report(folder: Path) -> None:
     """Print the leaderboard of `folder`; write it there as csv, plot, page and JSON."""
+    from distillkit.reporting.leaderboard import collect, terminal_table
+    from distillkit.reporting.sweep_report import folded_table, write_leaderboard
+    from distillkit.reporting.sweeps import folded
+
     runs = collect(folder)
     console = stdout()
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
