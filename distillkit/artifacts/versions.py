@@ -19,7 +19,7 @@ VERSIONS = {
     "targets": 3,
     "initial student": 2,
     "student": 4,
-    "compressed": 1,
+    "compressed": 2,
     "evaluation": 7,
 }
 

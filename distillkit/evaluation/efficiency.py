@@ -91,9 +91,15 @@ def _size(measured: Measured) -> dict[str, Any]:
         "parameters": sum(model.num_parameters() for model in models),
         "megabytes": sum(map(megabytes, paths)) if all(p.exists() for p in paths) else None,
     }
-    if all(isinstance(model, torch.nn.Module) for model in models):
+    if all(map(_holds_weights, models)):
         size["body_parameters"] = sum(map(body_parameters, models))
     return size
+
+
+def _holds_weights(model: Any) -> bool:
+    """Whether a model's weights are PyTorch's, to be looked at; those of a runtime are not."""
+    is_module = isinstance(model, torch.nn.Module)
+    return is_module and any(it.numel() for it in model.parameters())
 
 
 def _work(measured: Measured, usual: np.ndarray) -> dict[str, float]:
@@ -104,7 +110,7 @@ def _work(measured: Measured, usual: np.ndarray) -> dict[str, float]:
     peak, flops = 0.0, 0.0
     for member in measured.members:
         model = member.loaded.model
-        if not isinstance(model, torch.nn.Module) or not any(True for _ in model.parameters()):
+        if not _holds_weights(model):
             return {}
         inputs = member.collate(usual).inputs
         try:

@@ -57,15 +57,15 @@ def load_causal_lm(
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     if gguf:
         options |= {"gguf_file": gguf} | _unpacked()
-        if (recorded_format(location) or "").startswith("gguf"):
-            # transformers takes less from the file than is in it: no positions of GPT-2's
-            options["config"] = AutoConfig.from_pretrained(location)
         if quantization:
             raise ConfigError(
                 f"{_qualified(key, 'quantization')} = {quantization}: {folder} is a GGUF file, "
                 "which has a quantization of its own; set it to null"
             )
-        options["config"] = config_of(folder, key=key)
+        is_student = (recorded_format(location) or "").startswith("gguf")
+        # transformers takes less from the file than is in it: no positions of GPT-2's
+        own = AutoConfig.from_pretrained(location) if is_student else None
+        options["config"] = own or config_of(folder, key=key)
     else:
         check_folder(folder, key=key)
         options |= {"use_safetensors": True, "device_map": device_map}

@@ -20,7 +20,7 @@ def test_a_run_makes_and_measures_its_student_in_each_format(
     assert result.code == 0, result.err
     rows = results(tmp_path)["rows"]
     formats = ["student onnx", "student bf16", "student onnx_int8", "student onnx_int8_static"]
-    assert list(rows) == ["teacher", "student", "control", *formats]
+    assert list(rows) == ["teacher", "student", "control", *formats, "majority"]
     student, onnx = rows["student"], rows["student onnx"]
     for column in ("accuracy", "nll", "agreement", "kl_to_teacher"):
         assert onnx[column] == pytest.approx(student[column], abs=1e-5)
@@ -29,6 +29,9 @@ def test_a_run_makes_and_measures_its_student_in_each_format(
     for row in formats[2:]:
         assert rows[row]["nll"] == pytest.approx(student["nll"], rel=0.05)
     for row in formats:
+        # of what ONNX Runtime holds nothing is told that was not looked at
+        assert ("peak_megabytes" in rows[row]) == (row == "student bf16")
+        assert ("body_parameters" in rows[row]) == (row == "student bf16")
         assert rows[row]["parameters"] == student["parameters"]
         assert rows[row]["latency_p50_ms"] > 0
 
