@@ -21,6 +21,7 @@ the stages of a run
 use a student
   predict            labels, values, tags or answers for texts of yours
   generate           what a language model writes after prompts of yours
+  publish            a student's folder on the Hugging Face hub; --dry-run shows what would go
 
 look before, look after
   plan               what a run would find, make, compute and need; trains nothing

@@ -18,6 +18,7 @@ REPORTS = ("train", "evaluate", "compress")  # write a folder of their own
 TOOLS = {  # commands with arguments of their own
     "predict": "distillkit.cli.commands.predict:main",
     "generate": "distillkit.cli.commands.generate:main",
+    "publish": "distillkit.cli.commands.publish:main",
     "recipes": "distillkit.cli.commands.recipes:main",
     "targets": "distillkit.cli.commands.targets:main",
     "report": "distillkit.cli.commands.report:main",
