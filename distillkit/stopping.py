@@ -14,11 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
+from typing import Any
 
 STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command may be tried again
 INTERRUPTED = 130  # of ^C, as shells have it
 NAMES = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
+AGAIN = 0.01  # seconds after which a signal that was dropped comes again
 TWICE = 0.5  # seconds within which one signal may come twice: from SLURM, and from torchrun too
 
 _number: int | None = None  # the signal that came first
@@ -44,6 +47,8 @@ def handled() -> Iterator[None]:
     global _number, _holding
     _number, _holding = None, False
     before = {}
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_unraisable, hook)
     if threading.current_thread() is threading.main_thread():
         for number in (getattr(signal, name) for name in NAMES):
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -51,6 +56,7 @@ def handled() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         if _number is None:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -183,6 +189,18 @@ def _handle(number: int, frame: FrameType | None) -> None:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         os._exit(status())
+
+
+def _unraisable(hook: Callable[[Any], object], found: Any) -> None:
+    """Have a signal come again that was raised where Python drops it: as an object is deleted."""
+    global _number
+    if not isinstance(found.exc_value, Stopped):
+        hook(found)
+        return
+    number, _number = found.exc_value.number, None
+    again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _tell(message: str) -> None:

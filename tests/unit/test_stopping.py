@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,12 @@ try:
                 stopping.hold()
             sys.stdout.write("ready\\n")
             sys.stdout.flush()
+            if kind == "dropped":
+                class Slow:
+                    def __del__(self):
+                        for _ in range(100):
+                            time.sleep(0.01)
+                Slow()
             for _ in range(200):
                 time.sleep(0.05)
                 if kind == "held" and stopping.requested() and os.path.exists(sys.argv[2]):
@@ -51,6 +58,18 @@ def test_a_signal_ends_what_holds_nothing_at_once(name: str) -> None:
     with child("free") as process:
         process.send_signal(getattr(signal, name))
         _, err = process.communicate(timeout=10)
+    said = "interrupted" if name == "SIGINT" else f"stopped by {name}"
+    assert err == f"\ndistillkit: {said}; the same command goes on from here\n"
+    assert process.returncode == (130 if name == "SIGINT" else 75)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT"])
+def test_a_signal_that_comes_while_an_object_is_deleted_comes_again(name: str) -> None:
+    """Python prints and drops what is raised there: the run would go on."""
+    with child("dropped") as process:
+        time.sleep(0.2)
+        process.send_signal(getattr(signal, name))
+        _, err = process.communicate(timeout=30)
     said = "interrupted" if name == "SIGINT" else f"stopped by {name}"
     assert err == f"\ndistillkit: {said}; the same command goes on from here\n"
     assert process.returncode == (130 if name == "SIGINT" else 75)
