@@ -10,8 +10,9 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -40,6 +41,8 @@ _masked: Callable[[str], str] = str  # text without secrets
 _last_line = 0.0  # when the last line was printed
 _under_way: list[Callable[[], str]] = []  # what is going on, the innermost last
 _bars = 0  # that are drawn now
+_planned: list[str] = []  # the names of the artifacts that the run is to make, in their order
+_stage = ""  # "2 of 5: ", of the one that is being made
 
 
 def visible(text: object) -> str:
@@ -135,6 +138,24 @@ def working(label: str) -> Iterator[None]:
         yield
 
 
+def plan_stages(names: Iterable[str]) -> None:
+    """Tell which artifacts the run is to make: a bar says at which of them it is."""
+    _planned[:] = dict.fromkeys(names)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """An artifact is made; what is made for it on the way, and was not planned, is a part of it."""
+    global _stage
+    before = _stage
+    if name in _planned:
+        _stage = f"{_planned.index(name) + 1} of {len(_planned)}: "
+    try:
+        yield
+    finally:
+        _stage = before
+
+
 @contextmanager
 def _named(line: Callable[[], str]) -> Iterator[None]:
     _under_way.append(line)
@@ -181,6 +202,23 @@ class _Rate(ProgressColumn):
         return Text(f"{position / task.elapsed:,.0f} {unit}/s", style="progress.data.speed")
 
 
+class _Memory(ProgressColumn):
+    """What this process holds in memory."""
+
+    def render(self, task: Task) -> Text:
+        held = resident_bytes()
+        return Text(f"{held / 1e9:.1f} GB" if held else "", style="dim")
+
+
+def resident_bytes() -> int:
+    """The bytes of memory that this process holds; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 class Track:
     """The progress of one job: `advance` it by its steps, and by the work each held."""
 
@@ -194,15 +232,19 @@ class Track:
         self._bar = bar
         if bar is not None:
             self._task = bar.add_task(
-                label, total=total, completed=position, work=0, unit=unit, note=""
+                f"{_stage}{label}", total=total, completed=position, work=0, unit=unit, note=""
             )
 
-    def advance(self, steps: int = 1, work: int = 0, note: str = "") -> None:
-        """Count `steps` more of the job, which held `work` units (tokens)."""
+    def advance(self, steps: int = 1, work: int = 0, note: str = "", detail: str = "") -> None:
+        """Count `steps` more of the job, which held `work` units (tokens).
+
+        A bar shows `note` and `detail`, a line the `note`.
+        """
         self._position += steps
         self._work += work
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._position, work=self._work, note=note)
+            text = f"{note} {detail}".strip()
+            self._bar.update(self._task, completed=self._position, work=self._work, note=text)
             return
         self._note = note
         if time.monotonic() - self._spoke >= LINE_EVERY:
@@ -238,6 +280,7 @@ def track(label: str, total: int, *, position: int = 0, unit: str = "tokens") ->
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(compact=True),
+        _Memory(),
         TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bar:

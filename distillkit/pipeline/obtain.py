@@ -6,7 +6,7 @@ from typing import Any
 
 from distillkit.artifacts.earlier import tell_earlier
 from distillkit.artifacts.workspace import Artifact, fingerprint
-from distillkit.console.progress import rank, working
+from distillkit.console.progress import rank, stage, working
 from distillkit.errors import WorkspaceError
 from distillkit.pipeline import joint
 from distillkit.pipeline.context import RunContext
@@ -63,7 +63,7 @@ def obtain(
         )
     tell_earlier(context.workspace.root)
     context.record.note(f"{kind}-{fingerprint(fields)}", is_new=True)
-    with working(NOUNS.get(kind, kind)):
+    with stage(f"{kind}-{fingerprint(fields)}"), working(NOUNS.get(kind, kind)):
         return context.workspace.obtain(
             kind, fields, make, resumable=resumable or learns, scratch=SCRATCH
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.console.progress import rank, say, several, warn, working
+from distillkit.console.progress import plan_stages, rank, say, several, warn, working
 from distillkit.console.wording import brief
 from distillkit.errors import DistillkitError
 from distillkit.pipeline import summary
@@ -20,6 +20,7 @@ from distillkit.planning.estimator import CostEstimator
 from distillkit.planning.tables import RunPlan
 from distillkit.reporting.report import how_much_smaller
 
+TO_MAKE = (artifact_status.MISSING, artifact_status.BEGUN)
 PROBE_SECONDS = 0.1  # a rate; `plan` takes longer
 MOST_COUNTED = 2_000_000  # rows, above which classes are not counted
 
@@ -38,6 +39,8 @@ def show(phases: Sequence[Run], name: str) -> None:
             earlier = {artifact.detail for plan in plans if plan for artifact in plan.artifacts}
             plans.append(_plan(phase, is_last=phase is run, earlier=earlier))
         rows = [("data", _data(run)), *_classes(run)]
+    artifacts = [artifact for plan in plans if plan for artifact in plan.artifacts]
+    plan_stages(it.detail for it in artifacts if it.state in TO_MAKE)
     rows += [(part, _with_size(part, text, plans[-1])) for part, text in _models(run)]
     for phase, plan in zip(phases, plans, strict=True):
         context = phase.context

@@ -13,7 +13,7 @@ from distillkit.metrics.calibration import Reliability
 from distillkit.metrics.titles import title as title_of
 from distillkit.reporting import svg
 from distillkit.reporting.report import cells, footnote, sentences
-from distillkit.reporting.verdicts import gain_of, headline, verdicts
+from distillkit.reporting.verdicts import gain_of, headline, is_busy, verdicts
 
 TEMPLATES = Path(__file__).parent / "templates"
 LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
@@ -105,7 +105,8 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
     for key, what in (("smaller", "smaller"), ("faster", "faster")):
         if compared.get(key) is not None:
-            tiles.append(_tile(f"{compared[key]:.1f}x", f"{what} than the teacher", ""))
+            doubt = "the machine was busy" if key == "faster" and is_busy(results) else ""
+            tiles.append(_tile(f"{compared[key]:.1f}x", f"{what} than the teacher", doubt))
     return tiles
 
 

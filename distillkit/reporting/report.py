@@ -10,10 +10,9 @@ from distillkit.console.progress import visible
 from distillkit.evaluation.lm_eval import STDERR
 from distillkit.metrics.titles import COLUMNS
 from distillkit.models.legacy import OLDEST_READER
-from distillkit.reporting.verdicts import FALLING
+from distillkit.reporting.verdicts import FALLING, is_busy
 from distillkit.tasks.unknown_tokens import MUCH
 
-BUSY = 0.3  # the spread of equal work's times, by their median, from which on they mean little
 QUALITY = tuple(COLUMNS)[: tuple(COLUMNS).index("typos")]  # not of the teacher, nor of costs
 
 
@@ -115,7 +114,7 @@ def _of_timing(results: Mapping[str, Any]) -> str:
         f"; models in turn on {timing['texts']:,} texts of {least} to {most} tokens (median "
         f"{middle}) after {timing['warm_up']} warm-up rounds"
     )
-    if timing["spread"] > BUSY:
+    if is_busy(results):
         text += (
             f"; the machine was busy: times of one and the same text are {timing['spread']:.0%} "
             "apart, so that they mean little"
@@ -257,7 +256,8 @@ def _other_columns(results: Mapping[str, Any]) -> list[str]:
     """Where else the student and its control differ by more than chance; a line, or none."""
     columns_by_word: dict[str, list[str]] = {"worse": [], "better": []}
     for column, gain in results["comparison"].get("columns_minus_control", {}).items():
-        if column == results["headline"] or gain["low"] <= 0 <= gain["high"]:
+        is_sure = gain["low"] > 0 or gain["high"] < 0
+        if column == results["headline"] or not is_sure or column.startswith("agreement"):
             continue
         falls = column in FALLING or results.get("metrics", {}).get(column, {}).get("falls", False)
         scale, unit, digits = (1, "", 4) if falls else (100, " points", 2)

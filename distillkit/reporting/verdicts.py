@@ -7,7 +7,9 @@ from typing import Any
 from distillkit.metrics.titles import COLUMNS
 
 FALLING = ("rmse", "ece", "nll", "perplexity", "kl_to_teacher")  # of which less is better
+NEUTRAL = ("agreement_wrong",)  # to say what a wrong teacher says is neither good nor bad
 NOISE = "within the noise"
+BUSY = 0.3  # the spread of equal work's times, by their median, from which on they mean little
 RATIOS = (  # of the teacher's costs to the student's: their key, and what they are called
     ("smaller", "smaller", "larger", "as large"),
     ("faster", "faster", "slower", "as fast"),
@@ -18,7 +20,8 @@ RATIOS = (  # of the teacher's costs to the student's: their key, and what they 
 class Verdict:
     """One column: the student's value less another row's, its interval, and what that says.
 
-    `word` is better, worse or "within the noise": the interval has 0 in it.
+    `word` is better, worse or "within the noise": the interval has 0 in it. Of a column where more
+    is neither it is higher or lower.
     """
 
     column: str
@@ -60,6 +63,8 @@ def gain_of(
     word = NOISE
     if low > 0 or high < 0:
         word = "better" if (low > 0) != falls else "worse"
+        if name in NEUTRAL:
+            word = "higher" if low > 0 else "lower"
     style = style.replace(",", "") if style[-1] == "f" else ".4f"
     return Verdict(name, title, other, gain["difference"], low, high, word, style)
 
@@ -84,6 +89,8 @@ def headline(results: Mapping[str, Any]) -> str:
             + (f" ({share:.1%} of it)" if share is not None and rises else "")
         )
     text = "".join(parts) + _cheaper(compared) + "."
+    if is_busy(results) and compared.get("faster") is not None:
+        text += " The machine was busy while they were timed: how much faster means little."
     found = [it for it in verdicts(results) if it.column in (name, "nll" if not rises else name)]
     for it in found:
         text += f" {_against(it)}"
@@ -92,6 +99,11 @@ def headline(results: Mapping[str, Any]) -> str:
             f" A model that only knows how often classes are has {rows['majority'][name]:{style}}."
         )
     return text
+
+
+def is_busy(results: Mapping[str, Any]) -> bool:
+    """Whether equal work took so unequal time that the times mean little."""
+    return bool(results.get("timing", {}).get("spread", 0.0) > BUSY)
 
 
 def _titled(results: Mapping[str, Any], name: str) -> tuple[str, str]:

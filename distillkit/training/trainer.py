@@ -173,7 +173,13 @@ class Trainer:
             self._validate_or_save()
         if due or progress.step % self.settings.log_every == 0:
             log_rows(self.label, progress.history)
-        bar.advance(1, report.tokens, note=f"loss {report.shares['loss']:.3f}")
+        terms = {name: value for name, value in report.shares.items() if name != "loss"}
+        bar.advance(
+            1,
+            report.tokens,
+            note=f"loss {report.shares['loss']:.3f}",
+            detail=", ".join(f"{name} {value:.3f}" for name, value in terms.items()),
+        )
         if due and _stalled(progress, self.settings):
             return True
         is_late = time.monotonic() - self._last_saved >= self.settings.checkpoint_seconds

@@ -184,3 +184,50 @@ def test_an_error_ends_the_heartbeat(capsys: pytest.CaptureFixture[str]) -> None
         raise ValueError("no")
     silent_for(0.3)
     assert capsys.readouterr().err == ""
+
+
+# the live view
+
+
+def test_a_bar_says_which_stage_of_how_many_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    progress.plan_stages(["teacher-1", "student-2", "student-2"])
+    with (
+        progress.stage("student-2"),
+        progress.stage("tokens-3"),  # unplanned: a part of it
+        track("student", 4) as job,
+    ):
+        job.advance(2, 50, note="loss 0.250", detail="soft 0.200, hard 0.050")
+    shown = terminal.getvalue()
+    assert "2 of 2: student" in shown
+    assert "loss 0.250 soft 0.200, hard 0.050" in shown
+    assert " GB" in shown
+    progress.plan_stages([])
+    with progress.stage("student-2"), track("later", 1):
+        pass
+    assert "of 2: later" not in terminal.getvalue()
+
+
+def test_a_plain_line_has_neither_stage_nor_terms(
+    capsys: pytest.CaptureFixture[str], now: SimpleNamespace
+) -> None:
+    progress.plan_stages(["student-2"])
+    with progress.stage("student-2"), track("student", 4) as job:
+        now.seconds = 20.0
+        job.advance(2, 50, note="loss 0.250", detail="soft 0.200")
+    progress.plan_stages([])
+    line = capsys.readouterr().err
+    assert line == "student: 2 of 4, 2 tokens/s, 0:20 left, loss 0.250\n"
+
+
+def test_the_memory_of_this_process_is_told() -> None:
+    before = progress.resident_bytes()
+    assert before > 10_000_000
+    held = bytearray(80_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+    assert progress.resident_bytes() - before > 60_000_000

@@ -59,3 +59,17 @@ def test_language_models_are_compared_in_nats() -> None:
     assert "perplexity 12.50 to the 12.50 of its teacher" in text
     assert "; it is 2.0x larger." in text
     assert "it is better: -0.0200 of NLL [-0.0300, -0.0100]" in text
+
+
+def test_speed_on_a_busy_machine_is_doubted() -> None:
+    found = results() | {"timing": {"texts": 9, "warm_up": 3, "tokens": [1, 2, 3], "spread": 0.8}}
+    assert "The machine was busy while they were timed" in headline(found)
+    found["timing"]["spread"] = 0.2
+    assert "busy" not in headline(found)
+
+
+def test_to_agree_with_a_wrong_teacher_is_neither_good_nor_bad() -> None:
+    found = results()
+    gain = {"difference": 0.2, "low": 0.1, "high": 0.3}
+    found["comparison"] = {"columns_minus_control": {"agreement_wrong": gain}}
+    assert verdicts(found)[0].word == "higher"
