@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,6 +10,18 @@ from distillkit.types import Batch, HiddenOutputs, LabelSpace, Outputs
 
 # (model, batch) -> what the model says at the batch's counted positions
 ForwardFn = Callable[[Any, Batch], Outputs | HiddenOutputs]
+
+
+class SavedMembers(Protocol):
+    """What answers as one: a trained model, or several whose answers are averaged."""
+
+    @property
+    def members(self) -> "tuple[SavedModel, ...]":
+        """The models that are loaded and asked; the first one's tokenizer speaks for all."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The weight of each member's answers; they sum to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,16 @@ class SavedModel:
     trust_remote_code: bool = False
     options: dict[str, Any] | None = None
     loader: "Loader | None" = None
+
+    @property
+    def members(self) -> "tuple[SavedModel, ...]":
+        """Itself alone."""
+        return (self,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """All of it."""
+        return (1.0,)
 
     def open(self, task: Any, labels: LabelSpace) -> "Loaded":
         """The model, ready to be asked; in the order of `labels`, as `Loaded.order` says."""

@@ -11,7 +11,7 @@ from distillkit.console.wording import listed
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ConfigError
-from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.models.saved import SavedMembers, SavedModel
 from distillkit.pipeline import slices
 from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
@@ -23,7 +23,7 @@ from distillkit.prediction.purpose import is_unnamed, student_folder
 from distillkit.stages import evaluation as stage
 from distillkit.training.learning import MODEL
 
-Row = tuple[SavedModel | SavedEnsemble, str]  # a model of the evaluation, and its fingerprint
+Row = tuple[SavedMembers, str]  # a model of the evaluation, and its fingerprint
 
 
 class EvaluationArtifacts:

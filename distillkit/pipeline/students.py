@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts.code_identity import code_of_node
+from distillkit.artifacts.code_identity import code_identity, code_of_node
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.config.overrides import plain
 from distillkit.data.folders import model_folder
@@ -203,8 +203,9 @@ class StudentArtifacts:
         return fingerprint(self.teachers.members[0].fingerprint_fields())
 
     def _targets_fingerprint(self) -> str:
-        """The identity of the soft targets."""
-        return fingerprint(self.context.targets.fingerprint_fields(self.teachers))
+        """The identity of the soft targets; of a provider from outside also its file's content."""
+        targets = self.context.targets
+        return fingerprint(targets.fingerprint_fields(self.teachers) | code_identity(targets))
 
     # training
 

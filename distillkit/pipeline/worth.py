@@ -15,7 +15,7 @@ from distillkit.console.wording import listed
 from distillkit.errors import TrainingError
 from distillkit.metrics.titles import title
 from distillkit.models.precision import Precision
-from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.models.saved import SavedMembers, SavedModel
 from distillkit.pipeline.obtain import obtain
 from distillkit.pipeline.run import Run
 from distillkit.stages import worth
@@ -160,9 +160,7 @@ def _teacher_answers(run: Run) -> Answers:
     return _answers(run, teachers.saved, digest, teachers.precision)
 
 
-def _answers(
-    run: Run, saved: SavedModel | SavedEnsemble, digest: str, precision: Precision
-) -> Answers:
+def _answers(run: Run, saved: SavedMembers, digest: str, precision: Precision) -> Answers:
     """A model's outputs on the validation split, from the workspace or made there."""
 
     def make(out: Path) -> dict[str, Any]:

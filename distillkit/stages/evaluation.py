@@ -43,7 +43,7 @@ from distillkit.metrics.resampled import (
 from distillkit.models.configs import check_positions
 from distillkit.models.inference import in_order, logits_of
 from distillkit.models.precision import Precision
-from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.models.saved import SavedMembers, SavedModel
 from distillkit.tasks import HeldOut, SequenceTask, Task, identity_of
 from distillkit.tasks.shared_words import shared
 from distillkit.tasks.unknown_tokens import unknown_share
@@ -83,7 +83,7 @@ def fingerprint_fields(
 
 
 def evaluate(
-    models: Mapping[str, SavedModel | SavedEnsemble],
+    models: Mapping[str, SavedMembers],
     task: Task,
     space: LabelSpace,
     test: Split,
@@ -151,16 +151,13 @@ def evaluate(
     }
 
 
-def _shared(
-    models: Mapping[str, SavedModel | SavedEnsemble], task: Task, test: Split
-) -> TokenTable:
+def _shared(models: Mapping[str, SavedMembers], task: Task, test: Split) -> TokenTable:
     """The held-out text as all language models read it: by the student's tokenizer and template.
 
     A student without a chat template of its own reads by the first other one's.
     """
     rows = sorted(models, key=lambda row: row != "student")
-    first = [models[row] for row in rows]
-    saved = [model.members[0] if isinstance(model, SavedEnsemble) else model for model in first]
+    saved = [models[row].members[0] for row in rows]
     tokenizers = [
         task.load_tokenizer(model.folder, key=model.key, trust_remote_code=model.trust_remote_code)
         for model in saved
@@ -172,7 +169,7 @@ def _shared(
 
 
 def _loaded(
-    saved: SavedModel | SavedEnsemble,
+    saved: SavedMembers,
     task: Task,
     space: LabelSpace,
     test: Split,
@@ -180,10 +177,18 @@ def _loaded(
     shared: TokenTable | None = None,
 ) -> Measured:
     """A model, or all of an ensemble's, with the held-out text (as `shared` by all, or its own)."""
-    if isinstance(saved, SavedEnsemble):
-        members = (_loaded(member, task, space, test, device, shared) for member in saved.members)
-        first, *later = members
-        return replace(first, later_members=tuple(later), shares=saved.shares)
+    first, *later = (_member(member, task, space, test, device, shared) for member in saved.members)
+    return replace(first, later_members=tuple(later), shares=saved.shares)
+
+
+def _member(
+    saved: SavedModel,
+    task: Task,
+    space: LabelSpace,
+    test: Split,
+    device: torch.device,
+    shared: TokenTable | None,
+) -> Measured:
     model = saved.open(task, space)
     check_positions(model.model, task.max_length, owner=f"{saved.key} = {saved.folder}")
     table = shared
@@ -298,7 +303,7 @@ def _robust(
 
 
 def predict(
-    saved: SavedModel | SavedEnsemble,
+    saved: SavedMembers,
     task: Task,
     space: LabelSpace,
     split: Split,

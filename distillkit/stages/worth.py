@@ -16,7 +16,7 @@ from distillkit.artifacts.versions import VERSIONS
 from distillkit.data.corpus import Split
 from distillkit.metrics.interval import bootstrap_difference
 from distillkit.models.precision import Precision
-from distillkit.models.saved import SavedEnsemble, SavedModel
+from distillkit.models.saved import SavedMembers
 from distillkit.stages.evaluation import predict
 from distillkit.tasks import HeldOut, SequenceTask, identity_of
 from distillkit.types import LabelSpace
@@ -90,7 +90,7 @@ def fingerprint_fields(
 
 
 def answer(
-    saved: SavedModel | SavedEnsemble,
+    saved: SavedMembers,
     task: SequenceTask,
     space: LabelSpace,
     validation: Split,

@@ -38,7 +38,7 @@ class StoredTargets(TargetProvider):
                 f"targets.codec = {self.codec}: no codec; choose one with targets=stored, sampled, "
                 "top_k, top_p, sampled_logits or last_hidden"
             )
-        register(self.codec)
+        register(type(self.codec))
 
     def settle(self, choice: CodecChoice) -> "StoredTargets":
         """The same, captured at the temperatures of the loss; a given store is as it is."""

@@ -28,6 +28,7 @@ from distillkit.evaluation.language import SCORES
 from distillkit.metrics.interval import bootstrap_difference
 from distillkit.models.saved import SavedModel
 from distillkit.pipeline.build_context import build_context
+from distillkit.pipeline.evaluation import Row
 from distillkit.pipeline.run import Run
 from distillkit.targets import Sampled, StoredTargets, StoreManifest, TopK
 from distillkit.targets.convert import convert
@@ -95,7 +96,9 @@ def scores(seed: int, words: list[str], students: dict[str, Artifact]) -> dict[s
     """name -> values of each held-out position, teacher and all arms of a seed."""
     measured = run_of([*words, "loss=hard_labels", f"seed={seed}"])
     teachers = measured.teachers
-    models = {"teacher": (teachers.saved, fingerprint(teachers.fingerprint_fields()))}
+    models: dict[str, Row] = {
+        "teacher": (teachers.saved, fingerprint(teachers.fingerprint_fields()))
+    }
     for arm, artifact in students.items():
         folder = str(artifact.path / MODEL)
         models[arm] = (SavedModel(folder, f"student {arm}", None, False), artifact.fingerprint)

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from distillkit.targets import TargetStore
 from distillkit.targets.codecs.registry import register
 from distillkit.tasks import Classification
 from distillkit.token_table import TokenTable
-from distillkit.types import LabelSpace, SparseTargets
+from distillkit.types import LabelSpace, SoftTargets, SparseTargets
 from tests import tiny
 from tests.faults.kills import kill_when, weights
 
@@ -194,7 +195,7 @@ def test_the_data_is_what_the_rule_makes(folder: Path) -> None:
 def test_the_store_holds_the_likeliest_class_of_the_calibrated_teacher(
     folder: Path, package: Any
 ) -> None:
-    register(package("codec").Likeliest())
+    register(package("codec").Likeliest)
     store = TargetStore.open(artifact(folder, "targets"))
     train = corpus(folder).split("train")
     kept = store.read(store.rows(train.keys))
@@ -243,6 +244,51 @@ def test_the_same_run_again_makes_nothing(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {it.name for it in (folder / "w").glob("[!.]*")} == before
+
+
+def targets(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """`distillkit targets …` where the stranger's package can be imported."""
+    return tiny.run("targets", *words, cwd=folder, timeout=LATE, PYTHONPATH=path())
+
+
+def test_tools_read_the_store_of_a_codec_that_the_command_line_trusts(
+    folder: Path, tmp_path: Path
+) -> None:
+    store, trust = str(artifact(folder, "targets")), f"trusted=[{NAME}.]"
+    seen = targets(tmp_path, "inspect", store, trust)
+    assert seen.returncode == 0, seen.stderr
+    assert "likeliest" in seen.stdout
+    assert targets(tmp_path, "verify", store, trust).returncode == 0
+    assert targets(tmp_path, "export", store, "out.parquet", trust).returncode == 0
+    rows = pq.read_table(tmp_path / "out.parquet")
+    assert rows.num_rows == len(corpus(folder).split("train"))
+    assert all(len(ids) == 1 for ids in rows["ids"].to_pylist())
+    assert targets(tmp_path, "merge", "both", store, store, trust).returncode == 0
+    assert "all 2 shards are whole" in targets(tmp_path, "verify", "both", trust).stdout
+
+
+@pytest.mark.parametrize("words", [[], ["trusted=[elsewhere.]"]])
+def test_tools_import_no_codec_that_the_command_line_does_not_trust(
+    folder: Path, tmp_path: Path, words: list[str]
+) -> None:
+    for action in ("inspect", "verify"):
+        done = targets(tmp_path, action, str(artifact(folder, "targets")), *words)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert f"kept by {NAME}.codec.Likeliest, a class from outside distillkit" in line
+        assert "`distillkit targets` with 'trusted=[…]'" in line
+
+
+def test_a_provider_from_outside_answers_in_the_loop(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "w", tmp_path / "w")
+    given = [it for it in words(folder / "body", tmp_path / "w") if not it.startswith("targets")]
+    own = [f"targets._target_={NAME}.provider.Smoothed", "targets.share=0.2"]
+    done = tiny.run("train", *given, *own, cwd=tmp_path, timeout=LATE, PYTHONPATH=path())
+    assert done.returncode == 0, done.stderr
+    fingerprints = {fields(it)["targets"] for it in (tmp_path / "w").glob("student-*")}
+    assert len(fingerprints - {fields(it)["targets"] for it in (folder / "w").glob("student-*")})
+    assert results(tmp_path)["rows"]["student"]["brier"] < 0.5
+    assert len([*(tmp_path / "w").glob("targets-*")]) == 1  # the other run's: nothing is stored
 
 
 @pytest.mark.parametrize(
@@ -329,3 +375,11 @@ def test_the_student_starts_from_columns_of_the_teachers_embeddings(
     )
     table = teacher.load(task, labels).model.get_input_embeddings().weight
     assert torch.equal(student.get_input_embeddings().weight, table[:, :8])
+
+
+def test_the_provider_mixes_in_the_uniform_distribution(package: Any) -> None:
+    def teacher(_: Any) -> tuple[SoftTargets, None]:
+        return SoftTargets(torch.tensor([[0.9, 0.1]]).log()), None
+
+    found, _ = package("provider").SmoothedTeacher(teacher, 0.2)(None)
+    torch.testing.assert_close(found.logits.exp(), torch.tensor([[0.82, 0.18]]))

@@ -1,6 +1,9 @@
 """`distillkit targets inspect|verify|merge|convert|export`: look into stores, and make others."""
 
 import argparse
+import sys
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,11 +11,14 @@ from rich.table import Table
 
 from distillkit.cli.arguments import Arguments
 from distillkit.console.progress import stdout
+from distillkit.console.wording import first_line
 from distillkit.errors import ConfigError, TargetsError
 
 if TYPE_CHECKING:
+    from distillkit.targets.codecs.codec import Codec
     from distillkit.targets.manifest import StoreManifest
 
+TRUSTED = ("trusted=", "+trusted=", "++trusted=")  # classes of the user's own, as in every command
 EXAMPLES = """\
 A store is a folder: <workspace>/targets-… or what merge wrote; targets.path=FOLDER takes one.
 
@@ -30,6 +36,8 @@ examples
       targets.codec.k=12
   # for other programs
   distillkit targets export ./both both.parquet
+  # a store of a codec of your own
+  distillkit targets inspect ./mine 'trusted=[my_package.]'
 """
 MERGE = """\
 Stores of one teacher, tokenizer and codec are joined: all their examples, shard by shard. Stores of
@@ -52,17 +60,56 @@ temperature of the codec). A row group at a time is in memory.
 
 def main(words: list[str]) -> None:
     """Print what a store holds, check all its shards, merge stores, convert or export one."""
-    arguments = _parser().parse_args(words)
+    trusted = [word for word in words if word.startswith(TRUSTED)]
+    arguments = _parser().parse_args([word for word in words if word not in trusted])
+    paths = arguments.paths if arguments.action == "merge" else [arguments.path]
+    _register_codecs(paths, trusted)
     if arguments.action == "merge":
         return merge(arguments.out, arguments.paths, arguments.weights)
     if arguments.action == "convert":
-        return convert(arguments.out, arguments.path, arguments.settings)
+        return convert(arguments.out, arguments.path, [*arguments.settings, *trusted])
     if arguments.action == "export":
         return export(arguments.path, arguments.out)
     from distillkit.targets.manifest import StoreManifest
 
     manifest = StoreManifest.open(arguments.path)
     return (inspect if arguments.action == "inspect" else verify)(arguments.path, manifest)
+
+
+def _register_codecs(paths: Iterable[Path], trusted: list[str]) -> None:
+    """Let stores of codecs from outside be read, of classes that the command line trusts."""
+    if not trusted:
+        return
+    from distillkit.config import overrides
+    from distillkit.config.build import granted
+    from distillkit.config.classes import is_trusted
+    from distillkit.targets.codecs.registry import register
+    from distillkit.targets.manifest import StoreManifest
+
+    if str(Path.cwd()) not in sys.path:  # a module beside, after all that is installed
+        sys.path.append(str(Path.cwd()))
+    names = granted(overrides.check(trusted).cfg)
+    for path in paths:
+        name = StoreManifest.open(path).codec.get("class")
+        if isinstance(name, str) and is_trusted(name, names):
+            register(_codec_class(name))
+
+
+def _codec_class(name: str) -> "type[Codec]":
+    """The class of this full name; raises `TargetsError` where it is none, or no codec."""
+    from distillkit.targets.codecs.codec import Codec
+
+    module, _, attribute = name.rpartition(".")
+    try:
+        kind = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TargetsError(
+            f"targets.codec: {name} cannot be imported ({first_line(error)}); put the folder of "
+            "its package into PYTHONPATH"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Codec)):
+        raise TargetsError(f"targets.codec: {name} is no codec")
+    return kind
 
 
 def _parser() -> Arguments:
@@ -131,7 +178,7 @@ def convert(out: Path, path: Path, words: list[str]) -> None:
 
     for word in words:
         key = word.partition("=")[0]
-        if key != "targets" and not key.startswith("targets."):
+        if key not in ("targets", "trusted") and not key.startswith("targets."):
             raise ConfigError(
                 f"{word}: converting takes settings of targets alone, as targets=top_k "
                 "targets.codec.k=12"
@@ -174,7 +221,8 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
     table = Table(show_header=False, title=str(folder), title_justify="left")
     table.add_row("examples", f"{manifest.examples:,}")
     table.add_row("tokens", f"{manifest.tokens:,}, {manifest.positions:,} of them with targets")
-    table.add_row("codec", ", ".join(f"{k} {v}" for k, v in manifest.codec.items()))
+    settings = {k: v for k, v in manifest.codec.items() if k != "sources"}
+    table.add_row("codec", ", ".join(f"{k} {v}" for k, v in settings.items()))
     if "converted" in manifest.origin:
         table.add_row("converted from", str(manifest.origin["converted"]["name"]))
     names = ", ".join(manifest.labels)

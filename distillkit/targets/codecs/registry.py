@@ -31,15 +31,15 @@ def _codecs() -> Iterator[type[Codec]]:
 CODECS = tuple(_codecs())
 WHOLE = tuple(codec.name for codec in CODECS if codec.keeps_all)
 
-# classes from outside that this run's config names, by their full name: a store's record alone
+# classes from outside that the command line trusts, by their full name: a store's record alone
 # never has a class imported
 _trusted: dict[str, type[Codec]] = {}
 
 
-def register(codec: Codec) -> None:
-    """Let stores of a trusted codec from outside be read in this process."""
-    if type(codec) not in CODECS:
-        _trusted[full_name(type(codec))] = type(codec)
+def register(kind: type[Codec]) -> None:
+    """Let stores of a trusted class from outside be read in this process."""
+    if kind not in CODECS:
+        _trusted[full_name(kind)] = kind
 
 
 def record_of(codec: Codec) -> dict[str, Any]:
@@ -76,8 +76,9 @@ def _class_of(name: Any, made_by: Any) -> type[Codec]:
         if not isinstance(made_by, str) or made_by not in _trusted:
             raise TargetsError(
                 f"targets.codec = {brief(name, 60)}: kept by {brief(made_by, 80)}, a class from "
-                "outside distillkit, which only a run reads whose config names it as "
-                "targets.codec._target_, with 'trusted=[…]' on the command line"
+                "outside distillkit; a run reads it whose config names it as "
+                "targets.codec._target_, with 'trusted=[…]' on the command line, and "
+                "`distillkit targets` with 'trusted=[…]' alone"
             )
         return _trusted[made_by]
     if not isinstance(name, str) or name not in codecs_by_name:
