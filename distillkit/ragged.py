@@ -1,5 +1,7 @@
 """Pieces of several lengths that lie end to end in one array: where they begin, their sums."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -22,3 +24,10 @@ def ranges(begins: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def segment_sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The sum of the first counts[0] values, of the next counts[1], and so on: [segments]."""
     return np.diff(exclusive_cumsum(values)[exclusive_cumsum(counts)])
+
+
+def stretches(count: int, step: int) -> Iterator[slice]:
+    """Slices of `step` (1 at least) that cover 0 to `count`; the last may be shorter."""
+    step = max(1, step)
+    for begin in range(0, count, step):
+        yield slice(begin, min(begin + step, count))

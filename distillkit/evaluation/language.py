@@ -27,7 +27,7 @@ from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
 from distillkit.models.vocabularies import check_same_tokenizer
 from distillkit.tasks import Task
 from distillkit.training.batching import length_buckets
-from distillkit.training.language_scores import CHUNK
+from distillkit.training.language_scores import pieces
 from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import HiddenOutputs
 
@@ -181,11 +181,9 @@ def _of_batches(
                 row: [member.ask(member.loaded.model, batch) for member in loaded[row].members]
                 for row in order
             }
-            step = max(1, CHUNK // _width(outputs[order[0]][0]))
             count = int(first.table.positions[bucket].sum())
             values = {f"{row}.{n}": np.empty(count, np.float32) for row in order for n in names}
-            for begin in range(0, count, step):
-                part = slice(begin, begin + step)
+            for part in pieces(count, _width(outputs[order[0]][0])):
                 log_p = None
                 for row in order:
                     logits = _logits(outputs[row], loaded[row].shares, part)

@@ -23,6 +23,7 @@ from distillkit.losses.heads import (
     project,
     raw_logits,
 )
+from distillkit.ragged import stretches
 from distillkit.types import (
     AveragedTargets,
     HardLabels,
@@ -152,8 +153,7 @@ def _chunks(hidden: Tensor, classes: int, dtype: torch.dtype) -> Iterator[slice]
         memory = torch.cuda.get_device_properties(hidden.device).total_memory
     size = max(1, chunk_bytes(memory) // (dtype.itemsize * classes))
     size -= size % TILE if size > TILE else 0
-    for begin in range(0, len(hidden), size):
-        yield slice(begin, begin + size)
+    return stretches(len(hidden), size)
 
 
 class _Gradients:

@@ -15,6 +15,7 @@ from distillkit.artifacts.workspace import atomic
 from distillkit.console.progress import track
 from distillkit.errors import TargetsError
 from distillkit.losses.heads import project
+from distillkit.ragged import stretches
 from distillkit.targets.average import pieces
 from distillkit.targets.codecs.logits import CHUNK
 from distillkit.targets.reader import TargetStore
@@ -84,8 +85,7 @@ def _batches(
     targets = store.read(rows)
     # an example may have more positions than there is room for their logits
     step = total if isinstance(targets, SparseTargets) else max(1, CHUNK // store.manifest.outputs)
-    for begin in range(0, total, max(1, step)):
-        part = slice(begin, begin + step)
+    for part in stretches(total, step):
         key = pa.array(row_keys[part].view(f"V{KEY_BYTES}").tolist(), schema.field("key").type)
         columns = [key, pa.array(place[part], pa.int32()), *_values(targets.part(part), schema)]
         yield pa.record_batch(columns, schema=schema)

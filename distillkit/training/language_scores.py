@@ -6,16 +6,23 @@ import torch
 from torch import Tensor
 
 from distillkit.losses.heads import project
+from distillkit.ragged import stretches
 from distillkit.types import Batch, HiddenOutputs, Outputs
 
-CHUNK = 2**23  # logits held at a time
+# logits held at a time: more than of a store (targets/codecs/logits.py), whose chunks take each
+# other's memory, and than of a loss (losses/chunked.py), which has gradients beside. Each budget is
+# measured, and another one is another product of matrices, whose last bits are others
+CHUNK = 2**23
+
+
+def pieces(positions: int, vocabulary: int) -> Iterator[slice]:
+    """Stretches of positions whose logits are no more than `CHUNK`."""
+    return stretches(positions, CHUNK // vocabulary)
 
 
 def chunks(outputs: HiddenOutputs, labels: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """(positions, float32 logits [chunk, vocabulary], labels [chunk]) of all positions in order."""
-    step = max(1, CHUNK // outputs.head.size)
-    for begin in range(0, len(labels), step):
-        part = slice(begin, begin + step)
+    for part in pieces(len(labels), outputs.head.size):
         yield part, project(outputs.hidden[part], outputs.head), labels[part]
 
 

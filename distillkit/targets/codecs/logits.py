@@ -8,6 +8,7 @@ from torch import Tensor
 
 from distillkit.errors import TargetsError
 from distillkit.losses.heads import finish, operands, project, raw_logits
+from distillkit.ragged import stretches
 from distillkit.types import HiddenOutputs, Outputs
 
 TeacherOutput = Outputs | HiddenOutputs
@@ -43,7 +44,7 @@ def chunks(output: TeacherOutput) -> Iterator[tuple[slice, Tensor]]:
         make = _projected if answers.device.type == "cpu" else _projected_apart
         yield from make(output, step)
         return
-    for part in parts(count(output), step):
+    for part in stretches(count(output), step):
         yield part, output.logits[part].float()
 
 
@@ -81,10 +82,10 @@ def _products(
     """Chunks of `step` positions of larger products, all written to the same memory."""
     at_once = step * PRODUCT * torch.float32.itemsize // dtype.itemsize
     buffer = output.hidden.new_empty((min(count(output), at_once), output.head.size), dtype=dtype)
-    for block in parts(count(output), at_once):
+    for block in stretches(count(output), at_once):
         with torch.no_grad():
             raw = product(block, buffer)
-        for part in parts(len(raw), step):
+        for part in stretches(len(raw), step):
             yield slice(block.start + part.start, block.start + part.stop), raw[part]
 
 
@@ -92,16 +93,10 @@ def _projected_apart(output: HiddenOutputs, step: int) -> Iterator[tuple[slice, 
     """Chunks of `step` positions, each a product of its own."""
     hidden, weight = operands(output.hidden, output.head.weight[: output.head.size])
     head = replace(output.head, weight=weight)  # converted once
-    for part in parts(count(output), step):
+    for part in stretches(count(output), step):
         with torch.no_grad():
             logits = project(hidden[part], head).float()
         yield part, logits
-
-
-def parts(count: int, step: int) -> Iterator[slice]:
-    """Stretches of `step` that cover so many; the last may be shorter."""
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
 
 
 def check_mass(mass: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
 
@@ -99,3 +100,26 @@ def test_rows_of_logits_are_resampled_with_their_labels(labels: np.ndarray) -> N
     logits = np.eye(2)[labels]  # every example is right: so is every resample
     score = bootstrap_score(first_is_right, logits, labels, resamples=RESAMPLES, level=0.95)
     assert score == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_it_is_the_interval_of_scipy(level: float) -> None:
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(size=90), rng.normal(size=90)
+
+    def error(predictions: np.ndarray, values: np.ndarray) -> float:
+        return float(np.mean((predictions - values) ** 2))
+
+    found = bootstrap_score(error, first, second, resamples=RESAMPLES, level=level)
+    expected = bootstrap(
+        (first, second),
+        error,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        batch=1,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert found == pytest.approx(tuple(expected), rel=1e-14)

@@ -95,7 +95,7 @@ def test_a_codec_from_outside_is_read_where_the_config_names_it() -> None:
     assert record_of(Dense()) == Dense().settings()
     with pytest.raises(TargetsError, match=r"strange: kept by .*Strange, a class from outside"):
         from_settings(settings)
-    register(Strange())
+    register(Strange)
     assert from_settings(settings) == Strange("float16")
     registry._trusted.clear()
 
@@ -103,7 +103,7 @@ def test_a_codec_from_outside_is_read_where_the_config_names_it() -> None:
 def test_a_store_of_another_version_of_a_codec_from_outside_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    register(Strange())
+    register(Strange)
     from_settings(record_of(Strange()) | {"sources": ["0" * 64]})
     assert "is not the one that wrote this store" in capsys.readouterr().err
     registry._trusted.clear()
