@@ -7,6 +7,7 @@ as it is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,12 +101,12 @@ def start_head(
     head = _head(model, ask, collate(np.arange(min(TRACED, len(examples)))))
     if head is None:
         return None
+    reader = _Reader(model, head, ask, parts)
     indices = _sample(examples, head.last.out_features, seed)
-    train = _features(model, head, ask, examples, indices, collate, parts, "the probe's texts")
-    all_indices = np.arange(len(validation))
+    train = reader.features(examples, indices, collate, "the probe's texts")
     collate = collator(validation, tokenizer, device)
-    held_out = _features(
-        model, head, ask, validation, all_indices, collate, parts, "the probe's validation"
+    held_out = reader.features(
+        validation, np.arange(len(validation)), collate, "the probe's validation"
     )
     if train is None or held_out is None:
         return None
@@ -116,26 +117,35 @@ def start_head(
 
     dtype = resolve("auto", device)  # in which the model will be trained and looked at
     settings = _Settings(task, score, head.last.out_features, head.last.bias is not None, dtype)
-    best = _best(train.inputs, held_out.inputs, train.labels, held_out.labels, settings)
-    facts = {"features": "as the head has them"}
-    if head.dense is not None and train.before is not None and held_out.before is not None:
-        assert head.activation is not None
-        weight, bias = _near_identity(train.before, head.activation)
-        passed, held_out_passed = (
-            head.activation(_linear(states, weight, bias, dtype)).float()
-            for states in (train.before, held_out.before)
-        )
-        through_dense = _best(passed, held_out_passed, train.labels, held_out.labels, settings)
-        if (through_dense.score, -through_dense.loss) > (best.score, -best.loss):
-            best, facts = through_dense, {"features": "the body's, through a near identity"}
-            _set(head.dense, weight, bias)
-    _set(head.last, best.weight, best.bias)
-    return facts | {
+    best, features = _set_best(head, train, held_out, settings)
+    return {
+        "features": features,
         "examples": len(indices),
         "penalty": best.penalty,
         "score": best.score,
         "loss": best.loss,
     }
+
+
+def _set_best(
+    head: Head, train: Features, held_out: Features, settings: "_Settings"
+) -> tuple[Fitted, str]:
+    """Set the layers of the head to the better probe: (the probe, on which features)."""
+    best = _best(train.inputs, held_out.inputs, train.labels, held_out.labels, settings)
+    features = "as the head has them"
+    if head.dense is not None and train.before is not None and held_out.before is not None:
+        assert head.activation is not None
+        weight, bias = _near_identity(train.before, head.activation)
+        passed, held_out_passed = (
+            head.activation(_linear(states, weight, bias, settings.dtype)).float()
+            for states in (train.before, held_out.before)
+        )
+        through_dense = _best(passed, held_out_passed, train.labels, held_out.labels, settings)
+        if (through_dense.score, -through_dense.loss) > (best.score, -best.loss):
+            best, features = through_dense, "the body's, through a near identity"
+            _set(head.dense, weight, bias)
+    _set(head.last, best.weight, best.bias)
+    return best, features
 
 
 def _set(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
@@ -231,53 +241,76 @@ def _dense(
     return None, None
 
 
-def _features(
-    model: Any,
-    head: Head,
-    ask: Callable[[Any, Batch], Any],
-    table: TokenTable,
-    indices: np.ndarray,
-    collate: Callable[[np.ndarray], Batch],
-    parts: Parts,
-    name: str,
-) -> Features | None:
-    """What goes into the head's layers for some examples of a table, in their order.
-
-    None where the outputs of the last layer are not the model's answers, in some batch.
-    """
-    buckets = [indices[b] for b in length_buckets(table.lengths[indices], tokens=VALIDATION_TOKENS)]
-    device = next(model.parameters()).device.type
-
-    def batches(begin: int) -> Iterator[dict[str, np.ndarray]]:
-        return _feature_batches(model, head, ask, table, buckets[begin:], collate)
-
-    try:
-        batches_read = parts.batches(f"{name} on {device}", batches)
-    except _Unlike:
-        return None
-    # stable: an example's positions stay in their order
-    order = np.argsort(np.concatenate([part["owners"] for part in batches_read]), kind="stable")
-    joined = {
-        n: torch.from_numpy(np.concatenate([part[n] for part in batches_read])[order])
-        for n in batches_read[0]
-        if n != "owners"
-    }
-    return Features(joined["seen"], joined.get("before"), joined["labels"])
-
-
 class _Unlike(Exception):
     """The outputs of the last layer are not the model's answers."""
 
 
-def _feature_batches(
-    model: Any,
-    head: Head,
-    ask: Callable[[Any, Batch], Any],
-    table: TokenTable,
-    buckets: Sequence[np.ndarray],
-    collate: Callable[[np.ndarray], Batch],
-) -> Iterator[dict[str, np.ndarray]]:
-    """What the head's layers see of each bucket, with the `owners` of its positions."""
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A frozen model whose head's inputs are read; a killed run goes on with its `parts`."""
+
+    model: Any
+    head: Head
+    ask: Callable[[Any, Batch], Any]
+    parts: Parts
+
+    def features(
+        self,
+        table: TokenTable,
+        indices: np.ndarray,
+        collate: Callable[[np.ndarray], Batch],
+        name: str,
+    ) -> Features | None:
+        """What goes into the head's layers for some examples of a table, in their order.
+
+        None where the outputs of the last layer are not the model's answers, in some batch.
+        """
+        lengths = table.lengths[indices]
+        buckets = [indices[b] for b in length_buckets(lengths, tokens=VALIDATION_TOKENS)]
+        device = next(self.model.parameters()).device.type
+        try:
+            batches = self.parts.batches(
+                f"{name} on {device}", lambda begin: self._batches(table, buckets[begin:], collate)
+            )
+        except _Unlike:
+            return None
+        # stable: an example's positions stay in their order
+        order = np.argsort(np.concatenate([part["owners"] for part in batches]), kind="stable")
+        joined = {
+            n: torch.from_numpy(np.concatenate([part[n] for part in batches])[order])
+            for n in batches[0]
+            if n != "owners"
+        }
+        return Features(joined["seen"], joined.get("before"), joined["labels"])
+
+    def _batches(
+        self,
+        table: TokenTable,
+        buckets: Sequence[np.ndarray],
+        collate: Callable[[np.ndarray], Batch],
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """What the head's layers see of each bucket, with the `owners` of its positions."""
+        with _inputs_of(self.head) as caught:
+            for batch, outputs in answers(self.model, self.ask, buckets, collate, precision="auto"):
+                assert isinstance(outputs, Outputs)
+                rows = _rows(caught["made"], outputs.logits, batch)
+                if rows is None or not torch.equal(
+                    caught["made"].flatten(0, -2)[rows].float(), outputs.logits
+                ):
+                    raise _Unlike
+                arrays = {
+                    "seen": caught["seen"].flatten(0, -2)[rows].float(),
+                    "labels": batch.labels,
+                }
+                if self.head.dense is not None:
+                    arrays["before"] = caught["before"].float()
+                owners = np.repeat(batch.indices, table.positions[batch.indices])
+                yield {"owners": owners, **{n: value.cpu().numpy() for n, value in arrays.items()}}
+
+
+@contextmanager
+def _inputs_of(head: Head) -> Iterator[dict[str, Tensor]]:
+    """Within, the last forward pass: `seen` by the last layer, `made` by it, `before` the dense."""
     caught: dict[str, Tensor] = {}
 
     def catch_last(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
@@ -290,21 +323,7 @@ def _feature_batches(
     if head.dense is not None:
         hooks.append(head.dense.register_forward_pre_hook(catch_dense))
     try:
-        for batch, outputs in answers(model, ask, buckets, collate, precision="auto"):
-            assert isinstance(outputs, Outputs)
-            rows = _rows(caught["made"], outputs.logits, batch)
-            if rows is None or not torch.equal(
-                caught["made"].flatten(0, -2)[rows].float(), outputs.logits
-            ):
-                raise _Unlike
-            arrays = {"seen": caught["seen"].flatten(0, -2)[rows].float(), "labels": batch.labels}
-            if head.dense is not None:
-                arrays["before"] = caught["before"].float()
-            owners = np.repeat(batch.indices, table.positions[batch.indices])
-            yield {
-                "owners": owners,
-                **{name: value.cpu().numpy() for name, value in arrays.items()},
-            }
+        yield caught
     finally:
         for hook in hooks:
             hook.remove()
