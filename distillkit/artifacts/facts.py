@@ -89,9 +89,13 @@ def fault_of_facts(kind: str, facts: Mapping[str, Any]) -> str:
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     if kind != "evaluation":
         return ""
-    wrong = [row for row, it in facts["rows"].items() if not _is_number(it.get(facts["headline"]))]
-    if wrong or ("student" not in facts["rows"] and "reference" not in facts):
-        return f"rows.{(wrong or ['student'])[0]}: has no {facts['headline']}"
+    faults = [
+        row
+        for row, values in facts["rows"].items()
+        if not _is_number(values.get(facts["headline"]))
+    ]
+    if faults or ("student" not in facts["rows"] and "reference" not in facts):
+        return f"rows.{(faults or ['student'])[0]}: has no {facts['headline']}"
     return ""
 
 

@@ -81,10 +81,10 @@ def _explained(error: OSError, root: Path) -> Exception:
     path = Path(error.filename).absolute() if isinstance(error.filename, str) else root
     if not (path.is_relative_to(root) or root.is_relative_to(path)):
         return DataError(f"{error.filename}: {error.strerror}")
-    inside = in_the_way(error, root)
+    obstacle = in_the_way(error, root)
     return WorkspaceError(
-        f"{inside}, or set workspace=FOLDER to another place"
-        if inside
+        f"{obstacle}, or set workspace=FOLDER to another place"
+        if obstacle
         else f"{place}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to a "
         "folder that can be written"
     )

@@ -61,8 +61,8 @@ class RunRecord:
     @property
     def artifacts(self) -> dict[str, bool]:
         """The names of all so far, in their order: whether this run made it."""
-        made = self._content["made"]
-        return {name: name in made for name in [*self._content["used"], *made]}
+        outputs = self._content["made"]
+        return {name: name in outputs for name in [*self._content["used"], *outputs]}
 
     def reported(self, folder: Path) -> None:
         """The run has written a report."""

@@ -10,10 +10,10 @@ _inner = [0.0]  # of each artifact that is being made, the seconds of those made
 @contextmanager
 def stopwatch() -> Iterator[Callable[[], float]]:
     """Give a function that tells the seconds since, less those of watches begun in between."""
-    begun = time.monotonic()
+    start = time.monotonic()
     _inner.append(0.0)
     try:
-        yield lambda: time.monotonic() - begun - _inner[-1]
+        yield lambda: time.monotonic() - start - _inner[-1]
     finally:
         _inner.pop()
-        _inner[-1] += time.monotonic() - begun
+        _inner[-1] += time.monotonic() - start

@@ -40,7 +40,9 @@ def passed_on(words: Iterable[str]) -> Iterator[None]:
     workers: set[int] = set()
     with (
         _workers_hear_all(workers),
-        stopping.passed_on(lambda number: [it for it in [*workers] if _lives_on(it, number)]),
+        stopping.passed_on(
+            lambda number: [worker for worker in [*workers] if _lives_on(worker, number)]
+        ),
     ):
         yield
 

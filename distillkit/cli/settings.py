@@ -49,8 +49,8 @@ class Words:
     @property
     def labels(self) -> list[str] | None:
         """The names of its outputs, where they are given."""
-        found: list[str] | None = self.settings.get("student.labels")
-        return found
+        labels: list[str] | None = self.settings.get("student.labels")
+        return labels
 
     @property
     def trusts_code(self) -> bool:
@@ -71,19 +71,19 @@ class Words:
         return {k.removeprefix(begin): v for k, v in self.settings.items() if k.startswith(begin)}
 
 
-def read_words(words: Sequence[str], takes: Mapping[str, Any], *, command: str) -> Words:
+def read_words(words: Sequence[str], groups: Mapping[str, Any], *, command: str) -> Words:
     """Settings and at most one file out of words; raises `ConfigError` with all that is wrong."""
     problems, settings, files = [], {}, []
     for word in words:
         key, equals, text = word.partition("=")
-        if not equals or (key not in takes and (_is_file(word) or "." not in key)):
+        if not equals or (key not in groups and (_is_file(word) or "." not in key)):
             files.append(word)
             continue
-        if key not in takes:
-            problems.append(f"{key}: no such key of `distillkit {command}`; {nearest(key, takes)}")
+        if key not in groups:
+            problems.append(f"{key}: no such key of `distillkit {command}`; {nearest(key, groups)}")
             continue
-        settings[key] = value = _value(text, takes[key])
-        fault = mismatch(value, takes[key])
+        settings[key] = value = _value(text, groups[key])
+        fault = mismatch(value, groups[key])
         if fault:
             problems.append(f"{key} = {display(value)}: {fault}")
     if len(files) > 1:

@@ -21,8 +21,10 @@ def write(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata()
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        count += sum(it.numel() for it in tensors.values())
-        save_file({name: _in_bf16(it) for name, it in tensors.items()}, out / file.name, metadata)
+        count += sum(tensor.numel() for tensor in tensors.values())
+        save_file(
+            {name: _in_bf16(tensor) for name, tensor in tensors.items()}, out / file.name, metadata
+        )
     for index in student.folder.glob("*.safetensors.index.json"):
         (out / index.name).write_bytes(index.read_bytes())
     config = read_json(out / CONFIG)

@@ -25,15 +25,15 @@ def check_formats(formats: Iterable[Format], auto_class: str) -> None:
     for form in formats:
         at = f"compression = {form.name}"
         if kind not in form.kinds:
-            fit = [name for name, other in FORMATS.items() if kind in other.kinds]
-            wanted = " or ".join(MODELS[it] for it in form.kinds)
+            fit = [name for name, form_of_name in FORMATS.items() if kind in form_of_name.kinds]
+            names = " or ".join(MODELS[kind_of_form] for kind_of_form in form.kinds)
             raise ConfigError(
-                f"{at}: is for {wanted}, and the student is {MODELS[kind]}, which takes "
+                f"{at}: is for {names}, and the student is {MODELS[kind]}, which takes "
                 f"{', '.join(fit)}"
             )
         check_installed(*form.packages, extra=form.extra, at=at)
 
 
-def chosen(cfg: Any) -> list[Format]:
+def formats_of(cfg: Any) -> list[Format]:
     """The formats that a config names, each once, in its order."""
     return [FORMATS[name] for name in dict.fromkeys(map(str, cfg.compression))]

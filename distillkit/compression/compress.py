@@ -35,8 +35,8 @@ def compress(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]
 def function(form: Format) -> Callable[[Format, TrainedStudent, Path], dict[str, Any]]:
     """What writes a format."""
     module, name = form.write.split(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
+    write: Callable[..., Any] = getattr(import_module(module), name)
+    return write
 
 
 def copy_beside(folder: Path, out: Path) -> None:

@@ -53,7 +53,7 @@ def export(model: Any, out: Path, *, at: str, opset: int) -> float:
 
 def input_names(model: Any) -> list[str]:
     """What the exported model takes; segments only if it tells texts of a pair apart by them."""
-    return [it for it in INPUTS if it != INPUTS[2] or takes_segments(model)]
+    return [item for item in INPUTS if item != INPUTS[2] or takes_segments(model)]
 
 
 class _Outputs(nn.Module):
@@ -64,13 +64,13 @@ class _Outputs(nn.Module):
         self.model, self.names = model, names
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        said = self.model(**dict(zip(self.names, inputs, strict=True)))
-        return tuple(said[name] for name in output_names(said))
+        outputs = self.model(**dict(zip(self.names, inputs, strict=True)))
+        return tuple(outputs[name] for name in output_names(outputs))
 
 
-def output_names(said: Any) -> tuple[str, ...]:
+def output_names(outputs: Any) -> tuple[str, ...]:
     """The names of a model's outputs that are exported."""
-    return SPANS if SPANS[0] in said else ("logits",)
+    return SPANS if SPANS[0] in outputs else ("logits",)
 
 
 def _write(model: Any, names: list[str], file: Path, *, opset: int, at: str) -> None:
@@ -115,8 +115,8 @@ def trial_inputs(
         ids = ids.masked_fill(real & (ids == pad), (pad + 1) % int(config.vocab_size))
         ids = ids.masked_fill(~real, pad)
     segments = ((places >= (lengths + 1) // 2) & real).long()
-    made = dict(zip(INPUTS, (ids, real.long(), segments), strict=True))
-    return {name: made[name] for name in names}
+    inputs = dict(zip(INPUTS, (ids, real.long(), segments), strict=True))
+    return {name: inputs[name] for name in names}
 
 
 def check(model: Any, file: Path, names: list[str], *, at: str, positions: int = LONGEST) -> float:
@@ -124,7 +124,7 @@ def check(model: Any, file: Path, names: list[str], *, at: str, positions: int =
     session = new_session(file)
     longest = min(usable_positions(model) or positions, positions)
     worst = 0.0
-    for tokens in sorted({*(it for it in LENGTHS if it < longest), longest}):
+    for tokens in sorted({*(item for item in LENGTHS if item < longest), longest}):
         for batch in BATCHES:
             inputs = trial_inputs(model, names, batch=batch, tokens=tokens, seed=tokens)
             gap = _difference(model, session, inputs)
@@ -140,11 +140,11 @@ def check(model: Any, file: Path, names: list[str], *, at: str, positions: int =
 
 def _difference(model: Any, session: Any, inputs: dict[str, Tensor]) -> float:
     with evaluating(model), torch.no_grad():
-        said = model(**inputs)
-    found = session.run(None, {name: it.numpy() for name, it in inputs.items()})
+        outputs = model(**inputs)
+    results = session.run(None, {name: item.numpy() for name, item in inputs.items()})
     gaps = []
-    for name, values in zip(output_names(said), found, strict=True):
-        expected = said[name].float()
+    for name, values in zip(output_names(outputs), results, strict=True):
+        expected = outputs[name].float()
         scale = max(1.0, float(expected.abs().max()))
         gaps.append(float((torch.from_numpy(values) - expected).abs().max()) / scale)
     return max(gaps)
@@ -154,17 +154,17 @@ def _difference(model: Any, session: Any, inputs: dict[str, Tensor]) -> float:
 def _quiet() -> Iterator[None]:
     """Keep the exporter's reports of its steps off the terminal."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
-    before = [it.level for it in loggers]
-    for it in loggers:
-        it.setLevel(logging.ERROR)
+    before = [item.level for item in loggers]
+    for item in loggers:
+        item.setLevel(logging.ERROR)
     nowhere = io.StringIO()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for it, level in zip(loggers, before, strict=True):
-            it.setLevel(level)
+        for item, level in zip(loggers, before, strict=True):
+            item.setLevel(level)
 
 
 def _reason(error: BaseException) -> str:

@@ -54,7 +54,7 @@ def _layer(lstm: nn.LSTM, layer: int, states: Tensor, lengths: Tensor) -> tuple[
         torch.stack([_of_direction(lstm, layer, names, end) for end in ("", "_reverse")])
         for names in (("weight_ih",), ("weight_hh",), ("bias_ih", "bias_hh"))
     )
-    made, last, _ = torch.onnx.ops.symbolic_multi_out(
+    outputs, last, _ = torch.onnx.ops.symbolic_multi_out(
         "LSTM",
         (states, weights, recurrent, biases, lengths.to(torch.int32)),
         {"hidden_size": hidden, "direction": "bidirectional"},
@@ -62,13 +62,13 @@ def _layer(lstm: nn.LSTM, layer: int, states: Tensor, lengths: Tensor) -> tuple[
         shapes=([tokens, 2, batch, hidden], [2, batch, hidden], [2, batch, hidden]),
         version=LSTM_VERSION,
     )
-    return made.transpose(1, 2).flatten(2), last
+    return outputs.transpose(1, 2).flatten(2), last
 
 
 def _of_direction(lstm: nn.LSTM, layer: int, names: tuple[str, ...], end: str) -> Tensor:
     """Parameters of one direction of a layer, their gates in the order of ONNX."""
-    found: list[Any] = [getattr(lstm, f"{name}_l{layer}{end}") for name in names]
-    return torch.cat([_gates_moved(it) for it in found])
+    parameters: list[Any] = [getattr(lstm, f"{name}_l{layer}{end}") for name in names]
+    return torch.cat([_gates_moved(parameter) for parameter in parameters])
 
 
 def _gates_moved(parameter: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class _Calibration:
 
     def __init__(self, file: Path, texts: Iterator[dict[str, Tensor]]) -> None:
         self.texts = texts
-        self.names = [it.name for it in new_session(file).get_inputs()]
+        self.names = [value.name for value in new_session(file).get_inputs()]
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The inputs of the next text; None after the last."""

@@ -57,7 +57,9 @@ def masked(text: str, names: Iterable[str] = ()) -> str:
                 html.escape(value).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
             }:
                 text = text.replace(form, f"${{oc.env:{name}}}")
-    text = _ASSIGNED.sub(lambda it: it[1] + it[2] + (HIDDEN if is_secret(it[1]) else it[3]), text)
+    text = _ASSIGNED.sub(
+        lambda match: match[1] + match[2] + (HIDDEN if is_secret(match[1]) else match[3]), text
+    )
     text = _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text)
     text = _ADDRESS.sub(lambda address: _IN_QUERY.sub(rf"\1{HIDDEN}", address[0]), text)
     return _OF_HUB.sub(HIDDEN, text)

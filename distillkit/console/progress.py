@@ -55,7 +55,7 @@ def visible(text: object) -> str:
 
 def written_out(text: str) -> str:
     """JSON of the same value in which what a terminal would obey stands as `\\u009b`."""
-    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def mask_with(masked: Callable[[str], str]) -> None:

@@ -21,7 +21,7 @@ def fill_closed() -> None:
                 os.close(opened)
     for name in names:
         if getattr(sys, name) is None:
-            how = "r" if name == "stdin" else "w"
-            nowhere = open(os.devnull, how, encoding="utf-8")  # noqa: PTH123, SIM115
+            mode = "r" if name == "stdin" else "w"
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
             setattr(sys, name, nowhere)
             setattr(sys, f"__{name}__", nowhere)

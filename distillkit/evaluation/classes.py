@@ -23,17 +23,17 @@ def by_class(
     names = first.labels.names
     if task.distribution not in ("softmax", "bernoulli") or len(names) < 2:
         return {}
-    counts = {row: _counts(logits[row], task, it) for row, it in held_out.items()}
-    there = counts[next(iter(counts))][:, 2]
-    chosen = _chosen(counts.get("student", next(iter(counts.values()))), there)
-    rows = {row: _scores(found[chosen]) for row, found in counts.items()}
+    counts = {row: _counts(logits[row], task, held) for row, held in held_out.items()}
+    support = counts[next(iter(counts))][:, 2]
+    classes = _shown_classes(counts.get("student", next(iter(counts.values()))), support)
+    rows = {row: _scores(counts_of_row[classes]) for row, counts_of_row in counts.items()}
     if task.distribution == "softmax" and len(names) <= FEW:
-        for row, it in held_out.items():
-            rows[row]["confusion"] = _confusion(logits[row], it).tolist()
+        for row, held in held_out.items():
+            rows[row]["confusion"] = _confusion(logits[row], held).tolist()
     return {
         "classes": len(names),
-        "names": [names[i] for i in chosen],
-        "support": there[chosen].tolist(),
+        "names": [names[i] for i in classes],
+        "support": support[classes].tolist(),
         "rows": rows,
     }
 
@@ -43,13 +43,15 @@ def _counts(logits: np.ndarray, task: SequenceTask, held_out: HeldOut) -> np.nda
     labels = np.asarray(held_out.table.labels)
     predicted = task.predicted(logits)
     if task.distribution == "bernoulli":
-        there = labels.astype(bool)
-        said = predicted.astype(bool)
-        return np.stack([(said & there).sum(0), said.sum(0), there.sum(0)], axis=1)
+        support = labels.astype(bool)
+        is_predicted = predicted.astype(bool)
+        return np.stack(
+            [(is_predicted & support).sum(0), is_predicted.sum(0), support.sum(0)], axis=1
+        )
     classes = len(held_out.labels.names)
     right = predicted == labels
-    every = (labels[right], predicted, labels)
-    return np.stack([np.bincount(it, minlength=classes) for it in every], axis=1)
+    label_lists = (labels[right], predicted, labels)
+    return np.stack([np.bincount(held, minlength=classes) for held in label_lists], axis=1)
 
 
 def _confusion(logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
@@ -58,19 +60,19 @@ def _confusion(logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
     return np.bincount(places, minlength=classes**2).reshape(classes, classes)
 
 
-def _chosen(counts: np.ndarray, there: np.ndarray) -> np.ndarray:
+def _shown_classes(counts: np.ndarray, support: np.ndarray) -> np.ndarray:
     """All classes in their order; of many, those that are there and of the least F1."""
     if len(counts) <= FEW:
         return np.arange(len(counts))
     f1 = 2 * counts[:, 0] / np.maximum(1, counts[:, 1] + counts[:, 2])
-    order = np.lexsort((-there, f1))
-    return order[there[order] > 0][:FEW]
+    order = np.lexsort((-support, f1))
+    return order[support[order] > 0][:FEW]
 
 
 def _scores(counts: np.ndarray) -> dict[str, list[float]]:
-    right, predicted, there = counts.T
+    right, predicted, support = counts.T
     return {
         "precision": (right / np.maximum(1, predicted)).round(6).tolist(),
-        "recall": (right / np.maximum(1, there)).round(6).tolist(),
-        "f1": (2 * right / np.maximum(1, predicted + there)).round(6).tolist(),
+        "recall": (right / np.maximum(1, support)).round(6).tolist(),
+        "f1": (2 * right / np.maximum(1, predicted + support)).round(6).tolist(),
     }

@@ -22,22 +22,24 @@ def compare(
     With a `reference`, that row, each other one is held against it, too.
     """
     comparisons: dict[str, Any] = {}
-    others = [row for row in ("teacher", "control", "untrained") if row in columns]
-    others = others if "student" in columns else []
-    needed = [*columns] if reference else ["student", *others] if others else []
-    drawn = {row: draws(columns[row], texts=texts, resamples=settings.resamples) for row in needed}
+    later_rows = [row for row in ("teacher", "control", "untrained") if row in columns]
+    later_rows = later_rows if "student" in columns else []
+    needed = [*columns] if reference else ["student", *later_rows] if later_rows else []
+    samples = {
+        row: draws(columns[row], texts=texts, resamples=settings.resamples) for row in needed
+    }
     if "student" in columns and "teacher" in columns:
         best = rows["teacher"][task.headline]
         comparisons["kept"] = rows["student"][task.headline] / best if best > 0 else None
-    for row in others:
-        bounds = differences(drawn["student"], drawn[row], level=settings.level)
+    for row in later_rows:
+        bounds = differences(samples["student"], samples[row], level=settings.level)
         comparisons[f"student_minus_{row}"] = bounds[task.headline]
         if row != "untrained":
             comparisons[f"columns_minus_{row}"] = bounds
     if reference:
         comparisons["over_reference"] = {
-            row: differences(drawn[row], drawn[reference], level=settings.level)
-            for row in drawn
+            row: differences(samples[row], samples[reference], level=settings.level)
+            for row in samples
             if row != reference
         }
     return comparisons

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 def body_parameters(model: Any) -> int:
     """The parameters without those of embedding tables; one that a head shares counts once."""
-    tables = [it for it in model.modules() if isinstance(it, torch.nn.Embedding)]
-    vectors = {id(it.weight): it.weight.numel() for it in tables}
+    tables = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
+    vectors = {id(part.weight): part.weight.numel() for part in tables}
     return int(model.num_parameters()) - sum(vectors.values())
 
 
@@ -51,8 +51,8 @@ def _count_recurrent(flops: list[float], layer: Any, inputs: Any, _: Any) -> Non
 
 def peak_bytes(model: Any, inputs: Mapping[str, Any]) -> int:
     """The most bytes that weights, buffers and results hold at once in a forward pass."""
-    held = {it.untyped_storage() for it in (*model.parameters(), *model.buffers())}
-    weights = sum({it._cdata: it.nbytes() for it in held}.values())
+    storages = {part.untyped_storage() for part in (*model.parameters(), *model.buffers())}
+    weights = sum({part._cdata: part.nbytes() for part in storages}.values())
     with torch.no_grad(), _Results() as results:
         model(**inputs)
     return int(weights + results.peak)
@@ -63,24 +63,26 @@ class _Results(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.peak = self._now = 0
+        self.peak = self._current = 0
         self._living: dict[int, Any] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {it.untyped_storage()._cdata for it in _tensors((args, kwargs))}
+        own = {part.untyped_storage()._cdata for part in _tensors((args, kwargs))}
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
             storage = tensor.untyped_storage()
             key = storage._cdata
-            if key not in self._living and key not in given:  # no view of what was there
-                self._living[key] = weakref.ref(storage, partial(self._gone, key, storage.nbytes()))
-                self._now += storage.nbytes()
-        self.peak = max(self.peak, self._now)
+            if key not in self._living and key not in own:  # no view of what was there
+                self._living[key] = weakref.ref(
+                    storage, partial(self._freed, key, storage.nbytes())
+                )
+                self._current += storage.nbytes()
+        self.peak = max(self.peak, self._current)
         return result
 
-    def _gone(self, key: int, size: int, _: Any) -> None:
+    def _freed(self, key: int, size: int, _: Any) -> None:
         del self._living[key]
-        self._now -= size
+        self._current -= size
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:

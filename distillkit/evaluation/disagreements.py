@@ -26,24 +26,24 @@ def disagreements(
     """
     if not {"student", "teacher"} <= logits.keys() or task.distribution == "choice":
         return []
-    it = held_out["student"]
-    if it.split is None:
+    held = held_out["student"]
+    if held.split is None:
         return []
     apart = distances(task.distribution, logits["student"], logits["teacher"])
-    offsets = it.table.position_offsets
+    offsets = held.table.position_offsets
     sums = np.diff(np.concatenate([[0.0], np.cumsum(apart)])[offsets])
     mean = sums / np.maximum(1, np.diff(offsets))
     order = np.argsort(-mean, kind="stable")[:MOST]
-    numbers = row_numbers(it)
+    numbers = row_numbers(held)
     text_index = (
-        np.arange(len(mean)) if it.table.text_index is None else np.asarray(it.table.text_index)
+        np.arange(len(mean)) if held.table.text_index is None else np.asarray(held.table.text_index)
     )
-    answers = _answers(logits, task, it) if len(apart) == len(mean) else {}
+    answers = _answers(logits, task, held) if len(apart) == len(mean) else {}
     return [
         {
             "row": int(numbers[place]),
             "distance": round(float(mean[place]), 4),
-            **text_of(it.split, int(text_index[place])),
+            **text_of(held.split, int(text_index[place])),
             **{name: column[place] for name, column in answers.items()},
         }
         for place in order
@@ -60,13 +60,13 @@ def text_of(split: Split, place: int) -> dict[str, str]:
 
 
 def _answers(
-    logits: Mapping[str, np.ndarray], task: SequenceTask, it: HeldOut
+    logits: Mapping[str, np.ndarray], task: SequenceTask, held: HeldOut
 ) -> dict[str, list[Any]]:
     """Columns [examples] of the label and of what student and teacher predict."""
-    columns: dict[str, list[Any]] = dict(task.references(it) or {})
+    columns: dict[str, list[Any]] = dict(task.references(held) or {})
     for row in ("teacher", "student"):
         values = logits[row].astype(np.float64)
-        answers = task.answers_as_text(task.predicted(logits[row]), it)
+        answers = task.answers_as_text(task.predicted(logits[row]), held)
         if answers is None:
             return {}
         columns[row] = answers
@@ -100,7 +100,7 @@ def of_texts(nats: Mapping[str, np.ndarray], text_index: np.ndarray, split: Spli
         {
             "row": int(numbers[place]),
             "distance": round(float(apart[place]), 4),
-            "text": brief(_written(split, int(place)), LONGEST),
+            "text": brief(_text_of(split, int(place)), LONGEST),
             "tokens": int(counts[place]),
             **{f"{row}_nll": round(float(means[row][place]), 4) for row in means},
         }
@@ -109,10 +109,13 @@ def of_texts(nats: Mapping[str, np.ndarray], text_index: np.ndarray, split: Spli
     ]
 
 
-def _written(split: Split, place: int) -> str:
+def _text_of(split: Split, place: int) -> str:
     """A document, or what was written in a conversation."""
     if split.messages is not None:
-        said = (f"{it.get('role', '')}: {it.get('content', '')}" for it in split.messages[place])
-        return " / ".join(said)
+        lines = (
+            f"{message.get('role', '')}: {message.get('content', '')}"
+            for message in split.messages[place]
+        )
+        return " / ".join(lines)
     parts = [split.texts[place], split.pairs[place] if split.pairs else ""]
     return " / ".join(part for part in parts if part)

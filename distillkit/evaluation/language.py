@@ -145,8 +145,8 @@ def _scores(
     table = first.table
     places = table.position_offsets
     total = int(places[-1])
-    every = (*NAMES, "acceptance") if drafts else NAMES
-    names = [n for n in every if reference in loaded or n not in OF_REFERENCE]
+    all_names = (*NAMES, "acceptance") if drafts else NAMES
+    names = [n for n in all_names if reference in loaded or n not in OF_REFERENCE]
     scores = {row: {n: np.empty(total, np.float32) for n in names} for row in loaded}
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     device = next(first.loaded.model.parameters()).device.type
@@ -250,10 +250,10 @@ def _compare(nats: Mapping[str, np.ndarray], settings: EvaluationSettings) -> di
 
 
 def _difference(
-    ours: np.ndarray, others: np.ndarray, settings: EvaluationSettings
+    first: np.ndarray, second: np.ndarray, settings: EvaluationSettings
 ) -> dict[str, float]:
     """One model's nats a token less another's, [windows, 2] each, with its interval."""
     difference, low, high = bootstrap_difference(
-        _mean_nats, ours, others, ours, resamples=settings.resamples, level=settings.level
+        _mean_nats, first, second, first, resamples=settings.resamples, level=settings.level
     )
     return {"difference": difference, "low": low, "high": high}

@@ -42,7 +42,7 @@ def continuations(
     With a `seed`, tokens are drawn from the model's own distribution (temperature 1, nothing cut
     off); without, the most likely one is taken. See `continue_each`.
     """
-    written = continue_each(
+    results = continue_each(
         model,
         tokenizer,
         prompts,
@@ -51,7 +51,7 @@ def continuations(
         seed=seed,
         label=label,
     )
-    return [continuation.text for continuation in written]
+    return [continuation.text for continuation in results]
 
 
 @torch.inference_mode()

@@ -38,6 +38,6 @@ def column(length: int) -> str:
 
 def titles(lengths: Sequence[int]) -> dict[str, dict[str, Any]]:
     """The columns with their titles and formats; none without draft lengths."""
-    shown = {"acceptance": ("acceptance", ".4f")} if lengths else {}
-    shown |= {column(length): (f"tokens/run, k={length}", ".3f") for length in lengths}
-    return {n: {"title": t, "format": style, "falls": False} for n, (t, style) in shown.items()}
+    columns = {"acceptance": ("acceptance", ".4f")} if lengths else {}
+    columns |= {column(length): (f"tokens/run, k={length}", ".3f") for length in lengths}
+    return {n: {"title": t, "format": style, "falls": False} for n, (t, style) in columns.items()}

@@ -49,8 +49,8 @@ def _kl(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     p = np.exp(log_p)
     # 0 log 0 = 0: a class that the teacher rules out adds nothing
     ratio = np.where(p > 0, log_p, 0.0) - np.where(p > 0, log_q, 0.0)
-    found: np.ndarray = (p * ratio).sum(axis=-1)
-    return found
+    values: np.ndarray = (p * ratio).sum(axis=-1)
+    return values
 
 
 def mean_bernoulli_kl(
@@ -66,8 +66,8 @@ def mean_bernoulli_kl(
 def _bernoulli_kl(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     p, q = teacher.astype(np.float64), student.astype(np.float64)
     sides = (np.exp(log_expit(s * p)) * (log_expit(s * p) - log_expit(s * q)) for s in (1, -1))
-    found: np.ndarray = sum(sides).sum(axis=-1)
-    return found
+    values: np.ndarray = sum(sides).sum(axis=-1)
+    return values
 
 
 def distances(

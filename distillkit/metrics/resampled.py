@@ -43,18 +43,18 @@ def macro_f1_of(
     labels: Int[np.ndarray, " examples"], predicted: Int[np.ndarray, " examples"], classes: int
 ) -> float:
     """The mean F1 of the classes that occur, as labels or predictions."""
-    hits, both, _ = _class_counts(labels, predicted, classes)
-    occurs = both > 0
-    return float((2 * hits[occurs] / both[occurs]).mean()) if occurs.any() else 0.0
+    hits, sizes, _ = _class_counts(labels, predicted, classes)
+    occurs = sizes > 0
+    return float((2 * hits[occurs] / sizes[occurs]).mean()) if occurs.any() else 0.0
 
 
 def worst_class_of(
     labels: Int[np.ndarray, " examples"], predicted: Int[np.ndarray, " examples"], classes: int
 ) -> float:
     """The least F1 of the classes that occur as labels."""
-    hits, both, there = _class_counts(labels, predicted, classes)
-    occurs = there > 0
-    return float((2 * hits[occurs] / both[occurs]).min()) if occurs.any() else 0.0
+    hits, sizes, support = _class_counts(labels, predicted, classes)
+    occurs = support > 0
+    return float((2 * hits[occurs] / sizes[occurs]).min()) if occurs.any() else 0.0
 
 
 def _class_counts(
@@ -62,8 +62,8 @@ def _class_counts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How often each class is right, is there and is predicted (their sum), and is there."""
     hits = np.bincount(labels[predicted == labels], minlength=classes)
-    there = np.bincount(labels, minlength=classes)
-    return hits, there + np.bincount(predicted, minlength=classes), there
+    support = np.bincount(labels, minlength=classes)
+    return hits, support + np.bincount(predicted, minlength=classes), support
 
 
 def fidelity_columns(
@@ -78,8 +78,8 @@ def fidelity_columns(
     """
     of_teacher = teacher.argmax(axis=-1)
     alike, right = logits.argmax(axis=-1) == of_teacher, of_teacher == labels
-    every = np.ones(len(labels), bool)
-    parts = {"agreement": every, "agreement_right": right, "agreement_wrong": ~right}
+    all_positions = np.ones(len(labels), bool)
+    parts = {"agreement": all_positions, "agreement_right": right, "agreement_wrong": ~right}
 
     def share(mask: np.ndarray) -> Column:
         hits, counts = _by_text(alike & mask, offsets), _by_text(mask, offsets)
@@ -196,8 +196,8 @@ Draws = Mapping[str, np.ndarray]  # column -> its score of all texts, then of ea
 
 def draws(columns: Mapping[str, Column], *, texts: int, resamples: int) -> Draws:
     """The scores of all columns on all texts, and on the same resampled texts for every model."""
-    drawn = [np.arange(texts), *resampled(texts, resamples)]
-    return {name: np.array([score(rows) for rows in drawn]) for name, score in columns.items()}
+    samples = [np.arange(texts), *resampled(texts, resamples)]
+    return {name: np.array([score(rows) for rows in samples]) for name, score in columns.items()}
 
 
 def differences(first: Draws, second: Draws, *, level: float) -> dict[str, dict[str, float]]:

@@ -12,11 +12,13 @@ def classification_scores(
 ) -> dict[str, float]:
     """Accuracy, F1 of the classes that occur (their mean, and the least), and NLL in nats."""
     predicted = logits.argmax(axis=-1)
-    each = f1_score(labels, predicted, labels=np.unique(labels), average=None, zero_division=0.0)
+    f1_of_class = f1_score(
+        labels, predicted, labels=np.unique(labels), average=None, zero_division=0.0
+    )
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
-        "worst_class": float(each.min()),
+        "worst_class": float(f1_of_class.min()),
         "nll": mean_nll(logits, labels),
     }
 

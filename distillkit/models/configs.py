@@ -92,10 +92,10 @@ def architecture_class(folder: str, *, key: str, trust_remote_code: bool = False
     for auto_class in USES:
         if _class_name(config, auto_class) in names:
             return auto_class
-    shown = ", ".join(names) or "none"
+    listing = ", ".join(names) or "none"
     raise ModelError(
-        f"{key} = {folder}: its config.json names no trained model (architectures: {shown}); save "
-        "it with its head (model.save_pretrained)"
+        f"{key} = {folder}: its config.json names no trained model (architectures: {listing}); "
+        "save it with its head (model.save_pretrained)"
     )
 
 
@@ -199,8 +199,8 @@ def _class_name(config: Any, auto_class: str) -> str | None:
     mapping = getattr(transformers, auto_class)._model_mapping
     if type(config) not in mapping:
         return None
-    made = mapping[type(config)]
-    return str(made.__name__)
+    class_name = mapping[type(config)]
+    return str(class_name.__name__)
 
 
 def _is_decoder(config: Any) -> bool:

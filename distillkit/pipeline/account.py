@@ -21,7 +21,7 @@ def stages(contexts: Sequence[RunContext]) -> list[dict[str, Any]]:
     `seconds` is None for one that an earlier version made; `made` is whether this run made it. What
     a run that was ended before had spent on it is not counted.
     """
-    found, root = [], contexts[0].workspace.root
+    rows, root = [], contexts[0].workspace.root
     artifacts: dict[str, bool] = {}
     for context in contexts:
         for name, is_made in context.record.artifacts.items():
@@ -31,17 +31,20 @@ def stages(contexts: Sequence[RunContext]) -> list[dict[str, Any]]:
             manifest = read_json(root / name / MANIFEST)
         except (OSError, ValueError):  # removed meanwhile
             continue
-        found.append(
+        rows.append(
             {
                 "stage": _stage(manifest),
                 "artifact": name,
                 "seconds": manifest.get("seconds", manifest["facts"].get("fit", {}).get("seconds")),
-                "megabytes": sum(it["size"] for it in manifest.get("files", {}).values()) / 1e6,
+                "megabytes": sum(entry["size"] for entry in manifest.get("files", {}).values())
+                / 1e6,
                 "made": is_made,
             }
         )
     order = {kind: place for place, kind in enumerate(ORDER)}
-    return sorted(found, key=lambda it: order.get(it["artifact"].rpartition("-")[0], len(order)))
+    return sorted(
+        rows, key=lambda entry: order.get(entry["artifact"].rpartition("-")[0], len(order))
+    )
 
 
 def _stage(manifest: dict[str, Any]) -> str:
@@ -66,7 +69,7 @@ def target_store(run: Run) -> dict[str, Any]:
     folder = run.target_store.folder
     manifest = StoreManifest.open(folder)
     parts = [StoreManifest.open(part) for part in hidden_states.parts_of(folder)]
-    size = sum(it["size"] for store in (manifest, *parts) for it in store.records.values())
+    size = sum(entry["size"] for store in (manifest, *parts) for entry in store.records.values())
     return {
         "codec": manifest.codec,
         "examples": manifest.examples,
@@ -83,15 +86,15 @@ def data(run: Run) -> dict[str, Any]:
     """Rows of each split, what was dropped and why, and how often classes stand in the training."""
     facts = [run.text.labelled.facts()]
     facts += [run.text.transfer.facts()] if run.text.transfer else []
-    found: dict[str, Any] = {
-        "rows": {name: n for it in facts for name, n in it["counts"].items()},
-        "dropped": {name: n for it in facts for name, n in it.get("dropped", {}).items()},
+    rows: dict[str, Any] = {
+        "rows": {name: n for entry in facts for name, n in entry["counts"].items()},
+        "dropped": {name: n for entry in facts for name, n in entry.get("dropped", {}).items()},
     }
     space = run.text.corpus.labels
     if len(space.names) > 1:
-        found["classes"] = len(space.names)
-        found["class_counts"] = _class_counts(run)
-    return found
+        rows["classes"] = len(space.names)
+        rows["class_counts"] = _class_counts(run)
+    return rows
 
 
 def _class_counts(run: Run) -> dict[str, int]:
@@ -100,7 +103,7 @@ def _class_counts(run: Run) -> dict[str, int]:
     if numbers is None:
         return {}
     counts = dict(zip(run.text.corpus.labels.names, numbers.tolist(), strict=True))
-    ordered = sorted(counts.items(), key=lambda it: -it[1])
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
     if len(ordered) > MOST_CLASSES:
         half = MOST_CLASSES // 2
         ordered = [*ordered[:half], *ordered[-half:]]
@@ -110,4 +113,4 @@ def _class_counts(run: Run) -> dict[str, int]:
 def published(cfg: DictConfig) -> list[dict[str, str]]:
     """What others measured with these settings, as the recipe has it; a field a key."""
     blocks: Any = OmegaConf.to_container(cfg, resolve=True)
-    return [{k: str(v) for k, v in it.items()} for it in blocks.get("published") or []]
+    return [{k: str(v) for k, v in entry.items()} for entry in blocks.get("published") or []]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from distillkit.artifacts.homes import expanded
-from distillkit.compression.checks import check_formats, chosen
+from distillkit.compression.checks import check_formats, formats_of
 from distillkit.config.build import refusal
 from distillkit.data import MaskAndRefill, hub
 from distillkit.data.folders import model_folder
@@ -71,7 +71,7 @@ def check_fit(context: RunContext) -> None:
         student.check_data(has_pairs=context.data.has_pairs)
     check_evaluation(context)
     if "compressed" not in context.makes or "student" in context.makes:
-        check_formats(chosen(context.cfg), context.task.auto_class)
+        check_formats(formats_of(context.cfg), context.task.auto_class)
     if context.given_store and not expanded(context.given_store).is_dir():
         raise TargetsError(f"targets.path = {context.given_store}: no such folder")
 

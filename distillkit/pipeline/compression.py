@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from distillkit.artifacts.workspace import Artifact, fingerprint
-from distillkit.compression.checks import chosen
+from distillkit.compression.checks import formats_of
 from distillkit.compression.compress import CARD
 from distillkit.compression.formats import FORMATS, Format
 from distillkit.compression.student import TrainedStudent
@@ -43,7 +43,7 @@ class CompressionArtifacts:
     @property
     def formats(self) -> list[Format]:
         """The formats that the config names, each once."""
-        return chosen(self.context.cfg)
+        return formats_of(self.context.cfg)
 
     def own_source(self) -> CompressionSource:
         """The run's student."""

@@ -120,12 +120,12 @@ class EvaluationArtifacts:
             digest = fingerprint(self.teachers.fingerprint_fields())
             rows[stage.TEACHER] = (self.teachers.saved, digest)
         labels = context.cfg.student.get("labels")
-        given = None if labels is None else [str(name) for name in labels]
-        for name, spec in names_of(specs, taken=rows).items():
+        names = None if labels is None else [str(name) for name in labels]
+        for name, spec in names_of(specs, used=rows).items():
             own = model_folder(spec, key="models", cache=context.workspace.assets)
             folder = student_folder(own)
             digest = identity(spec if folder == own else folder, key="models")
-            named = None if given is None or not is_unnamed(folder) else given
+            named = None if names is None or not is_unnamed(folder) else names
             saved = SavedModel(folder, "models", named, context.trust_remote_code)
             rows[name] = _named(saved, digest)
         return rows, next(iter(rows))
@@ -136,11 +136,11 @@ def _named(saved: SavedModel, digest: str) -> Row:
     return saved, digest if saved.labels is None else f"{digest} {json.dumps(saved.labels)}"
 
 
-def names_of(specs: Sequence[str], *, taken: Collection[str] = ()) -> dict[str, str]:
+def names_of(specs: Sequence[str], *, used: Collection[str] = ()) -> dict[str, str]:
     """Names of sources: the fewest last parts of each that tell them apart; name -> source."""
-    parts = [[it for it in spec.split("/") if it not in ("", ".", "..")] for spec in specs]
+    parts = [[part for part in spec.split("/") if part not in ("", ".", "..")] for spec in specs]
     for count in range(1, max(map(len, parts), default=0) + 1):
-        names = ["-".join(it[-count:]) for it in parts]
-        if len({*names}) == len(names) and not {*names} & {*taken}:
+        names = ["-".join(part[-count:]) for part in parts]
+        if len({*names}) == len(names) and not {*names} & {*used}:
             return dict(zip(names, specs, strict=True))
     raise ConfigError(f"models = [{listed(specs)}]: names one of them twice; name each once")

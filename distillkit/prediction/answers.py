@@ -34,8 +34,8 @@ class Answers:
     probabilities: np.ndarray | None = None
     filled: list[int] = field(default_factory=list)
 
-    def of_classes(self, most: int | None) -> Iterator[list[tuple[str, float]] | None]:
-        """Row by row, the classes with their probabilities, or the `most` likely ones."""
+    def of_classes(self, limit: int | None) -> Iterator[list[tuple[str, float]] | None]:
+        """Row by row, the classes with their probabilities, or the `limit` likely ones."""
         rows = len(next(iter(self.columns.values())))
         shares = () if self.probabilities is None else self.probabilities
         of_row = dict(zip(self.filled, shares, strict=False))
@@ -45,8 +45,8 @@ class Answers:
                 yield None
                 continue
             order: Sequence[int] = range(len(row))
-            if most is not None:
-                order = np.argsort(-row, kind="stable")[:most].tolist()
+            if limit is not None:
+                order = np.argsort(-row, kind="stable")[:limit].tolist()
             yield [(self.names[i], _rounded(row[i])) for i in order]
 
 
@@ -66,8 +66,8 @@ def answers_of(
     if isinstance(task, MultiLabel):
         holds = task.predicted(logits)
         labels = [[names[i] for i in np.flatnonzero(row)] for row in holds]
-        found = {"prediction": spread(labels, filled, len(rows))}
-        return Answers(found, names, expit(wide), filled)
+        by_column = {"prediction": spread(labels, filled, len(rows))}
+        return Answers(by_column, names, expit(wide), filled)
     shares = softmax(wide, axis=-1)
     best = shares.argmax(axis=-1)
     columns = {
@@ -80,10 +80,10 @@ def answers_of(
 
 def spread(values: Sequence[Any], filled: Sequence[int], rows: int) -> list[Any]:
     """The values at their rows, None at all others."""
-    found: list[Any] = [None] * rows
+    by_column: list[Any] = [None] * rows
     for place, value in zip(filled, values, strict=True):
-        found[place] = value
-    return found
+        by_column[place] = value
+    return by_column
 
 
 def _rounded(value: float) -> float:
@@ -108,13 +108,17 @@ def _tags(
             word = int(table.word_index[position])
             tags[filled[owner]][word] = names[best[position]]
             shares[filled[owner]][word] = _rounded(sure[position])
-    found: dict[str, list[Any]] = {"words": rows.words, "prediction": tags, "probability": shares}
+    by_column: dict[str, list[Any]] = {
+        "words": rows.words,
+        "prediction": tags,
+        "probability": shares,
+    }
     if are_entities(names):
-        found["entities"] = [
+        by_column["entities"] = [
             None if row is None else _entities(row, words or [])
             for row, words in zip(tags, rows.words, strict=True)
         ]
-    return found
+    return by_column
 
 
 def _entities(tags: Sequence[str | None], words: Sequence[str]) -> list[dict[str, Any]]:
@@ -135,10 +139,10 @@ def _places(
     """The answers out of their contexts, with the characters that they stand at."""
     assert rows.pairs is not None
     best = task.best_answers(logits, table)
-    found: dict[str, list[Any]] = {"prediction": [], "probability": [], "begin": [], "end": []}
+    by_column: dict[str, list[Any]] = {"prediction": [], "probability": [], "begin": [], "end": []}
     for place, (share, begin, end) in zip(filled, best, strict=True):
-        found["prediction"].append((rows.pairs[place] or "")[begin:end])
-        found["probability"].append(_rounded(share))
-        found["begin"].append(begin)
-        found["end"].append(end)
-    return {name: spread(values, filled, len(rows)) for name, values in found.items()}
+        by_column["prediction"].append((rows.pairs[place] or "")[begin:end])
+        by_column["probability"].append(_rounded(share))
+        by_column["begin"].append(begin)
+        by_column["end"].append(end)
+    return {name: spread(values, filled, len(rows)) for name, values in by_column.items()}

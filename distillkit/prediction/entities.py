@@ -17,14 +17,14 @@ def entity_spans(tags: Sequence[str | None]) -> list[tuple[str, int, int]]:
     As `conlleval` has it (Tjong Kim Sang, De Meulder 2003): one begins at B- and S-, and at I- and
     E- after another kind, none, or an end.
     """
-    found: list[tuple[str, int, int]] = []
+    spans: list[tuple[str, int, int]] = []
     mark, kind, begin = "O", "", 0
     for place, tag in enumerate([*tags, "O"]):
-        now, _, name = (tag or "O").partition("-")
-        goes_on = now in "IE" and mark in "BI" and name == kind
+        current, _, name = (tag or "O").partition("-")
+        goes_on = current in "IE" and mark in "BI" and name == kind
         if mark != "O" and not goes_on:
-            found.append((kind, begin, place))
-        if now != "O" and not goes_on:
+            spans.append((kind, begin, place))
+        if current != "O" and not goes_on:
             begin = place
-        mark, kind = now, name
-    return found
+        mark, kind = current, name
+    return spans

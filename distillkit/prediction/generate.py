@@ -62,8 +62,8 @@ def generate(
     prompts, filled = prompts_of(rows, writer)
     if len(filled) < len(rows):
         warn(f"{len(rows) - len(filled):,} of {len(rows):,} rows have no prompt; they stay rows")
-    say(f"generate: {writer.name}, {_how(decoding)}")
-    found = continue_each(
+    say(f"generate: {writer.name}, {_options(decoding)}")
+    results = continue_each(
         loaded.model,
         loaded.tokenizer,
         prompts,
@@ -74,17 +74,17 @@ def generate(
         sampling={"temperature": decoding.temperature, "top_p": decoding.top_p},
         streamer=streamer,
     )
-    _say_ends(found)
+    _say_ends(results)
     columns: dict[str, list[Any]] = {
-        "response": [it.text for it in found],
-        "tokens": [it.tokens for it in found],
-        "finish": ["end" if it.ended else "length" for it in found],
+        "response": [continuation.text for continuation in results],
+        "tokens": [continuation.tokens for continuation in results],
+        "finish": ["end" if continuation.ended else "length" for continuation in results],
     }
-    every = {name: spread(values, filled, len(rows)) for name, values in columns.items()}
-    return Answers(every, filled=filled)
+    columns_of_all = {name: spread(values, filled, len(rows)) for name, values in columns.items()}
+    return Answers(columns_of_all, filled=filled)
 
 
-def _how(decoding: Decoding) -> str:
+def _options(decoding: Decoding) -> str:
     if decoding.seed is None:
         return f"the likeliest tokens, up to {decoding.tokens:,}"
     return (
@@ -97,30 +97,30 @@ def _room(
     loaded: Loaded, prompts: Sequence[Prompt], filled: Sequence[int], tokens: int
 ) -> list[int]:
     """How many tokens each prompt leaves room for; raises `DataError` for one that leaves none."""
-    most = context(loaded.model)
-    if most is None:
+    limit = context(loaded.model)
+    if limit is None:
         return [tokens] * len(prompts)
-    full = [i for i, prompt in enumerate(prompts) if len(prompt.ids) >= most]
+    full = [i for i, prompt in enumerate(prompts) if len(prompt.ids) >= limit]
     if full:
         raise DataError(
             f"row {filled[full[0]] + 1:,}: its prompt has {len(prompts[full[0]].ids):,} tokens, "
-            f"and this student reads {most:,}, what it writes included; shorten it"
+            f"and this student reads {limit:,}, what it writes included; shorten it"
         )
-    room = [min(tokens, most - len(prompt.ids)) for prompt in prompts]
-    if short := sum(each < tokens for each in room):
+    room = [min(tokens, limit - len(prompt.ids)) for prompt in prompts]
+    if short := sum(length < tokens for length in room):
         say(
             f"generate: {short:,} of {len(prompts):,} prompts leave room for fewer than {tokens:,} "
-            f"tokens, of the {most:,} that this student reads"
+            f"tokens, of the {limit:,} that this student reads"
         )
     return room
 
 
-def _say_ends(found: Sequence[Continuation]) -> None:
-    cut = sum(not it.ended for it in found)
-    if cut:
+def _say_ends(results: Sequence[Continuation]) -> None:
+    unfinished = sum(not continuation.ended for continuation in results)
+    if unfinished:
         say(
-            f"generate: {cut:,} of {len(found):,} did not come to an end (--max-new-tokens N "
-            "lets them go on)"
+            f"generate: {unfinished:,} of {len(results):,} did not come to an end "
+            "(--max-new-tokens N lets them go on)"
         )
 
 
@@ -133,7 +133,7 @@ class Streamer:
     def __init__(self, loaded: Loaded, show: Callable[[str, bool], None]) -> None:
         self._tokenizer, self._show = loaded.tokenizer, show
         self._ids: list[int] | None = None  # of what was written; None before the prompt
-        self._shown = 0  # characters
+        self._length = 0  # characters
 
     def put(self, ids: torch.Tensor) -> None:
         """Take the prompt's ids, then each new one."""
@@ -143,12 +143,12 @@ class Streamer:
         self._ids += ids.flatten().tolist()
         text = self._text()
         if not text.endswith("\ufffd"):  # a character whose other bytes are to come
-            self._show(text[self._shown :], False)
-            self._shown = len(text)
+            self._show(text[self._length :], False)
+            self._length = len(text)
 
     def end(self) -> None:
         """Show what is left."""
-        self._show(self._text()[self._shown :], True)
+        self._show(self._text()[self._length :], True)
 
     def _text(self) -> str:
         return str(self._tokenizer.decode(self._ids or [], skip_special_tokens=True))

@@ -41,12 +41,12 @@ def check_output(path: Path, *, overwrite: bool, source: str | None = None) -> N
 
 def named_apart(own: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
     """New names of columns that an input has already: `prediction` becomes `prediction_2`."""
-    taken, names = {*own}, {}
+    used, names = {*own}, {}
     for name in columns:
         new, number = name, 2
-        while new in taken:
+        while new in used:
             new, number = f"{name}_{number}", number + 1
-        taken.add(new)
+        used.add(new)
         names[name] = new
     changed = [f"{name} is written as {new}" for name, new in names.items() if name != new]
     if changed:
@@ -114,22 +114,24 @@ def _cell(value: Any) -> Any:
 
 
 def records(
-    rows: Rows, answers: Answers, *, most: int | None = None, nested: bool = True
+    rows: Rows, answers: Answers, *, limit: int | None = None, nested: bool = True
 ) -> Iterator[dict[str, Any]]:
     """Row by row: its number, the input's columns, the prediction, and each class's probability.
 
-    Of `most` classes the likeliest; None: all, unless there are too many. `nested` has the
+    Of `limit` classes the likeliest; None: all, unless there are too many. `nested` has the
     probabilities as one mapping, as JSON does; else each is a column.
     """
     has_classes = answers.probabilities is not None
     count = len(answers.names)
-    if most is None and count > MOST_CLASSES:
-        most = LIKELIEST
-        say(f"predict: of {count} classes the {most} likeliest are written (--top N writes others)")
-    most = None if most is None else min(most, count)
-    extra = _class_columns(answers, most, nested=nested) if has_classes else []
+    if limit is None and count > MOST_CLASSES:
+        limit = LIKELIEST
+        say(
+            f"predict: of {count} classes the {limit} likeliest are written (--top N writes others)"
+        )
+    limit = None if limit is None else min(limit, count)
+    extra = _class_columns(answers, limit, nested=nested) if has_classes else []
     names = named_apart(rows.columns, [ROW, *answers.columns, *extra])
-    shares = answers.of_classes(most)
+    shares = answers.of_classes(limit)
     for place, of_classes in enumerate(shares):
         record: dict[str, Any] = {names[ROW]: place + 1}
         record |= {name: column[place] for name, column in rows.columns.items()}
@@ -140,50 +142,52 @@ def records(
         if has_classes and nested:
             record[names["probabilities"]] = None if of_classes is None else dict(of_classes)
         elif has_classes:
-            record |= dict(zip((names[it] for it in extra), _flat(of_classes, most), strict=False))
-            record |= {names[it]: None for it in extra if names[it] not in record}
+            record |= dict(
+                zip((names[index] for index in extra), _flat(of_classes, limit), strict=False)
+            )
+            record |= {names[index]: None for index in extra if names[index] not in record}
         yield record
 
 
-def _class_columns(answers: Answers, most: int | None, *, nested: bool) -> list[str]:
+def _class_columns(answers: Answers, limit: int | None, *, nested: bool) -> list[str]:
     if nested:
         return ["probabilities"]
-    if most is None:
+    if limit is None:
         return [f"probability_{name}" for name in answers.names]
-    return [f"top_{i}{what}" for i in range(1, most + 1) for what in ("", "_probability")]
+    return [f"top_{i}{suffix}" for i in range(1, limit + 1) for suffix in ("", "_probability")]
 
 
-def _flat(of_classes: list[tuple[str, float]] | None, most: int | None) -> list[Any]:
+def _flat(of_classes: list[tuple[str, float]] | None, limit: int | None) -> list[Any]:
     """Probabilities alone, of all classes in their order; or each likely class before its own."""
     if of_classes is None:
         return []
-    if most is None:
+    if limit is None:
         return [share for _, share in of_classes]
     return [value for label, share in of_classes for value in (csv_cell(label), share)]
 
 
-def print_table(rows: Rows, answers: Answers, *, most: int | None = None) -> None:
+def print_table(rows: Rows, answers: Answers, *, limit: int | None = None) -> None:
     """The predictions as a table for people: each text in brief, what it is, how sure that is."""
     from rich.table import Table
 
-    shown = [name for name in answers.columns if name not in ("words", "begin", "end")]
+    columns = [name for name in answers.columns if name not in ("words", "begin", "end")]
     nearest = [] if answers.probabilities is None else ["probabilities"]
-    table = Table(*("row", "text", *shown, *nearest))
-    shares = answers.of_classes(min(most or 3, len(answers.names)))
+    table = Table(*("row", "text", *columns, *nearest))
+    shares = answers.of_classes(min(limit or 3, len(answers.names)))
     for place, of_classes in enumerate(shares):
-        values = [answers.columns[name][place] for name in shown]
+        values = [answers.columns[name][place] for name in columns]
         if nearest:
             values.append(", ".join(f"{label} {p:.3f}" for label, p in of_classes or ()))
         text = brief(rows.texts[place] or "", 60)
-        table.add_row(str(place + 1), one_line(text), *(one_line(_shown(v)) for v in values))
+        table.add_row(str(place + 1), one_line(text), *(one_line(_table_text(v)) for v in values))
     stdout().print(table)
 
 
-def _shown(value: Any) -> str:
+def _table_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return ", ".join(f"{it['text']} ({it['entity']})" for it in value)
+        return ", ".join(f"{index['text']} ({index['entity']})" for index in value)
     if isinstance(value, list):
-        return " ".join("-" if it is None else str(it) for it in value)
+        return " ".join("-" if index is None else str(index) for index in value)
     return "-" if value is None else str(value)

@@ -47,8 +47,8 @@ def predict(
     task = purpose.task
     check_positions(loaded.model, task.max_length, owner=f"{saved.key} = {saved.folder}")
     split = _split(rows, filled)
-    table, cut = task.tokenise(split, loaded.tokenizer, label="the texts", held_out=True)
-    _say_cut(purpose, split, table, loaded, cut)
+    table, truncated = task.tokenise(split, loaded.tokenizer, label="the texts", held_out=True)
+    _say_cut(purpose, split, table, loaded, truncated)
     logits = _logits(loaded, task, table, batch_size)
     check_numbers(logits, table, filled, f"{saved.key} = {saved.folder}")
     return answers_of(purpose, logits, table, rows, filled)
@@ -88,35 +88,37 @@ def _logits(
     return logits if loaded.order is None else logits[:, loaded.order]
 
 
-def _say_cut(purpose: Purpose, split: Split, table: TokenTable, loaded: Loaded, cut: int) -> None:
+def _say_cut(
+    purpose: Purpose, split: Split, table: TokenTable, loaded: Loaded, truncated: int
+) -> None:
     """Say how many texts are longer than what is read of them."""
     longest = purpose.task.max_length
     if isinstance(purpose.task, QuestionAnswering):
-        if cut:
-            say(f"predict: {cut:,} contexts are read in several windows of {longest} tokens")
+        if truncated:
+            say(f"predict: {truncated:,} contexts are read in several windows of {longest} tokens")
         return
-    if not isinstance(purpose.task, TokenClassification) and cut:
+    if not isinstance(purpose.task, TokenClassification) and truncated:
         full = np.flatnonzero(table.lengths == longest)  # just as long, or longer
         part = replace(split, texts=[split.texts[i] for i in full], pairs=None)
         pairs = None if split.pairs is None else [split.pairs[i] for i in full]
-        every: Any = loaded.tokenizer(part.texts, pairs, verbose=False)["input_ids"]
-        cut = sum(len(ids) > longest for ids in every)
-    if cut:
-        what = "texts are" if cut > 1 else "text is"
+        rows_of_ids: Any = loaded.tokenizer(part.texts, pairs, verbose=False)["input_ids"]
+        truncated = sum(len(ids) > longest for ids in rows_of_ids)
+    if truncated:
+        subject = "texts are" if truncated > 1 else "text is"
         say(
-            f"predict: {cut:,} of {len(split):,} {what} longer than {longest} tokens, and cut "
-            "there as in training (task.max_length=N reads more)"
+            f"predict: {truncated:,} of {len(split):,} {subject} longer than {longest} tokens, and "
+            "cut there as in training (task.max_length=N reads more)"
         )
 
 
 def check_numbers(logits: np.ndarray, table: TokenTable, filled: Sequence[int], at: str) -> None:
     """Raise `ModelError` for outputs that are no numbers; -inf stands where none may be chosen."""
-    wrong = np.flatnonzero(np.isnan(logits).any(axis=-1) | np.isposinf(logits).any(axis=-1))
-    if not len(wrong):
+    bad_rows = np.flatnonzero(np.isnan(logits).any(axis=-1) | np.isposinf(logits).any(axis=-1))
+    if not len(bad_rows):
         return
-    example = int(np.searchsorted(table.position_offsets, wrong[0], side="right")) - 1
+    example = int(np.searchsorted(table.position_offsets, bad_rows[0], side="right")) - 1
     text = example if table.text_index is None else int(table.text_index[example])
     raise ModelError(
-        f"{at}: what it says of row {filled[text] + 1:,} is no number ({len(wrong):,} outputs are "
-        "NaN or infinite); its weights are damaged, or its training diverged"
+        f"{at}: what it says of row {filled[text] + 1:,} is no number ({len(bad_rows):,} outputs "
+        "are NaN or infinite); its weights are damaged, or its training diverged"
     )

@@ -57,24 +57,24 @@ def of_prompt_file(
     def choose(names: Sequence[str]) -> list[str]:
         return [_column(names, column, recorded, at)]
 
-    table, (chosen,), names = whole_table(spec, choose, key=key, form=form, cache=cache)
-    return Rows(list(table[chosen]), columns={name: table[name] for name in names})
+    table, (column_read,), names = whole_table(spec, choose, key=key, form=form, cache=cache)
+    return Rows(list(table[column_read]), columns={name: table[name] for name in names})
 
 
-def _column(names: Sequence[str], given: str | None, recorded: Sequence[str], at: str) -> str:
-    if given is not None:
-        if given not in names:
-            raise DataError(f"{COLUMN} {given}: no such column in {at}; {nearest(given, names)}")
-        return given
-    found = next((name for name in (*recorded, *USUAL) if name in names), None)
-    if found is None and len(set(names)) == 1:
-        found = names[0]
-    if found is None:
+def _column(names: Sequence[str], column: str | None, recorded: Sequence[str], at: str) -> str:
+    if column is not None:
+        if column not in names:
+            raise DataError(f"{COLUMN} {column}: no such column in {at}; {nearest(column, names)}")
+        return column
+    own_name = next((name for name in (*recorded, *USUAL) if name in names), None)
+    if own_name is None and len(set(names)) == 1:
+        own_name = names[0]
+    if own_name is None:
         raise DataError(
             f"{at}: it has no column {listed(USUAL)}; its columns are {listed(names)}; name the "
             f"one that is meant: {COLUMN} PROMPT"
         )
-    return found
+    return own_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,10 @@ def newest(spec: str) -> str:
     """
     if Path(spec).exists() or not any(mark in spec for mark in "*?["):
         return spec
-    found = sorted(path for path in glob(spec) if Path(path).is_dir())  # noqa: PTH207
-    if found:
-        say(f"student.path = {spec}: {found[-1]}")
-    return found[-1] if found else spec
+    candidates = sorted(path for path in glob(spec) if Path(path).is_dir())  # noqa: PTH207
+    if candidates:
+        say(f"student.path = {spec}: {candidates[-1]}")
+    return candidates[-1] if candidates else spec
 
 
 def student_folder(folder: str) -> str:
@@ -116,31 +116,31 @@ def purpose_of(
     config = _json(Path(folder) / CONFIG)
     kind = _task_of(config, at)
     recorded = read_record(Path(folder))
-    chosen = _usable(kind, recorded.get("task") or {}) | dict(settings)
-    takes = {it.name for it in fields(kind)}
-    other = next((name for name in settings if name not in takes), None)
-    if other is not None:
+    settings_of_task = _usable(kind, recorded.get("task") or {}) | dict(settings)
+    names = {it.name for it in fields(kind)}
+    unknown = next((name for name in settings if name not in names), None)
+    if unknown is not None:
         raise ModelError(
-            f"task.{other}: {at} is for {_words(kind)}, which takes {listed(sorted(takes))}"
+            f"task.{unknown}: {at} is for {_words(kind)}, which takes {listed(sorted(names))}"
         )
-    if "max_length" not in chosen:
-        chosen["max_length"] = _longest(Path(folder), config)
-        if issubclass(kind, QuestionAnswering) and "stride" not in chosen:
-            chosen["stride"] = min(kind.stride, chosen["max_length"] // 3)
+    if "max_length" not in settings_of_task:
+        settings_of_task["max_length"] = _longest(Path(folder), config)
+        if issubclass(kind, QuestionAnswering) and "stride" not in settings_of_task:
+            settings_of_task["stride"] = min(kind.stride, settings_of_task["max_length"] // 3)
     if issubclass(kind, TokenClassification):
-        chosen["entities"] = False  # how they are scored plays no part here
+        settings_of_task["entities"] = False  # how they are scored plays no part here
     columns = recorded.get("columns")
     named = columns if isinstance(columns, dict) else {}
     space = _labels(kind, config, labels, at)
-    return Purpose(kind(**chosen), space, {str(k): str(v) for k, v in named.items() if v})
+    return Purpose(kind(**settings_of_task), space, {str(k): str(v) for k, v in named.items() if v})
 
 
 def record_of(task: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """What a student's folder records: its task's settings, and the columns it was trained on."""
     columns = {name: data[name] for name in COLUMNS if isinstance(data.get(name), str)}
     template = data.get("template")
-    more = {"template": template} if isinstance(template, str) else {}
-    return {"task": dict(task), "columns": columns, **more}
+    extra = {"template": template} if isinstance(template, str) else {}
+    return {"task": dict(task), "columns": columns, **extra}
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
@@ -159,19 +159,19 @@ def _task_of(config: Mapping[str, Any], at: str) -> type[SequenceTask]:
     if "ForQuestionAnswering" in name:
         return QuestionAnswering
     if name.endswith(("ForMaskedLM", "ForPreTraining")):
-        what = f"a masked language model ({name}), which fills gaps and predicts no labels"
+        kind_of_model = f"a masked language model ({name}), which fills gaps and predicts no labels"
     elif name:
-        what = f"{name} has no head that predicts labels"
+        kind_of_model = f"{name} has no head that predicts labels"
     else:
-        what = "its config.json names no architecture"
+        kind_of_model = "its config.json names no architecture"
     raise ModelError(
-        f"{at}: {what}; a student of `distillkit train` has one, as has any "
+        f"{at}: {kind_of_model}; a student of `distillkit train` has one, as has any "
         "AutoModelForSequenceClassification, …TokenClassification or …QuestionAnswering"
     )
 
 
 def _labels(
-    kind: type[SequenceTask], config: Mapping[str, Any], given: list[str] | None, at: str
+    kind: type[SequenceTask], config: Mapping[str, Any], listed_names: list[str] | None, at: str
 ) -> LabelSpace:
     if issubclass(kind, QuestionAnswering):
         return LabelSpace(("start", "end"))
@@ -180,13 +180,15 @@ def _labels(
     names = config.get("id2label")
     own = names if isinstance(names, dict) and names else {0: "LABEL_0", 1: "LABEL_1"}
     count = len(own)
-    if given and len(given) != count:
+    if listed_names and len(listed_names) != count:
         raise ModelError(
-            f"student.labels = [{listed(given)}]: {len(given)} names, and {at} has {count} "
-            f"outputs ([{listed(own.values())}]); name each, in its order"
+            f"student.labels = [{listed(listed_names)}]: {len(listed_names)} names, and {at} has "
+            f"{count} outputs ([{listed(own.values())}]); name each, in its order"
         )
-    found = given or [str(own.get(str(i), own.get(i, f"LABEL_{i}"))) for i in range(count)]
-    return LabelSpace(tuple(found))
+    candidates = listed_names or [
+        str(own.get(str(i), own.get(i, f"LABEL_{i}"))) for i in range(count)
+    ]
+    return LabelSpace(tuple(candidates))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -194,34 +196,41 @@ def read_record(folder: Path) -> dict[str, Any]:
     own = _json(folder / RECORD)
     if own or folder.name not in INSIDE:
         return own
-    made = _json(folder.parent / MANIFEST).get("inputs")
-    return {"task": made} if isinstance(made, dict) else {}
+    inputs = _json(folder.parent / MANIFEST).get("inputs")
+    return {"task": inputs} if isinstance(inputs, dict) else {}
 
 
-def _usable(kind: type[SequenceTask], given: Any) -> dict[str, Any]:
+def _usable(kind: type[SequenceTask], listed_names: Any) -> dict[str, Any]:
     """The settings of a task among those recorded: of its fields, and of their types."""
     types = get_type_hints(kind, include_extras=True)
-    found = {}
-    for it in fields(kind) if isinstance(given, dict) else ():
-        if it.name not in given:
+    candidates = {}
+    for it in fields(kind) if isinstance(listed_names, dict) else ():
+        if it.name not in listed_names:
             continue
         adapter = TypeAdapter(types[it.name], config=ConfigDict(strict=True))
         try:
-            found[it.name] = adapter.validate_python(given[it.name])
+            candidates[it.name] = adapter.validate_python(listed_names[it.name])
         except ValidationError:
-            say(f"{RECORD}: its task.{it.name} is none ({brief(given[it.name], 60)}); left out")
-    return found
+            say(
+                f"{RECORD}: its task.{it.name} is none ({brief(listed_names[it.name], 60)}); left "
+                "out"
+            )
+    return candidates
 
 
 def _longest(folder: Path, config: Mapping[str, Any]) -> int:
     """The most tokens of a text: what its tokenizer says, within the positions that it has."""
-    given = _json(folder / "tokenizer_config.json").get("model_max_length")
+    listed_names = _json(folder / "tokenizer_config.json").get("model_max_length")
     positions = config.get("max_position_embeddings")
-    own = int(given) if isinstance(given, (int, float)) and 0 < given < 1e6 else USUAL_LENGTH
-    most = positions if isinstance(positions, int) and positions > 0 else own
+    own = (
+        int(listed_names)
+        if isinstance(listed_names, (int, float)) and 0 < listed_names < 1e6
+        else USUAL_LENGTH
+    )
+    limit = positions if isinstance(positions, int) and positions > 0 else own
     # RoBERTa's kind counts positions from the padding's id on
-    first = int(config.get("pad_token_id") or 0) + 1 if own >= most else 0
-    return max(1, min(own, most - (first if first > 1 else 0)))
+    first = int(config.get("pad_token_id") or 0) + 1 if own >= limit else 0
+    return max(1, min(own, limit - (first if first > 1 else 0)))
 
 
 def _words(kind: type[SequenceTask]) -> str:
@@ -230,7 +239,7 @@ def _words(kind: type[SequenceTask]) -> str:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        candidates = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return candidates if isinstance(candidates, dict) else {}

@@ -39,12 +39,16 @@ class Rows:
 
     def filled(self) -> list[int]:
         """The rows in which something stands wherever it is needed."""
-        every: list[Sequence[Any]] = [self.texts]
-        every += [self.pairs] if self.pairs is not None else []
-        return [i for i in range(len(self)) if not any(is_nothing(it[i]) for it in every)]
+        columns_there: list[Sequence[Any]] = [self.texts]
+        columns_there += [self.pairs] if self.pairs is not None else []
+        return [
+            i
+            for i in range(len(self))
+            if not any(is_nothing(values[i]) for values in columns_there)
+        ]
 
 
-def wanted(purpose: Purpose) -> list[str]:
+def columns_needed(purpose: Purpose) -> list[str]:
     """What a text consists of: the settings of its columns, as training names them."""
     if isinstance(purpose.task, QuestionAnswering):
         return ["question", "context"]
@@ -55,9 +59,9 @@ def wanted(purpose: Purpose) -> list[str]:
 
 def of_texts(texts: Sequence[str], pairs: Sequence[str], purpose: Purpose) -> Rows:
     """The texts of a command line; raises `ConfigError` where pairs and texts are not as many."""
-    needs = len(wanted(purpose)) > 1
+    needs = len(columns_needed(purpose)) > 1
     if needs and not pairs:
-        names = ", ".join(purpose.columns.values()) or ", ".join(wanted(purpose))
+        names = ", ".join(purpose.columns.values()) or ", ".join(columns_needed(purpose))
         raise ConfigError(f"--text: this student reads pairs ({names}); add --pair for each --text")
     if pairs and isinstance(purpose.task, TokenClassification):
         raise ConfigError("--pair: this student tags the words of one text; leave it out")
@@ -73,16 +77,16 @@ def of_lines(text: str, purpose: Purpose, *, at: str) -> Rows:
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if not any(line.strip() for line in lines):
         raise DataError(f"{at}: no text in it")
-    if len(wanted(purpose)) == 1:
+    if len(columns_needed(purpose)) == 1:
         return _rows(list(lines), None, purpose)
-    cut = [line.partition("\t") for line in lines]
-    alone = next((i for i, (a, tab, _) in enumerate(cut, 1) if a.strip() and not tab), None)
+    parts = [line.partition("\t") for line in lines]
+    alone = next((i for i, (a, tab, _) in enumerate(parts, 1) if a.strip() and not tab), None)
     if alone is not None:
         raise DataError(
-            f"{at}: line {alone} has no tab; this student reads pairs ({', '.join(wanted(purpose))}"
-            "), the second behind a tab"
+            f"{at}: line {alone} has no tab; this student reads pairs "
+            f"({', '.join(columns_needed(purpose))}), the second behind a tab"
         )
-    return _rows([a for a, _, _ in cut], [b for _, _, b in cut], purpose)
+    return _rows([a for a, _, _ in parts], [b for _, _, b in parts], purpose)
 
 
 def of_file(
@@ -108,8 +112,8 @@ def of_file(
     def choose(names: Sequence[str]) -> list[str]:
         return chosen_columns(names, purpose, columns, at=at)
 
-    table, chosen, once = whole_table(spec, choose, key=key, form=form, cache=cache)
-    return _of_table(table, chosen, once, purpose, at)
+    table, columns_read, once = whole_table(spec, choose, key=key, form=form, cache=cache)
+    return _of_table(table, columns_read, once, purpose, at)
 
 
 def whole_table(
@@ -121,33 +125,37 @@ def whole_table(
     cache: Path,
 ) -> tuple[Table, list[str], list[str]]:
     """(all columns of a source, those chosen as text, the names of all that have one name)."""
-    how: dict[str, Any] = {"key": key, "split": "test", "cache": cache, "form": form}
-    names = [n for n in read_table(spec, columns={}, **how).columns if n]
-    chosen = choose(names)
-    once = [name for name in dict.fromkeys(names) if names.count(name) == 1 or name in chosen]
+    options: dict[str, Any] = {"key": key, "split": "test", "cache": cache, "form": form}
+    names = [n for n in read_table(spec, columns={}, **options).columns if n]
+    columns_read = choose(names)
+    once = [name for name in dict.fromkeys(names) if names.count(name) == 1 or name in columns_read]
     table = read_table(
         spec,
-        columns={f"{COLUMN} {place}": name for place, name in enumerate([*chosen, *once])},
-        texts=[f"{COLUMN} {place}" for place in range(len(chosen))],
-        **how,
+        columns={f"{COLUMN} {place}": name for place, name in enumerate([*columns_read, *once])},
+        texts=[f"{COLUMN} {place}" for place in range(len(columns_read))],
+        **options,
     )
-    return table, chosen, once
+    return table, columns_read, once
 
 
 def chosen_columns(
-    names: Sequence[str], purpose: Purpose, given: Sequence[str], *, at: str
+    names: Sequence[str], purpose: Purpose, columns_given: Sequence[str], *, at: str
 ) -> list[str]:
     """The columns of a student's texts among `names`; raises `DataError` or `ConfigError`."""
-    needs = wanted(purpose)
-    missing = next((name for name in given if name not in names), None)
+    needs = columns_needed(purpose)
+    missing = next((name for name in columns_given if name not in names), None)
     if missing is not None:
         raise DataError(f"{COLUMN} {missing}: no such column in {at}; {nearest(missing, names)}")
-    if given:
-        most = 1 if isinstance(purpose.task, TokenClassification) else 2
-        if not len(needs) <= len(given) <= most:
-            what = f"{len(needs)} ({', '.join(needs)})" if len(needs) == most else "one or two"
-            raise ConfigError(f"{COLUMN} {' '.join(given)}: this student reads {what} columns")
-        return list(given)
+    if columns_given:
+        limit = 1 if isinstance(purpose.task, TokenClassification) else 2
+        if not len(needs) <= len(columns_given) <= limit:
+            names_text = (
+                f"{len(needs)} ({', '.join(needs)})" if len(needs) == limit else "one or two"
+            )
+            raise ConfigError(
+                f"{COLUMN} {' '.join(columns_given)}: this student reads {names_text} columns"
+            )
+        return list(columns_given)
     recorded = [purpose.columns.get(setting, "") for setting in needs]
     for names_of in (recorded, [DEFAULTS.get(setting, "") for setting in needs]):
         if all(name in names for name in names_of):
@@ -157,23 +165,25 @@ def chosen_columns(
         return ["text"]
     if single and len(set(names)) == 1:
         return [names[0]]
-    usual = [own or DEFAULTS.get(it, it) for own, it in zip(recorded, needs, strict=True)]
-    more = "".join(f" {COLUMN} {setting.upper()}" for setting in needs)
+    usual = [
+        own or DEFAULTS.get(values, values) for own, values in zip(recorded, needs, strict=True)
+    ]
+    flags = "".join(f" {COLUMN} {setting.upper()}" for setting in needs)
     raise DataError(
         f"{at}: it has no {' and '.join(usual)}, which this student was trained on; its columns "
-        f"are {listed(names)}; name the one that is meant:{more}"
+        f"are {listed(names)}; name the one that is meant:{flags}"
     )
 
 
 def _of_table(
-    table: Table, chosen: Sequence[str], once: Sequence[str], purpose: Purpose, at: str
+    table: Table, columns_read: Sequence[str], once: Sequence[str], purpose: Purpose, at: str
 ) -> Rows:
-    texts = [_text(value, purpose, at, chosen[0]) for value in table[chosen[0]]]
+    texts = [_text(value, purpose, at, columns_read[0]) for value in table[columns_read[0]]]
     pairs = None
-    if len(chosen) > 1:
-        pairs = [_text(value, purpose, at, chosen[1]) for value in table[chosen[1]]]
-    kept: dict[str, list[Any]] = {name: table[name] for name in once}
-    return _rows(texts, pairs, purpose, kept)
+    if len(columns_read) > 1:
+        pairs = [_text(value, purpose, at, columns_read[1]) for value in table[columns_read[1]]]
+    extra: dict[str, list[Any]] = {name: table[name] for name in once}
+    return _rows(texts, pairs, purpose, extra)
 
 
 def _text(value: Any, purpose: Purpose, at: str, column: str) -> Any:
@@ -193,9 +203,9 @@ def _rows(
 ) -> Rows:
     if isinstance(purpose.task, TokenClassification):
         words = [_words(value) for value in texts]
-        joined = [" ".join(it) if it else None for it in words]
-        given = columns if columns is not None else {SHOWN: list(texts)}
-        return Rows(joined, None, words, dict(given))
+        joined = [" ".join(values) if values else None for values in words]
+        columns_given = columns if columns is not None else {SHOWN: list(texts)}
+        return Rows(joined, None, words, dict(columns_given))
     own = columns
     if own is None:
         own = {SHOWN: list(texts)} if pairs is None else {}
@@ -211,11 +221,11 @@ def _words(value: Any) -> list[str] | None:
     """The words of a text: between its blanks; of a list, or text that spells one, its items."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            found = json.loads(value)
+            value_read = json.loads(value)
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, list):
-            return [str(word) for word in found if not is_nothing(word)] or None
+            value_read = None
+        if isinstance(value_read, list):
+            return [str(word) for word in value_read if not is_nothing(word)] or None
     if isinstance(value, str):
         return value.split() or None
     return value or None

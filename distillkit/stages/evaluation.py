@@ -122,8 +122,8 @@ def evaluate(
     say(f"evaluation: timing {', '.join(models)} in turn")
     with working("evaluation: timing"):
         spent, timing = costs(loaded, settings, device)
-    for row, it in loaded.items():
-        rows[row] |= spent[row] | _unknown(it)
+    for row, measured in loaded.items():
+        rows[row] |= spent[row] | _unknown(measured)
     Parts(out).remove()
     say(f"evaluation: {len(test):,} held-out examples, {', '.join(models)}")
     return {

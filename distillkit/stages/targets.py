@@ -229,10 +229,10 @@ def _remove_other_plans(out: Path, plan: dict[str, int]) -> None:
             return
     except (OSError, ValueError, RecursionError):
         pass  # none, or a part of one
-    left = [file for pattern in ("shard-*.arrow*", STORE) for file in out.rglob(pattern)]
-    if left:
+    files_left = [file for pattern in ("shard-*.arrow*", STORE) for file in out.rglob(pattern)]
+    if files_left:
         say(f"{out}: the shards of a killed run are not those of this run's batches; made again")
-    for file in left:
+    for file in files_left:
         file.unlink()
     unfinished.remove(out)
     write_json(path, plan)

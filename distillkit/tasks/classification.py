@@ -66,10 +66,10 @@ class Classification(SequenceTask):
 
     def check_labels(self, classes: int) -> None:
         """Raise `ConfigError` where there are not as many weights as classes."""
-        given = self.class_weights
-        if isinstance(given, list) and len(given) != classes:
+        weights = self.class_weights
+        if isinstance(weights, list) and len(weights) != classes:
             raise ConfigError(
-                f"task.class_weights = {given}: are {len(given)}, and the data has {classes} "
+                f"task.class_weights = {weights}: are {len(weights)}, and the data has {classes} "
                 "classes; give one for each, in the order of data.label_names, or balanced"
             )
 

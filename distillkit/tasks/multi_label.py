@@ -44,8 +44,8 @@ class MultiLabel(SequenceTask):
     @property
     def scoring(self) -> dict[str, Any]:
         """The threshold: it decides F1; the headline, where it is not the usual one."""
-        chosen = {} if self.headline == "micro_f1" else {"headline": self.headline}
-        return {"threshold": self.threshold, **chosen}
+        options = {} if self.headline == "micro_f1" else {"headline": self.headline}
+        return {"threshold": self.threshold, **options}
 
     def read_labels(
         self, values: Sequence[Any], names: list[str] | None = None
@@ -98,8 +98,8 @@ class MultiLabel(SequenceTask):
             return precision_recall_f1(outcomes)[2]
         if self.headline == "subset_accuracy":
             return float((outcomes == outcomes[:, :1]).all(axis=1).mean())
-        both, sizes = outcomes.all(axis=1).sum(axis=0), outcomes.sum(axis=(0, 1))
-        return float((2 * both / np.maximum(1, sizes)).mean())
+        hits, sizes = outcomes.all(axis=1).sum(axis=0), outcomes.sum(axis=(0, 1))
+        return float((2 * hits / np.maximum(1, sizes)).mean())
 
     def scores(
         self, logits: np.ndarray, outcomes: np.ndarray, held_out: HeldOut

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from distillkit.compression.checks import check_formats, chosen
+from distillkit.compression.checks import check_formats, formats_of
 from distillkit.compression.formats import FORMATS
 from distillkit.console.progress import rank, stdout
 from distillkit.data.folders import model_folder
@@ -20,7 +20,7 @@ from distillkit.pipeline.run import Run
 
 def compress(cfg: DictConfig) -> float:
     """Write `student.path`, or the student of this config, in each format; return their number."""
-    formats = chosen(cfg)
+    formats = formats_of(cfg)
     if not formats:
         raise ConfigError(
             f"compression: names no format; set compression=[…] to some of {', '.join(FORMATS)}"
@@ -46,11 +46,11 @@ def _source(cfg: DictConfig, run: Run) -> CompressionSource:
     # `path` of a pretrained student is where it starts from: its trained copy comes first
     is_start = context.student.weights_source and students.find(students.student)
     if not path or is_start:
-        check_formats(chosen(cfg), context.task.auto_class)
+        check_formats(formats_of(cfg), context.task.auto_class)
         return run.compression.own_source()
     folder = model_folder(path, key=key, cache=context.workspace.assets)
     auto_class = architecture_class(folder, key=key, trust_remote_code=context.trust_remote_code)
-    check_formats(chosen(cfg), auto_class)
+    check_formats(formats_of(cfg), auto_class)
     return CompressionSource(folder, identity(path, key=key), f"{key} = {path}")
 
 

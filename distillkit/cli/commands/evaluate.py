@@ -20,8 +20,8 @@ def evaluate(cfg: DictConfig) -> float:
     is_start = context.student.weights_source and students.find(students.student)
 
     if cfg.models:
-        chosen = any(k.partition(".")[0] == "teacher" for k in run_folder.overrides())
-        rows, reference = run.evaluation.rows_of(list(cfg.models), with_teacher=chosen)
+        names_teacher = any(k.partition(".")[0] == "teacher" for k in run_folder.overrides())
+        rows, reference = run.evaluation.rows_of(list(cfg.models), with_teacher=names_teacher)
     elif path and not is_start:
         folder = model_folder(path, key="student.path", cache=context.workspace.assets)
         saved = SavedModel(folder, "student.path", _labels(cfg), context.trust_remote_code)
@@ -60,5 +60,5 @@ def evaluate(cfg: DictConfig) -> float:
 
 def _labels(cfg: DictConfig) -> list[str] | None:
     """The names of the student's outputs, where its own config has none."""
-    given = cfg.student.get("labels")
-    return None if given is None else [str(name) for name in given]
+    names = cfg.student.get("labels")
+    return None if names is None else [str(name) for name in names]

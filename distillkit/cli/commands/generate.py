@@ -34,12 +34,12 @@ rows and columns of the input stay, with response, tokens and finish (end, or le
 
 def main(words: list[str]) -> None:
     """Print or write what a language model writes."""
-    chosen = _parser().parse_intermixed_args(words)
-    given = read_words(chosen.words, {**OF_STUDENT, **OF_DATA}, command="generate")
-    _check_sources(chosen, given)
+    arguments = _parser().parse_intermixed_args(words)
+    settings = read_words(arguments.words, {**OF_STUDENT, **OF_DATA}, command="generate")
+    _check_sources(arguments, settings)
     quiet_others()
     with heartbeat(), working("generate"):
-        _generate(chosen, given)
+        _generate(arguments, settings)
 
 
 def _parser() -> Arguments:
@@ -93,55 +93,55 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _check_sources(chosen: Any, given: Words) -> None:
+def _check_sources(arguments: Any, settings: Words) -> None:
     """Raise `ConfigError` for what shows on the command line alone, before anything is loaded."""
-    if chosen.prompts and given.file:
-        raise ConfigError(f"--prompt: {given.file} has the prompts; leave out one of them")
-    if chosen.column and (chosen.prompts or given.file in (None, "-")):
+    if arguments.prompts and settings.file:
+        raise ConfigError(f"--prompt: {settings.file} has the prompts; leave out one of them")
+    if arguments.column and (arguments.prompts or settings.file in (None, "-")):
         raise ConfigError("--column: names a column of FILE; leave it out, or name a file")
-    if chosen.raw and chosen.system is not None:
+    if arguments.raw and arguments.system is not None:
         raise ConfigError("--system: is for a chat template, which --raw leaves out")
-    if any(not prompt.strip() for prompt in chosen.prompts or ()):
+    if any(not prompt.strip() for prompt in arguments.prompts or ()):
         raise ConfigError("--prompt: is empty; write what is to be continued")
-    if "student.labels" in given.settings:
+    if "student.labels" in settings.settings:
         raise ConfigError("student.labels: a language model has none; `distillkit predict` does")
-    if not chosen.prompts and given.file is None and sys.stdin.isatty():
+    if not arguments.prompts and settings.file is None and sys.stdin.isatty():
         raise ConfigError("generate: no prompt; add --prompt TEXT, a FILE, or lines on stdin")
-    if chosen.out:
+    if arguments.out:
         from distillkit.prediction.output import check_output
 
-        check_output(expanded(chosen.out), overwrite=chosen.overwrite, source=given.file)
+        check_output(expanded(arguments.out), overwrite=arguments.overwrite, source=settings.file)
 
 
-def _generate(chosen: Any, given: Words) -> None:
+def _generate(arguments: Any, settings: Words) -> None:
     from distillkit.data.folders import model_folder
     from distillkit.models.saved import SavedModel
     from distillkit.prediction import generate as it
     from distillkit.prediction.purpose import check_writes, newest, student_folder
 
     cache = Path(".distillkit") / "assets"
-    spec = newest(given.student)
+    spec = newest(settings.student)
     light = model_folder(spec, key=STUDENT, cache=cache, weights=False)
     folder = student_folder(light)
     check_writes(folder, key=STUDENT)
-    rows = _rows(chosen, given, folder, cache)
+    rows = _rows(arguments, settings, folder, cache)
     if folder == light:  # one of the hub has its weights fetched now
         folder = model_folder(spec, key=STUDENT, cache=cache)
-    loaded = it.opened(SavedModel(folder, STUDENT, None, given.trusts_code))
-    writer = it.writer_of(loaded, folder, raw=chosen.raw, system=chosen.system)
-    draws = (chosen.temperature, chosen.top_p, chosen.seed) != (None, None, None)
+    loaded = it.opened(SavedModel(folder, STUDENT, None, settings.trusts_code))
+    writer = it.writer_of(loaded, folder, raw=arguments.raw, system=arguments.system)
+    draws = (arguments.temperature, arguments.top_p, arguments.seed) != (None, None, None)
     decoding = it.Decoding(
-        tokens=chosen.max_new_tokens,
-        temperature=chosen.temperature or 1.0,
-        top_p=chosen.top_p or 1.0,
-        seed=(chosen.seed or 0) if draws else None,
-        batch_size=chosen.batch_size,
+        tokens=arguments.max_new_tokens,
+        temperature=arguments.temperature or 1.0,
+        top_p=arguments.top_p or 1.0,
+        seed=(arguments.seed or 0) if draws else None,
+        batch_size=arguments.batch_size,
     )
-    streams = len(rows) == 1 and not chosen.out and stdout().is_terminal
+    streams = len(rows) == 1 and not arguments.out and stdout().is_terminal
     streamer = it.Streamer(loaded, _print_part) if streams else None
     answers = it.generate(loaded, writer, rows, decoding, streamer=streamer)
     if not streams:
-        _show(chosen, rows, answers)
+        _show(arguments, rows, answers)
 
 
 def _print_part(text: str, ended: bool) -> None:
@@ -150,40 +150,40 @@ def _print_part(text: str, ended: bool) -> None:
     sys.stdout.flush()
 
 
-def _rows(chosen: Any, given: Words, folder: str, cache: Path) -> Any:
+def _rows(arguments: Any, settings: Words, folder: str, cache: Path) -> Any:
     from distillkit.data.encodings import decoded
     from distillkit.prediction import prompts
     from distillkit.prediction.purpose import read_record
 
-    if chosen.prompts:
-        return prompts.of_prompts(chosen.prompts)
-    if given.file not in (None, "-"):
+    if arguments.prompts:
+        return prompts.of_prompts(arguments.prompts)
+    if settings.file not in (None, "-"):
         columns = read_record(Path(folder)).get("columns")
         named = [str(v) for v in columns.values()] if isinstance(columns, dict) else []
         return prompts.of_prompt_file(
-            given.file, column=chosen.column, recorded=named, form=given.form, cache=cache
+            settings.file, column=arguments.column, recorded=named, form=settings.form, cache=cache
         )
     data = sys.stdin.buffer.read()
     if not data.strip():
         raise DataError("stdin: no prompt in it; give one a line, --prompt TEXT, or a FILE")
-    text, encoding = decoded(data, given.form.encoding, at="stdin")
+    text, encoding = decoded(data, settings.form.encoding, at="stdin")
     if encoding:
         say(f"stdin: encoding {encoding}")
     return prompts.of_prompt_lines(text, at="stdin")
 
 
-def _show(chosen: Any, rows: Any, answers: Any) -> None:
+def _show(arguments: Any, rows: Any, answers: Any) -> None:
     """Write the file; or print one response as it is, of several one a line."""
     from distillkit.console.escaping import one_line
     from distillkit.prediction import output
 
-    if chosen.out:
-        path = expanded(chosen.out)
-        every = output.records(rows, answers)
+    if arguments.out:
+        path = expanded(arguments.out)
+        records = output.records(rows, answers)
         with output.whole_file(path) as file:
-            output.write_rows(file, every, suffix=path.suffix.lower())
+            output.write_rows(file, records, suffix=path.suffix.lower())
         say(f"generate: {len(answers.filled):,} of {len(rows):,} prompts answered")
-        stdout().print(f"written: {chosen.out}", soft_wrap=True)
+        stdout().print(f"written: {arguments.out}", soft_wrap=True)
         return
     responses = answers.columns["response"]
     several = len(responses) > 1

@@ -45,13 +45,13 @@ settings
 def main(words: list[str]) -> None:
     """Print or write what a student says about texts."""
     parser = _parser()
-    chosen = parser.parse_intermixed_args(words)
-    takes = {**OF_STUDENT, **OF_TASK, **OF_DATA}
-    given = read_words(chosen.words, takes, command="predict")
-    _check_sources(chosen, given)
+    arguments = parser.parse_intermixed_args(words)
+    groups = {**OF_STUDENT, **OF_TASK, **OF_DATA}
+    settings = read_words(arguments.words, groups, command="predict")
+    _check_sources(arguments, settings)
     quiet_others()
     with heartbeat(), working("predict"):
-        _predict(chosen, given)
+        _predict(arguments, settings)
 
 
 def _parser() -> Arguments:
@@ -75,75 +75,75 @@ def _parser() -> Arguments:
     return parser
 
 
-def _check_sources(chosen: Any, given: Words) -> None:
+def _check_sources(arguments: Any, settings: Words) -> None:
     """Raise `ConfigError` for what shows on the command line alone, before anything is loaded."""
-    if chosen.pairs and not chosen.texts:
+    if arguments.pairs and not arguments.texts:
         raise ConfigError("--pair: is the second text of a --text; give that, too")
-    if chosen.texts and given.file:
-        raise ConfigError(f"--text: {given.file} has the texts; leave out one of them")
-    if chosen.column and (chosen.texts or given.file in (None, "-")):
+    if arguments.texts and settings.file:
+        raise ConfigError(f"--text: {settings.file} has the texts; leave out one of them")
+    if arguments.column and (arguments.texts or settings.file in (None, "-")):
         raise ConfigError("--column: names a column of FILE; leave it out, or name a file")
-    if not chosen.texts and given.file is None and sys.stdin.isatty():
+    if not arguments.texts and settings.file is None and sys.stdin.isatty():
         raise ConfigError("predict: no text; add --text TEXT, a FILE, or lines on stdin")
-    if chosen.out:
+    if arguments.out:
         from distillkit.prediction.output import check_output
 
-        check_output(expanded(chosen.out), overwrite=chosen.overwrite, source=given.file)
+        check_output(expanded(arguments.out), overwrite=arguments.overwrite, source=settings.file)
 
 
-def _predict(chosen: Any, given: Words) -> None:
+def _predict(arguments: Any, settings: Words) -> None:
     from distillkit.data.folders import model_folder
     from distillkit.models.saved import SavedModel
     from distillkit.prediction.predict import predict
     from distillkit.prediction.purpose import newest, purpose_of, student_folder
 
     cache = Path(".distillkit") / "assets"
-    spec = newest(given.student)
+    spec = newest(settings.student)
     light = model_folder(spec, key=STUDENT, cache=cache, weights=False)
     folder = student_folder(light)
-    purpose = purpose_of(folder, key=STUDENT, settings=given.of("task"), labels=given.labels)
-    rows = _rows(chosen, given, purpose, cache)
+    purpose = purpose_of(folder, key=STUDENT, settings=settings.of("task"), labels=settings.labels)
+    rows = _rows(arguments, settings, purpose, cache)
     if folder == light:  # one of the hub has its weights fetched now
         folder = model_folder(spec, key=STUDENT, cache=cache)
-    saved = SavedModel(folder, STUDENT, given.labels, given.trusts_code)
-    answers = predict(saved, purpose, rows, batch_size=chosen.batch_size)
-    _show(chosen, rows, answers)
+    saved = SavedModel(folder, STUDENT, settings.labels, settings.trusts_code)
+    answers = predict(saved, purpose, rows, batch_size=arguments.batch_size)
+    _show(arguments, rows, answers)
 
 
-def _rows(chosen: Any, given: Words, purpose: Any, cache: Path) -> Any:
+def _rows(arguments: Any, settings: Words, purpose: Any, cache: Path) -> Any:
     from distillkit.data.encodings import decoded
     from distillkit.prediction import rows
 
-    if chosen.texts:
-        return rows.of_texts(chosen.texts, chosen.pairs or [], purpose)
-    if given.file not in (None, "-"):
+    if arguments.texts:
+        return rows.of_texts(arguments.texts, arguments.pairs or [], purpose)
+    if settings.file not in (None, "-"):
         return rows.of_file(
-            given.file, purpose, columns=chosen.column, form=given.form, cache=cache
+            settings.file, purpose, columns=arguments.column, form=settings.form, cache=cache
         )
     data = sys.stdin.buffer.read()
     if not data.strip():
         raise DataError("stdin: no text in it; give a text a line, --text TEXT, or a FILE")
-    text, encoding = decoded(data, given.form.encoding, at="stdin")
+    text, encoding = decoded(data, settings.form.encoding, at="stdin")
     if encoding:
         say(f"stdin: encoding {encoding}")
     return rows.of_lines(text, purpose, at="stdin")
 
 
-def _show(chosen: Any, rows: Any, answers: Any) -> None:
+def _show(arguments: Any, rows: Any, answers: Any) -> None:
     """Write the file, or print the predictions."""
     from distillkit.prediction import output
 
-    if chosen.out:
-        path = expanded(chosen.out)
+    if arguments.out:
+        path = expanded(arguments.out)
         suffix = path.suffix.lower()
-        every = output.records(rows, answers, most=chosen.top, nested=suffix in output.LINES)
+        records = output.records(rows, answers, limit=arguments.top, nested=suffix in output.LINES)
         with output.whole_file(path) as file:
-            output.write_rows(file, every, suffix=suffix)
+            output.write_rows(file, records, suffix=suffix)
         say(f"predict: {len(answers.filled):,} of {len(rows):,} rows predicted")
-        stdout().print(f"written: {chosen.out}", soft_wrap=True)
+        stdout().print(f"written: {arguments.out}", soft_wrap=True)
         return
     if stdout().is_terminal:
-        output.print_table(rows, answers, most=chosen.top)
+        output.print_table(rows, answers, limit=arguments.top)
         return
-    for record in output.records(rows, answers, most=chosen.top):
+    for record in output.records(rows, answers, limit=arguments.top):
         sys.stdout.write(output.json_line(record) + "\n")

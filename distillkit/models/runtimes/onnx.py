@@ -51,17 +51,17 @@ def open_model(
 
 def _check_names(session: Any, auto_class: str, *, at: str) -> None:
     """Raise `ModelError` for a file of other inputs, or of other outputs than the use has."""
-    strange = [it.name for it in session.get_inputs() if it.name not in INPUTS]
+    strange = [value.name for value in session.get_inputs() if value.name not in INPUTS]
     if strange:
         raise ModelError(
             f"{at}: {FILE} takes {strange[0]}, and an encoder takes none but {', '.join(INPUTS)}"
         )
-    outputs = {it.name: len(it.shape) for it in session.get_outputs()}
-    wanted = OUTPUTS.get(auto_class, {})
-    if not wanted or not wanted.items() <= outputs.items():
-        shown = ", ".join(f"{name} of {axes} axes" for name, axes in outputs.items())
+    outputs = {value.name: len(value.shape) for value in session.get_outputs()}
+    expected = OUTPUTS.get(auto_class, {})
+    if not expected or not expected.items() <= outputs.items():
+        listing = ", ".join(f"{name} of {axes} axes" for name, axes in outputs.items())
         use = USES.get(auto_class, auto_class)
-        raise ModelError(f"{at}: {FILE} gives {shown}, and is not {use}; choose another task")
+        raise ModelError(f"{at}: {FILE} gives {listing}, and is not {use}; choose another task")
 
 
 def new_session(file: Path) -> Any:
@@ -82,8 +82,8 @@ class OnnxModel(nn.Module):
         super().__init__()
         self.session, self.config, self.file = session, config, file
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)  # says the device
-        self._inputs = [it.name for it in session.get_inputs()]
-        self._outputs = [it.name for it in session.get_outputs()]
+        self._inputs = [value.name for value in session.get_inputs()]
+        self._outputs = [value.name for value in session.get_outputs()]
         self._parameter_count: int | None = record_of(config).get("parameters")
 
     def num_parameters(self) -> int:
@@ -98,7 +98,7 @@ class OnnxModel(nn.Module):
         **_: Any,
     ) -> Any:
         """Outputs with `logits` [batch, (tokens,) classes], or those of spans, of ids."""
-        given = {
+        inputs = {
             "input_ids": input_ids,
             "attention_mask": torch.ones_like(input_ids)
             if attention_mask is None
@@ -107,9 +107,11 @@ class OnnxModel(nn.Module):
             if token_type_ids is None
             else token_type_ids,
         }
-        feed = {name: _as_numpy(given[name]) for name in self._inputs}
-        found = dict(zip(self._outputs, self.session.run(None, feed), strict=True))
-        tensors = {name: torch.from_numpy(it).to(input_ids.device) for name, it in found.items()}
+        feed = {name: _as_numpy(inputs[name]) for name in self._inputs}
+        results = dict(zip(self._outputs, self.session.run(None, feed), strict=True))
+        tensors = {
+            name: torch.from_numpy(value).to(input_ids.device) for name, value in results.items()
+        }
         if "logits" in tensors:
             return SequenceClassifierOutput(logits=tensors["logits"])
         return QuestionAnsweringModelOutput(**{name: tensors[name] for name in SPANS})
@@ -126,4 +128,4 @@ def _numbers(file: Path) -> int:
     import onnx
 
     graph = onnx.load(str(file), load_external_data=False).graph
-    return sum(int(np.prod(list(it.dims))) for it in graph.initializer)
+    return sum(int(np.prod(list(value.dims))) for value in graph.initializer)

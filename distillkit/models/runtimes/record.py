@@ -10,8 +10,8 @@ GGUF_FILE = "model.gguf"
 
 def record_of(config: Any) -> dict[str, Any]:
     """`format`, `parameters` and `positions` (in tokens) of a compressed model; else nothing."""
-    found = getattr(config, RECORD, None)
-    return found if isinstance(found, dict) else {}
+    record = getattr(config, RECORD, None)
+    return record if isinstance(record, dict) else {}
 
 
 def computes_in(config: Any) -> str:
