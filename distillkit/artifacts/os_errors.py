@@ -81,12 +81,11 @@ def _explained(error: OSError, root: Path) -> Exception:
     path = Path(error.filename).absolute() if isinstance(error.filename, str) else root
     if not (path.is_relative_to(root) or root.is_relative_to(path)):
         return DataError(f"{error.filename}: {error.strerror}")
-    obstacle = in_the_way(error, root)
+    if obstacle := in_the_way(error, root):
+        return WorkspaceError(f"{obstacle}, or set workspace=FOLDER to another place")
     return WorkspaceError(
-        f"{obstacle}, or set workspace=FOLDER to another place"
-        if obstacle
-        else f"{place}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to a "
-        "folder that can be written"
+        f"{place}: {error.strerror}; set workspace=FOLDER, or DISTILLKIT_WORKSPACE, to a folder "
+        "that can be written"
     )
 
 

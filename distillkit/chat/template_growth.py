@@ -31,8 +31,7 @@ def size_of(value: Any) -> int:
     """The characters that a value has when it is written out, roughly; no more than decides."""
     if isinstance(value, str):
         return len(value)
-    total = 0
-    waiting: list[Any] = [value]
+    total, waiting = 0, [value]
     while waiting and total <= MOST_SIZE:
         part: Any = waiting.pop()
         if isinstance(part, Namespace):

@@ -83,8 +83,7 @@ def read_words(words: Sequence[str], groups: Mapping[str, Any], *, command: str)
             problems.append(f"{key}: no such key of `distillkit {command}`; {nearest(key, groups)}")
             continue
         settings[key] = value = _value(text, groups[key])
-        fault = mismatch(value, groups[key])
-        if fault:
+        if fault := mismatch(value, groups[key]):
             problems.append(f"{key} = {display(value)}: {fault}")
     if len(files) > 1:
         problems.append(f"{' '.join(files)}: one file at a time")

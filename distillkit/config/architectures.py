@@ -111,20 +111,14 @@ def _assigned(path: Path, statement: ast.stmt) -> Iterator[tuple[str, Any]]:
             if "ClassVar" not in ast.unparse(written) and not name.startswith("_"):
                 yield name, annotated_type(path, written)
         case ast.Assign(targets=[ast.Name(id="attribute_map")], value=ast.Dict(keys=keys)):
-            yield from (
-                (str(parameter.value), Any)
-                for parameter in keys
-                if isinstance(parameter, ast.Constant)
-            )
+            yield from ((str(k.value), Any) for k in keys if isinstance(k, ast.Constant))
         case ast.FunctionDef():
             for decorator in statement.decorator_list:
                 if isinstance(decorator, ast.Attribute) and decorator.attr == "setter":
                     yield statement.name, Any
             arguments = [*statement.args.args, *statement.args.kwonlyargs]
             if statement.name == "__init__":
-                yield from (
-                    (parameter.arg, Any) for parameter in arguments if parameter.arg != "self"
-                )
+                yield from ((a.arg, Any) for a in arguments if a.arg != "self")
             if statement.name in READ_BY:
                 yield from ((name, Any) for name in _older_names(statement))
 

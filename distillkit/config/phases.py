@@ -130,9 +130,7 @@ def declared(
     Raises `ConfigError` for overrides of a phase that is not there.
     """
     phases: Any = cfg.get("phases") or {}
-    words_by_name = {
-        str(name): [str(word) for word in words or []] for name, words in phases.items()
-    }
+    words_by_name = {str(name): [*map(str, words or [])] for name, words in phases.items()}
     for name, words in (of_phases or {}).items():
         if name not in words_by_name:
             hint = nearest(name, list(words_by_name)) if words_by_name else "this run has none"

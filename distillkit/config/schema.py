@@ -88,8 +88,7 @@ def _target(
     if target == MISSING:
         yield f"{key}._target_", f"required, but not set; add {key}._target_=package.module.Name"
         return
-    refusal = class_refusal(target, key, trusted, anywhere=anywhere)
-    if refusal:
+    if refusal := class_refusal(target, key, trusted, anywhere=anywhere):
         yield f"{key}._target_", refusal
         return
     try:

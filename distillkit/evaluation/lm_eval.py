@@ -109,11 +109,8 @@ def _main_metric(
 ) -> Iterator[tuple[str, float]]:
     """(column, value) of a task or group: its first metric of `METRICS`, or else its first one."""
     results_of_task = results.get(name, {})
-    values = {
-        key: value
-        for key, value in results_of_task.items()
-        if "," in key and "_stderr," not in key and isinstance(value, (int, float))
-    }
+    numbers = {k: v for k, v in results_of_task.items() if isinstance(v, (int, float))}
+    values = {k: v for k, v in numbers.items() if "," in k and "_stderr," not in k}
     if not values:
         for member in groups.get(name, ()):
             if member != name:

@@ -132,8 +132,7 @@ def _fitted(
         return prompts
     shortest, _ = min(bounds)
     room = shortest - settings.rouge_tokens
-    truncated = sum(len(prompt.ids) > room for prompt in prompts)
-    if truncated:
+    if truncated := sum(len(prompt.ids) > room for prompt in prompts):
         say(
             f"evaluation: {truncated:,} of {len(prompts):,} prompts lose their beginning, so that "
             f"{settings.rouge_tokens} tokens of response fit into the context of {shortest:,}"

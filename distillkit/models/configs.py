@@ -140,9 +140,8 @@ def usable_positions(model: Any) -> int | None:
     if recorded:  # of a model whose layers are not there to be looked at
         return int(recorded)
     config = model.config.get_text_config(decoder=True)
-    if getattr(config, "relative_attention", False) and not getattr(
-        config, "position_biased_input", True
-    ):
+    is_biased = getattr(config, "position_biased_input", True)
+    if getattr(config, "relative_attention", False) and not is_biased:
         return None  # DeBERTa's distances have no end
     longest = getattr(config, "max_position_embeddings", None)
     if not isinstance(longest, int) or longest <= 0:  # XLNet has -1

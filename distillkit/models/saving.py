@@ -28,10 +28,8 @@ def save_folder(
     config_fields = {k: v for k, v in settings.items() if k not in OWN_MACHINE}
     config_fields |= {"model_max_length": max_length, "padding_side": tokenizer.padding_side}
     if not segments or not takes_segments(model):
-        input_names = tokenizer.model_input_names
-        config_fields["model_input_names"] = [
-            name for name in input_names if name != "token_type_ids"
-        ]
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        config_fields["model_input_names"] = names
     write_json(folder / TOKENIZER, legacy_tokenizer(config_fields, tokenizer.model_input_names))
     config = read_json(folder / CONFIG)
     config.pop(RECORD, None)  # of what it started from

@@ -70,8 +70,7 @@ def _models(run: Run, *, is_last: bool) -> list[Made]:
     for variant in run.students.variants:
         if variant.name == "control" and not is_last:
             continue
-        fields = run.students.fingerprint_fields(variant)
-        state = _state(run, "student", fields)
+        state = _state(run, "student", fields := run.students.fingerprint_fields(variant))
         if needs_teacher or variant.name == "student" or state == THERE:
             rows[variant.name] = fingerprint(fields)
             artifacts.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
@@ -81,8 +80,8 @@ def _models(run: Run, *, is_last: bool) -> list[Made]:
         rows[row] = fingerprint(fields)
         artifacts.append(Made(row, _state(run, "compressed", fields), f"compressed-{rows[row]}"))
     fields = run.evaluation.fingerprint_fields(rows)
-    state = _state(run, "evaluation", fields)
-    return [*artifacts, Made("evaluation", state, f"evaluation-{fingerprint(fields)}")]
+    name, state = f"evaluation-{fingerprint(fields)}", _state(run, "evaluation", fields)
+    return [*artifacts, Made("evaluation", state, name)]
 
 
 def _text(run: Run, kind: str, fields: dict[str, Any], tells: bool) -> Made:

@@ -157,8 +157,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
             f"{_how_much_faster(compared['faster'], compared['faster_batched'])}."
         )
     for row in ("control", "untrained"):
-        gain = compared.get(f"student_minus_{row}")
-        if gain:
+        if gain := compared.get(f"student_minus_{row}"):
             lines.append(_gain(results, gain, row))
     lines += _other_columns(results)
     for row, gains in compared.get("over_reference", {}).items():

@@ -137,9 +137,8 @@ def average_targets(
     out: Path,
 ) -> dict[str, Any]:
     """Keep the weighted mean of what several teachers said, as the codec keeps it, under `out`."""
-    manifest = average(
-        members, shares, out, codec=settings.codec, seed=settings.seed, device=device
-    )
+    codec, seed = settings.codec, settings.seed
+    manifest = average(members, shares, out, codec=codec, seed=seed, device=device)
     say(
         f"targets: the average of {len(members)} teachers, {manifest.examples:,} examples, "
         f"{size(sum(s.bytes for s in manifest.shards))}"

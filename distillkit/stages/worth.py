@@ -140,17 +140,12 @@ def compare(
     metric = task.headline
     if task.distribution == "real":
         metric, score = "squared error", _negative_squared_error
-    of_teacher, of_baseline = (task.outcomes(logits, held_out) for logits in (teacher, baseline))
+    first, second = (task.outcomes(logits, held_out) for logits in (teacher, baseline))
     difference, low, high = bootstrap_difference(
-        lambda rows, _: score(rows),
-        of_teacher,
-        of_baseline,
-        of_teacher,
-        resamples=RESAMPLES,
-        level=LEVEL,
+        lambda rows, _: score(rows), first, second, first, resamples=RESAMPLES, level=LEVEL
     )
-    own = score(of_teacher)
-    return Worth(metric, own, own - difference, low, high, len(of_teacher))
+    own = score(first)
+    return Worth(metric, own, own - difference, low, high, len(first))
 
 
 def informs(

@@ -138,10 +138,8 @@ class StoredStates:
         self._layers: dict[str, list[int]] = {}
         for part, layers in settings(states).items():
             tokens = "the first token" if part == "first" else "all tokens"
-            manifest = folder / part / FILE
-            stored = (
-                StoreManifest.open(folder / part).origin["states"] if manifest.is_file() else {}
-            )
+            is_there = (folder / part / FILE).is_file()
+            stored = StoreManifest.open(folder / part).origin["states"] if is_there else {}
             missing = sorted(set(layers) - set(stored.get("layers", [])))
             if missing:
                 raise TargetsError(

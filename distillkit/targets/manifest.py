@@ -118,24 +118,14 @@ class StoreManifest:
         """Raise `TargetsError` if the store was made by another teacher, tokenizer or data."""
         # a teacher fitted on other data is another teacher, too: the cause is named, not the effect
         for part in ("data", "tokenizer", "teacher"):
-            run_part, store_part = dict(expected[part]), dict(self.origin.get(part, {}))
-            run_digest, store_digest = (
-                run_part.pop("fingerprint"),
-                store_part.pop("fingerprint", None),
-            )
-            if run_digest in (
-                store_digest,
-                *(member["fingerprint"] for member in store_part.get("members", [])),
-            ):
+            needs, has = dict(expected[part]), dict(self.origin.get(part, {}))
+            needed, stored = needs.pop("fingerprint"), has.pop("fingerprint", None)
+            if needed in (stored, *(member["fingerprint"] for member in has.get("members", []))):
                 continue
-            field, own, stored = first_difference(run_part, store_part) or (
-                "fingerprint",
-                run_digest,
-                store_digest,
-            )
+            field, own, there = first_difference(needs, has) or ("fingerprint", needed, stored)
             raise TargetsError(
-                f"{at}: made by another {part}: its fingerprint is {store_digest}, this run's is "
-                f"{run_digest}; the first field that differs is {part}.{field} ({stored!r} there, "
+                f"{at}: made by another {part}: its fingerprint is {stored}, this run's is "
+                f"{needed}; the first field that differs is {part}.{field} ({there!r} there, "
                 f"{own!r} here). Unset targets.path to have the right targets made"
             )
 

@@ -108,11 +108,8 @@ class CausalLM:
                 label=label,
             )
         talks = [split.conversation(place) for place in range(len(split))]
-        options: dict[str, Any] = {
-            "max_length": self.max_length,
-            "long_responses": self.long_responses,
-            "label": label,
-        }
+        options: dict[str, Any] = {"max_length": self.max_length, "label": label}
+        options["long_responses"] = self.long_responses
         if split.messages is not None:
             return conversation_examples(talks, tokenizer, chat=split.chat, **options)
         names = [talk.name(number) for number, talk in enumerate(talks, start=1)]

@@ -38,22 +38,15 @@ def shared(tables: Sequence[TokenTable]) -> list[np.ndarray]:
     """
     keys = np.concatenate([table.keys for table in tables])
     _, numbers = np.unique(keys, return_inverse=True)
-    longest = max(
-        (int(t.word_index.max(initial=0)) for t in tables if t.word_index is not None), default=0
-    )
+    indices = [table.word_index for table in tables if table.word_index is not None]
+    longest = max((int(index.max(initial=0)) for index in indices), default=0)
     codes, start = [], 0
     for table in tables:
         assert table.word_index is not None
         of_sentence = np.repeat(numbers[start : start + len(table)], table.positions)
         codes.append(of_sentence.astype(np.int64) * (longest + 1) + table.word_index)
         start += len(table)
-    masks = []
-    for code in codes:
-        in_all = np.ones(len(code), bool)
-        for codes_of_table in codes:
-            in_all &= np.isin(code, codes_of_table)
-        masks.append(in_all)
-    return masks
+    return [np.all([np.isin(code, table) for table in codes], axis=0) for code in codes]
 
 
 def align(student: TokenTable, teacher: TokenTable) -> tuple[TokenTable, Selection | None]:

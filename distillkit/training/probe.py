@@ -298,10 +298,8 @@ class _Reader:
                     caught["made"].flatten(0, -2)[rows].float(), outputs.logits
                 ):
                     raise _Unlike
-                arrays = {
-                    "seen": caught["seen"].flatten(0, -2)[rows].float(),
-                    "labels": batch.labels,
-                }
+                inputs = caught["seen"].flatten(0, -2)[rows].float()
+                arrays = {"seen": inputs, "labels": batch.labels}
                 if self.head.dense is not None:
                     arrays["before"] = caught["before"].float()
                 owners = np.repeat(batch.indices, table.positions[batch.indices])

@@ -23,12 +23,8 @@ def generate_targets(cfg: DictConfig) -> float:
     for run in stored:
         check_shapes(run, student=False)
         check_teacher(run)
-    runs_with_targets = [
-        run_of_phase
-        for run_of_phase in stored
-        if run_of_phase.context.loss.needs_soft_targets or not run_of_phase.context.phase
-    ]
-    stores = [run.target_store.open() for run in runs_with_targets]
+    needing = [r for r in stored if r.context.loss.needs_soft_targets or not r.context.phase]
+    stores = [run.target_store.open() for run in needing]
 
     for store in stores:
         stdout().print(f"targets: {run_folder.relative(store.folder)}", soft_wrap=True)

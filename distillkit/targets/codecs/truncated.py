@@ -99,20 +99,22 @@ class TruncatedCodec(Codec):
         other ids, summed over these themselves, so that it is exact however small it is.
         """
         self.check(width(output))
-        none: dict[str, np.ndarray] = {
-            "counts": np.zeros(0, np.int64),
-            "ids": np.zeros((0, self.k), np.int32),
-            "log_probs": np.zeros((0, self.k), np.float32),
-            "rest": np.zeros((0, len(self.supported_temperatures))),
-        }
-        parts = [none]
+        parts = [self._no_entries()]
         for part, logits in chunks(output):
             below = logits - logits.amax(dim=-1, keepdim=True)
             whole = below.exp().sum(dim=-1, keepdim=True, dtype=torch.float64)
             check_mass(whole)
             ids, mask = self.choose(below, whole, draws, part)
             parts.append(self._entries(below, whole, ids, mask))
-        return {name: np.concatenate([part[name] for part in parts]) for name in none}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _no_entries(self) -> dict[str, np.ndarray]:
+        return {
+            "counts": np.zeros(0, np.int64),
+            "ids": np.zeros((0, self.k), np.int32),
+            "log_probs": np.zeros((0, self.k), np.float32),
+            "rest": np.zeros((0, len(self.supported_temperatures))),
+        }
 
     def choose(
         self, logits: Tensor, whole: Tensor, draws: Draws, part: slice

@@ -48,13 +48,7 @@ class Examples:
             ids=ids,
             offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
             segments=None,
-            keys=np.array(
-                [
-                    example_key(row, mask)
-                    for row, mask in zip(self.ids, self.loss_mask, strict=True)
-                ],
-                dtype=f"S{KEY_BYTES}",
-            ),
+            keys=np.array([*map(example_key, self.ids, self.loss_mask)], dtype=f"S{KEY_BYTES}"),
             labels=labels,
             label_mask=np.ones(len(labels), bool),
             loss_mask=loss_mask,
