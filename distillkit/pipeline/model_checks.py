@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from distillkit.artifacts.workspace import read_json
-from distillkit.compression.checks import chosen
+from distillkit.compression.checks import formats_of
 from distillkit.compression.gguf_architectures import architecture_of
 from distillkit.compression.gguf_tokenizer import word_splitting
 from distillkit.console.progress import say
@@ -73,7 +73,7 @@ def check_tokenizers(run: Run) -> None:
 def check_gguf(run: Run) -> None:
     """Raise `ModelError` for a student that is to be a GGUF file, and cannot be written as one."""
     context = run.context
-    name = next((it.name for it in chosen(context.cfg) if it.name.startswith("gguf")), None)
+    name = next((it.name for it in formats_of(context.cfg) if it.name.startswith("gguf")), None)
     if name is None:
         return
     at = f"compression = {name}: the student"
