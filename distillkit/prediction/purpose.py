@@ -62,12 +62,21 @@ def newest(spec: str) -> str:
 
 
 def student_folder(folder: str) -> str:
-    """The folder itself, or the student in it where it is a report's or an artifact's."""
+    """The folder itself, or the student in it where it is a report's or an artifact's.
+
+    Of a folder with a GGUF file, and no other weights, it is the file.
+    """
     path = Path(folder)
-    if path.is_dir() and not (path / CONFIG).is_file():
-        inner = [path / name for name in INSIDE if (path / name / CONFIG).is_file()]
-        return str(inner[0]) if inner else folder
-    return folder
+    if not path.is_dir():
+        return folder
+    inner = [path / name for name in INSIDE if _is_student(path / name)]
+    path = inner[0] if inner and not (path / CONFIG).is_file() else path
+    files = [] if any(path.glob("*.safetensors")) else [*path.glob("*.gguf")]
+    return str(files[0]) if len(files) == 1 else str(path) if inner else folder
+
+
+def _is_student(path: Path) -> bool:
+    return (path / CONFIG).is_file() or any(path.glob("*.gguf"))
 
 
 def is_unnamed(folder: str) -> bool:
@@ -193,6 +202,7 @@ def _labels(
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What the folder, or the artifact that it stands in, records of its training."""
+    folder = folder.parent if folder.suffix == ".gguf" else folder
     own = _json(folder / RECORD)
     if own or folder.name not in INSIDE:
         return own

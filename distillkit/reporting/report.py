@@ -10,6 +10,7 @@ from distillkit.console.progress import visible
 from distillkit.evaluation.lm_eval import STDERR
 from distillkit.metrics.titles import COLUMNS
 from distillkit.models.legacy import OLDEST_READER
+from distillkit.reporting.usage import example
 from distillkit.reporting.verdicts import FALLING, is_busy
 from distillkit.tasks.unknown_tokens import MUCH
 
@@ -316,7 +317,6 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
     pipeline = results.get("pipeline", "text-classification")
     kind = "text-scoring" if results["headline"] == "pearson" else pipeline
     row = results["rows"]["student"]
-    loader = results.get("auto_class", "AutoModelForSequenceClassification")
     data = ModelCardData(
         library_name="transformers",
         tags=["distillkit", "knowledge-distillation"],
@@ -336,10 +336,7 @@ def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
     )
     use = [
         "```python",
-        f"from transformers import {loader}, AutoTokenizer",
-        "",
-        f'model = {loader}.from_pretrained("PATH")',
-        'tokenizer = AutoTokenizer.from_pretrained("PATH")',
+        *example(results),
         "```",
         "",
         f"The oldest version that reads this folder alike: {OLDEST_READER}.",
