@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Name = Literal[
-    "bf16", "onnx", "onnx_int8", "onnx_int8_static", "gguf_f16", "gguf_q8_0", "gguf_q4_0"
+    "bf16", "int8", "onnx", "onnx_int8", "onnx_int8_static", "gguf_f16", "gguf_q8_0", "gguf_q4_0"
 ]
 Kind = Literal["labels", "masked", "causal"]  # what a model says: labels, or words
 
@@ -45,6 +45,14 @@ FORMATS = {
             "weights in bfloat16, computed in bfloat16",
             "distillkit.compression.bf16:write",
             ("labels", "masked", "causal"),
+        ),
+        Format(
+            "int8",
+            "linear layers with weights in int8, by torchao",
+            "distillkit.compression.torchao_int8:write",
+            ("labels", "causal"),
+            packages=("torchao",),
+            extra="quantize",
         ),
         Format(
             "onnx",

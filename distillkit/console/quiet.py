@@ -20,6 +20,9 @@ VARIABLES = {
     "PYTHONWARNINGS": "ignore",  # of processes that are started from here
 }
 
+# transformers imports torchao where it is installed, which tells of kernels for other processors
+LOGGERS = ("torchao", "torch.utils._pytree")
+
 
 def quiet_others() -> None:
     """Set what the packages read when they are imported, and tell those that are already."""
@@ -28,6 +31,8 @@ def quiet_others() -> None:
         warnings.simplefilter("ignore")
     else:
         names.discard("PYTHONWARNINGS")
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.update({name: VARIABLES[name] for name in names})
     logging.getLogger("torchao").setLevel(logging.ERROR)  # it warns of kernels for GPUs
     if "HF_DATASETS_DISABLE_PROGRESS_BARS" in names and "datasets" in sys.modules:

@@ -40,6 +40,15 @@ def load_saved(saved: SavedModel, labels: LabelSpace, *, auto_class: str = TEXTS
     return Loaded(model.eval(), tokenizer, order)
 
 
+def check_trainable(model: Any, *, key: str, folder: str) -> None:
+    """Raise `ModelError` for a student to be trained whose weights are held quantised."""
+    if key.startswith("student") and getattr(model, "hf_quantizer", None) is not None:
+        raise ModelError(
+            f"{key} = {folder}: its weights are quantized, and a student is trained in plain ones; "
+            "name the model before quantization"
+        )
+
+
 def load_tokenizer(folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a folder or hub id."""
     from transformers import AutoTokenizer
@@ -75,6 +84,7 @@ def load_classifier(
         output_loading_info=True,
         **head_options(labels, problem_type),
     )
+    check_trainable(model, key=key, folder=folder)
     body = {name for name, _ in model.base_model.named_parameters(prefix=model.base_model_prefix)}
     mismatched = {key for key, *_ in report["mismatched_keys"]}
     # language models have no pooler: a classifier's is new, as its head is

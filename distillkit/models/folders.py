@@ -9,7 +9,7 @@ from typing import Any
 from distillkit.console.wording import brief
 from distillkit.errors import ModelError
 from distillkit.limits import is_of_system
-from distillkit.models.runtimes.record import GGUF_FILE
+from distillkit.models.runtimes.record import GGUF_FILE, RECORD
 from distillkit.models.sizes import check_numbers, check_weights
 
 INDEX = "model.safetensors.index.json"
@@ -62,7 +62,12 @@ def check_folder(folder: str, *, key: str, weights: bool = True) -> None:
     if weights:
         _check_weights(path, at)
         check_weights(config, sum(p.stat().st_size for p in path.glob("*.safetensors")), at=at)
-    _check_quantization(config.get("quantization_config"), at, trains=key.startswith("student"))
+    _check_quantization(
+        config.get("quantization_config"),
+        at,
+        trains=key.startswith("student"),
+        is_result=RECORD in config,  # a compressed student: to be measured, not trained
+    )
 
 
 def check_tokenizer_files(folder: str, *, key: str) -> None:
@@ -238,11 +243,11 @@ def _check_whole(file: Path, at: str) -> None:
         raise ModelError(f"{at}: {file.name} has {size:,} bytes of {expected:,}; download it anew")
 
 
-def _check_quantization(settings: Any, at: str, *, trains: bool) -> None:
+def _check_quantization(settings: Any, at: str, *, trains: bool, is_result: bool) -> None:
     if not isinstance(settings, dict):
         return
     method = str(settings.get("quant_method") or "bitsandbytes")
-    if trains:
+    if trains and not is_result:
         raise ModelError(
             f"{at}: its weights are quantized ({method}), and a student is trained in plain ones; "
             "name the model before quantization"

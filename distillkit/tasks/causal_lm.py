@@ -10,6 +10,7 @@ from torch import Tensor
 from distillkit.errors import ConfigError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.models import causal as models
+from distillkit.models.classifiers import check_trainable
 from distillkit.models.runtimes.record import stored_options
 from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.setting_types import PositiveInt
@@ -132,7 +133,9 @@ class CausalLM:
         self, folder: str, labels: LabelSpace, *, key: str, trust_remote_code: bool = False
     ) -> Any:
         """A pretrained language model, head included."""
-        return models.load_causal_lm(folder, key=key, trust_remote_code=trust_remote_code)
+        model = models.load_causal_lm(folder, key=key, trust_remote_code=trust_remote_code)
+        check_trainable(model, key=key, folder=folder)
+        return model
 
     def new_model(
         self, config: dict[str, Any], labels: LabelSpace, tokenizer: Any, *, key: str

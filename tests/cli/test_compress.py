@@ -1,5 +1,6 @@
 """Students in other formats: made by a run or of any folder, evaluated, refused in a line."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -90,7 +91,23 @@ def test_a_name_that_is_no_format_is_refused(
     distillkit: Distillkit, fresh: list[str], command: str
 ) -> None:
     result = distillkit(command, *fresh, "compression=[onnxx]")
-    assert_refused(result, "compression = ['onnxx']: must be 'bf16', 'onnx'", "'onnx_int8'")
+    assert_refused(result, "compression = ['onnxx']: must be 'bf16', 'int8', 'onnx'")
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_extra(
+    distillkit: Distillkit, fresh: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *_: None if name == "torchao" else find(name)
+    )
+    result = distillkit("train", *fresh, "compression=[onnx,int8]")
+    assert_refused(
+        result,
+        "compression = int8: needs torchao, which is not installed; `pip install "
+        "'distillkit[quantize]'`",
+    )
+    assert not artifact_kinds(Path(fresh[-1].partition("=")[2]))
 
 
 def test_no_format_is_refused(distillkit: Distillkit, fresh: list[str]) -> None:

@@ -1,0 +1,14 @@
+"""Linear layers in int8 by torchao: a folder of transformers, for PyTorch."""
+
+from pathlib import Path
+from typing import Any
+
+from distillkit.compression.formats import Format
+from distillkit.compression.student import TrainedStudent
+from distillkit.models.runtimes.torchao import save_int8
+
+
+def write(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:
+    """Write the student with the weights of its linear layers in int8, activations in float32."""
+    count = save_int8(student.folder, out, key=student.at)
+    return {"record": {"parameters": count}}
