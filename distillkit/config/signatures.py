@@ -14,6 +14,7 @@ from typing import Any, Literal, Union
 
 from distillkit import setting_types as constraints
 from distillkit.config.renamed import current
+from distillkit.console.wording import brief
 
 _SIMPLE: dict[str, Any] = {
     "Any": Any,
@@ -97,7 +98,11 @@ def module_file(dotted: str) -> Path | None:
 
 @functools.cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    try:
+        return ast.parse(path.read_bytes())  # in whatever encoding its first lines name
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # also of what is compiled: a module may take its names from such a one
+        raise NotFound(f"{path.name} is no Python that can be read: {brief(error, 80)}") from error
 
 
 def definition(path: Path, name: str, depth: int = 0) -> tuple[Path, ast.stmt]:

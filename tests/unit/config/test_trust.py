@@ -1,11 +1,14 @@
 """What `_target_` may be built from: trust comes from the command line, and from nowhere else."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from distillkit.config import overrides
 from distillkit.config.build import build
+from distillkit.config.classes import refusal
+from distillkit.config.signatures import NotFound, located
 from tests.unit.config.conftest import Faults, write
 
 OUTSIDE = "is outside the classes that may stand here"
@@ -137,3 +140,41 @@ def test_a_recipe_does_not_set_up_hydra_itself(faults: Faults, mine: Path, modul
 def test_a_target_of_ours_that_does_not_exist_is_said(faults: Faults, target: str) -> None:
     (said,) = faults(f"loss._target_={target}")
     assert said.startswith(f"loss._target_: {target} does not exist")
+
+
+@pytest.mark.parametrize("name", ["pickle.loads", "operator.add", "_json.scanstring"])
+def test_a_name_that_comes_from_compiled_code_is_refused_in_a_line(name: str) -> None:
+    line = refusal(name, "loss", is_part=False)
+    assert line is not None and line.startswith(f"{name} is outside the classes")
+    trusted = refusal(name, "loss", is_part=False, trusted=[name])
+    assert trusted is None
+    with contextlib.suppress(NotFound):  # what is written in Python is found
+        located(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"def f(:", "invalid syntax"),
+        (b"\x7fELF\x00\x98", "broken.py is no Python that can be read"),
+        (b"x = '\xff'", "broken.py is no Python that can be read"),
+        (b"x = " + 100_000 * b"(", "broken.py is no Python that can be read"),
+    ],
+)
+def test_a_module_that_is_no_python_is_named(
+    content: bytes, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NotFound) as refused:
+        located("broken.L")
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_module_is_read_in_the_encoding_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "# -*- coding: latin-1 -*-\nNAME = 'é'\nclass L: pass\n"
+    (tmp_path / "latin.py").write_bytes(source.encode("latin-1"))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert located("latin.L")[0] == tmp_path / "latin.py"
