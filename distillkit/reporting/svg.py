@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from distillkit.console.progress import visible
 from distillkit.console.wording import brief
@@ -29,6 +30,7 @@ VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper"} | {
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SIZE = (4.8, 3.2)  # inches; a phone shows it four fifths as large
+LONGEST_TITLE = 60  # characters
 FEW = 10  # points that are marked
 MOST_TICKS, WIDEST = 8, 40  # names below an axis; characters of one, or of all side by side
 SETTINGS: Any = {
@@ -108,7 +110,7 @@ def curves(
         if level:
             axes.axhline(level[1], color=SERIES[0], linewidth=1, linestyle="--", label=level[0])
         if logarithmic:
-            axes.set_yscale("log")
+            _logarithmic(axes)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(fontsize=9)
         told = "; ".join(f"{it.name} from {it.y[0]:.4g} to {it.y[-1]:.4g}" for it in lines if it.y)
@@ -137,9 +139,9 @@ def quality(
             style: dict[str, Any] = {"color": SERIES[it.place], "fmt": MARKERS[it.place]}
             axes.errorbar(it.cost, it.value, yerr=error, capsize=4, markersize=7, **style)
         axes.set_xscale("log")
-        if log_y:
-            axes.set_yscale("log")
         _room_for_names(axes, [it.cost for it in points])
+        if log_y:
+            _logarithmic(axes)
         _names(axes, points)
         axes.legend(fontsize=9, loc="lower right")
         told = "; ".join(f"{it.name}: {it.value:.4g} at {it.cost:.3g}" for it in points if it.name)
@@ -202,9 +204,9 @@ def effect(
         return _picture(figure, title, told)
 
 
-def text(label: str) -> str:
+def text(label: str, most: int = WIDEST) -> str:
     """A label as it is, long ones cut: an underscore hides it from no legend."""
-    shown = brief(visible(label), WIDEST)
+    shown = brief(visible(label), most)
     return f" {shown}" if shown.startswith("_") else shown
 
 
@@ -223,8 +225,16 @@ def _figure(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tup
     figure = Figure(figsize=size, layout="constrained")  # not pyplot's: it keeps none of them
     axes = figure.subplots()
     axes.set(xlabel=text(x), ylabel=text(y))
-    axes.set_title(text(title), loc="left")
+    axes.set_title(text(title, LONGEST_TITLE), loc="left")
     return figure, axes
+
+
+def _logarithmic(axes: Any) -> None:
+    """Equal ratios are equally far apart upwards; ticks are numbers as they are read."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _room_for_names(axes: Any, costs: Sequence[float]) -> None:

@@ -169,6 +169,23 @@ def test_colors_can_be_told_from_the_paper(scheme: int) -> None:
         assert contrast(colors[f"series-{place}"], colors["paper"]) >= 3, place
 
 
+def test_ticks_of_a_logarithmic_axis_are_numbers() -> None:
+    found = results() | {"headline": "perplexity", "higher_is_better": False}
+    for place, name in enumerate(found["rows"]):
+        value = 36.5 + 4 * place
+        found["rows"][name] |= {"perplexity": value, "headline_interval": [value - 1, value + 1]}
+    for point in found["curves"]["student"]:
+        point["validation_perplexity"] = 50.0 - point["step"]
+    page = Page(html.page(found, title="t", packages={}))
+    assert "mathdefault" not in page.text
+    assert "$" not in page.text
+    pictures = [it for _, _, group in html._pictures(found) for it in group]
+    shown = [it.svg for it in pictures if "perplexity against" in it.title]
+    assert len(shown) == 2
+    assert all(">40</" in svg_of for svg_of in shown)
+    assert "p50 latency of one text" in shown[1]
+
+
 def test_the_front_is_of_those_that_nothing_beats() -> None:
     costs, values = [1.0, 2.0, 2.0, 4.0, 5.0], [0.5, 0.7, 0.6, 0.7, 0.9]
     assert svg.pareto(costs, values, rises=True) == [0, 1, 4]
