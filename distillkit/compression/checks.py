@@ -1,12 +1,16 @@
 """What is wrong with a choice of formats, before any work."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from distillkit.compression.formats import FORMATS, Format, Kind
 from distillkit.errors import ConfigError
 from distillkit.models.configs import CAUSAL, MASKED
+from distillkit.models.folders import place
+from distillkit.models.runtimes.onnx import is_folder as is_onnx_folder
 from distillkit.models.runtimes.packages import check_installed
+from distillkit.models.runtimes.record import recorded_format
 
 KINDS: dict[str, Kind] = {CAUSAL: "causal", MASKED: "masked"}  # all others say labels
 MODELS: dict[Kind, str] = {
@@ -32,6 +36,18 @@ def check_formats(formats: Iterable[Format], auto_class: str) -> None:
                 f"{', '.join(fit)}"
             )
         check_installed(*form.packages, extra=form.extra, at=at)
+
+
+def check_plain(folder: str, *, at: str) -> None:
+    """Raise `ConfigError` for a student that is compressed already; bfloat16 is plain enough."""
+    path = Path(folder)
+    form = recorded_format(folder)
+    if form is None and place(folder)[1]:
+        form = "GGUF"
+    if form is None and path.is_dir() and is_onnx_folder(path):
+        form = "ONNX"
+    if form not in (None, "bf16"):
+        raise ConfigError(f"{at}: is {form} already; name the folder that it was made of")
 
 
 def formats_of(cfg: Any) -> list[Format]:

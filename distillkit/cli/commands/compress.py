@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from distillkit.compression.checks import check_formats, formats_of
+from distillkit.compression.checks import check_formats, check_plain, formats_of
 from distillkit.compression.formats import FORMATS
 from distillkit.console.progress import rank, stdout
 from distillkit.data.folders import model_folder
@@ -49,6 +49,7 @@ def _source(cfg: DictConfig, run: Run) -> CompressionSource:
         check_formats(formats_of(cfg), context.task.auto_class)
         return run.compression.own_source()
     folder = model_folder(path, key=key, cache=context.workspace.assets)
+    check_plain(folder, at=f"{key} = {path}")
     auto_class = architecture_class(folder, key=key, trust_remote_code=context.trust_remote_code)
     check_formats(formats_of(cfg), auto_class)
     return CompressionSource(folder, identity(path, key=key), f"{key} = {path}")
