@@ -17,6 +17,7 @@ from distillkit.reporting.verdicts import gain_of, headline, is_busy, verdicts
 
 TEMPLATES = Path(__file__).parent / "templates"
 LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
+MOST_LINES = len(svg.SERIES) - 1  # of a picture, the teacher's color left out
 TERMS = ("step", "lr", "tokens", "loss")  # of a logged row: no terms of the loss
 
 
@@ -158,9 +159,10 @@ def _curves(results: Mapping[str, Any]) -> list[svg.Picture]:
         pictures.append(svg.curves(losses, title="Training loss, each model its own", y="loss"))
     for run, rows in runs.items():
         terms = dict.fromkeys(k for row in rows for k in row if _is_term(k))
-        lines = [_curve(term, rows, term, n % 8) for n, term in enumerate(terms, start=1)]
-        if len(lines) > 1:
-            pictures.append(svg.curves(lines, title=f"Loss of the {run} by term", y="term"))
+        lines = [_curve(term, rows, term, 1 + n % MOST_LINES) for n, term in enumerate(terms)]
+        for begin in range(0, len(lines) if len(lines) > 1 else 0, MOST_LINES):
+            part = lines[begin : begin + MOST_LINES]
+            pictures.append(svg.curves(part, title=f"Loss of the {run} by term", y="term"))
     return pictures
 
 

@@ -7,6 +7,7 @@ it.
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -267,7 +268,12 @@ def _names(axes: Any, points: Sequence[Point]) -> None:
 
 def _picture(figure: Figure, title: str, description: str) -> Picture:
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    for axes in figure.axes:
+        if legend := axes.get_legend():
+            legend.set_in_layout(False)  # the axes do not shrink for a long one
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts have them
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return Picture(visible(title), visible(description), _element(file.getvalue()))
 
 

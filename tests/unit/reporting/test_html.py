@@ -1,8 +1,11 @@
 """The page of a run: all of it is there, text of others stays text, nothing is fetched."""
 
 import json
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,6 +170,41 @@ def test_colors_can_be_told_from_the_paper(scheme: int) -> None:
             assert contrast(colors[name], colors[ground]) >= 4.5, (name, ground)
     for place in range(len(svg.SERIES)):
         assert contrast(colors[f"series-{place}"], colors["paper"]) >= 3, place
+
+
+def many_terms(found: dict[str, Any]) -> None:
+    for point in found["curves"]["student"]:
+        point |= {f"term{i}": float(i) for i in range(20)}
+
+
+def other_scripts(found: dict[str, Any]) -> None:
+    found["rows"]["مدل 学生 👩\u200d💻"] = row(megabytes=3.0)
+
+
+def many_models(found: dict[str, Any]) -> None:
+    found["rows"] |= {f"student form {i}": row(megabytes=5.0 + i) for i in range(40)}
+
+
+def no_numbers(found: dict[str, Any]) -> None:
+    for of_row in found["rows"].values():
+        of_row |= {"accuracy": math.nan, "headline_interval": [math.nan, math.nan]}
+        of_row |= {"latency_p50_ms": 0.0, "megabytes": None}
+    for point in found["curves"]["student"]:
+        point["loss"] = math.nan
+
+
+def no_curves(found: dict[str, Any]) -> None:
+    found["curves"] = {"student": [], "control": found["curves"]["control"][:1]}
+
+
+@pytest.mark.parametrize("change", [many_terms, other_scripts, many_models, no_numbers, no_curves])
+def test_odd_results_have_a_page(change: Callable[[dict[str, Any]], None]) -> None:
+    found = results()
+    change(found)
+    page = Page(html.page(found, title="odd", packages={}))
+    assert page.unbalanced == []
+    for name in found["rows"]:
+        assert name in page.text
 
 
 def test_ticks_of_a_logarithmic_axis_are_numbers() -> None:
