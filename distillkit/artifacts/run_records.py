@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import platform
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -148,7 +149,7 @@ def read_all(workspace: Path) -> list[Record]:
 
 def _read(path: Path) -> Record:
     status = path.stat()
-    if status.st_size > LARGEST:
+    if status.st_size > LARGEST or not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         raise ValueError(path)
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):

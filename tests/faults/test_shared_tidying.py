@@ -5,12 +5,14 @@ import fcntl
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distillkit.artifacts import locks
+from distillkit.artifacts.run_records import read_all
 from distillkit.artifacts.workspace import Workspace
 from tests.cli.runs import assert_refused
 from tests.conftest import Distillkit
@@ -133,3 +135,34 @@ def test_a_link_in_place_of_what_was_begun_is_not_worked_behind(
     assert not made.path.is_symlink()
     assert not made.damage(workspace.verifier)
     assert sorted(elsewhere.rglob("*")) == before
+
+
+JUNK: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "loop": lambda path: path.symlink_to(path.name),
+    "folder": Path.mkdir,
+    "nested": lambda path: path.write_text(100_000 * "["),
+    "noise": lambda path: path.write_bytes(bytes(range(256))),
+    "list": lambda path: path.write_text("[1]"),
+    "names": lambda path: path.write_text(
+        '{"made": [1, {}, "../x"], "used": 3, "output": "a\\u0000"}'
+    ),
+}
+
+
+def test_what_is_no_record_of_a_run_is_passed_over_and_not_waited_for(
+    tmp_path: Path, distillkit: Distillkit
+) -> None:
+    root = tmp_path / "workspace"
+    (root / ".runs").mkdir(parents=True)
+    made = Workspace(root).obtain("data", {"a": 1}, content)
+    for number, (name, put) in enumerate(JUNK.items()):
+        put(root / ".runs" / f"20260101-00000{number}-{name}.json")
+        os.mkfifo(root / ".runs" / f"20260101-00000{number}-{name}.lock")
+    (whole,) = [record for record in read_all(root) if record.artifacts]
+    assert whole.artifacts == {"../x"}
+    listed = distillkit("workspace", "list", f"workspace={root}")
+    assert (listed.code, made.name in listed.out) == (0, True), listed
+    removed = distillkit("workspace", "remove", "--unused", "--yes", f"workspace={root}")
+    assert removed.code == 0 and not made.path.exists()
