@@ -191,13 +191,13 @@ def _handle(number: int, frame: FrameType | None) -> None:
         os._exit(status())
 
 
-def _unraisable(hook: Callable[[Any], object], found: Any) -> None:
+def _unraisable(hook: Callable[[Any], object], event: Any) -> None:
     """Have a signal come again that was raised where Python drops it: as an object is deleted."""
     global _number
-    if not isinstance(found.exc_value, Stopped):
-        hook(found)
+    if not isinstance(event.exc_value, Stopped):
+        hook(event)
         return
-    number, _number = found.exc_value.number, None
+    number, _number = event.exc_value.number, None
     again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()

@@ -33,15 +33,15 @@ def add_tokenizer(writer: Any, tokenizer: Any, *, rows: int, ends: list[int], at
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def word_splitting(written: dict[str, Any], *, at: str) -> str:
+def word_splitting(tokenizer_json: dict[str, Any], *, at: str) -> str:
     """llama.cpp's name of how a tokenizer cuts words before it merges pieces."""
-    model, normalizer = written["model"], written.get("normalizer")
-    if model["type"] != "BPE" or not _reads_bytes(written.get("pre_tokenizer")):
+    model, normalizer = tokenizer_json["model"], tokenizer_json.get("normalizer")
+    if model["type"] != "BPE" or not _reads_bytes(tokenizer_json.get("pre_tokenizer")):
         raise ModelError(
             f"{at}: its tokenizer is no byte-level BPE (as those of GPT-2, SmolLM and Qwen), which "
             "is what is written as GGUF"
         )
-    match _steps(written["pre_tokenizer"]):
+    match _steps(tokenizer_json["pre_tokenizer"]):
         case [{"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}]:
             name = "gpt-2"
         case [
@@ -70,13 +70,13 @@ def _reads_bytes(step: dict[str, Any] | None) -> bool:
     return step is not None and any(it["type"] == "ByteLevel" for it in _steps(step))
 
 
-def _tokens(written: dict[str, Any], rows: int) -> tuple[list[str], list[int]]:
+def _tokens(tokenizer_json: dict[str, Any], rows: int) -> tuple[list[str], list[int]]:
     """(the token of each id, its kind)."""
     tokens = [f"[PAD{i}]" for i in range(rows)]
     kinds = [UNUSED] * rows
-    for token, i in written["model"]["vocab"].items():
+    for token, i in tokenizer_json["model"]["vocab"].items():
         tokens[i], kinds[i] = token, NORMAL
-    for token in written["added_tokens"]:
+    for token in tokenizer_json["added_tokens"]:
         tokens[token["id"]] = token["content"]
         kinds[token["id"]] = CONTROL if token["special"] else USER_DEFINED
     return tokens, kinds

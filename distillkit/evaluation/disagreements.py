@@ -60,13 +60,13 @@ def text_of(split: Split, place: int) -> dict[str, str]:
 
 
 def _answers(
-    logits: Mapping[str, np.ndarray], task: SequenceTask, held: HeldOut
+    logits: Mapping[str, np.ndarray], task: SequenceTask, held_out: HeldOut
 ) -> dict[str, list[Any]]:
     """Columns [examples] of the label and of what student and teacher predict."""
-    columns: dict[str, list[Any]] = dict(task.references(held) or {})
+    columns: dict[str, list[Any]] = dict(task.references(held_out) or {})
     for row in ("teacher", "student"):
         values = logits[row].astype(np.float64)
-        answers = task.answers_as_text(task.predicted(logits[row]), held)
+        answers = task.answers_as_text(task.predicted(logits[row]), held_out)
         if answers is None:
             return {}
         columns[row] = answers

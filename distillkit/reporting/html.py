@@ -111,8 +111,8 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     return tiles
 
 
-def _tile(figure: str, what: str, more: str) -> dict[str, str]:
-    return {"figure": figure, "what": what, "more": more}
+def _tile(figure: str, label: str, detail: str) -> dict[str, str]:
+    return {"figure": figure, "what": label, "more": detail}
 
 
 def _pictures(results: Mapping[str, Any]) -> list[tuple[str, str, list[svg.Picture]]]:
@@ -221,32 +221,32 @@ def _reliability(results: Mapping[str, Any]) -> list[svg.Picture]:
     ]
 
 
-def _classes(found: Mapping[str, Any]) -> dict[str, Any]:
+def _classes(classes: Mapping[str, Any]) -> dict[str, Any]:
     """Each class with its scores, and the confusion matrices, where there are classes."""
-    if not found:
+    if not classes:
         return {}
-    rows = found["rows"]
+    rows = classes["rows"]
     order = [name for name in ("student", "teacher", "control") if name in rows] or [*rows]
     lines = (
         [
             {
                 "name": name,
-                "support": found["support"][i],
+                "support": classes["support"][i],
                 "scores": [rows[row]["f1"][i] for row in order],
                 "precision": rows[order[0]]["precision"][i],
                 "recall": rows[order[0]]["recall"][i],
             }
-            for i, name in enumerate(found["names"])
+            for i, name in enumerate(classes["names"])
         ]
         if order
         else []
     )
     matrices = {row: rows[row]["confusion"] for row in order if "confusion" in rows[row]}
     return {
-        "total": found["classes"],
+        "total": classes["classes"],
         "rows": order,
         "lines": lines,
-        "names": found["names"],
+        "names": classes["names"],
         "matrices": {row: _shares(matrix) for row, matrix in matrices.items()},
     }
 
@@ -273,20 +273,20 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"lines": [*merged.values()], "total": total} if merged else {}
 
 
-def store_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def store_lines(store: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value) of what is known of a target store."""
-    if not found:
+    if not store:
         return []
-    codec = {k: v for k, v in found["codec"].items() if k not in ("name", "codec")}
-    name = found["codec"].get("name", found["codec"].get("codec", ""))
+    codec = {k: v for k, v in store["codec"].items() if k not in ("name", "codec")}
+    name = store["codec"].get("name", store["codec"].get("codec", ""))
     settings = ", ".join(f"{k} {v}" for k, v in codec.items())
     lines = [
         ("codec", brief(f"{name} ({settings})" if settings else str(name), 200)),
-        ("examples", f"{found['examples']:,}"),
-        ("positions", f"{found['positions']:,} of {found['outputs']:,} outputs"),
+        ("examples", f"{store['examples']:,}"),
+        ("positions", f"{store['positions']:,} of {store['outputs']:,} outputs"),
         (
             "size",
-            f"{size(found['megabytes'] * 1e6)}, {found['bytes_per_position']:.1f} bytes a position",
+            f"{size(store['megabytes'] * 1e6)}, {store['bytes_per_position']:.1f} bytes a position",
         ),
     ]
     titles = {
@@ -299,9 +299,9 @@ def store_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         "gradient_noise": "noise of the gradient (L2)",
     }
     return lines + [
-        (title, f"{found['quality'][key]:.4g}")
+        (title, f"{store['quality'][key]:.4g}")
         for key, title in titles.items()
-        if key in found["quality"]
+        if key in store["quality"]
     ]
 
 
@@ -321,7 +321,7 @@ def slice_lines(results: Mapping[str, Any]) -> dict[str, Any]:
                 "value": part["value"],
                 "examples": part["examples"],
                 "scores": [part["rows"][row] for row in models],
-                "gain": shown.shown if shown else "",
+                "gain": shown.text if shown else "",
                 "word": shown.word if shown else "",
             }
         )
@@ -350,7 +350,7 @@ def data_lines(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def example_lines(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def example_lines(examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The examples with what each side says as one line."""
     return [
         {
@@ -361,14 +361,14 @@ def example_lines(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "label": it.get("label"),
             "models": [(row, _answer(it, row)) for row in ("teacher", "student")],
         }
-        for it in found
+        for it in examples
     ]
 
 
-def _answer(it: Mapping[str, Any], row: str) -> str:
-    if f"{row}_nll" in it:
-        return f"{it[f'{row}_nll']:.3f} nats a token"
-    if row not in it:
+def _answer(example: Mapping[str, Any], row: str) -> str:
+    if f"{row}_nll" in example:
+        return f"{example[f'{row}_nll']:.3f} nats a token"
+    if row not in example:
         return ""
-    sure = it.get(f"{row}_confidence")
-    return str(it[row]) + ("" if sure is None else f" ({sure:.0%} sure)")
+    sure = example.get(f"{row}_confidence")
+    return str(example[row]) + ("" if sure is None else f" ({sure:.0%} sure)")

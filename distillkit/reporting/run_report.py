@@ -111,7 +111,7 @@ def _figures(heading: str, lines: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _differences(results: Mapping[str, Any]) -> list[str]:
-    rows = [(it.title, it.other, it.shown, it.word) for it in verdicts(results)]
+    rows = [(it.title, it.other, it.text, it.word) for it in verdicts(results)]
     return _table("Is the difference real?", ("measure", "against", "difference", "verdict"), rows)
 
 
@@ -134,22 +134,22 @@ def _slices(results: Mapping[str, Any]) -> list[str]:
     return _table("Slices", titles, rows)
 
 
-def _classes(found: Mapping[str, Any]) -> list[str]:
-    if not found:
+def _classes(classes: Mapping[str, Any]) -> list[str]:
+    if not classes:
         return []
-    rows = found["rows"]
+    rows = classes["rows"]
     titles = ["class", "held-out", *(f"F1, {row}" for row in rows)]
     body = [
-        [name, f"{found['support'][i]:,}", *(f"{it['f1'][i]:.4f}" for it in rows.values())]
-        for i, name in enumerate(found["names"])
+        [name, f"{classes['support'][i]:,}", *(f"{it['f1'][i]:.4f}" for it in rows.values())]
+        for i, name in enumerate(classes["names"])
     ]
-    is_whole = len(found["names"]) == found["classes"]
+    is_whole = len(classes["names"]) == classes["classes"]
     return _table("Classes" if is_whole else "The worst classes", titles, body)
 
 
-def _disagreements(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = ["## Where student and teacher differ most", ""] if found else []
-    for it in html.example_lines(found):
+def _disagreements(examples: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["## Where student and teacher differ most", ""] if examples else []
+    for it in html.example_lines(examples):
         told = "; ".join(f"{row}: {answer}" for row, answer in it["models"] if answer)
         label = "" if it["label"] is None else f"label: {it['label']}; "
         text = " / ".join(part for part in (it["text"], it["pair"]) if part)
@@ -157,7 +157,7 @@ def _disagreements(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _stages(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def _stages(stages: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [
         (
             it["stage"],
@@ -165,7 +165,7 @@ def _stages(found: Sequence[Mapping[str, Any]]) -> list[str]:
             size(it["megabytes"] * 1e6),
             "made" if it["made"] else "found",
         )
-        for it in found
+        for it in stages
     ]
     return _table("Where the time went", ("stage", "time", "on disk", "in this run"), rows)
 

@@ -205,9 +205,9 @@ def effect(
         return _picture(figure, title, told)
 
 
-def text(label: str, most: int = WIDEST) -> str:
+def text(label: str, limit: int = WIDEST) -> str:
     """A label as it is, long ones cut: an underscore hides it from no legend."""
-    shown = brief(visible(label), most)
+    shown = brief(visible(label), limit)
     return f" {shown}" if shown.startswith("_") else shown
 
 

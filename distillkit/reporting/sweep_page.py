@@ -60,7 +60,7 @@ def headline(runs: Sequence[Run], together: Sequence[Folded]) -> str:
     best_of = together[0]
     settings = ", ".join(f"{k}={v}" for k, v in best_of.settings.items())
     text = f"Over {len(best_of.seeds)} seeds the best setting" + (f" ({settings})" * bool(settings))
-    text += f" has {name} {best_of.score.shown}."
+    text += f" has {name} {best_of.score.text}."
     if best_of.gain is not None and best_of.word:
         against = f"{best_of.gain.mean:+.4f} ± {best_of.gain.mean - (best_of.gain.low or 0.0):.4f}"
         text += f" Against the control it is {best_of.word} ({against})."
@@ -131,7 +131,7 @@ def summary(together: Sequence[Folded]) -> tuple[list[str], list[list[Any]]]:
         [
             *it.settings.values(),
             str(len(it.seeds)),
-            it.score.shown,
+            it.score.text,
             f"{it.gain.mean:+.4f}" if it.gain else "",
             it.word,
         ]

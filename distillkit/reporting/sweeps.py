@@ -30,7 +30,7 @@ class Mean:
     high: float | None = None
 
     @property
-    def shown(self) -> str:
+    def text(self) -> str:
         """ "0.7834 ± 0.0044 (3 seeds)": the half width of the interval."""
         if self.low is None:
             return f"{self.mean:.4f}"

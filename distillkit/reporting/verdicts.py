@@ -34,7 +34,7 @@ class Verdict:
     style: str
 
     @property
-    def shown(self) -> str:
+    def text(self) -> str:
         """ "+0.0479 [+0.0263, +0.0701]"."""
         parts = (format(it, f"+{self.style}") for it in (self.difference, self.low, self.high))
         return "{} [{}, {}]".format(*parts)
@@ -125,21 +125,23 @@ def _cheaper(compared: Mapping[str, Any]) -> str:
         ratio = compared.get(key)
         if ratio is None:
             continue
-        shown, word = (ratio, more) if ratio >= 1 else (1 / ratio, less)
-        told.append(same if f"{shown:.1f}" == "1.0" else f"{shown:.1f}x {word}")
+        text, word = (ratio, more) if ratio >= 1 else (1 / ratio, less)
+        told.append(same if f"{text:.1f}" == "1.0" else f"{text:.1f}x {word}")
     return f"; it is {' and '.join(told)}" if told else ""
 
 
-def _against(it: Verdict) -> str:
+def _against(verdict: Verdict) -> str:
     other = {
         "control": "the same model trained on hard labels alone",
         "teacher": "its teacher",
-    }[it.other]
-    points = it.column not in FALLING and it.style.endswith("4f")
+    }[verdict.other]
+    points = verdict.column not in FALLING and verdict.style.endswith("4f")
     scale, unit = (100, " points") if points else (1, "")
     digits = 2 if points else 4
-    shown, low, high = (f"{scale * v:+.{digits}f}" for v in (it.difference, it.low, it.high))
-    figures = f"{shown}{unit} of {it.title} [{low}, {high}]"
-    if it.word == NOISE:
+    text, low, high = (
+        f"{scale * v:+.{digits}f}" for v in (verdict.difference, verdict.low, verdict.high)
+    )
+    figures = f"{text}{unit} of {verdict.title} [{low}, {high}]"
+    if verdict.word == NOISE:
         return f"Against {other} the difference is within the noise: {figures}."
-    return f"Against {other} it is {it.word}: {figures}."
+    return f"Against {other} it is {verdict.word}: {figures}."

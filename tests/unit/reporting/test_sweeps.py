@@ -43,7 +43,7 @@ def test_a_mean_has_the_interval_of_student() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.sd == pytest.approx(math.sqrt((4 + 1 + 0 + 9) / 3) / 100)
     single = mean_of([0.5], 0.95)
-    assert (single.mean, single.low, single.shown) == (0.5, None, "0.5000")
+    assert (single.mean, single.low, single.text) == (0.5, None, "0.5000")
 
 
 def test_seeds_are_folded_within_a_setting() -> None:

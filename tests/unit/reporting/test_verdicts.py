@@ -26,7 +26,7 @@ def test_a_verdict_is_of_the_interval_and_of_what_is_better(
     found["comparison"] = {"columns_minus_control": {column: gain}}
     (verdict,) = verdicts(found)
     assert (verdict.column, verdict.other, verdict.word) == (column, "control", word)
-    assert verdict.shown == f"{gain['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    assert verdict.text == f"{gain['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def test_a_metric_of_a_config_has_its_own_sense() -> None:
@@ -35,7 +35,7 @@ def test_a_metric_of_a_config_has_its_own_sense() -> None:
     found["metrics"] = {"cost": {"title": "cost", "format": ",.1f", "falls": True}}
     found["comparison"] = {"columns_minus_control": {"cost": gain}}
     (verdict,) = verdicts(found)
-    assert (verdict.word, verdict.shown) == ("worse", "+2.0 [+1.0, +3.0]")
+    assert (verdict.word, verdict.text) == ("worse", "+2.0 [+1.0, +3.0]")
 
 
 def test_the_headline_is_one_story() -> None:
