@@ -104,10 +104,10 @@ def _say_cut(
         rows_of_ids: Any = loaded.tokenizer(part.texts, pairs, verbose=False)["input_ids"]
         truncated = sum(len(ids) > longest for ids in rows_of_ids)
     if truncated:
-        subject = "texts are" if truncated > 1 else "text is"
+        verb = "are" if truncated > 1 else "is"
         say(
-            f"predict: {truncated:,} of {len(split):,} {subject} longer than {longest} tokens, and "
-            "cut there as in training (task.max_length=N reads more)"
+            f"predict: {truncated:,} of {len(split):,} texts {verb} longer than {longest} tokens, "
+            "and cut there as in training (task.max_length=N reads more)"
         )
 
 

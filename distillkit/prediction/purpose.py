@@ -36,6 +36,7 @@ CLASSES: dict[str, type[SequenceTask]] = {
     for it in (Classification, MultiLabel, QuestionAnswering, Regression, TokenClassification)
 }
 COLUMNS = ("text", "text_pair", "question", "context", "tokens", "prompt", "messages")  # of data
+OF_SCORES = ("headline", "class_weights", "entities")  # settings that play no part here
 USUAL_LENGTH = 512  # tokens, where nothing says how long a text may be
 
 
@@ -92,7 +93,8 @@ def is_language_model(folder: str) -> bool:
     path = Path(folder)
     if path.suffix == ".gguf" or (not (path / CONFIG).is_file() and any(path.glob("*.gguf"))):
         return True
-    return _architecture(_json(path / CONFIG)).endswith(WRITES)
+    config = _json(path / CONFIG)
+    return _architecture(config).endswith(WRITES) and not config.get("is_encoder_decoder")
 
 
 def check_writes(folder: str, *, key: str) -> None:
@@ -126,7 +128,7 @@ def purpose_of(
     kind = _task_of(config, at)
     recorded = read_record(Path(folder))
     settings_of_task = _usable(kind, recorded.get("task") or {}) | dict(settings)
-    names = {it.name for it in fields(kind)}
+    names = {it.name for it in fields(kind)} - {*OF_SCORES}
     unknown = next((name for name in settings if name not in names), None)
     if unknown is not None:
         raise ModelError(
@@ -215,7 +217,7 @@ def _usable(kind: type[SequenceTask], listed_names: Any) -> dict[str, Any]:
     types = get_type_hints(kind, include_extras=True)
     candidates = {}
     for it in fields(kind) if isinstance(listed_names, dict) else ():
-        if it.name not in listed_names:
+        if it.name not in listed_names or it.name in OF_SCORES:
             continue
         adapter = TypeAdapter(types[it.name], config=ConfigDict(strict=True))
         try:

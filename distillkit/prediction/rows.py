@@ -1,11 +1,14 @@
 """The texts to predict: out of words of the command line, lines, or a table's columns."""
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distillkit.console.progress import say
 from distillkit.console.wording import listed, nearest
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.labels import is_nothing
@@ -126,9 +129,12 @@ def whole_table(
 ) -> tuple[Table, list[str], list[str]]:
     """(all columns of a source, those chosen as text, the names of all that have one name)."""
     options: dict[str, Any] = {"key": key, "split": "test", "cache": cache, "form": form}
-    names = [n for n in read_table(spec, columns={}, **options).columns if n]
+    with redirect_stderr(io.StringIO()):  # what is worth a word the second reading says
+        names = [n for n in read_table(spec, columns={}, **options).columns if n]
     columns_read = choose(names)
     once = [name for name in dict.fromkeys(names) if names.count(name) == 1 or name in columns_read]
+    if several := [name for name in dict.fromkeys(names) if name not in once]:
+        say(f"{key} = {spec}: several columns are named {listed(several)}, and are left out")
     table = read_table(
         spec,
         columns={f"{COLUMN} {place}": name for place, name in enumerate([*columns_read, *once])},

@@ -145,7 +145,7 @@ def test_long_texts_are_cut_as_in_training_and_counted(
     just, longer = " ".join(["film"] * 22), " ".join(["film"] * 22 + ["great"] * 9)
     words = ("--text", just, "--text", longer)
     result = distillkit("predict", f"student.path={classifier}", *words)
-    assert "1 of 2 text is longer than 24 tokens, and cut there as in training" in result.err
+    assert "1 of 2 texts is longer than 24 tokens, and cut there as in training" in result.err
     first, second = lines(result.out)
     assert first["probabilities"] == second["probabilities"]
     more = distillkit("predict", f"student.path={classifier}", "task.max_length=40", *words)
@@ -328,7 +328,7 @@ def test_each_word_has_its_tag(distillkit: Distillkit, tmp_path: Path) -> None:
         texts_of = [" ".join(it["words"][begin:end]) for _, begin, end in spans]
         assert [e["text"] for e in it["entities"]] == texts_of
     cut = distillkit("predict", f"student.path={folder}", "--text", " ".join(["film"] * 30))
-    assert "1 of 1 text is longer than 24 tokens" in cut.err
+    assert "1 of 1 texts is longer than 24 tokens" in cut.err
     assert lines(cut.out)[0]["prediction"].count(None) == 8
 
 
@@ -408,6 +408,41 @@ def test_what_is_wrong_is_one_line_before_the_model_is_loaded(
         assert_refused(distillkit("predict", *words), *(p for p in parts if p))
     assert (tmp_path / "there.csv").read_text() == "mine"
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_what_a_record_has_of_scores_plays_no_part(distillkit: Distillkit, tmp_path: Path) -> None:
+    folder = write_head(tmp_path / "tagger", "ForTokenClassification", **named(TAGS))
+    words = ("predict", f"student.path={folder}", "--text", "good film")
+    before = distillkit(*words)
+    task = {"headline": "f1", "class_weights": "balanced", "entities": True, "max_length": 24}
+    (folder / "distillkit.json").write_text(json.dumps({"task": task}))
+    after = distillkit(*words)
+    assert after.code == before.code == 0, after.err
+    assert after.out == before.out
+
+
+def test_an_encoder_decoder_is_neither(distillkit: Distillkit, tmp_path: Path) -> None:
+    folder = tiny.write_model(tmp_path / "both")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    line = assert_refused(distillkit("predict", f"student.path={folder}", "--text", "x"), "no head")
+    assert "generate" not in line
+    assert_refused(
+        distillkit("generate", f"student.path={folder}", "--prompt", "x"),
+        "T5ForConditionalGeneration is no causal language model",
+    )
+
+
+def test_columns_of_one_name_are_left_out_with_a_word(
+    distillkit: Distillkit, classifier: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in.csv").write_text("text;n;n\ngood;1;2\n")
+    result = distillkit("predict", f"student.path={classifier}", "in.csv")
+    assert "several columns are named n, and are left out" in result.err
+    assert result.err.count("has semicolons between fields") == 1
+    (found,) = lines(result.out)
+    assert found["text"] == "good" and "n" not in found
 
 
 def test_labels_can_be_named(distillkit: Distillkit, tmp_path: Path) -> None:
