@@ -1,6 +1,8 @@
 """ONNX folders: the logits are PyTorch's, the folder is complete, and what differs is refused."""
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,24 @@ def student(folder: Path, model: Any) -> TrainedStudent:
     return TrainedStudent(folder, lambda: model, lambda: iter(()), f"student.path = {folder}")
 
 
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """A kind -> (kind, PyTorch model, its folder, its ONNX folder), exported once."""
+
+    @functools.cache
+    def of_kind(kind: str) -> Any:
+        folder = tmp_path_factory.mktemp(kind)
+        model = save(kind, folder / "student")
+        compress(FORMATS["onnx"], student(folder / "student", model), folder / "onnx")
+        return kind, model, folder / "student", folder / "onnx"
+
+    return of_kind
+
+
 @pytest.fixture(scope="module", params=KINDS)
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(kind, PyTorch model, its folder, its ONNX folder)."""
-    folder = tmp_path_factory.mktemp(request.param)
-    model = save(request.param, folder / "student")
-    compress(FORMATS["onnx"], student(folder / "student", model), folder / "onnx")
-    return request.param, model, folder / "student", folder / "onnx"
+def exported(request: pytest.FixtureRequest, export: Callable[[str], Any]) -> Any:
+    """What was exported of each kind."""
+    return export(request.param)
 
 
 def texts(batch: int, tokens: int, words: int) -> dict[str, Tensor]:
@@ -154,13 +167,18 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_where_the_logits_differ_nothing_is_written(
+def test_where_the_logits_differ_nothing_is_written_and_the_model_is_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_forms, "GATES", (0, 1, 2, 3))  # the wrong order for ONNX
+    model = make("bilstm").train()
+    before = {name: it.clone() for name, it in model.state_dict().items()}
     with pytest.raises(ModelError, match="x: its ONNX form says something else than PyTorch's"):
-        onnx_export.export(make("bilstm"), tmp_path, at="x", opset=18)
+        onnx_export.export(model, tmp_path, at="x", opset=18)
     assert not list(tmp_path.iterdir())
+    assert model.training
+    assert "_read" not in vars(model.bilstm)
+    assert all(torch.equal(before[name], it) for name, it in model.state_dict().items())
 
 
 class Sampling(nn.Module):
@@ -181,15 +199,6 @@ def test_what_onnx_lacks_is_refused_in_a_line(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_is_as_before_its_export(tmp_path: Path) -> None:
-    model = make("bilstm").train()
-    before = {name: it.clone() for name, it in model.state_dict().items()}
-    onnx_export.export(model, tmp_path, at="x", opset=18)
-    assert model.training
-    assert "_read" not in vars(model.bilstm)
-    assert all(torch.equal(before[name], it) for name, it in model.state_dict().items())
-
-
 def test_a_package_that_is_missing_names_its_extra() -> None:
     with pytest.raises(
         ConfigError, match=r"a = b: needs no_such_package, which is not installed; "
@@ -197,15 +206,16 @@ def test_a_package_that_is_missing_names_its_extra() -> None:
         check_installed("numpy", "no_such_package", extra="export", at="a = b")
 
 
-def test_static_int8_has_its_ranges_from_the_texts(tmp_path: Path) -> None:
-    model = save("SequenceClassification", tmp_path / "student")
-    compress(FORMATS["onnx"], student(tmp_path / "student", model), tmp_path / "onnx")
+def test_static_int8_has_its_ranges_from_the_texts(
+    export: Callable[[str], Any], tmp_path: Path
+) -> None:
+    _, model, _, onnx = export("SequenceClassification")
     words = model.config.vocab_size
     seen = [texts(1, tokens, words) for tokens in (3, 9, 17, 24, 31)]
     for name, read in (("a", seen), ("b", seen), ("c", seen[:1])):
-        source = TrainedStudent(tmp_path / "onnx", lambda: model, lambda it=read: iter(it), "x")
+        source = TrainedStudent(onnx, lambda: model, lambda it=read: iter(it), "x")
         compress(FORMATS["onnx_int8_static"], source, tmp_path / name)
-    files = [tmp_path / name / "model.onnx" for name in ("onnx", "a", "b", "c")]
+    files = [it / "model.onnx" for it in (onnx, *(tmp_path / name for name in "abc"))]
     assert files[1].read_bytes() == files[2].read_bytes()
     assert not list(tmp_path.glob("a/.*"))
     logits = []
@@ -219,12 +229,13 @@ def test_static_int8_has_its_ranges_from_the_texts(tmp_path: Path) -> None:
     assert error < of_one_text  # whose ranges are too narrow for the others
 
 
-def test_int8_is_smaller_and_says_nearly_the_same(tmp_path: Path) -> None:
-    model = save("SequenceClassification", tmp_path / "student")
-    compress(FORMATS["onnx"], student(tmp_path / "student", model), tmp_path / "onnx")
-    compress(FORMATS["onnx_int8"], student(tmp_path / "onnx", model), tmp_path / "int8")
+def test_int8_is_smaller_and_says_nearly_the_same(
+    export: Callable[[str], Any], tmp_path: Path
+) -> None:
+    _, model, _, onnx = export("SequenceClassification")
+    compress(FORMATS["onnx_int8"], student(onnx, model), tmp_path / "int8")
     float_, int8 = (
-        onnxruntime.InferenceSession(tmp_path / it / "model.onnx") for it in ("onnx", "int8")
+        onnxruntime.InferenceSession(it / "model.onnx") for it in (onnx, tmp_path / "int8")
     )
     inputs = {k: v.numpy() for k, v in texts(8, 12, model.config.vocab_size).items()}
     expected, found = (it.run(None, inputs)[0] for it in (float_, int8))
