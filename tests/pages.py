@@ -88,6 +88,15 @@ def results(labels: tuple[str, ...] = ("negative", "positive")) -> dict[str, Any
                     "support": [100] * len(labels),
                     "rows": dict.fromkeys(rows, of_classes),
                 },
+                "slices": [
+                    {
+                        "slice": "length",
+                        "value": labels[0],
+                        "examples": 321,
+                        "rows": dict.fromkeys(rows, 0.75),
+                        "student_minus_control": gain,
+                    }
+                ],
                 "disagreements": [
                     {
                         "row": 3,

@@ -19,6 +19,7 @@ USUAL = html.page(results(), title="a run", config="seed: 0\n", packages={"torch
 HEADINGS = (
     "Models beside one another",
     "Is the difference real?",
+    "Slices",
     "Learning curves",
     "Quality against cost",
     "Reliability",
