@@ -14,6 +14,8 @@ from tests.unit.compression.test_gguf import write
 @pytest.mark.parametrize("form", ["onnx", "bf16"])
 def test_a_classifier_in_another_format(distillkit: Distillkit, tmp_path: Path, form: str) -> None:
     folder = write_head(tmp_path / "student", "ForSequenceClassification", **named(LABELS))
+    record = '{"columns": {"text": "review"}}'
+    (folder / "distillkit.json").write_text(record)
     tiny.write_csv(tmp_path / "in.csv", ("text", "label"), [("good", 1), ("bad", 0)])
     words = ("compress", f"student.path={folder}", f"compression=[{form}]", "task.max_length=24")
     result = distillkit(*words, "data=files", "data.train=in.csv", "workspace=w")
@@ -22,6 +24,7 @@ def test_a_classifier_in_another_format(distillkit: Distillkit, tmp_path: Path, 
     own = lines(distillkit("predict", f"student.path={folder}", *given).out)
     (artifact,) = Path("w").glob("compressed-*")
     (report,) = Path("outputs").glob(f"*/*/student-{form}")
+    assert (report / "distillkit.json").read_text() == record
     for path in (artifact, report):
         found = lines(distillkit("predict", f"student.path={path}", *given).out)
         assert [it["text"] for it in found] == [it["text"] for it in own]

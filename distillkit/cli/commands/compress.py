@@ -1,5 +1,6 @@
 """`distillkit compress`: a trained student in other formats."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from distillkit.pipeline import run_folder
 from distillkit.pipeline.compression import CompressionSource
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
+from distillkit.prediction.purpose import RECORD
 
 
 def compress(cfg: DictConfig) -> float:
@@ -33,6 +35,9 @@ def compress(cfg: DictConfig) -> float:
         with run_folder.new_report() as draft:
             run_folder.write_run(cfg, draft)
             names = run.compression.copy(draft, source)
+            record = Path(source.folder) / RECORD
+            for name in names if record.is_file() else ():
+                shutil.copyfile(record, draft / name / RECORD)  # how it was trained goes along
         for name in names:
             _show(run_folder.current() / name)
     return float(len(formats))
