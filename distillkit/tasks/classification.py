@@ -48,7 +48,7 @@ class Classification(SequenceTask):
     @property
     def scoring(self) -> dict[str, Any]:
         """The headline and the weights of classes, where they are not the usual ones."""
-        usual = {"headline": "accuracy", "class_weights": None}
+        usual = {"headline": type(self).headline, "class_weights": None}
         return {name: value for name in usual if (value := getattr(self, name)) != usual[name]}
 
     def label_weights(self, labels: np.ndarray, classes: int) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,6 +44,13 @@ class SequenceTask(ABC):
     cuts: ClassVar = "longer ones are cut"
     problem_type: ClassVar[str | None] = None
     measures: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __post_init__(self) -> None:
+        """Take the headline that a derived class names, where no setting chose another."""
+        own = type(self).headline
+        default = next((f.default for f in fields(self) if f.name == "headline"), own)
+        if own != default and self.headline == default:
+            object.__setattr__(self, "headline", own)
 
     @property
     def protocol(self) -> str:

@@ -1,5 +1,6 @@
 """What models are ranked by, and what classes weigh, by choice."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,3 +83,13 @@ def test_the_loss_on_hard_labels_is_weighted() -> None:
     plain, weighted = loss(Classification()), loss(Classification(class_weights="balanced"))
     assert torch.equal(plain, Classification.per_example(logits, values))
     torch.testing.assert_close(weighted, plain * torch.tensor([4 / 6, 2.0]))
+
+
+@dataclass(frozen=True)
+class Balanced(Classification):
+    headline = "balanced_accuracy"  # type: ignore[assignment]
+
+
+def test_a_derived_task_names_its_own_headline() -> None:
+    assert Balanced().headline == "balanced_accuracy"
+    assert Balanced().scoring == {}
