@@ -30,7 +30,7 @@ class Measured:
     loaded: Loaded
     table: TokenTable
     collate: Collator
-    ask: ForwardFn
+    forward_fn: ForwardFn
     later_members: "tuple[Measured, ...]" = ()
     shares: tuple[float, ...] = (1.0,)
 

@@ -178,7 +178,9 @@ def _of_batches(
         for bucket in buckets[skipped:]:
             batch = first.collate(bucket)
             outputs = {
-                row: [member.ask(member.loaded.model, batch) for member in loaded[row].members]
+                row: [
+                    member.forward_fn(member.loaded.model, batch) for member in loaded[row].members
+                ]
                 for row in order
             }
             count = int(first.table.positions[bucket].sum())

@@ -14,9 +14,9 @@ from distillkit.types import Batch, HiddenOutputs, Outputs
 ForwardFn = Callable[[Any, Batch], Outputs | HiddenOutputs]
 
 
-def answers(
+def predict(
     model: Any,
-    ask: ForwardFn,
+    forward_fn: ForwardFn,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
@@ -34,13 +34,13 @@ def answers(
             # entered for each batch: a generator may be left half-way, or used inside another
             # mode; and no inference mode, in which every batch would convert all weights
             with torch.no_grad(), autocast(dtype, device):
-                outputs = ask(model, batch)
+                outputs = forward_fn(model, batch)
             yield batch, outputs
 
 
 def all_logits(
     model: Any,
-    ask: ForwardFn,
+    forward_fn: ForwardFn,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
@@ -51,20 +51,20 @@ def all_logits(
 
     `offsets` [examples + 1] says where each example's positions begin; None: each has one.
     """
-    parts = list(logits_of(model, ask, buckets, collate, precision=precision))
+    parts = list(logits_of(model, forward_fn, buckets, collate, precision=precision))
     return in_order(parts, offsets)
 
 
 def logits_of(
     model: Any,
-    ask: ForwardFn,
+    forward_fn: ForwardFn,
     buckets: Sequence[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
     precision: Precision = "float32",
 ) -> Iterator[dict[str, np.ndarray]]:
     """A classifier's `logits`, float32 [positions, classes], of the examples `rows`, a batch."""
-    for batch, outputs in answers(model, ask, buckets, collate, precision=precision):
+    for batch, outputs in predict(model, forward_fn, buckets, collate, precision=precision):
         assert isinstance(outputs, Outputs)
         yield {"rows": batch.indices, "logits": outputs.logits.float().cpu().numpy()}
 

@@ -81,7 +81,7 @@ def _logits(
     collate = collator(table, loaded.tokenizer, device)
     parts = []
     with track("predict", len(table), unit="texts") as progress:
-        for part in logits_of(model, task.ask(loaded.tokenizer), buckets, collate):
+        for part in logits_of(model, task.forward_fn(loaded.tokenizer), buckets, collate):
             parts.append(part)
             progress.advance(len(part["rows"]), len(part["rows"]))
     logits = in_order(parts, table.position_offsets)

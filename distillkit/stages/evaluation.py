@@ -195,7 +195,7 @@ def _member(
     if table is None:
         table, _ = task.tokenise(test, model.tokenizer, label="the test texts", held_out=True)
     collate = collator(table, model.tokenizer, device)
-    return Measured(saved, model, table, collate, task.ask(model.tokenizer))
+    return Measured(saved, model, table, collate, task.forward_fn(model.tokenizer))
 
 
 def _measure(
@@ -351,7 +351,7 @@ def _outputs(measured: Measured, precision: Precision, parts: Parts, name: str) 
 
     def batches(begin: int) -> Iterator[dict[str, np.ndarray]]:
         return logits_of(
-            model, measured.ask, buckets[begin:], measured.collate, precision=precision
+            model, measured.forward_fn, buckets[begin:], measured.collate, precision=precision
         )
 
     arrays = parts.batches(f"{name} on {device}", batches)

@@ -15,7 +15,7 @@ from torch import Tensor
 from distillkit import stopping
 from distillkit.console.progress import say, track
 from distillkit.models.activations import ActivationRecorder
-from distillkit.models.inference import ForwardFn, answers
+from distillkit.models.inference import ForwardFn, predict
 from distillkit.models.saved import Loaded, SavedModel, ordered
 from distillkit.models.shapes import dimensions_of
 from distillkit.targets import Draws, StoredTargets, StoreManifest, TargetWriter, unfinished
@@ -104,14 +104,14 @@ class TargetCapture:
     ) -> Generator[tuple[Batch, Outputs | HiddenOutputs], None, None]:
         """(batch, the teacher's outputs at its counted positions, in the data's label order)."""
         model, precision = self._loaded.model, self._settings.precision
-        for batch, outputs in answers(
+        for batch, outputs in predict(
             model, self._forward(), buckets, self._collate, precision=precision
         ):
             yield batch, ordered(outputs, self._loaded.order)
 
     def _forward(self) -> ForwardFn:
         """The task's forward function, with the recorder on where hidden states are captured."""
-        forward, recorder = self._task.ask(self._loaded.tokenizer), self._recorder
+        forward, recorder = self._task.forward_fn(self._loaded.tokenizer), self._recorder
         if recorder is None:
             return forward
 

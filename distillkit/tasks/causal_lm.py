@@ -158,7 +158,7 @@ class CausalLM:
         """The tokenizer's real vocabulary."""
         return models.real_vocabulary(tokenizer)
 
-    def ask(self, tokenizer: Any) -> ForwardFn:
+    def forward_fn(self, tokenizer: Any) -> ForwardFn:
         """A language model says its last hidden states at the counted positions."""
         size = models.real_vocabulary(tokenizer)
 

@@ -154,7 +154,7 @@ class MaskedLM:
         """The tokenizer's real vocabulary."""
         return real_vocabulary(tokenizer)
 
-    def ask(self, tokenizer: Any) -> ForwardFn:
+    def forward_fn(self, tokenizer: Any) -> ForwardFn:
         """The model says what its output matrix reads at the masked positions."""
         size = real_vocabulary(tokenizer)
 

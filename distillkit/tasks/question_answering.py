@@ -110,7 +110,7 @@ class QuestionAnswering(SequenceTask):
         """The tokens of a window."""
         return self.max_length
 
-    def ask(self, tokenizer: Any) -> ForwardFn:
+    def forward_fn(self, tokenizer: Any) -> ForwardFn:
         """A model says its logits [2 windows, max_length]: the start and the end of each."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:

@@ -181,7 +181,7 @@ class SequenceTask(ABC):
         """The labels."""
         return labels.outputs
 
-    def ask(self, tokenizer: Any) -> ForwardFn:
+    def forward_fn(self, tokenizer: Any) -> ForwardFn:
         """A classifier says its logits [batch, classes], or [positions, classes] of its tokens."""
 
         def outputs(model: Any, batch: Batch) -> Outputs:

@@ -133,7 +133,7 @@ class Task(Protocol):
         """Write a model folder in Hugging Face format."""
         ...
 
-    def ask(self, tokenizer: Any) -> ForwardFn:
+    def forward_fn(self, tokenizer: Any) -> ForwardFn:
         """How a model with this tokenizer is asked about a batch."""
         ...
 

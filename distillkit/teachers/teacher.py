@@ -98,7 +98,7 @@ class Teacher(ABC):
         """The model in eval mode, its tokenizer, and where the data's labels stand in its outputs.
 
         `saved.folder` is `source` on this machine, or what was fitted. The model is called as the
-        task calls one (`task.ask`), has `config` and `num_parameters()`, and can be moved.
+        task calls one (`task.forward_fn`), has `config` and `num_parameters()`, and can be moved.
         """
         loaded: Loaded = task.load(saved, labels)
         return loaded

@@ -40,7 +40,10 @@ class Distillation(Objective):
     def __init__(self, job: TrainingJob, model: Any, tokenizer: Any, device: torch.device) -> None:
         super().__init__()
         self.loss = job.loss
-        self._ask, self._per_example = job.task.ask(tokenizer), _per_example(job, device)
+        self._forward_fn, self._per_example = (
+            job.task.forward_fn(tokenizer),
+            _per_example(job, device),
+        )
         self._soft_targets = _soft_targets(job, device)
         self._watch: ActivationRecorder | None = None
         if self.loss.needs_activations:
@@ -64,7 +67,7 @@ class Distillation(Objective):
     def forward(self, model: Any, batch: Batch) -> LossTerms:
         """The loss's terms on one micro-batch."""
         with self._watch() if self._watch else nullcontext():
-            outputs = self._ask(model, batch)
+            outputs = self._forward_fn(model, batch)
         targets, activations = self._soft_targets(batch)
         insides = self._insides(batch, activations)
         labels = HardLabels(batch.labels, batch.label_mask, self._per_example)

@@ -82,7 +82,7 @@ class OnlineTeacher:
 
         The tensors have no graph. Not inference mode: a loss keeps them for its backward pass.
         """
-        model, ask = self.loaded.model, self.task.ask(self.loaded.tokenizer)
+        model, forward_fn = self.loaded.model, self.task.forward_fn(self.loaded.tokenizer)
         device = next(model.parameters()).device
         dtype = resolve(self.precision, device)
         outputs, activations = [], []
@@ -93,7 +93,7 @@ class OnlineTeacher:
                 autocast(dtype, device),
                 self.watch() if self.watch else nullcontext(),
             ):
-                outputs.append(ordered(ask(model, piece), self.loaded.order))
+                outputs.append(ordered(forward_fn(model, piece), self.loaded.order))
             check_finite(outputs[-1], key=f"teacher: what {type(model).__name__} says")
             if self.watch:
                 activations.append(self.watch.pop())

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from distillkit.artifacts.parts import NOWHERE, Parts
-from distillkit.models.inference import answers
+from distillkit.models.inference import predict
 from distillkit.models.precision import autocast, resolve
 from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.token_table import TokenTable
@@ -97,11 +97,11 @@ def start_head(
     model's outputs.
     """
     model.to(device).eval()
-    ask, collate = task.ask(tokenizer), collator(examples, tokenizer, device)
-    head = _head(model, ask, collate(np.arange(min(TRACED, len(examples)))))
+    forward_fn, collate = task.forward_fn(tokenizer), collator(examples, tokenizer, device)
+    head = _head(model, forward_fn, collate(np.arange(min(TRACED, len(examples)))))
     if head is None:
         return None
-    reader = _Reader(model, head, ask, parts)
+    reader = _Reader(model, head, forward_fn, parts)
     indices = _sample(examples, head.last.out_features, seed)
     train = reader.features(examples, indices, collate, "the probe's texts")
     collate = collator(validation, tokenizer, device)
@@ -173,7 +173,7 @@ def _sample(examples: TokenTable, outputs: int, seed: int) -> np.ndarray:
     return np.sort(order[:enough])
 
 
-def _head(model: Any, ask: Callable[[Any, Batch], Any], batch: Batch) -> Head | None:
+def _head(model: Any, forward_fn: Callable[[Any, Batch], Any], batch: Batch) -> Head | None:
     """The layers of a model's head, found by what they do to one batch."""
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
@@ -185,7 +185,7 @@ def _head(model: Any, ask: Callable[[Any, Batch], Any], batch: Batch) -> Head | 
     hooks = [module.register_forward_hook(record) for module in linear]
     try:
         with torch.no_grad():
-            logits = ask(model, batch).logits
+            logits = forward_fn(model, batch).logits
     finally:
         for hook in hooks:
             hook.remove()
@@ -251,7 +251,7 @@ class _Reader:
 
     model: Any
     head: Head
-    ask: Callable[[Any, Batch], Any]
+    forward_fn: Callable[[Any, Batch], Any]
     parts: Parts
 
     def features(
@@ -291,7 +291,9 @@ class _Reader:
     ) -> Iterator[dict[str, np.ndarray]]:
         """What the head's layers see of each bucket, with the `owners` of its positions."""
         with _inputs_of(self.head) as caught:
-            for batch, outputs in answers(self.model, self.ask, buckets, collate, precision="auto"):
+            for batch, outputs in predict(
+                self.model, self.forward_fn, buckets, collate, precision="auto"
+            ):
                 assert isinstance(outputs, Outputs)
                 rows = _rows(caught["made"], outputs.logits, batch)
                 if rows is None or not torch.equal(

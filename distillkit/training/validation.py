@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from distillkit.models.inference import all_logits, answers
+from distillkit.models.inference import all_logits, predict
 from distillkit.tasks import HeldOut, SequenceTask
 from distillkit.training.batching import length_buckets
 from distillkit.training.collation import collator
@@ -25,11 +25,13 @@ def validation(
     task, table, settings = job.task, job.validation, job.settings
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     collate = collator(table, tokenizer, device)
-    ask = task.ask(tokenizer)
+    forward_fn = task.forward_fn(tokenizer)
     if not isinstance(task, SequenceTask):
 
         def language_scores(model: Any) -> dict[str, float]:
-            loss = mean_loss(answers(model, ask, buckets, collate, precision=settings.precision))
+            loss = mean_loss(
+                predict(model, forward_fn, buckets, collate, precision=settings.precision)
+            )
             return {"score": -loss, "perplexity": math.exp(min(loss, MOST_NATS)), "loss": loss}
 
         return language_scores
@@ -38,7 +40,7 @@ def validation(
 
     def scores(model: Any) -> dict[str, float]:
         logits = all_logits(
-            model, ask, buckets, collate, precision=settings.precision, offsets=offsets
+            model, forward_fn, buckets, collate, precision=settings.precision, offsets=offsets
         )
         with torch.no_grad():
             loss = task.per_example(torch.from_numpy(logits), torch.from_numpy(labels)).mean()

@@ -162,7 +162,7 @@ def teacher_ratio(
     buckets = length_buckets(table.lengths, tokens=settings.batch_tokens)
     collate = collator(table, teacher.tokenizer, DEVICE)
     batches = [collate(bucket) for bucket in buckets]
-    ask = task.ask(teacher.tokenizer)
+    forward_fn = task.forward_fn(teacher.tokenizer)
 
     # entered once and without inference mode: autocast then converts the weights once
     def bare() -> None:
@@ -173,7 +173,7 @@ def teacher_ratio(
     def exact() -> None:
         with torch.no_grad(), autocast(resolve(precision, DEVICE), DEVICE):
             for batch in batches:
-                for _ in chunks(ask(teacher.model, batch)):
+                for _ in chunks(forward_fn(teacher.model, batch)):
                     pass
 
     def ours(out: Path) -> None:

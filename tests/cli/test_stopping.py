@@ -40,14 +40,14 @@ class Asked:
         self.batches, self._signalled = 0, signalled
 
     def __call__(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        for pair in answers(*args, **kwargs):
+        for pair in predict(*args, **kwargs):
             self.batches += 1
             if self.batches == self._signalled:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield pair
 
 
-answers = capture.answers
+predict = capture.predict
 SHARDED = ["targets.batch_tokens=128", "targets.shard_tokens=512"]
 
 
@@ -59,17 +59,17 @@ def test_a_capture_loses_no_batch_however_often_it_is_stopped(
         shutil.rmtree(store)
     words = [*again, *SHARDED]
     whole = Asked()
-    monkeypatch.setattr(capture, "answers", whole)
+    monkeypatch.setattr(capture, "predict", whole)
     assert run(tmp_path, "generate-targets", *words).code == 0
     (store,) = (tmp_path / "workspace").glob("targets-*")
     expected = json.loads((store / "targets.json").read_text())
     shutil.rmtree(store)
     total = 0
     for signalled in (2, 3, 1, 7):
-        monkeypatch.setattr(capture, "answers", part := Asked(signalled))
+        monkeypatch.setattr(capture, "predict", part := Asked(signalled))
         stopped(run(tmp_path, "generate-targets", *words))
         total += part.batches
-    monkeypatch.setattr(capture, "answers", last := Asked())
+    monkeypatch.setattr(capture, "predict", last := Asked())
     ended = run(tmp_path, "generate-targets", *words)
     assert ended.code == 0
     assert "targets: going on after" in ended.err
@@ -85,13 +85,13 @@ def test_a_damaged_file_of_an_unfinished_shard_is_skipped_with_a_word(
     (store,) = (tmp_path / "workspace").glob("targets-*")
     expected = {path.name: path.read_bytes() for path in store.glob("shard-*.arrow")}
     shutil.rmtree(store)
-    monkeypatch.setattr(capture, "answers", Asked(1))
+    monkeypatch.setattr(capture, "predict", Asked(1))
     stopped(run(tmp_path, "generate-targets", *again))
     (kept,) = (tmp_path / "workspace").glob(".partial/targets-*/*.unfinished.npz")
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 1
     kept.write_bytes(content)
-    monkeypatch.setattr(capture, "answers", answers)
+    monkeypatch.setattr(capture, "predict", predict)
     ended = run(tmp_path, "generate-targets", *again)
     assert ended.code == 0
     assert f"warning: targets: {kept.name} is damaged; its batches are asked again" in ended.err

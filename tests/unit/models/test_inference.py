@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from distillkit.models.inference import all_logits, answers
+from distillkit.models.inference import all_logits, predict
 from distillkit.training.batching import length_buckets
 from distillkit.types import Batch, Outputs
 
@@ -36,20 +36,20 @@ def collate(indices: np.ndarray) -> Batch:
     return Batch({"x": FEATURES[indices]}, indices, torch.zeros(0), torch.zeros(0))
 
 
-def ask(model: Model, batch: Batch) -> Outputs:
+def forward_fn(model: Model, batch: Batch) -> Outputs:
     return Outputs(model(**batch.inputs).logits)
 
 
 @pytest.mark.parametrize("tokens", [1, 10, 1000])
 def test_logits_come_in_the_order_of_the_examples(tokens: int) -> None:
-    found = all_logits(Model(), ask, length_buckets(LENGTHS, tokens=tokens), collate)
+    found = all_logits(Model(), forward_fn, length_buckets(LENGTHS, tokens=tokens), collate)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, FEATURES.numpy())
 
 
 def test_each_bucket_comes_with_its_indices() -> None:
     buckets = length_buckets(LENGTHS, tokens=10)
-    found = answers(Model(), ask, buckets, collate)
+    found = predict(Model(), forward_fn, buckets, collate)
     for bucket, (batch, said) in zip(buckets, found, strict=True):
         np.testing.assert_array_equal(batch.indices, bucket)
         assert isinstance(said, Outputs)
@@ -59,13 +59,13 @@ def test_each_bucket_comes_with_its_indices() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_the_training_mode_is_put_back(training: bool) -> None:
     model = Model().train(training)
-    all_logits(model, ask, length_buckets(LENGTHS, tokens=10), collate)
+    all_logits(model, forward_fn, length_buckets(LENGTHS, tokens=10), collate)
     assert model.training is training
 
 
 def test_the_training_mode_is_put_back_where_the_rest_is_not_asked_for() -> None:
     model = Model().train()
-    found = answers(model, ask, length_buckets(LENGTHS, tokens=10), collate)
+    found = predict(model, forward_fn, length_buckets(LENGTHS, tokens=10), collate)
     next(found)
     assert not model.training
     found.close()
@@ -73,7 +73,7 @@ def test_the_training_mode_is_put_back_where_the_rest_is_not_asked_for() -> None
 
 
 def test_gradients_are_on_between_two_batches() -> None:
-    for _ in answers(Model(), ask, length_buckets(LENGTHS, tokens=10), collate):
+    for _ in predict(Model(), forward_fn, length_buckets(LENGTHS, tokens=10), collate):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
 
@@ -81,7 +81,7 @@ def test_gradients_are_on_between_two_batches() -> None:
 def test_bfloat16_logits_come_back_as_float32() -> None:
     model = Model()
     found = all_logits(
-        model, ask, length_buckets(LENGTHS, tokens=10), collate, precision="bfloat16"
+        model, forward_fn, length_buckets(LENGTHS, tokens=10), collate, precision="bfloat16"
     )
     assert set(model.seen) == {torch.bfloat16}
     assert found.dtype == np.float32
@@ -103,11 +103,11 @@ class Conversions(TorchDispatchMode):
 def test_weights_are_converted_once_for_all_batches() -> None:
     model, buckets = Model(), length_buckets(LENGTHS, tokens=10)
     with Conversions(model.layer.weight) as conversions:
-        found = all_logits(model, ask, buckets, collate, precision="bfloat16")
+        found = all_logits(model, forward_fn, buckets, collate, precision="bfloat16")
     assert len(buckets) > 1
     assert conversions.count == 1
 
     with torch.no_grad():
         model.layer.weight.mul_(2)
-    again = all_logits(model, ask, buckets, collate, precision="bfloat16")
+    again = all_logits(model, forward_fn, buckets, collate, precision="bfloat16")
     np.testing.assert_array_equal(again, 2 * found)

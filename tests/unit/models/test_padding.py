@@ -71,7 +71,9 @@ def together(task: Any, model: Any, tokenizer: Any, split: Any = None) -> np.nda
     buckets = length_buckets(table.lengths, tokens=10_000)
     assert len(buckets) == 1
     collate = collator(table, tokenizer, torch.device("cpu"))
-    return all_logits(model, task.ask(tokenizer), buckets, collate, offsets=table.position_offsets)
+    return all_logits(
+        model, task.forward_fn(tokenizer), buckets, collate, offsets=table.position_offsets
+    )
 
 
 class Split:

@@ -106,7 +106,7 @@ def asked(tokenizer: Any, body: Path) -> Any:
     model = task.load_body(str(body), START_AND_END, key="k").eval()
     collate = Collator(table, pad_id=0, device=torch.device("cpu"))
     batch = collate(np.arange(len(table)))
-    return table, batch, task.ask(tokenizer)(model, batch), model
+    return table, batch, task.forward_fn(tokenizer)(model, batch), model
 
 
 def test_a_model_says_minus_infinity_wherever_no_answer_may_stand(

@@ -89,7 +89,7 @@ def settings(task: SequenceTask, outputs: int) -> Any:
 def score_of(model: Any, task: SequenceTask, held_out: TokenTable) -> float:
     collate = probe.collator(held_out, Pads(), torch.device("cpu"))
     with torch.no_grad():
-        logits = task.ask(Pads())(model, collate(np.arange(len(held_out)))).logits
+        logits = task.forward_fn(Pads())(model, collate(np.arange(len(held_out)))).logits
     return task.headline_score(task.outcomes(logits.numpy(), HeldOut(held_out, NAMES)))
 
 
@@ -201,7 +201,9 @@ def test_the_score_is_that_of_the_model_in_the_precision_that_it_is_looked_at_in
     found = started(model, task, train, held_out)
     collate = probe.collator(held_out, Pads(), torch.device("cpu"))
     buckets = [np.arange(90)]
-    ((_, outputs),) = probe.answers(model, task.ask(Pads()), buckets, collate, precision="auto")
+    ((_, outputs),) = probe.predict(
+        model, task.forward_fn(Pads()), buckets, collate, precision="auto"
+    )
     score = task.headline_score(task.outcomes(outputs.logits.numpy(), HeldOut(held_out, NAMES)))
     assert found["score"] == pytest.approx(score, abs=0.03)
 
@@ -258,12 +260,12 @@ def test_a_probe_goes_on_after_the_batches_that_were_read(
     task, labels = Classification(max_length=16), np.arange(120) % 3
     train, held_out = table(120, labels), table(60, labels[:60], seed=1)
     monkeypatch.setattr(probe, "VALIDATION_TOKENS", 128)
-    answers, read = probe.answers, 0
+    predict, read = probe.predict, 0
 
     def start(parts: Parts, breaks_off: int = 0) -> tuple[Any, Any]:
         def counted(*args: Any, **kwargs: Any) -> Iterator[Any]:
             nonlocal read
-            for found in answers(*args, **kwargs):
+            for found in predict(*args, **kwargs):
                 if read == breaks_off > 0:
                     raise KeyboardInterrupt
                 read += 1
@@ -271,7 +273,7 @@ def test_a_probe_goes_on_after_the_batches_that_were_read(
 
         nonlocal read
         read = 0
-        monkeypatch.setattr(probe, "answers", counted)
+        monkeypatch.setattr(probe, "predict", counted)
         model = model_of("roberta")
         device = torch.device("cpu")
         how: dict[str, Any] = {"seed": 0, "device": device, "parts": parts}
