@@ -3,11 +3,13 @@
 import csv
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.table import Table
 
+from distillkit.artifacts.leftovers import marked, remove_left
 from distillkit.artifacts.workspace import atomic, write_json
 from distillkit.console.escaping import csv_cell
 from distillkit.errors import OutputError
@@ -15,6 +17,8 @@ from distillkit.reporting import sweep_page
 from distillkit.reporting.leaderboard import Run, table_of
 from distillkit.reporting.run_report import PAGE
 from distillkit.reporting.sweeps import Folded, record
+
+DRAFT = ".tmp"  # how the name of a draft ends
 
 
 def folded_table(together: Sequence[Folded]) -> Table:
@@ -46,16 +50,16 @@ def write_leaderboard(runs: list[Run], out: Path, *, title: str) -> str:
     headline = runs[0].results["headline"]
     try:
         with (
-            atomic(out / "leaderboard.csv") as draft,
+            _draft(out / "leaderboard.csv") as draft,
             draft.open("w", newline="", encoding="utf-8") as file,
         ):
             csv.writer(file).writerows([*map(csv_cell, row)] for row in (titles, *rows))
-        with atomic(out / "leaderboard.png") as draft:
+        with _draft(out / "leaderboard.png") as draft:
             leaderboard_plot(labels, [run.score for run in runs], headline, draft)
-        with atomic(out / "sweep.json") as draft:
-            write_json(draft, record(runs))
+        remove_left(out, ".sweep.json.", DRAFT)
+        write_json(out / "sweep.json", record(runs))
         name = "leaderboard.html" if (out / "results.json").exists() else PAGE
-        with atomic(out / name) as draft:
+        with _draft(out / name) as draft:
             draft.write_text(sweep_page.page(runs, title=title), encoding="utf-8")
     except OSError as error:
         raise OutputError(
@@ -63,3 +67,11 @@ def write_leaderboard(runs: list[Run], out: Path, *, title: str) -> str:
             f"room or the folder writable, then `distillkit report {shlex.quote(str(out))}`"
         ) from error
     return name
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A draft that becomes `path`; those of killed processes are removed."""
+    remove_left(path.parent, f".{path.name}.", DRAFT)
+    with atomic(path) as draft, marked(draft):
+        yield draft

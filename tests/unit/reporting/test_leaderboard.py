@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,17 @@ def test_it_is_written_as_csv_and_picture(sweep: Path) -> None:
     with (sweep / "leaderboard.csv").open(newline="") as file:
         assert [row["run"] for row in csv.DictReader(file)] == ["1", "2", "0"]
     assert (sweep / "leaderboard.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_drafts_of_killed_processes_are_removed(sweep: Path) -> None:
+    names = ("leaderboard.csv", "leaderboard.png", "sweep.json", "report.html")
+    then = time.time() - 60
+    for name in names:
+        draft = sweep / f".{name}.99999.tmp"
+        draft.touch()
+        os.utime(draft, (then, then))
+    write_leaderboard(collect(sweep), sweep, title="a sweep")
+    assert {path.name for path in sweep.iterdir() if path.is_file()} == {*names}
 
 
 def test_runs_of_different_tasks_are_not_compared(sweep: Path) -> None:
