@@ -27,7 +27,7 @@ def test_it_is_trained_and_its_folder_has_all_it_needs(
     result = distillkit("train", *words)
     assert result.code == 0, result.err
     rows = results(tmp_path)["rows"]
-    assert list(rows) == ["teacher", "student", "control"]
+    assert list(rows) == ["teacher", "student", "control", "majority"]
     assert rows["student"]["latency_p50_ms"] > 0
     folder = report(tmp_path) / "student"
     assert (folder / f"{kind}.py").is_file()
