@@ -9,14 +9,12 @@ import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from distillkit.console.progress import visible
 from distillkit.console.wording import brief
@@ -96,7 +94,7 @@ def curves(
     logarithmic: bool = False,
 ) -> Picture:
     """Values against the optimizer step, with a horizontal line at `level` (its name, value)."""
-    with matplotlib.rc_context(SETTINGS):
+    with _style():
         figure, axes = _figure(title, "optimizer step", y)
         for line in lines:
             axes.plot(
@@ -123,7 +121,7 @@ def quality(
     points: Sequence[Point], front: Sequence[int], *, title: str, x: str, y: str, log_y: bool
 ) -> Picture:
     """What models reach against what they cost, with the `front` (places in `points`) joined."""
-    with matplotlib.rc_context(SETTINGS):
+    with _style():
         figure, axes = _figure(title, x, y)
         axes.plot(
             [points[i].cost for i in front],
@@ -154,7 +152,7 @@ def reliability(name: str, bins: Reliability, place: int) -> Picture:
     """Accuracy against confidence; the diagonal is perfect calibration."""
     error = bins.expected_calibration_error
     title = f"{name}: ECE {error:.4f}"
-    with matplotlib.rc_context(SETTINGS):
+    with _style():
         figure, axes = _figure(title, "confidence", "accuracy", size=(3.2, 3.2))
         filled = bins.count > 0
         axes.bar(
@@ -186,7 +184,7 @@ def effect(
     y: str,
 ) -> Picture:
     """Each run as (value of a key, score), and the means at the values, named by `names`."""
-    with matplotlib.rc_context(SETTINGS):
+    with _style():
         figure, axes = _figure(title, "", y)
         axes.scatter(*zip(*runs, strict=True), color=SERIES[1], marker="o", s=28, label="run")
         axes.plot(*zip(*means, strict=True), color=SERIES[2], marker="D", label="mean")
@@ -222,7 +220,17 @@ def pareto(costs: Sequence[float], values: Sequence[float], *, rises: bool) -> l
     return front
 
 
-def _figure(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Any]:
+def _style() -> AbstractContextManager[None]:
+    """The settings of a page's pictures; matplotlib is loaded by who draws, not by who may."""
+    import matplotlib
+
+    found: AbstractContextManager[None] = matplotlib.rc_context(SETTINGS)
+    return found
+
+
+def _figure(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=size, layout="constrained")  # not pyplot's: it keeps none of them
     axes = figure.subplots()
     axes.set(xlabel=text(x), ylabel=text(y))
@@ -232,6 +240,8 @@ def _figure(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tup
 
 def _logarithmic(axes: Any) -> None:
     """Equal ratios are equally far apart upwards; ticks are numbers as they are read."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -266,7 +276,7 @@ def _names(axes: Any, points: Sequence[Point]) -> None:
         name.set_in_layout(False)  # it may stand outside: the axes do not shrink for it
 
 
-def _picture(figure: Figure, title: str, description: str) -> Picture:
+def _picture(figure: Any, title: str, description: str) -> Picture:
     file = io.StringIO()
     for axes in figure.axes:
         if legend := axes.get_legend():

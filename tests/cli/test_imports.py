@@ -75,3 +75,9 @@ def test_a_config_error_imports_nothing_heavy(tmp_path: Path, words: list[str]) 
 @pytest.mark.parametrize("words", [["recipes"], ["train", "+recipe=bert-tiny", "--cfg", "job"]])
 def test_a_look_at_what_there_is_imports_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
     assert imported(tmp_path, *words).isdisjoint(HEAVY)
+
+
+def test_pictures_are_loaded_by_who_draws_alone() -> None:
+    code = "import sys, distillkit.cli.commands.train; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
