@@ -150,10 +150,10 @@ def _classes(classes: Mapping[str, Any]) -> list[str]:
 def _disagreements(examples: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["## Where student and teacher differ most", ""] if examples else []
     for it in html.example_lines(examples):
-        told = "; ".join(f"{row}: {answer}" for row, answer in it["models"] if answer)
+        details = "; ".join(f"{row}: {answer}" for row, answer in it["models"] if answer)
         label = "" if it["label"] is None else f"label: {it['label']}; "
         text = " / ".join(part for part in (it["text"], it["pair"]) if part)
-        lines.append(f"- {markdown(text)} ({markdown(label + told)})")
+        lines.append(f"- {markdown(text)} ({markdown(label + details)})")
     return [*lines, ""] if lines else []
 
 
@@ -186,8 +186,8 @@ def _run_lines(results: Mapping[str, Any]) -> list[str]:
     for name, value in results.get("run", {}).items():
         lines.append(f"- {markdown(name)}: {setting(name, value)}")
     for phase in results.get("phases", []):
-        told = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
-        lines.append(f"- phase {markdown(phase['name'])}: {markdown(told)}")
+        details = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "name")
+        lines.append(f"- phase {markdown(phase['name'])}: {markdown(details)}")
     for term, drawn in results.get("layer_maps", {}).items():
         lines += ["", f"Layers of the student that learn from the teacher's ({markdown(term)}):"]
         lines += ["", "```", visible(drawn), "```"]

@@ -112,9 +112,11 @@ def curves(
             _logarithmic(axes)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(fontsize=9)
-        told = "; ".join(f"{it.name} from {it.y[0]:.4g} to {it.y[-1]:.4g}" for it in lines if it.y)
-        told += f"; {level[0]} at {level[1]:.4g}" if level else ""
-        return _picture(figure, title, told)
+        description = "; ".join(
+            f"{it.name} from {it.y[0]:.4g} to {it.y[-1]:.4g}" for it in lines if it.y
+        )
+        description += f"; {level[0]} at {level[1]:.4g}" if level else ""
+        return _picture(figure, title, description)
 
 
 def quality(
@@ -143,9 +145,11 @@ def quality(
             _logarithmic(axes)
         _names(axes, points)
         axes.legend(fontsize=9, loc="lower right")
-        told = "; ".join(f"{it.name}: {it.value:.4g} at {it.cost:.3g}" for it in points if it.name)
+        description = "; ".join(
+            f"{it.name}: {it.value:.4g} at {it.cost:.3g}" for it in points if it.name
+        )
         names = ", ".join(points[i].name for i in front)
-        return _picture(figure, title, f"{told}. On the Pareto front: {names}")
+        return _picture(figure, title, f"{description}. On the Pareto front: {names}")
 
 
 def reliability(name: str, bins: Reliability, place: int) -> Picture:
@@ -166,13 +170,13 @@ def reliability(name: str, bins: Reliability, place: int) -> Picture:
         )
         axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
         axes.set(xlim=(0, 1), ylim=(0, 1))
-        told = ", ".join(
+        description = ", ".join(
             f"{accuracy:.2f} right at {confidence:.2f}"
             for accuracy, confidence in zip(
                 bins.accuracy[filled], bins.confidence[filled], strict=True
             )
         )
-        return _picture(figure, title, f"Accuracy by confidence: {told}")
+        return _picture(figure, title, f"Accuracy by confidence: {description}")
 
 
 def effect(
@@ -197,10 +201,10 @@ def effect(
         if sum(map(len, names[::every])) > WIDEST:
             axes.tick_params(axis="x", rotation=30)
         axes.legend(fontsize=9)
-        told = "; ".join(
+        description = "; ".join(
             f"{name}: mean {mean:.4f}" for name, (_, mean) in zip(names, means, strict=True)
         )
-        return _picture(figure, title, told)
+        return _picture(figure, title, description)
 
 
 def text(label: str, limit: int = WIDEST) -> str:

@@ -120,14 +120,14 @@ def _size(row: Mapping[str, Any]) -> str:
 
 def _cheaper(compared: Mapping[str, Any]) -> str:
     """ ", 5.2x smaller and 8.1x faster"; what is not is called as it is."""
-    told = []
+    ratios = []
     for key, more, less, same in RATIOS:
         ratio = compared.get(key)
         if ratio is None:
             continue
         text, word = (ratio, more) if ratio >= 1 else (1 / ratio, less)
-        told.append(same if f"{text:.1f}" == "1.0" else f"{text:.1f}x {word}")
-    return f"; it is {' and '.join(told)}" if told else ""
+        ratios.append(same if f"{text:.1f}" == "1.0" else f"{text:.1f}x {word}")
+    return f"; it is {' and '.join(ratios)}" if ratios else ""
 
 
 def _against(verdict: Verdict) -> str:
