@@ -16,7 +16,7 @@ from distillkit.token_table import TokenTable
 from distillkit.training.collation import Collator
 
 WARM_UP = 3  # rounds before those that count
-SAME_TEXT = 20  # forward passes of one text, whose times should be alike
+SAME_TEXT = 50  # forward passes of one text, whose times should be alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,9 @@ def costs(
     """(row -> parameters, size, memory, work and speed; how they were timed).
 
     Tokenising is not counted, padding to the batch's longest is. All models are timed in turn, and
-    before that `WARM_UP` times each. How far times of one and the same text are apart (`spread`,
-    the middle 80 % by their median) says whether the machine had other work.
+    before that `WARM_UP` times each. How far times of one and the same text are apart (`spread`:
+    the middle 80 % by their median, and of the models the median one) says whether the machine had
+    other work.
     """
     count = min(len(measured.table) for measured in loaded.values())
     singles = np.linspace(0, count - 1, min(settings.latency_examples, count)).astype(int)
@@ -79,7 +80,7 @@ def costs(
         "texts": len(singles),
         "warm_up": WARM_UP,
         "tokens": [int(lengths.min()), int(np.median(lengths)), int(lengths.max())],
-        "spread": float(((high - low) / middle).max()),
+        "spread": float(np.median((high - low) / middle)),
     }
     return figures, timing
 
@@ -141,7 +142,10 @@ def ratios(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _timed(
     loaded: Mapping[str, Measured], batches: Sequence[np.ndarray], device: torch.device
 ) -> np.ndarray:
-    """Seconds of a forward pass, [batches, models]; the models in turn on each batch."""
+    """Seconds of a forward pass, [batches, models]; the models in turn on each batch.
+
+    Of a batch of one text the second pass is timed.
+    """
 
     def ready(measured: Measured) -> list[list[tuple[Any, Any]]]:
         """(model, what it is given) of all that answer, batch by batch."""
@@ -158,4 +162,5 @@ def _timed(
         lambda i, inputs_of_row=inputs_of_row: call(inputs_of_row[i]) for inputs_of_row in members
     ]
     with torch.inference_mode():
-        return seconds_each(calls, rounds=len(batches), warm_up=WARM_UP)
+        single = len(batches[0]) == 1
+        return seconds_each(calls, rounds=len(batches), warm_up=WARM_UP, is_twice=single)

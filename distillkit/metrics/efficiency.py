@@ -17,16 +17,24 @@ def megabytes(path: Path) -> float:
 
 
 def seconds_each(
-    calls: Sequence[Callable[[int], object]], *, rounds: int, warm_up: int = 3
+    calls: Sequence[Callable[[int], object]],
+    *,
+    rounds: int,
+    warm_up: int = 3,
+    is_twice: bool = False,
 ) -> np.ndarray:
     """Seconds of `call(round)` for each call, [rounds, calls], the calls in turn in every round.
 
     Taking them in turn spreads a slow moment of the machine over all of them, so that the ratios
-    hold even where the absolute times do not. The warm-up rounds are not counted.
+    hold even where the absolute times do not. The warm-up rounds are not counted. With `is_twice`
+    a call is made twice and the second is timed: the first finds the processor's caches full of
+    what the call before it left, which costs a small model after a large one a fifth of its time.
     """
     spent = np.empty((rounds, len(calls)))
     for i in range(-warm_up, rounds):
         for j, call in enumerate(calls):
+            if is_twice:
+                call(max(0, i))
             start = time.perf_counter()
             call(max(0, i))
             if i >= 0:

@@ -113,7 +113,8 @@ def _of_timing(results: Mapping[str, Any]) -> str:
     least, middle, most = timing["tokens"]
     text = (
         f"; models in turn on {timing['texts']:,} texts of {least} to {most} tokens (median "
-        f"{middle}) after {timing['warm_up']} warm-up rounds"
+        f"{middle}) after {timing['warm_up']} warm-up rounds, "
+        "the second pass of each"
     )
     if is_busy(results):
         text += (

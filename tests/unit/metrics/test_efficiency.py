@@ -32,6 +32,22 @@ def test_times_are_those_of_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds_each(calls, rounds=2, warm_up=1).tolist() == [[1.0, 0.5], [2.0, 0.5]]
 
 
+def test_the_second_of_two_calls_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, order = 100.0, []
+
+    def passes(name: str, seconds: float) -> None:
+        nonlocal now
+        order.append(name)
+        now += seconds
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    first = iter([9.0, 1.0, 9.0, 2.0])  # the caches are another's
+    calls = [lambda i: passes("a", next(first)), lambda i: passes("b", 0.5)]
+    spent = seconds_each(calls, rounds=2, warm_up=0, is_twice=True)
+    assert spent.tolist() == [[1.0, 0.5], [2.0, 0.5]]
+    assert order == list("aabb" * 2)
+
+
 def test_no_warm_up_counts_every_call() -> None:
     rounds: list[int] = []
     seconds_each([rounds.append], rounds=2, warm_up=0)
