@@ -20,6 +20,7 @@ RepoType = Literal["model", "dataset"]
 CONVERTED = "refs/convert/parquet"  # the branch in which the hub keeps its own copy of a data set
 SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.spm", "*.codes", "*.py")
 SUBFOLDERS = "[!a]*/*"  # other formats; of those that begin with an a, additional_chat_templates/
+CARD = "README.md"
 INDEX, WEIGHTS = "model.safetensors.index.json", "model.safetensors"
 
 
@@ -75,6 +76,29 @@ def model_files(source: HubSource, *, key: str, spec: str, weights: bool) -> str
     if weights and not any(folder.glob("*.safetensors")):
         raise _no_safetensors(source, at, key, spec)
     return str(folder)
+
+
+def card_file(source: HubSource, *, key: str, spec: str, repo_type: RepoType) -> Path | None:
+    """The README.md of a model or data set at its commit; None where none can be had."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    at = commit(source, key=key, spec=spec, repo_type=repo_type)
+    cached = try_to_load_from_cache(source.repo, CARD, revision=at, repo_type=repo_type)
+    if cached is not None:  # the file, or that it was looked for and is not there
+        return Path(cached) if isinstance(cached, str) else None
+    reached = _resolved(source.repo, repo_type, source.revision)[1]
+    try:
+        with _quiet():
+            path = hf_hub_download(
+                source.repo,
+                CARD,
+                repo_type=repo_type,
+                revision=at,
+                local_files_only=not reached,
+            )
+    except Exception:  # hub and network errors have no common base, and a card is no need
+        return None
+    return Path(path)
 
 
 def load(source: HubSource, *, key: str, spec: str, split: str, cache: Path) -> "Dataset":

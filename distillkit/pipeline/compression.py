@@ -1,6 +1,6 @@
 """The student of a run in other formats: each an artifact, and a row of the evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from distillkit.pipeline.obtain import obtain
 from distillkit.pipeline.run_folder import copy_model
 from distillkit.pipeline.students import StudentArtifacts
 from distillkit.pipeline.text import TextArtifacts
+from distillkit.reporting.model_card import licensed
 from distillkit.stages import compression as stage
 from distillkit.training.learning import MODEL
+
+OWN = "student"  # the key of the run's own student
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class CompressionArtifacts:
     def own_source(self) -> CompressionSource:
         """The run's student."""
         artifact = self.students.obtain(self.students.student)
-        return CompressionSource(str(artifact.path / MODEL), artifact.fingerprint, "student")
+        return CompressionSource(str(artifact.path / MODEL), artifact.fingerprint, OWN)
 
     def obtain(self, form: Format, source: CompressionSource) -> Artifact:
         """The student in a format; what that format begins with is an artifact, too."""
@@ -96,13 +99,22 @@ class CompressionArtifacts:
             rows[row_of(form)] = (saved, artifact.fingerprint)
         return rows
 
-    def copy(self, out: Path, source: CompressionSource | None = None) -> list[str]:
-        """Copy the student in each format beside a run's report; the names of the folders."""
+    def copy(
+        self,
+        out: Path,
+        source: CompressionSource | None = None,
+        *,
+        licenses: Sequence[Mapping[str, Any]],
+    ) -> list[str]:
+        """Copy the student in each format beside a run's report; the names of the folders.
+
+        Their cards say what the student's sources are licensed under.
+        """
         names = []
         for form in self.formats:
             path = self.obtain(form, source or self.own_source()).path / MODEL
             card = (path / CARD).read_text(encoding="utf-8")
-            copy_model(path, out / folder_of(form), card)
+            copy_model(path, out / folder_of(form), licensed(card, licenses))
             names.append(folder_of(form))
         return names
 

@@ -73,8 +73,8 @@ def _notes(path: Path, names: set[str]) -> Iterator[str]:
         yield f"no {CARD}: nobody will know what it is"
         return
     card = (path / CARD).read_text(encoding="utf-8", errors="replace")
-    if not re.search(r"^license:", card, re.MULTILINE):
-        yield f"{CARD} has no license: add `license: …` at its head, as teacher and data allow"
+    if not re.search(r"^license: (?!unknown$)", card, re.MULTILINE):
+        yield f"{CARD} names no license: write `license: …` at its head, as teacher and data allow"
     if "model-index:" not in card:
         yield f"{CARD} has no model-index: the hub shows no figures of it"
     found = sorted({*LOCAL_PATH.findall(card)})

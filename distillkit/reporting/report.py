@@ -6,11 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from distillkit.console.escaping import markdown, markdown_code
-from distillkit.console.progress import visible
 from distillkit.evaluation.lm_eval import STDERR
 from distillkit.metrics.titles import COLUMNS
-from distillkit.models.legacy import OLDEST_READER
-from distillkit.reporting.usage import example
 from distillkit.reporting.verdicts import FALLING, is_busy
 from distillkit.tasks.unknown_tokens import MUCH
 
@@ -308,80 +305,9 @@ def markdown_table(results: Mapping[str, Any]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
 
 
-def model_card(results: Mapping[str, Any], *, name: str, recipe: str) -> str:
-    """The student's README.md with the metadata that the hub reads, made from the results.
-
-    `recipe` is empty where none was chosen.
-    """
-    from huggingface_hub import EvalResult, ModelCardData
-
-    pipeline = results.get("pipeline", "text-classification")
-    kind = "text-scoring" if results["headline"] == "pearson" else pipeline
-    row = results["rows"]["student"]
-    data = ModelCardData(
-        library_name="transformers",
-        tags=["distillkit", "knowledge-distillation"],
-        pipeline_tag=pipeline,
-        model_name=visible(name),
-        eval_results=[
-            EvalResult(
-                task_type=kind,
-                dataset_type="held-out",
-                dataset_name=f"held-out split of {visible(recipe)}" if recipe else "held-out split",
-                metric_type=metric,
-                metric_value=round(row[metric], 4),
-            )
-            for metric in QUALITY
-            if metric in row
-        ],
-    )
-    use = [
-        "```python",
-        *example(results),
-        "```",
-        "",
-        f"The oldest version that reads this folder alike: {OLDEST_READER}.",
-    ]
-    if results.get("own_code"):
-        use = [*OWN_CODE, "", *use]
-    lines = ["---", data.to_yaml(), "---", f"# {markdown(name)}", ""]
-    recipe_text = f", recipe {markdown_code(recipe)}" if recipe else ""
-    lines += [
-        f"Distilled with distillkit{recipe_text}.",
-        "",
-        *map(markdown, sentences(results)),
-        "",
-    ]
-    lines += [*_made_of(results), *markdown_table(results), "", markdown(footnote(results)) + "."]
-    lines += ["", "## Use", "", *use, ""]
-    return "\n".join(lines)
-
-
-def _made_of(results: Mapping[str, Any]) -> list[str]:
-    """What a student was made of, and by which command, where its run is known."""
-    names = ("teacher", "student", "data", "loss", "targets", "optimizer", "command")
-    run = results.get("run", {})
-    lines = [f"- {name}: {setting(name, run[name])}" for name in names if name in run]
-    return [*lines, ""] if lines else []
-
-
 def setting(name: str, value: Any) -> str:
     """A fact of a run as Markdown: its command is code."""
     return markdown_code(value) if name == "command" else markdown(value)
-
-
-OWN_CODE = [  # with distillkit at hand no code of the folder need be trusted
-    "transformers lacks this architecture, distillkit has it:",
-    "",
-    "```python",
-    "from distillkit.students.architectures import register_architectures",
-    "",
-    "register_architectures()",
-    "```",
-    "",
-    "Where distillkit is not installed, the same code lies beside the weights. Read it, then let",
-    "transformers run it with `trust_remote_code=True` in both calls.",
-]
 
 
 def _any(results: Mapping[str, Any]) -> Mapping[str, Any]:

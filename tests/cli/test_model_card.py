@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from distillkit.reporting.usage import example
 from tests import tiny_language
-from tests.cli.runs import Finished
+from tests.cli.runs import QUICK, Finished, report, results, with_overrides
 from tests.cli.test_predict import CLASSES, LABELS, TAGS, lines, named, plain_logits, write_head
 from tests.conftest import Distillkit
 
@@ -42,6 +43,35 @@ def test_the_card_of_a_run_has_an_example_of_ten_lines(
         found["probabilities"], abs=1e-4
     )
     assert "model-index:" in card
+    assert "\nlicense: unknown\n" in card  # of a teacher and texts without a card
+    assert card.count(": unknown (") == 3  # of the teacher, its texts and the unlabelled ones
+    kinds = {it["what"]: it["license"] for it in results(finished.folder)["licenses"]}
+    assert kinds["teacher"] is None and kinds["data"] is None
+
+
+def test_a_student_says_under_which_license_its_teacher_is(
+    distillkit: Distillkit, words: list[str], tmp_path: Path
+) -> None:
+    body = Path(next(w for w in words if w.startswith("teacher.body=")).partition("=")[2])
+    licensed = tmp_path / "licensed"
+    shutil.copytree(body, licensed)
+    (licensed / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A body\n")
+    words = with_overrides(words, f"teacher.body={licensed}", *QUICK, "compression=[bf16]")
+    done = distillkit("train", *words)
+    assert done.code == 0, done.err
+    for name in ("student", "student-bf16"):
+        card = (report(tmp_path) / name / "README.md").read_text()
+        assert f"- teacher `{licensed}`: apache-2.0 (its card)" in card
+        assert "\nlicense: unknown\n" in card  # its texts are of nobody knows whom
+    folder = report(tmp_path) / "student"
+    card = (folder / "README.md").read_text().replace("license: unknown", "license: mit", 1)
+    (folder / "README.md").write_text(card)
+    done = distillkit("compress", f"student.path={folder}", "compression=[bf16]")
+    assert done.code == 0, done.err
+    made = Path(done.out.strip().rpartition(" ")[2])
+    card = (made / "README.md").read_text()
+    assert "\nlicense: mit\n" in card
+    assert f"- student `{folder}`: mit (its card)" in card
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,18 @@ def test_the_report_says_which_commits_a_run_is_of(
     assert f"- data: train: {DATA} at {data.refs['main'][:7]}\n" in report
 
 
+def test_a_card_of_the_hub_says_under_which_license_a_source_is(
+    member: Worker, words: list[str], data: Repository, tmp_path: Path
+) -> None:
+    readme = b"---\nlicense: cc-by-4.0\n---\n# Reviews\n"
+    at = data.commit({"train.csv": csv(120), "README.md": readme})
+    assert member.run(tmp_path, "train", *words).code == 0
+    (card,) = tmp_path.glob("outputs/*/*/student/README.md")
+    assert f"- data `{DATA} at {at[:7]}`: cc-by-4.0 (its card)" in card.read_text()
+    assert f"- teacher `{BODY} at" in card.read_text()
+    assert "\nlicense: unknown\n" in card.read_text()  # the model has no card
+
+
 def test_a_plan_downloads_no_weights(
     member: Worker, hub: Hub, model: Repository, words: list[str], tmp_path: Path
 ) -> None:

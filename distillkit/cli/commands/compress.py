@@ -14,7 +14,8 @@ from distillkit.data.sources import identity
 from distillkit.errors import ConfigError
 from distillkit.models.configs import architecture_class
 from distillkit.pipeline import run_folder
-from distillkit.pipeline.compression import CompressionSource
+from distillkit.pipeline.compression import OWN, CompressionSource
+from distillkit.pipeline.licenses import licenses, of_source
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
 from distillkit.prediction.purpose import RECORD
@@ -34,7 +35,7 @@ def compress(cfg: DictConfig) -> float:
     if rank() == 0:
         with run_folder.new_report() as draft:
             run_folder.write_run(cfg, draft)
-            names = run.compression.copy(draft, source)
+            names = run.compression.copy(draft, source, licenses=_licenses(cfg, run, source))
             record = Path(source.folder) / RECORD
             for name in names if record.is_file() else ():
                 shutil.copyfile(record, draft / name / RECORD)  # how it was trained goes along
@@ -58,6 +59,14 @@ def _source(cfg: DictConfig, run: Run) -> CompressionSource:
     auto_class = architecture_class(folder, key=key, trust_remote_code=context.trust_remote_code)
     check_formats(formats_of(cfg), auto_class)
     return CompressionSource(folder, identity(path, key=key), f"{key} = {path}")
+
+
+def _licenses(cfg: DictConfig, run: Run, source: CompressionSource) -> list[dict[str, str | None]]:
+    """Of what the run's own student is made of; of another student, that of its card."""
+    if source.key == OWN:
+        return licenses([run.context])
+    cache = run.context.workspace.assets
+    return [of_source("student", cfg.student.path, key=source.key, cache=cache)]
 
 
 def _show(folder: Path) -> None:

@@ -9,13 +9,14 @@ from distillkit.artifacts.workspace import Artifact, write_json
 from distillkit.config.overrides import plain
 from distillkit.console.progress import rank, stdout
 from distillkit.pipeline import account, run_folder, summary
+from distillkit.pipeline.licenses import licenses
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.worth import check_teacher
 from distillkit.planning import opening
 from distillkit.prediction.purpose import RECORD, record_of
-from distillkit.reporting.report import model_card
+from distillkit.reporting.model_card import model_card
 from distillkit.reporting.run_report import PAGE, write_report
 from distillkit.training.learning import MODEL, read_metrics
 from distillkit.training.tracking import check_tracker, log_rows, tracked
@@ -35,6 +36,7 @@ def _train(cfg: DictConfig) -> float:
     run = phases[-1]
     for phase in phases:
         check_models(phase)
+    of_sources = licenses([phase.context for phase in phases]) if rank() == 0 else []
     opening.show(phases, str(cfg.run_name))
     for phase in phases:
         check_teacher(phase, run)
@@ -58,6 +60,7 @@ def _train(cfg: DictConfig) -> float:
         "targets": account.target_store(run),
         "data": account.data(run),
         "published": account.published(cfg),
+        "licenses": of_sources,
     }
     if rank() == 0:
         title = f"{cfg.run_name}: {run.context.teacher.source_name} -> student"
@@ -190,7 +193,7 @@ def _write(
     card = model_card(results, name=f"{cfg.run_name}-student", recipe=run_folder.recipe())
     run_folder.copy_model(student.path / MODEL, out / "student", card)
     purpose = record_of(plain(cfg.task), plain(cfg.data))
-    for name in ("student", *phases[-1].compression.copy(out)):
+    for name in ("student", *phases[-1].compression.copy(out, licenses=results["licenses"])):
         write_json(out / name / RECORD, purpose)
 
 

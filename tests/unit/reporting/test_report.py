@@ -7,11 +7,11 @@ import pytest
 import yaml
 from rich.console import Console
 
+from distillkit.reporting.model_card import model_card
 from distillkit.reporting.report import (
     cells,
     footnote,
     markdown_table,
-    model_card,
     sentences,
     terminal_table,
 )
