@@ -151,10 +151,11 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     lines = []
     compared = results["comparison"]
     if compared.get("smaller") is not None:
-        lines.append(
-            f"The student {_quality(results)}, is {how_much_smaller(compared['smaller'])} and "
-            f"{_how_much_faster(compared['faster'], compared['faster_batched'])}."
-        )
+        speed = f" and {_how_much_faster(compared['faster'], compared['faster_batched'])}."
+        if is_busy(results):
+            speed = "; how much faster cannot be told, the machine was busy."
+        size = how_much_smaller(compared["smaller"])
+        lines.append(f"The student {_quality(results)}, is {size}{speed}")
     for row in ("control", "untrained"):
         if gain := compared.get(f"student_minus_{row}"):
             lines.append(_gain(results, gain, row))

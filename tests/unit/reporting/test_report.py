@@ -278,3 +278,12 @@ def test_times_of_a_busy_machine_are_called_so() -> None:
     assert "busy" not in quiet
     found["timing"]["spread"] = 0.8
     assert "the machine was busy: times of one and the same text are 80% apart" in footnote(found)
+
+
+def test_the_sentence_of_a_busy_machine_says_no_speed() -> None:
+    found = results(kept=0.9, smaller=5.2, faster=7.0, faster_batched=17.2)
+    assert " faster" in sentences(found)[0]
+    found["timing"] = {"texts": 200, "warm_up": 3, "tokens": [4, 20, 60], "spread": 0.8}
+    first = sentences(found)[0]
+    assert first.endswith("; how much faster cannot be told, the machine was busy.")
+    assert "x faster" not in first
