@@ -12,6 +12,7 @@ from distillkit.models.runtimes.onnx import is_folder as is_onnx_folder
 from distillkit.models.runtimes.packages import check_installed
 from distillkit.models.runtimes.record import recorded_format
 
+PLAIN = ("bf16", "pruned_vocabulary")  # formats whose folders can be written in others
 KINDS: dict[str, Kind] = {CAUSAL: "causal", MASKED: "masked"}  # all others say labels
 MODELS: dict[Kind, str] = {
     "labels": "a model of labels (an encoder)",
@@ -39,14 +40,14 @@ def check_formats(formats: Iterable[Format], auto_class: str) -> None:
 
 
 def check_plain(folder: str, *, at: str) -> None:
-    """Raise `ConfigError` for a student that is compressed already; bfloat16 is plain enough."""
+    """Raise `ConfigError` for a student that is compressed already, and not in plain weights."""
     path = Path(folder)
     form = recorded_format(folder)
     if form is None and place(folder)[1]:
         form = "GGUF"
     if form is None and path.is_dir() and is_onnx_folder(path):
         form = "ONNX"
-    if form not in (None, "bf16"):
+    if form not in (None, *PLAIN):
         raise ConfigError(f"{at}: is {form} already; name the folder that it was made of")
 
 

@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Name = Literal[
-    "bf16", "int8", "onnx", "onnx_int8", "onnx_int8_static", "gguf_f16", "gguf_q8_0", "gguf_q4_0"
+    "bf16",
+    "int8",
+    "onnx",
+    "onnx_int8",
+    "onnx_int8_static",
+    "gguf_f16",
+    "gguf_q8_0",
+    "gguf_q4_0",
+    "pruned_vocabulary",
 ]
 Kind = Literal["labels", "masked", "causal"]  # what a model says: labels, or words
 
@@ -16,7 +24,7 @@ class Format:
     `write` is the function that does it, `settings` what decides what it writes, and `version` goes
     up where the same settings give another content. `start` is the format whose folder it begins
     with; None: the student's own. `packages` come with the extra `extra`. One that `calibrates`
-    reads texts of the training set.
+    reads texts of the training set; one that `reads_data`, all of them and those held out.
     """
 
     name: str
@@ -29,6 +37,7 @@ class Format:
     packages: tuple[str, ...] = ()
     extra: str = ""
     calibrates: bool = False
+    reads_data: bool = False
 
 
 _ONNX: dict[str, Any] = {
@@ -85,5 +94,12 @@ FORMATS = {
         Format("gguf_f16", "GGUF, float16", _GGUF, ("causal",), {"type": "F16"}),
         Format("gguf_q8_0", "GGUF, weights in 8 bits", _GGUF, ("causal",), {"type": "Q8_0"}),
         Format("gguf_q4_0", "GGUF, weights in 4 bits", _GGUF, ("causal",), {"type": "Q4_0"}),
+        Format(
+            "pruned_vocabulary",
+            "with the tokens of its training texts alone",
+            "distillkit.compression.pruned_vocabulary:write",
+            ("labels", "causal"),
+            reads_data=True,
+        ),
     )
 }

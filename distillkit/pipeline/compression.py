@@ -21,6 +21,7 @@ from distillkit.pipeline.students import StudentArtifacts
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.reporting.model_card import licensed
 from distillkit.stages import compression as stage
+from distillkit.tasks import identity_of
 from distillkit.training.learning import MODEL
 
 OWN = "student"  # the key of the run's own student
@@ -69,6 +70,7 @@ class CompressionArtifacts:
                     trust_remote_code=self.context.trust_remote_code,
                 ),
                 texts=self._texts,
+                data=lambda: self._data(source),
                 at=f"compression = {form.name}: {source.key}",
             )
             return stage.compress_student(form, student, out=out)
@@ -81,11 +83,17 @@ class CompressionArtifacts:
         if form.calibrates:
             key, spec = tokenizers.learning_source(self.context)
             texts = fingerprint(self.text.token_fields(key, spec, "train"))
-        return stage.inputs(form, student=digest, texts=texts)
+        data = self._data_fields() if form.reads_data else None
+        return stage.inputs(form, student=digest, texts=texts, data=data)
 
     def fields(self, student: str) -> dict[str, dict[str, Any]]:
         """Row -> fingerprint fields of each format, of the student of a fingerprint."""
         return {row_of(form): self.fingerprint_fields(form, student) for form in self.formats}
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Row -> the facts of the run's own student in each format."""
+        source = self.own_source()
+        return {row_of(form): dict(self.obtain(form, source).facts()) for form in self.formats}
 
     def rows(self) -> dict[str, tuple[SavedModel, str]]:
         """The rows of the run's own student: `student onnx` and so on, made if need be."""
@@ -117,6 +125,23 @@ class CompressionArtifacts:
             copy_model(path, out / folder_of(form), licensed(card, licenses))
             names.append(folder_of(form))
         return names
+
+    def _data_fields(self) -> dict[str, Any]:
+        """What decides all texts, and the tokens of them: the tokenizer is the student's own."""
+        text, task = self.text, self.context.task
+        return {
+            "labelled": text.labelled.fingerprint,
+            "transfer": text.transfer.fingerprint if text.transfer else None,
+            **identity_of(task),
+            **task.feature_fields(held_out=False),
+            "held_out": task.feature_fields(held_out=True),
+        }
+
+    def _data(self, source: CompressionSource) -> stage.StudentTexts:
+        context = self.context
+        return stage.StudentTexts(
+            context.task, self.text.corpus, source.key, context.trust_remote_code
+        )
 
     def _texts(self) -> Iterator[dict[str, Tensor]]:
         key, spec = tokenizers.learning_source(self.context)

@@ -11,9 +11,10 @@ from distillkit.artifacts.workspace import read_json
 from distillkit.compression.checks import formats_of
 from distillkit.compression.gguf_architectures import architecture_of
 from distillkit.compression.gguf_tokenizer import word_splitting
+from distillkit.compression.tokenizer_pruning import content_of
 from distillkit.console.progress import say
 from distillkit.data.folders import model_folder
-from distillkit.errors import DataError, ModelError
+from distillkit.errors import ConfigError, DataError, ModelError
 from distillkit.evaluation.responses import check_room
 from distillkit.models.classifiers import output_order
 from distillkit.models.configs import check_positions, config_of
@@ -38,6 +39,7 @@ def check_models(run: Run, *, memory: float | None = None) -> None:
     check_shapes(run, memory=memory)
     check_tokenizers(run)
     check_gguf(run)
+    check_pruning(run)
     check_layers(run)
 
 
@@ -80,6 +82,21 @@ def check_gguf(run: Run) -> None:
     tokenizer = tokenizers.load(context, *tokenizers.learning_source(context))
     word_splitting(json.loads(tokenizer.backend_tokenizer.to_str()), at=at)
     architecture_of(MetaModels(context, run.text).student.config, at=at)
+
+
+def check_pruning(run: Run) -> None:
+    """Raise `ModelError` for a student whose vocabulary is to be pruned, and cannot be."""
+    context = run.context
+    name = next((form.name for form in formats_of(context.cfg) if form.reads_data), None)
+    if name is None:
+        return
+    if context.task.family == "language":
+        raise ConfigError(
+            f"compression = {name}: rows of language models are of the same tokens, which a pruned "
+            f"one has not; leave it out, and then `distillkit compress` with compression=[{name}]"
+        )
+    tokenizer = tokenizers.load(context, *tokenizers.learning_source(context))
+    content_of(tokenizer, at=f"compression = {name}: the student")
 
 
 def check_layers(run: Run) -> None:

@@ -186,6 +186,13 @@ def recipe() -> str:
     return next((value for key, _, value in pairs if key == "recipe"), "")
 
 
+def names_data() -> bool:
+    """Whether this run's command line chose its data, by itself, a recipe or a config file."""
+    is_own_file = HydraConfig.get().job.config_name != "run"
+    keys = (key.partition(".")[0] for key in overrides())
+    return is_own_file or bool(recipe()) or "data" in keys
+
+
 def write_metrics(folder: Path, metrics: dict[str, list[dict[str, float]]]) -> None:
     """Write metrics.jsonl: a row a logged step, `model` naming the model."""
     lines = [json.dumps({"model": name, **row}) for name, rows in metrics.items() for row in rows]

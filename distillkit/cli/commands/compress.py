@@ -8,11 +8,12 @@ from omegaconf import DictConfig
 
 from distillkit.compression.checks import check_formats, check_plain, formats_of
 from distillkit.compression.formats import FORMATS
+from distillkit.compression.tokenizer_pruning import content_of
 from distillkit.console.progress import rank, stdout
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ConfigError
-from distillkit.models.configs import architecture_class
+from distillkit.models.configs import USES, architecture_class
 from distillkit.pipeline import run_folder
 from distillkit.pipeline.compression import OWN, CompressionSource
 from distillkit.pipeline.licenses import licenses, of_source
@@ -58,6 +59,7 @@ def _source(cfg: DictConfig, run: Run) -> CompressionSource:
     check_plain(folder, at=f"{key} = {path}")
     auto_class = architecture_class(folder, key=key, trust_remote_code=context.trust_remote_code)
     check_formats(formats_of(cfg), auto_class)
+    _check_data(cfg, run, folder, auto_class)
     return CompressionSource(folder, identity(path, key=key), f"{key} = {path}")
 
 
@@ -67,6 +69,28 @@ def _licenses(cfg: DictConfig, run: Run, source: CompressionSource) -> list[dict
         return licenses([run.context])
     cache = run.context.workspace.assets
     return [of_source("student", cfg.student.path, key=source.key, cache=cache)]
+
+
+def _check_data(cfg: DictConfig, run: Run, folder: str, auto_class: str) -> None:
+    """Raise for a folder from elsewhere in a format that reads data, where that does not fit it."""
+    name = next((form.name for form in formats_of(cfg) if form.reads_data), None)
+    if name is None:
+        return
+    task, path = run.context.task, cfg.student.path
+    if not run_folder.names_data():
+        raise ConfigError(
+            f"compression = {name}: reads the data that a student learnt from, and none is named; "
+            "name the run's recipe (+recipe=…), or set data=files data.train=FILE and the task"
+        )
+    if task.auto_class != auto_class:
+        raise ConfigError(
+            f"compression = {name}: reads texts as the student does, and student.path = {path} is "
+            f"{USES.get(auto_class, auto_class)}, not what task = {type(task).__name__} is for; "
+            "set task to the student's"
+        )
+    key, trusts = f"compression = {name}: student.path", run.context.trust_remote_code
+    tokenizer = task.load_tokenizer(folder, key="student.path", trust_remote_code=trusts)
+    content_of(tokenizer, at=f"{key} = {path}")
 
 
 def _show(folder: Path) -> None:

@@ -1,11 +1,13 @@
 """`distillkit train`: teacher -> targets -> student (and control) -> evaluation -> report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from distillkit.artifacts.workspace import Artifact, write_json
+from distillkit.compression.vocabulary_facts import describe
 from distillkit.config.overrides import plain
 from distillkit.console.progress import rank, stdout
 from distillkit.pipeline import account, run_folder, summary
@@ -62,6 +64,9 @@ def _train(cfg: DictConfig) -> float:
         "published": account.published(cfg),
         "licenses": of_sources,
     }
+    if run.compression.formats:
+        results["compression"] = run.compression.facts()
+        results["run"] |= _vocabularies(results["compression"])
     if rank() == 0:
         title = f"{cfg.run_name}: {run.context.teacher.source_name} -> student"
         with run_folder.new_report() as draft:
@@ -117,6 +122,15 @@ def _run(run: Run, student: Artifact, control: Artifact | None) -> dict[str, Any
                 f"; the student had {before:,} steps more, in phases on other text"
             )
     return labels_text
+
+
+def _vocabularies(compressed: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """What pruning a vocabulary did, of the rows that it was done to."""
+    return {
+        f"vocabulary of {row}": describe(facts["vocabulary"])
+        for row, facts in compressed.items()
+        if "vocabulary" in facts
+    }
 
 
 def _steps_of(fit: dict[str, Any]) -> str:

@@ -1,0 +1,85 @@
+"""The vocabulary of a student, pruned to its data: by a run, of a folder, refused in a line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.cli.runs import artifact_kinds, assert_refused, report, results
+from tests.conftest import Distillkit
+
+PRUNED = "student pruned_vocabulary"
+
+
+def test_a_run_prunes_its_student_and_says_what_that_costs(
+    distillkit: Distillkit, again: list[str], tmp_path: Path
+) -> None:
+    words = [*again, "compression=[pruned_vocabulary]"]
+    result = distillkit("train", *words)
+    assert result.code == 0, result.err
+    rows = results(tmp_path)["rows"]
+    facts = results(tmp_path)["compression"][PRUNED]["vocabulary"]
+    assert facts["tokens"] < facts["of"]
+    assert facts["unknown"] == rows[PRUNED]["unknown_tokens"]
+    line = f"{facts['tokens']} of {facts['of']} tokens; of the held-out text's tokens "
+    assert f"compression: pruned_vocabulary: {line}" in result.err
+    out = report(tmp_path)
+    for page in ("report.md", "report.html"):
+        assert line in (out / page).read_text().replace("&#39;", "'")
+    # the held-out texts have no word that the training texts have not
+    assert facts["spelt_otherwise"] == 0
+    for column in ("accuracy", "nll", "agreement", "kl_to_teacher"):
+        assert rows[PRUNED][column] == pytest.approx(rows["student"][column], abs=1e-6)
+    assert rows[PRUNED]["parameters"] < rows["student"]["parameters"]
+    assert rows[PRUNED]["megabytes"] < rows["student"]["megabytes"]
+    planned = distillkit("plan", *words)
+    assert "to be made" not in planned.out
+
+    folder = out / "student-pruned_vocabulary"
+    onnx = distillkit(
+        "compress", f"student.path={folder}", "compression=[onnx_int8]", f"workspace={tmp_path}/w"
+    )
+    assert onnx.code == 0, onnx.err
+    (int8,) = tmp_path.glob("outputs/*/*/student-onnx_int8")
+    predicted = distillkit("predict", f"student.path={int8}", "--text", "a great film")
+    assert predicted.code == 0, predicted.err
+
+
+def test_other_data_or_lengths_make_another_vocabulary(
+    distillkit: Distillkit, again: list[str], tmp_path: Path
+) -> None:
+    model = tiny.write_model(tmp_path / "mine", labels=("bad", "good"))
+    workspace = tmp_path / "w"
+    few = tiny.write_csv(tmp_path / "few.csv", ("text", "label"), tiny.labelled(30, seed=5))
+    words = ["data=files", f"data.train={few}", "data.label_names=[bad,good]"]
+    words += [f"student.path={model}", "compression=[pruned_vocabulary]"]
+    for more in ([], ["task.max_length=6"], ["task.max_length=6", "seed=3"]):
+        result = distillkit("compress", *words, *more, f"workspace={workspace}")
+        assert result.code == 0, result.err
+    assert artifact_kinds(workspace).count("compressed") == 2
+    sizes = [
+        json.loads((it / "config.json").read_text())["vocab_size"]
+        for it in sorted(tmp_path.glob("outputs/*/*/student-pruned_vocabulary"))
+    ]
+    assert sizes[0] > sizes[1] == sizes[2]
+
+
+def test_a_folder_without_data_is_refused(distillkit: Distillkit, tmp_path: Path) -> None:
+    model = tiny.write_model(tmp_path / "mine", labels=("no", "yes"))
+    words = (f"student.path={model}", "compression=[pruned_vocabulary]", f"workspace={tmp_path}/w")
+    assert_refused(
+        distillkit("compress", *words),
+        "compression = pruned_vocabulary: reads the data that a student learnt from, and none is "
+        "named; name the run's recipe",
+    )
+    tagger = (
+        "data=tagged",
+        f"data.train={tiny.write_tagged(tmp_path)}",
+        "task=token_classification",
+    )
+    assert_refused(
+        distillkit("compress", *words, *tagger),
+        "compression = pruned_vocabulary: reads texts as the student does, and student.path",
+        "set task to the student's",
+    )
