@@ -2,8 +2,8 @@
 
 They are held by the kernel (flock) and end with the process. Where a disk has no such locks, as
 some network disks have not, a file with the holder's name stands in (a *soft* lock): one of a
-process of this machine that is gone is removed; whether one of another machine lives cannot be
-told, and the line that says who is waited for names the file.
+process of this machine that is gone is removed, and so is one of another machine that its holder
+does not touch any more (`beats`). The line that says who is waited for names the file.
 """
 
 import errno
@@ -21,10 +21,13 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from distillkit.artifacts import beats
+
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _BUSY = {errno.EAGAIN, errno.EACCES}
 _POLL = 0.2  # seconds between two looks at a lock that another process holds
 _EMPTY = 10.0  # seconds after which a soft lock without a name is of a process that died
+_BEATS = b"\n"  # the end of a soft lock that its holder touches; earlier versions did not
 _folders_without_locks: set[Path] = set()  # folders of which it was said that they have no locks
 
 
@@ -41,12 +44,16 @@ class Holder:
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host}"
 
+    def is_here(self) -> bool:
+        """Whether it is of this machine, and of no container that numbers its own processes."""
+        same_numbers = machine().rpartition(" ")[0] == self.machine.rpartition(" ")[0]
+        return self.host == socket.gethostname() and same_numbers
+
     def is_gone(self) -> bool:
         """Whether it was a process of this machine and has ended."""
-        own_host, _, boot = machine().rpartition(" ")
-        host, _, its_boot = self.machine.rpartition(" ")
-        if self.host != socket.gethostname() or own_host != host:
-            return False  # of another machine, or of a container that numbers its own processes
+        if not self.is_here():
+            return False
+        boot, its_boot = (text.rpartition(" ")[2] for text in (machine(), self.machine))
         return boot != its_boot or _started(self.pid) != self.started
 
     def is_stopped(self) -> bool:
@@ -114,14 +121,15 @@ def hold(
     group: int,
     waiting: Callable[[str], None],
     tell: Callable[[str], None],
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[None]:
     """Hold the lock of a file, which is made with `mode` and `group` and stays.
 
     `waiting` is called once if another process has it, with who that is as far as it is known, and
-    may raise to wait no longer; `tell` once a folder where the disk has no locks. Raises `OSError`
-    where the file cannot be opened.
+    may raise to wait no longer; `meanwhile` between two looks at a lock that another has; `tell`
+    once a folder where the disk has no locks. Raises `OSError` where the file cannot be opened.
     """
-    release = _acquired(path, mode, group, _Once(waiting), tell)
+    release = _acquired(path, mode, group, _Waiting(waiting, meanwhile), tell)
     try:
         yield
     finally:
@@ -170,17 +178,31 @@ def soft(path: Path) -> Path:
     return path.with_name(f"{path.name}.soft")
 
 
+def hard(path: Path) -> Path:
+    """The file of the lock that a soft one stands in for; any other path as it is."""
+    return path.with_name(path.name.removesuffix(".soft"))
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who has, or had, the lock of a file, where its name is there to be read."""
+    for place in (path, soft(path)):
+        with suppress(OSError):
+            holder = _holder_in(_content(place))
+            if holder is not None:
+                return holder
+    return None
+
+
 def _is_held_softly(path: Path) -> bool:
     """Whether there is a soft lock whose process may live."""
     with suppress(OSError):
         if soft(path).is_file():
-            holder = _holder_in(soft(path).read_bytes())
-            return holder is None or not holder.is_gone()
+            return not _is_left(soft(path), soft(path).read_bytes())
     return False
 
 
 def _acquired(
-    path: Path, mode: int, group: int, waits: "_Once", tell: Callable[[str], None]
+    path: Path, mode: int, group: int, waits: "_Waiting", tell: Callable[[str], None]
 ) -> Callable[[], None]:
     """Take the lock, of the kernel or else a soft one; return what gives it up."""
     try:
@@ -206,19 +228,21 @@ def _release(handle: int) -> None:
     os.close(handle)
 
 
-class _Once:
-    """Calls a function the first time that it is called itself."""
+class _Waiting:
+    """Tells of a holder the first time that it is called; works, and sleeps a moment, each time."""
 
-    def __init__(self, function: Callable[[str], None]) -> None:
-        self._function, self._called = function, False
+    def __init__(self, tell: Callable[[str], None], work: Callable[[], object]) -> None:
+        self._tell, self._work, self._called = tell, work, False
 
     def __call__(self, holder: str) -> None:
         if not self._called:
             self._called = True
-            self._function(holder)
+            self._tell(holder)
+        self._work()
+        time.sleep(_POLL)
 
 
-def _kernel_lock(path: Path, mode: int, group: int, waits: _Once) -> int:
+def _kernel_lock(path: Path, mode: int, group: int, waits: _Waiting) -> int:
     """The open file whose lock is held."""
     while True:
         handle = _opened(path, mode, group)
@@ -242,7 +266,6 @@ def _kernel_lock(path: Path, mode: int, group: int, waits: _Once) -> int:
         os.close(handle)
         if holder:
             waits(holder)
-            time.sleep(_POLL)
 
 
 def _opened(path: Path, mode: int, group: int) -> int:
@@ -294,7 +317,7 @@ def _holder_text(content: bytes) -> str:
     return str(holder) if holder else "another run"
 
 
-def _soft_lock(path: Path, mode: int, group: int, waits: _Once) -> None:
+def _soft_lock(path: Path, mode: int, group: int, waits: _Waiting) -> None:
     """Make the file that stands in for a lock."""
     empty_since: float | None = None
     while True:
@@ -304,11 +327,12 @@ def _soft_lock(path: Path, mode: int, group: int, waits: _Once) -> None:
             pass
         else:
             with os.fdopen(handle, "wb") as file:
-                file.write(json.dumps(asdict(myself())).encode())
+                file.write(json.dumps(asdict(myself())).encode() + _BEATS)
             with suppress(OSError):
                 os.chown(path, -1, group)
             with suppress(OSError):
                 path.chmod(mode)
+            beats.begin(path)
             return
         try:
             content = _content(path)
@@ -317,18 +341,33 @@ def _soft_lock(path: Path, mode: int, group: int, waits: _Once) -> None:
         holder = _holder_in(content)
         empty_since = None if holder else empty_since or time.monotonic()
         is_lost = empty_since is not None and time.monotonic() - empty_since > _EMPTY
-        if is_lost or (holder is not None and holder.is_gone()):
+        if is_lost or _is_left(path, content):
             _remove_stale(path, content)
             continue
-        waits(f"{_holder_text(content)}; if that one is gone, remove {path}")
-        time.sleep(_POLL)
+        waits(_waited_for(holder, path))
+
+
+def _is_left(path: Path, content: bytes) -> bool:
+    """Whether a soft lock is of a process that is gone, or of another machine and silent."""
+    holder = _holder_in(content)
+    if holder is None:
+        return False
+    return holder.is_gone() or (
+        content.endswith(_BEATS) and not holder.is_here() and beats.is_silent(path)
+    )
+
+
+def _waited_for(holder: Holder | None, path: Path) -> str:
+    """Who holds a soft lock, and what to do where nobody can tell whether it lives."""
+    return f"{holder or 'another run'}; if that one is gone, remove {path}"
 
 
 def _remove_stale(path: Path, content: bytes) -> None:
     """Remove the lock of a process that is gone, unless another one has just done so.
 
-    Those of this machine alone remove them, one at a time: a name among the machine's sockets is
-    held by one process and ends with it.
+    On a machine one at a time does so: a name among its sockets is held by one process and ends
+    with it. Of two machines the one removes what the other has just made only if it was made
+    between the two looks of a moment.
     """
     with socket.socket(socket.AF_UNIX) as guard:
         try:
@@ -344,6 +383,7 @@ def _remove_stale(path: Path, content: bytes) -> None:
 
 
 def _release_soft(path: Path) -> None:
+    beats.end(path)
     with suppress(OSError):
         if _holder_in(path.read_bytes()) == myself():
             path.unlink()

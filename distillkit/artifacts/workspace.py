@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial as bound
 from pathlib import Path
 from typing import Any
 
 from distillkit import stopping
 from distillkit.artifacts import locks, permissions
+from distillkit.artifacts.claims import Claims
 from distillkit.artifacts.digests import (
     VERSION,
     Mode,
@@ -42,6 +44,7 @@ from distillkit.artifacts.homes import users_cache, workspace_folder
 from distillkit.artifacts.inside import MANIFEST as MANIFEST
 from distillkit.artifacts.inside import artifact_around
 from distillkit.artifacts.os_errors import guard, still_there
+from distillkit.artifacts.shared_work import TakePart, not_shared, remove_drafts, shared_work
 from distillkit.artifacts.timing import stopwatch
 from distillkit.console.progress import say, warn, written_out
 from distillkit.console.wording import brief
@@ -244,11 +247,7 @@ class Workspace:
         late = time.monotonic() + seconds
         while not (artifact := self.find(kind, inputs)):
             if time.monotonic() > late:
-                raise WorkspaceError(
-                    f"workspace = {self.root}: no {kind}-{fingerprint(inputs)} on "
-                    f"{socket.gethostname()}, which the first process has there; set "
-                    "workspace=FOLDER to one that all machines share"
-                )
+                raise not_shared(self.root, f"{kind}-{fingerprint(inputs)}")
             time.sleep(0.1)
         return artifact
 
@@ -264,16 +263,20 @@ class Workspace:
         *,
         resumable: bool = False,
         scratch: Collection[str] = (),
+        take_part: TakePart | None = None,
     ) -> Artifact:
-        """Find the artifact, or `make` it: one run works, the others wait for it.
+        """Find the artifact, or `make` it: one run works, the others wait for it, or take part.
 
         `make(folder)` fills the folder and returns its facts. With `resumable` it finds there what
         a killed run left; without, it begins with an empty folder. Files that a pattern of
-        `scratch` fits are there to go on from, and go once the artifact is complete. Of the
+        `scratch` fits are there to go on from, and go once the artifact is complete. Who waits
+        calls `take_part(folder)` again and again, which does what is free to be done. Of the
         processes of one run the first alone comes here.
         """
         with stopping.scope():
-            return self._obtained(kind, inputs, make, resumable=resumable, scratch=scratch)
+            return self._obtained(
+                kind, inputs, make, resumable=resumable, scratch=scratch, take_part=take_part
+            )
 
     def _obtained(
         self,
@@ -283,6 +286,7 @@ class Workspace:
         *,
         resumable: bool,
         scratch: Collection[str],
+        take_part: TakePart | None,
     ) -> Artifact:
         stored = self.find(kind, inputs)
         if stored:
@@ -290,14 +294,14 @@ class Workspace:
         artifact = self._named(kind, fingerprint(inputs))
         if self._closed:
             raise self._closed
-        shared = permissions.shared_like(self.root)
-        with self.guard(), shared as sharing, self._lock(artifact.name, sharing):
+        shared, folder = permissions.shared_like(self.root), self.partial(kind, inputs)
+        work = bound(shared_work, folder, take_part) if take_part else None
+        with self.guard(), shared as sharing, self._lock(artifact.name, sharing, work):
             stored = self.find(kind, inputs)
             if stored:
                 return stored
             if os.path.lexists(artifact.path) and not os.path.lexists(artifact.path / MANIFEST):
                 say(f"{artifact.path}: damaged: {MANIFEST}: missing; it is made again")
-            folder = self.partial(kind, inputs)
             if folder.is_symlink():  # what it leads to is not ours to work in
                 folder.unlink()
             if not self._is_complete(Artifact(kind, artifact.fingerprint, folder), scratch):
@@ -331,9 +335,8 @@ class Workspace:
         if folder.exists() and not resumable:
             permissions.delete(folder)
         permissions.make_folder(folder, sharing)
-        for pattern in (".*.tmp", ".tmp*"):  # our own, and those of safetensors
-            for half in folder.rglob(pattern):  # of a killed run; the lock says nobody writes it
-                half.unlink()
+        if not Claims(folder).others():
+            remove_drafts(folder)
         return folder
 
     def _is_complete(self, partial: Artifact, scratch: Collection[str]) -> bool:
@@ -366,7 +369,9 @@ class Workspace:
         return Artifact(kind, digest, self.root / f"{kind}-{digest}")
 
     @contextmanager
-    def _lock(self, name: str, sharing: permissions.Sharing) -> Iterator[None]:
+    def _lock(
+        self, name: str, sharing: permissions.Sharing, work: Callable[[], Any] | None = None
+    ) -> Iterator[None]:
         folder = self.root / ".locks"
         permissions.make_folder(folder, sharing, top=True)
         mode = sharing.top & 0o666  # whoever may make artifacts may lock them
@@ -374,8 +379,11 @@ class Workspace:
             folder / f"{name}.lock",
             mode=mode,
             group=sharing.group,
-            waiting=lambda holder: say(f"{name}: {holder} is making it; waiting"),
+            waiting=lambda holder: say(
+                f"{name}: {holder} is making it; {'taking part' if work else 'waiting'}"
+            ),
             tell=warn,
+            meanwhile=work or (lambda: None),
         ):
             yield
 

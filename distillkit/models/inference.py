@@ -1,6 +1,6 @@
 """What a model says of many examples, in length-bucketed batches."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ ForwardFn = Callable[[Any, Batch], Outputs | HiddenOutputs]
 def predict(
     model: Any,
     forward_fn: ForwardFn,
-    buckets: Sequence[np.ndarray],
+    buckets: Iterable[np.ndarray],
     collate: Callable[[np.ndarray], Batch],
     *,
     precision: Precision = "float32",

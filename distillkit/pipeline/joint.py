@@ -1,9 +1,12 @@
-"""What several processes of one run train together: the first calls, the others take part.
+"""What several processes of one run do together: the first calls, the others take part.
 
-A call carries the config that the first process has read and checked, so that the others read no
-words, files or environment of their own. They find in the workspace what the training needs.
+They train a model in step, or capture a target store, each the shards that it claims. A call
+carries the config that the first process has read and checked, so that the others read no words,
+files or environment of their own. They find in the workspace what the work needs.
 """
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from distillkit import ranks, stopping
-from distillkit.artifacts.workspace import Artifact, fingerprint
+from distillkit.artifacts import permissions
+from distillkit.artifacts.shared_work import LOOK, TakePart, not_shared, shared_work
+from distillkit.artifacts.workspace import SHARED_SOON, Artifact, fingerprint
 from distillkit.pipeline.context import RunContext
 
 
@@ -22,26 +27,63 @@ def training(context: RunContext, kind: str, digest: str, fields: dict[str, Any]
 
     `fields` are the artifact's fingerprint fields.
     """
-    job = {
+    with ranks.call(_job(context, kind, digest, fields)):
+        yield
+
+
+@contextmanager
+def capture(context: RunContext, number: int, fields: dict[str, Any]) -> Iterator[None]:
+    """Have them capture the target store of a teacher with this number, too, at their own pace."""
+    with ranks.call(_job(context, "targets", str(number), fields)):
+        yield
+
+
+def _job(context: RunContext, kind: str, digest: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """What the others need to know of a teacher, student or store that is made."""
+    return {
         "artifact": f"{kind}-{fingerprint(fields)}",
         "kind": kind,
         "which": digest,
         "phases": [{"phase": phase.phase, "config": _resolved(phase)} for phase in context.phases],
     }
-    with ranks.call(job):
-        yield
 
 
 def obtain(
-    context: RunContext, kind: str, fields: dict[str, Any], make: Callable[[Path], Any]
+    context: RunContext,
+    kind: str,
+    fields: dict[str, Any],
+    make: Callable[[Path], Any],
+    take_part: TakePart | None = None,
 ) -> Artifact:
-    """An artifact, for a process that only takes part: there by now, or what it was called for."""
-    name = f"{kind}-{fingerprint(fields)}"
-    if ranks.called(name):
-        with stopping.scope():
+    """An artifact, for a process that only takes part: there by now, or what it was called for.
+
+    It does what `take_part` does of it, where that is given, or as all do in step what makes it.
+    """
+    artifact = Artifact(
+        kind, fingerprint(fields), context.workspace.root / f"{kind}-{fingerprint(fields)}"
+    )
+    if not ranks.called(artifact.name):
+        return context.workspace.await_artifact(kind, fields)
+    with stopping.scope():
+        if take_part:
+            _take_part(context, artifact, context.workspace.partial(kind, fields), take_part)
+        else:
             make(context.workspace.partial(kind, fields))
-        return Artifact(kind, fingerprint(fields), context.workspace.root / name)
-    return context.workspace.await_artifact(kind, fields)
+    return artifact
+
+
+def _take_part(context: RunContext, artifact: Artifact, folder: Path, take_part: TakePart) -> None:
+    """Do what is free of an artifact that the first process makes, until nothing is left of it.
+
+    Raises `WorkspaceError` if nothing of it is to be seen: the workspace is not shared.
+    """
+    looks = 0
+    with context.workspace.guard(), permissions.shared_like(context.workspace.root):
+        while not os.path.lexists(artifact.path) and not shared_work(folder, take_part):
+            looks = 0 if folder.is_dir() else looks + 1
+            if looks * LOOK > SHARED_SOON:
+                raise not_shared(context.workspace.root, artifact.name)
+            time.sleep(LOOK)
 
 
 def _resolved(context: RunContext) -> str:

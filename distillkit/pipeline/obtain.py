@@ -4,15 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from distillkit.artifacts import claims
 from distillkit.artifacts.earlier import tell_earlier
+from distillkit.artifacts.shared_work import TakePart
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.console.progress import rank, stage, working
 from distillkit.errors import WorkspaceError
 from distillkit.pipeline import joint
 from distillkit.pipeline.context import RunContext
-from distillkit.stages.targets import PLAN
 from distillkit.stages.teacher import PROBE
-from distillkit.targets import unfinished, writer
+from distillkit.targets import committed, unfinished
+from distillkit.targets.shard_queue import PLAN
 from distillkit.training import checkpoint
 
 COMMANDS = {  # kind -> the command that makes it
@@ -22,7 +24,10 @@ COMMANDS = {  # kind -> the command that makes it
     "compressed": "compress",
 }
 # what a killed run goes on from
-SCRATCH = (*checkpoint.SCRATCH, PROBE, PLAN, unfinished.PATTERN, *writer.RECORDS)
+SCRATCH = (
+    *(*checkpoint.SCRATCH, PROBE, PLAN, unfinished.PATTERN),
+    *(*committed.RECORDS, *claims.PATTERNS),
+)
 NOUNS = {"data": "reading the text", "transfer": "the transfer set", "augmented": "rewriting text"}
 NAMES = {
     "teacher": "fitted teacher",
@@ -40,15 +45,17 @@ def obtain(
     *,
     resumable: bool = False,
     learns: bool = False,
+    take_part: TakePart | None = None,
 ) -> Artifact:
     """The artifact whose name is the hash of `fields`, made if this run may make its kind.
 
     `make(folder)` fills the folder and returns the artifact's facts. One that is `resumable`, or
-    that `learns`, goes on from what a killed run left in the folder. Raises `WorkspaceError` for
-    one that is not there and that another command makes.
+    that `learns`, goes on from what a killed run left in the folder. While another process makes
+    it, this one does what `take_part` does of it. Raises `WorkspaceError` for one that is not there
+    and that another command makes.
     """
     if rank():
-        return joint.obtain(context, kind, fields, make)
+        return joint.obtain(context, kind, fields, make, take_part)
     artifact = context.workspace.find(kind, fields)
     if artifact:
         context.record.note(artifact.name, is_new=False)
@@ -65,5 +72,10 @@ def obtain(
     context.record.note(f"{kind}-{fingerprint(fields)}", is_new=True)
     with stage(f"{kind}-{fingerprint(fields)}"), working(NOUNS.get(kind, kind)):
         return context.workspace.obtain(
-            kind, fields, make, resumable=resumable or learns, scratch=SCRATCH
+            kind,
+            fields,
+            make,
+            resumable=resumable or learns,
+            scratch=SCRATCH,
+            take_part=take_part,
         )

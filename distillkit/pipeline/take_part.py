@@ -1,4 +1,4 @@
-"""A process that takes part in what the first process of a run trains."""
+"""A process that takes part in what the first process of a run trains or captures."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from distillkit.pipeline.run import Run
 
 
 def take_part(job: dict[str, Any]) -> None:
-    """Train with the first process what it has called for (`joint.training`)."""
+    """Do with the first process what it has called for (`joint.training`, `joint.capture`)."""
     run: Run | None = None
     for phase in job["phases"]:
         cfg = OmegaConf.create(phase["config"])
@@ -23,6 +23,12 @@ def take_part(job: dict[str, Any]) -> None:
         teacher = run.teachers.members[int(job["which"])]
         _check_same(job, teacher.fingerprint_fields())
         _ = teacher.fitted
+        return
+    if job["kind"] == "targets":
+        settings = run.teachers.member_settings(run.context.store_settings)
+        teacher = run.teachers.members[int(job["which"])]
+        _check_same(job, teacher.store_fields(settings))
+        teacher.store(settings)
         return
     students = run.students
     variant = students.control if job["which"] == "control" else students.student

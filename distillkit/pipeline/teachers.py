@@ -1,7 +1,7 @@
 """The teacher of a run and its target store; or several, whose probabilities are averaged."""
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from distillkit.pipeline.obtain import obtain
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import targets as stores
 from distillkit.stages import teacher as teachers
+from distillkit.stages.target_work import TargetHelp, TargetWork
 from distillkit.targets import Dense, LastHidden, OnlineTargets, StoredTargets, TargetStore
 from distillkit.targets.average import average_origin
 from distillkit.teachers import Teacher
@@ -144,24 +145,30 @@ class TeacherArtifacts:
     def store(self, settings: StoredTargets) -> Path:
         """The folder of its target store, made as `settings` say where it is not there."""
         context, text = self.context, self.text
+        fields = self.store_fields(settings)
 
         def make(out: Path) -> dict[str, Any]:
             checks.check_batches(context, text)
             text.check_held_out()
             settings.codec.check(context.task.width(self.tokenizer(), text.corpus.labels))
-            return stores.generate_targets(
-                self.model,
-                context.task,
-                text.corpus.labels,
-                self.examples(),
-                settings=settings,
-                origin=self.origin(),
-                out=out,
-                states=self.activations.stored,
-            )
+            work = self._work(settings)
+            with joint.capture(context, self.number, fields):
+                return stores.generate_targets(work, out=out)
 
-        fields = self.store_fields(settings)
-        return obtain(context, "targets", fields, make, resumable=True).path
+        help_others = TargetHelp(lambda: self._work(settings))
+        return obtain(context, "targets", fields, make, resumable=True, take_part=help_others).path
+
+    def _work(self, settings: StoredTargets) -> TargetWork:
+        """The work of its store, once all that it needs is there."""
+        return TargetWork(
+            self.model,
+            self.context.task,
+            self.text.corpus.labels,
+            self.examples(),
+            settings,
+            self.origin(),
+            self.activations.stored,
+        )
 
     def member_settings(self, settings: StoredTargets) -> StoredTargets:
         """The settings of its store."""
@@ -255,20 +262,24 @@ class EnsembleArtifacts:
 
         def make(out: Path) -> dict[str, Any]:
             self._check_tokenizers()
+            folders = [member.store(settings_of_each) for member in self.members]
+            verifier = self.context.workspace.verifier
             return stores.average_targets(
-                [
-                    TargetStore.open(
-                        member.store(settings_of_each), verifier=self.context.workspace.verifier
-                    )
-                    for member in self.members
-                ],
+                [TargetStore.open(folder, verifier=verifier) for folder in folders],
                 self.weights,
                 settings=settings,
                 device=compute_device(),
                 out=out,
             )
 
-        return obtain(self.context, "targets", self.store_fields(settings), make).path
+        @cache
+        def take_part(out: Path) -> bool:
+            for member in self.members:  # each store is filled together
+                member.store(settings_of_each)
+            return True
+
+        fields = self.store_fields(settings)
+        return obtain(self.context, "targets", fields, make, take_part=take_part).path
 
     def online(self, student: TokenTable, spec: str, settings: OnlineTargets) -> OnlineEnsemble:
         """All of them, in turn, in the student's training loop."""

@@ -1,6 +1,12 @@
-"""One pass of a teacher over all examples, and what is kept of it, shard by shard."""
+"""One pass of a teacher over all examples, and what is kept of it, shard by shard.
 
-from collections.abc import Generator
+Several processes may do it together: each claims one shard at a time (`ShardQueue`), and the last
+of them to come finds nothing left to claim. A shard's bits do not depend on who captured it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,13 +19,15 @@ import numpy as np
 from torch import Tensor
 
 from distillkit import stopping
-from distillkit.console.progress import say, track
+from distillkit.artifacts.shared_work import LOOK
+from distillkit.console.progress import Track, say, track
 from distillkit.models.activations import ActivationRecorder
 from distillkit.models.inference import ForwardFn, predict
 from distillkit.models.saved import Loaded, SavedModel, ordered
 from distillkit.models.shapes import dimensions_of
 from distillkit.targets import Draws, StoredTargets, StoreManifest, TargetWriter, unfinished
 from distillkit.targets.hidden_states import StatesWriter
+from distillkit.targets.shard_queue import ShardQueue
 from distillkit.targets.unfinished import Picked, joined
 from distillkit.tasks import Task
 from distillkit.token_table import TokenTable
@@ -63,8 +71,9 @@ class TargetCapture:
     """Captures a teacher's outputs, and hidden states where `states` names layers, under `out`.
 
     `shards` are lists of buckets, and a bucket is the examples of one forward pass. What the codec
-    keeps of a batch is computed, packed and written beside the next forward pass. Shards, and parts
-    of one, that an earlier run left under `out` are not captured again.
+    keeps of a batch is computed, packed and written beside the next forward pass. Shards that are
+    there, or that another process has claimed in the `queue`, are not captured; of parts of one
+    that an earlier run left the rest is.
     """
 
     def __init__(
@@ -74,13 +83,14 @@ class TargetCapture:
         task: Task,
         examples: TokenTable,
         shards: list[list[np.ndarray]],
+        queue: ShardQueue,
         *,
         settings: StoredTargets,
         states: StoredLayers,
         out: Path,
     ) -> None:
         self._loaded, self._saved, self._task = loaded, saved, task
-        self._examples, self._shards = examples, shards
+        self._examples, self._shards, self._queue = examples, shards, queue
         self._settings, self._out = settings, out
         self._lengths, self._positions = examples.lengths, examples.positions
         self.device = compute_device()
@@ -91,16 +101,25 @@ class TargetCapture:
         self._stream = SideStream(self.device)
 
     def run(self, *, labels: list[str], origin: dict[str, Any]) -> StoreManifest:
-        """Capture all that is missing, and write the manifest; `labels` are in the data's order."""
+        """Capture all that is missing, and write the manifest; `labels` are in the data's order.
+
+        Waits for the shards that other processes are at, and captures those of one that died.
+        """
         with self._writer, self._states_writer, self._stream:
-            missing = self._missing()
             stopping.hold()  # a batch is whole: a signal waits for its end
-            self._capture(missing)
+            self._say_left()
+            self._capture(waits=True)
             self._stream.wait()
             return self._finish(labels, origin)
 
+    def take_part(self, first: int) -> int:
+        """Capture the shard `first`, which it has claimed, and what else is free; how many."""
+        with self._writer, self._states_writer, self._stream:
+            stopping.hold()
+            return self._capture(waits=False, first=first)
+
     def outputs(
-        self, buckets: list[np.ndarray]
+        self, buckets: Iterable[np.ndarray]
     ) -> Generator[tuple[Batch, Outputs | HiddenOutputs], None, None]:
         """(batch, the teacher's outputs at its counted positions, in the data's label order)."""
         model, precision = self._loaded.model, self._settings.precision
@@ -125,13 +144,6 @@ class TargetCapture:
         needs = ActivationSpec(hidden=states.first | states.whole)
         return watch(self._loaded.model, needs) if states else None
 
-    def _missing(self) -> list[_Shard]:
-        """The shards that are not written, each after what an earlier run captured of it."""
-        writers = (self._writer, self._states_writer)
-        numbers = range(len(self._shards))
-        missing = [n for n in numbers if not all(writer.committed(n) for writer in writers)]
-        return [self._resumed(number) for number in missing]
-
     def _resumed(self, number: int) -> _Shard:
         shard, part = _Shard(number, self._shards[number]), unfinished.load(self._out, number)
         if part is not None:
@@ -140,36 +152,74 @@ class TargetCapture:
             shard.parts[0].set_result((outputs, states))
         return shard
 
-    def _capture(self, missing: list[_Shard]) -> None:
-        """Capture shard by shard; a signal ends it after the batch under way."""
-        buckets = [bucket for shard in missing for bucket in shard.remaining]
-        examples_done = len(self._examples) - sum(map(len, buckets))
-        if examples_done:
-            say(f"targets: going on after {examples_done:,} of {len(self._examples):,} examples")
+    def _say_left(self) -> None:
+        """Say what is there already."""
+        missing = self._queue.missing()
+        left = sum(sum(map(len, self._resumed(number).remaining)) for number in missing)
+        if left < len(self._examples):
+            done = len(self._examples) - left
+            say(f"targets: going on after {done:,} of {len(self._examples):,} examples")
+
+    def _capture(self, *, waits: bool, first: int | None = None) -> int:
+        """Capture shard by shard; a signal ends it after the batch under way.
+
+        Returns how many shards this process has captured.
+        """
+        buckets: deque[np.ndarray] = deque()
+        count = 0
         # progress in tokens: the longest examples come first, so their number would mislead
-        total = int(self._lengths.sum())
-        captured = total - sum(map(self._tokens, buckets))
+        captured = sum(map(self._shard_tokens, self._queue.new()))
         with (
-            closing(self.outputs(buckets)) as outputs,
-            track("targets", total, position=captured) as progress,
+            closing(self.outputs(_popped(buckets))) as outputs,
+            track("targets", int(self._lengths.sum()), position=captured) as progress,
         ):
-            for shard in missing:
-                for batch, outputs_of_batch in islice(outputs, len(shard.remaining)):
-                    shard.parts.append(self._keep(batch, outputs_of_batch))
+            for shard in self._claimed(progress, waits=waits, first=first):
+                buckets.extend(shard.remaining)
+                for batch, outputs_of_batch in islice(outputs, len(buckets)):
+                    shard.parts.append(self._keep(shard.number, batch, outputs_of_batch))
                     shard.position += 1
                     progress.advance(tokens := self._tokens(batch.indices), tokens)
                     if stopping.requested():
                         break
                 if not shard.remaining:
                     self._stream(partial(self._commit, shard))
+                    count += 1
                 if stopping.requested():
                     self._leave(shard)
+        return count
 
-    def _keep(self, batch: Batch, outputs: Outputs | HiddenOutputs) -> Future[Captured]:
+    def _claimed(self, progress: Track, *, waits: bool, first: int | None) -> Iterator[_Shard]:
+        """The shards that this process claims, one after the other; `first` is claimed already.
+
+        With `waits` it ends when all shards are there, else when none is free.
+        """
+        own: set[int] = set()
+        while True:
+            number = self._queue.claim() if first is None else first
+            first = None
+            progress.advance(
+                sum(self._shard_tokens(it) for it in self._queue.new() if it not in own)
+            )
+            if number is not None:
+                own.add(number)
+                shard = self._resumed(number)
+                progress.advance(
+                    self._shard_tokens(number) - sum(map(self._tokens, shard.remaining))
+                )
+                yield shard
+                continue
+            self._flush()
+            self._queue.release()
+            if not waits or not self._queue.missing():
+                return
+            stopping.check()
+            time.sleep(LOOK)
+
+    def _keep(self, shard: int, batch: Batch, outputs: Outputs | HiddenOutputs) -> Future[Captured]:
         """Have what is kept of a batch computed beside the next forward pass."""
         rows = batch.indices
         draws = Draws(self._settings.seed, self._examples.keys[rows], self._positions[rows])
-        self._writer.describe(outputs)
+        self._writer.describe(outputs, saves_shared=shard == 0)
         activations = None
         if self._recorder is not None:
             activations = (self._recorder.pop(), batch.inputs["attention_mask"])
@@ -201,9 +251,14 @@ class TargetCapture:
         self._stream.wait()
         if shard.remaining:
             unfinished.save(self._out, shard.number, shard.position, *shard.joined())
+        self._flush()
+        stopping.check()
+
+    def _flush(self) -> None:
+        """Return when all that was captured is committed."""
+        self._stream.wait()
         for writer in (self._writer, self._states_writer):
             writer.wait()
-        stopping.check()
 
     def _finish(self, labels: list[str], origin: dict[str, Any]) -> StoreManifest:
         """Write the manifests over all shards."""
@@ -220,3 +275,12 @@ class TargetCapture:
 
     def _tokens(self, rows: np.ndarray) -> int:
         return int(self._lengths[rows].sum())
+
+    def _shard_tokens(self, number: int) -> int:
+        return sum(map(self._tokens, self._shards[number]))
+
+
+def _popped(buckets: deque[np.ndarray]) -> Iterator[np.ndarray]:
+    """The buckets of the queue, which is filled again before it is asked while empty."""
+    while buckets:
+        yield buckets.popleft()

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from distillkit.artifacts.shared_work import remove_drafts
 from distillkit.artifacts.versions import VERSIONS
-from distillkit.artifacts.workspace import read_json, write_json
 from distillkit.console.progress import say
 from distillkit.console.wording import size
 from distillkit.errors import ModelError
-from distillkit.models.precision import resolve
 from distillkit.models.shapes import meta_model, shape_of
 from distillkit.stages.target_capture import TargetCapture
+from distillkit.stages.target_work import NO_STATES, TargetWork
 from distillkit.stages.teacher import TeacherModel
 from distillkit.targets import (
     StoredTargets,
@@ -24,21 +25,17 @@ from distillkit.targets import (
     TargetStore,
     expected_size,
     hidden_states,
-    unfinished,
 )
 from distillkit.targets.average import average
 from distillkit.targets.codecs.registry import record_of
-from distillkit.targets.manifest import FILE as STORE
 from distillkit.targets.quality import quality
 from distillkit.tasks import Task, identity_of
 from distillkit.token_table import TokenTable
-from distillkit.training.batching import length_buckets, padding_waste
+from distillkit.training.batching import padding_waste
 from distillkit.training.learning import environment
 from distillkit.types import LabelSpace, StoredLayers
 
-PLAN = "plan.json"
 MOST_OUTPUTS, MOST_HIDDEN = 2**19, 2**15  # of a teacher that is not yet known
-NO_STATES = StoredLayers()
 QUALITY_POSITIONS = 512  # that are asked again, to measure what the codec keeps
 
 
@@ -61,42 +58,35 @@ def fingerprint_fields(
     }
 
 
-def generate_targets(
-    teacher: TeacherModel,
-    task: Task,
-    space: LabelSpace,
-    examples: TokenTable,
-    *,
-    settings: StoredTargets,
-    origin: dict[str, Any],
-    out: Path,
-    states: StoredLayers = NO_STATES,
-) -> dict[str, Any]:
+def generate_targets(work: TargetWork, *, out: Path) -> dict[str, Any]:
     """Capture the teacher's outputs on all examples, as the codec keeps them, under `out`.
 
-    The hidden states that `states` names are kept with them, from the same forward passes. What an
-    earlier, killed run left under `out` is not captured again. Raises `WorkspaceError` before the
-    teacher is loaded if the disk has no room for what is expected. Returns the manifest's metadata.
+    What an earlier, killed run left under `out` is not captured again, and processes that
+    `TargetHelp` takes part with capture some of it. Raises `WorkspaceError` before the teacher is
+    loaded if the disk has no room for what is expected. Returns the manifest's metadata.
     """
-    check_room(teacher, task, space, examples, settings=settings, out=out, states=states)
-    loaded = teacher.place(task, space)
-    buckets = length_buckets(examples.lengths, tokens=settings.batch_tokens)
-    shards = _shards(buckets, examples.lengths, settings.shard_tokens)
-    _remove_other_plans(out, {"batch_tokens": settings.batch_tokens, "shards": len(shards)})
-    capture = TargetCapture(
-        loaded, teacher.saved, task, examples, shards, settings=settings, states=states, out=out
+    examples, settings = work.examples, work.settings
+    check_room(
+        *(work.teacher, work.task, work.space, examples),
+        settings=settings,
+        out=out,
+        states=work.states,
     )
-    manifest = capture.run(labels=list(space.names), origin=origin)
+    with closing(work.queue(out)) as queue:
+        queue.lead()
+        capture = work.capture(queue, out)
+        manifest = capture.run(labels=list(work.space.names), origin=work.origin)
+    remove_drafts(out)  # of processes that died beside this one
     if manifest.outputs > 1:
         sample = _sample(examples, settings.batch_tokens)
         manifest = _measured(manifest, capture, examples.keys, sample, out=out)
-    padding = padding_waste(examples.lengths, buckets)
+    padding = padding_waste(examples.lengths, work.buckets)
     _say_size(manifest, padding, out)
     return {
         "examples": manifest.examples,
         "tokens": manifest.tokens,
         "padding": round(padding, 4),
-        "precision": str(resolve(settings.precision, capture.device)).removeprefix("torch."),
+        "precision": work.precision,
         "environment": environment(),
     }
 
@@ -205,33 +195,3 @@ def _sample(examples: TokenTable, tokens: int) -> np.ndarray:
     enough = int(QUALITY_POSITIONS / max(1.0, float(examples.positions.mean()))) + 1
     count = min(len(examples), enough, max(1, tokens // int(examples.lengths.max())))
     return np.unique(np.linspace(0, len(examples) - 1, count).astype(int))
-
-
-def _shards(buckets: list[np.ndarray], lengths: np.ndarray, tokens: int) -> list[list[np.ndarray]]:
-    """Group whole buckets into shards of about `tokens` tokens."""
-    shards: list[list[np.ndarray]] = [[]]
-    filled = 0
-    for bucket in buckets:
-        if filled >= tokens:
-            shards.append([])
-            filled = 0
-        shards[-1].append(bucket)
-        filled += int(lengths[bucket].sum())
-    return shards
-
-
-def _remove_other_plans(out: Path, plan: dict[str, int]) -> None:
-    """Shards of a run that cut the work otherwise cannot be gone on with: begin anew."""
-    path = out / PLAN
-    try:
-        if read_json(path) == plan:
-            return
-    except (OSError, ValueError, RecursionError):
-        pass  # none, or a part of one
-    files_left = [file for pattern in ("shard-*.arrow*", STORE) for file in out.rglob(pattern)]
-    if files_left:
-        say(f"{out}: the shards of a killed run are not those of this run's batches; made again")
-    for file in files_left:
-        file.unlink()
-    unfinished.remove(out)
-    write_json(path, plan)

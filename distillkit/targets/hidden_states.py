@@ -20,6 +20,7 @@ from distillkit.artifacts.digests import Verifier
 from distillkit.errors import TargetsError
 from distillkit.targets.codecs.dense import Dense
 from distillkit.targets.codecs.sampling import Draws
+from distillkit.targets.committed import CommittedFiles
 from distillkit.targets.expected_size import store_bytes
 from distillkit.targets.manifest import FILE, StoreManifest
 from distillkit.targets.reader import TargetStore
@@ -59,6 +60,11 @@ def parts_of(folder: Path) -> list[Path]:
     return [folder / part for part in parts]
 
 
+def states_files(folder: Path, states: StoredLayers) -> list[CommittedFiles]:
+    """The files of each store of states in a target store's folder that is being made."""
+    return [CommittedFiles(folder / part, CODEC) for part in settings(states)]
+
+
 class StatesWriter:
     """Writes the states of each shard of a target store; see `TargetWriter`."""
 
@@ -82,10 +88,6 @@ class StatesWriter:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-
-    def committed(self, shard: int) -> bool:
-        """Whether this shard's states are there."""
-        return all(writer.committed(shard) for writer in self._writers.values())
 
     def select(self, activations: Activations, mask: Tensor) -> dict[str, np.ndarray]:
         """What is kept of a batch; `mask` [texts, tokens] says which tokens there are."""

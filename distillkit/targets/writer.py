@@ -1,6 +1,5 @@
 """Writing a target store: shard by shard, each whole or not there."""
 
-import contextlib
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -11,22 +10,21 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from distillkit.artifacts.digests import Verifier, are_files, file_sha256, place_of, read_before
-from distillkit.artifacts.workspace import atomic, read_json, write_json
+from distillkit.artifacts.digests import place_of
+from distillkit.artifacts.workspace import atomic
 from distillkit.background import Background
-from distillkit.console.progress import say
 from distillkit.ragged import exclusive_cumsum
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.logits import TeacherOutput, width
 from distillkit.targets.codecs.registry import record_of
+from distillkit.targets.committed import RECORDS as RECORDS
+from distillkit.targets.committed import CommittedFiles, shard_name
 from distillkit.targets.manifest import Shard, SharedFile, StoreManifest
 from distillkit.types import KEY_BYTES, Distribution
 
 _WAITING = 2  # shards that may wait to be written: the capture must not outrun the disk's memory
 _PIECE = 4096  # positions that are encoded at a time: their arrays fit into a processor's caches
 _OUTPUTS = b"outputs"
-_RECORD = ".digest.json"  # what is appended to a file's name, for its size and sha256
-RECORDS = (f"*{_RECORD}", f"*/*{_RECORD}")  # of a store, and of the hidden states in it
 
 
 class TargetWriter:
@@ -39,8 +37,8 @@ class TargetWriter:
     def __init__(self, folder: Path, codec: Codec) -> None:
         self.folder, self.codec = folder, codec
         self._outputs: int | None = None
-        self._whole: dict[str, bool] = {}  # of what a killed run left
-        self._records: dict[str, dict[str, Any]] = {}
+        self._has_shared = False
+        self._files = CommittedFiles(folder, codec)
         self._background = Background("targets", limit=_WAITING)
 
     def __enter__(self) -> Self:
@@ -57,60 +55,29 @@ class TargetWriter:
     @staticmethod
     def name(shard: int) -> str:
         """The file of the shard with this number."""
-        return f"shard-{shard:05d}.arrow"
+        return shard_name(shard)
 
     def committed(self, shard: int) -> bool:
         """Whether this shard is there and as it was written; what is damaged is named once.
 
         The first one stands for the files that all share, too.
         """
-        names = [self.name(shard), *(self.codec.shared_files if shard == 0 else ())]
-        return all(self._is_whole(name) for name in names)
+        return self._files.is_whole(shard)
 
-    def _is_whole(self, name: str) -> bool:
-        if name not in self._whole and (self.folder / name).exists():
-            record = self._recorded(name)
-            damage = [f"{name}: no size and sha256 of it can be read"]
-            place = place_of(self.folder / name)
-            if record is not None and record.get("place", place) != place:
-                damage = [f"{name}: is that of {str(record['place'])[:80]}"]
-            elif record is not None:
-                damage = Verifier("always").damage(self.folder, {name: record})
-            if damage:
-                say(f"{self.folder}: damaged: {damage[0]}; it is made again")
-            self._whole[name] = not damage
-        return self._whole.get(name, False)
-
-    def _recorded(self, name: str) -> dict[str, Any] | None:
-        """The size, sha256 and place that were written with a file."""
-        if name not in self._records:
-            with contextlib.suppress(OSError, ValueError, RecursionError):
-                self._records[name] = read_json(self.folder / f"{name}{_RECORD}")
-        record = self._records.get(name)
-        return record if record and are_files({name: record}) else None
-
-    def _record(self, name: str, path: Path) -> None:
-        """Write the size and sha256 of a file beside it: a killed run tells by it what is whole."""
-        self._whole[name] = True
-        self._records[name] = {
-            "size": path.stat().st_size,
-            "sha256": file_sha256(path),
-            "place": place_of(self.folder / name),
-        }
-        write_json(self.folder / f"{name}{_RECORD}", self._records[name])
-
-    def describe(self, output: TeacherOutput) -> None:
+    def describe(self, output: TeacherOutput, *, saves_shared: bool = True) -> None:
         """Learn from a first answer what all have in common; further ones are passed over.
 
-        Raises `ConfigError` if the codec does not fit the teacher.
+        Of several processes that write one store, the one that writes its first shard
+        `saves_shared`. Raises `ConfigError` if the codec does not fit the teacher.
         """
-        if self._outputs is not None:
-            return
-        self.codec.check(width(output))
-        self.codec.save_shared(output, self.folder)
-        for name in self.codec.shared_files:
-            self._record(name, self.folder / name)
-        self._outputs = width(output)
+        if self._outputs is None:
+            self.codec.check(width(output))
+            self._outputs = width(output)
+        if saves_shared and not self._has_shared:
+            self.codec.save_shared(output, self.folder)
+            for name in self.codec.shared_files:
+                self._files.record(name, self.folder / name)
+            self._has_shared = True
 
     def write(
         self, shard: int, keys: np.ndarray, positions: np.ndarray, arrays: dict[str, np.ndarray]
@@ -145,6 +112,7 @@ class TargetWriter:
         """
         self.wait()
         paths = [self.folder / self.name(number) for number in range(len(examples))]
+        recorded = self._files.recorded_file
         manifest = StoreManifest(
             codec=record_of(self.codec),
             outputs=self._outputs or _outputs(paths),
@@ -156,25 +124,19 @@ class TargetWriter:
             shards=[
                 Shard(name, count, size, sha256)
                 for (name, size, sha256), count in zip(
-                    [self._recorded_file(path.name) for path in paths], examples, strict=True
+                    [recorded(path.name) for path in paths], examples, strict=True
                 )
             ],
-            files=[SharedFile(*self._recorded_file(name)) for name in self.codec.shared_files],
+            files=[
+                SharedFile(*self._files.recorded_file(name)) for name in self.codec.shared_files
+            ],
             quality=quality or {},
             distribution=distribution,
         )
         manifest.save(self.folder)
         if not place_of(self.folder):
-            for path in self.folder.glob(f"*{_RECORD}"):
-                path.unlink()
+            self._files.remove_records()
         return manifest
-
-    def _recorded_file(self, name: str) -> tuple[str, int, str]:
-        """(name, bytes, sha256) of a file that is whole."""
-        record = self._recorded(name)
-        assert record is not None, f"{name} was neither written nor found"
-        read_before(self.folder / name, record["sha256"])
-        return name, record["size"], record["sha256"]
 
     def _write(
         self,
@@ -204,7 +166,7 @@ class TargetWriter:
         with atomic(self.folder / self.name(shard)) as temporary:
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
                 file.write_batch(pa.record_batch(columns, schema=schema))
-            self._record(self.name(shard), temporary)
+            self._files.record(self.name(shard), temporary)
 
     def _encoded(
         self, positions: np.ndarray, arrays: dict[str, np.ndarray]

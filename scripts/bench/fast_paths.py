@@ -24,6 +24,7 @@ from timing import ORIGIN, ratio, seconds, shown
 from distillkit.fast_paths import VARIABLE, FastPath
 from distillkit.losses import HardLabelLoss
 from distillkit.stages import targets as stage
+from distillkit.stages.target_work import TargetWork
 from distillkit.targets import Sampled, StoredTargets, TopK
 from distillkit.tasks import CausalLM, Classification
 from distillkit.training.batching import PaddedPlan
@@ -60,9 +61,8 @@ def encoder_pass(examples: int) -> Work:
     """A teacher's pass over short texts."""
     teacher: Any = speed.RandomTeacher()
     task, table = Classification(max_length=64), speed.texts(examples)
-    return lambda out: stage.generate_targets(
-        teacher, task, speed.SPACE, table, settings=StoredTargets(), origin=ORIGIN, out=out
-    )
+    work = TargetWork(teacher, task, speed.SPACE, table, StoredTargets(), ORIGIN)
+    return lambda out: stage.generate_targets(work, out=out)
 
 
 def language_pass(codec: Any, tokens: int, layers: int, vocabulary: int) -> Work:
@@ -73,15 +73,9 @@ def language_pass(codec: Any, tokens: int, layers: int, vocabulary: int) -> Work
     teacher: Any = language_speed.RandomTeacher(tokenizer, shape, pair.weights)
     table = language_speed.texts(tokens, 128, vocabulary)
     settings = StoredTargets(codec=codec, batch_tokens=1024, shard_tokens=2048)
-    return lambda out: stage.generate_targets(
-        teacher,
-        CausalLM(max_length=128),
-        LabelSpace(()),
-        table,
-        settings=settings,
-        origin=ORIGIN,
-        out=out,
-    )
+    task = CausalLM(max_length=128)
+    work = TargetWork(teacher, task, LabelSpace(()), table, settings, ORIGIN)
+    return lambda out: stage.generate_targets(work, out=out)
 
 
 def main() -> None:

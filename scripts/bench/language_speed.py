@@ -39,6 +39,7 @@ from distillkit.models.precision import Precision, autocast, resolve
 from distillkit.models.saved import Loaded, SavedModel
 from distillkit.schedules import LinearLR
 from distillkit.stages import targets as stage
+from distillkit.stages.target_work import TargetWork
 from distillkit.targets import Sampled, StoredTargets, TargetStore
 from distillkit.targets.codecs.logits import chunks
 from distillkit.tasks import CausalLM
@@ -178,15 +179,8 @@ def teacher_ratio(
 
     def ours(out: Path) -> None:
         out.mkdir()
-        stage.generate_targets(
-            teacher,  # type: ignore[arg-type]
-            task,
-            LabelSpace(()),
-            table,
-            settings=settings,
-            origin=ORIGIN,
-            out=out,
-        )
+        work = TargetWork(teacher, task, LabelSpace(()), table, settings, ORIGIN)  # type: ignore[arg-type]
+        stage.generate_targets(work, out=out)
 
     spent: dict[str, list[float]] = {"bare": [], "exact": [], "ours": []}
     for i in range(rounds + 1):

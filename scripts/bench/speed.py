@@ -45,6 +45,7 @@ from distillkit.losses import AttentionMSE, ForwardKL, HiddenMSE, Loss, Mixture,
 from distillkit.models.precision import Precision, autocast, resolve
 from distillkit.models.saved import Loaded, SavedModel
 from distillkit.schedules import LinearLR
+from distillkit.stages.target_work import TargetWork
 from distillkit.stages.targets import generate_targets
 from distillkit.targets import Dense, StoredTargets, TargetStore, TargetWriter
 from distillkit.tasks import Classification
@@ -281,15 +282,9 @@ def teacher_ratio(rounds: int, examples: int, folder: Path) -> dict[str, float]:
     def ours(number: int) -> None:
         out = folder / f"pass-{number}"
         out.mkdir()
-        generate_targets(
-            teacher,  # type: ignore[arg-type]
-            Classification(max_length=64),
-            SPACE,
-            table,
-            settings=settings,
-            origin=ORIGIN,
-            out=out,
-        )
+        task = Classification(max_length=64)
+        work = TargetWork(teacher, task, SPACE, table, settings, ORIGIN)  # type: ignore[arg-type]
+        generate_targets(work, out=out)
 
     spent: tuple[list[float], list[float]] = ([], [])
     for i in range(rounds + 1):

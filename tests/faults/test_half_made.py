@@ -12,7 +12,7 @@ import pytest
 
 from distillkit.artifacts.workspace import Workspace, write_json
 from distillkit.errors import WorkspaceError
-from distillkit.stages.targets import PLAN
+from distillkit.targets.shard_queue import PLAN
 from tests.cli.conftest import finished  # noqa: F401
 from tests.cli.runs import Finished, assert_refused, run
 from tests.conftest import Distillkit

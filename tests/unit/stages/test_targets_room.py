@@ -10,6 +10,7 @@ import pytest
 from distillkit.errors import ModelError, WorkspaceError
 from distillkit.models.saved import SavedModel
 from distillkit.stages import targets as stage
+from distillkit.stages.target_work import TargetWork
 from distillkit.stages.teacher import TeacherModel
 from distillkit.targets import Dense, LastHidden, Sampled, StoredTargets
 from distillkit.tasks import CausalLM, Classification, Task
@@ -56,15 +57,15 @@ def generate(
 ) -> None:
     monkeypatch.setattr(stage.shutil, "disk_usage", lambda _: Usage(10**12, 0, free))
     out.mkdir(parents=True, exist_ok=True)
-    stage.generate_targets(
+    work = TargetWork(
         TeacherModel(SavedModel(str(folder), "teacher.path"), {}),
         task,
         LABELS,
         table(language=isinstance(task, CausalLM)),
-        settings=StoredTargets(codec=codec),
-        origin={},
-        out=out,
+        StoredTargets(codec=codec),
+        {},
     )
+    stage.generate_targets(work, out=out)
 
 
 @pytest.fixture(scope="module")
