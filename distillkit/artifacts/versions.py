@@ -20,7 +20,7 @@ VERSIONS = {
     "initial student": 2,
     "student": 4,
     "compressed": 2,
-    "evaluation": 8,
+    "evaluation": 9,
 }
 
 

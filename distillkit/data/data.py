@@ -14,11 +14,20 @@ import numpy as np
 
 from distillkit.data.corpus import Corpus
 from distillkit.data.sources import Spec
+from distillkit.data.tables import Table
 from distillkit.errors import ConfigError
 from distillkit.types import Distribution, LabelSpace
 
 # (label values, their names where they are known) -> the label space and the encoded labels [rows]
 ReadLabels = Callable[[Sequence[Any], list[str] | None], tuple[LabelSpace, np.ndarray]]
+
+
+def no_columns(columns: Mapping[str, str], why: str) -> ConfigError:
+    """The error of settings that name columns where there are none; `why` says of what."""
+    key, name = next(iter(columns.items()))
+    return ConfigError(
+        f"{key} = {name}: names a column, and data is {why}; slices=[length] is for all"
+    )
 
 
 class Reader(Protocol):
@@ -86,6 +95,13 @@ class Data(ABC):
         text stands in two splits: `shares.share_out` sees to it. Returns {"counts": rows of each
         split, "dropped": rows left out, by reason}. `cache` is for downloads.
         """
+
+    def columns_of(self, role: str, columns: Mapping[str, str], *, cache: Path) -> Table:
+        """Further columns of a source, setting -> name, a row for each number of a split's rows.
+
+        Raises `ConfigError` where texts have none, `DataError` for one that is not there.
+        """
+        raise no_columns(columns, f"{type(self).__name__}, which has none")
 
     def transfer_fields(self) -> dict[str, Any]:
         """All that decides the transfer set, beside the labelled text that it must not hold."""

@@ -1,22 +1,22 @@
 """Questions about passages, with the places of their answers: SQuAD's format, or a table."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distillkit.console.wording import brief
-from distillkit.data.data import Reader
+from distillkit.data.data import Reader, no_columns
 from distillkit.data.encodings import decoded, unpacked
-from distillkit.data.filters import keep_rows
+from distillkit.data.filters import matching_rows
 from distillkit.data.json_rows import json_rows
 from distillkit.data.literals import literal
 from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import KINDS, spec_text, suffix
-from distillkit.data.tables import each_file, read_table, say_parts
+from distillkit.data.tables import Table, each_file, read_table, say_parts
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
 
@@ -52,18 +52,28 @@ class Questions(Texts):
         say_dropped("questions", dropped)
         return {"counts": counts, "dropped": dropped}
 
+    def columns_of(self, role: str, columns: Mapping[str, str], *, cache: Path) -> Table:
+        """Further columns of a table; SQuAD's own form has none."""
+        spec, key = getattr(self, role), f"data.{role}"
+        for item, _, path in each_file(spec, key=key, split=role, cache=cache):
+            if self._of_file(path, f"{key} = {item}") is not None:
+                raise no_columns(columns, f"in SQuAD's form ({item}), which has none")
+        return super().columns_of(role, columns, cache=cache)
+
     def _read(self, cache: Path, role: str, dropped: dict[str, int]) -> Rows:
         spec, key = getattr(self, role), f"data.{role}"
-        rows_read, parts = [], []
+        rows_read: list[tuple[int, str, str, list[Answer]]] = []
+        parts, before = [], 0
         for item, name, path in each_file(spec, key=key, split=role, cache=cache):
-            rows = list(self._rows(item, path, key, role, cache))
+            rows, count = self._rows(item, path, key, role, cache)
+            rows_read += [(before + place, *row) for place, row in rows]
             parts.append((name, len(rows)))
-            rows_read += rows
+            before += count
         if len(parts) > 1:
             say_parts(spec, key, parts)
         rows_left: list[tuple[str, str, list[Answer]]] = []
         numbers = []
-        for number, (question, context, answers) in enumerate(rows_read, start=1):
+        for number, question, context, answers in rows_read:
             spans = [(text, at) for text, at in answers if _stands(text, at, context)]
             if question.strip() and context.strip() and (spans or not answers):
                 rows_left.append((question, context, spans))
@@ -80,8 +90,10 @@ class Questions(Texts):
         questions, contexts, places = map(list, zip(*rows_left, strict=True))
         return Rows(questions, contexts, places, groups=contexts, numbers=numbers)
 
-    def _nested(self, path: Path, at: str) -> list[Any] | None:
+    def _of_file(self, path: Path | None, at: str) -> list[Any] | None:
         """The articles of a file in SQuAD's own format, or one a line; None for another file."""
+        if path is None or not path.is_file() or KINDS.get(suffix(path)) != "json":
+            return None
         text, _ = decoded(unpacked(path, at=at), self.encoding, at=at)
         if '"paragraphs"' not in text:
             return None
@@ -94,40 +106,46 @@ class Questions(Texts):
 
     def _rows(
         self, spec: str, path: Path | None, key: str, role: str, cache: Path
-    ) -> Iterator[tuple[str, str, list[Answer]]]:
-        if path is not None and path.is_file() and KINDS.get(suffix(path)) == "json":
-            nested = self._nested(path, f"{key} = {spec}")
-            if nested is not None:
-                if self.where:
-                    raise DataError(f"data.where: {spec} is no table, and all is read; unset it")
-                yield from _of_squad(nested, f"{key} = {spec}")
-                return
+    ) -> tuple[list[tuple[int, tuple[str, str, list[Answer]]]], int]:
+        """(number from 1 and content of each row that is read, how many the file has)."""
+        articles = self._of_file(path, f"{key} = {spec}")
+        if articles is None:
+            return self._of_table(spec, key, role, cache)
+        if self.where:
+            raise DataError(f"data.where: {spec} is no table, and all is read; unset it")
+        rows = list(_of_squad(articles, f"{key} = {spec}"))
+        return list(enumerate(rows, start=1)), len(rows)
+
+    def _of_table(
+        self, spec: str, key: str, role: str, cache: Path
+    ) -> tuple[list[tuple[int, tuple[str, str, list[Answer]]]], int]:
         columns: dict[str, str | None] = {
             f"data.{name}": getattr(self, name) for name in ("question", "context", "answers")
         }
         where = self.where if role == "train" else None
-        texts_of = ["data.question", "data.context"]
         table = read_table(
             spec,
             key=key,
             split=role,
             cache=cache,
             columns=columns,
-            texts=texts_of,
+            texts=["data.question", "data.context"],
             where=where,
             form=self.form,
         )
-        table = keep_rows(table, where, key="data.where", spec=spec)
+        places = matching_rows(table, where, key="data.where", spec=spec)
         names = [self.question, self.context, self.answers]
-        for number, row in enumerate(table.records(names), start=1):
-            texts = row[self.question], row[self.context]
-            if not all(isinstance(text, str) for text in texts):
+        rows = []
+        for place, row in zip(places, table.select(places).records(names), strict=True):
+            question, context = row[self.question], row[self.context]
+            if not (isinstance(question, str) and isinstance(context, str)):
                 raise DataError(
-                    f"data.question = {self.question}, data.context = {self.context}: row {number} "
-                    f"of {spec} holds something that is no text"
+                    f"data.question = {self.question}, data.context = {self.context}: row "
+                    f"{place + 1} of {spec} holds something that is no text"
                 )
-            at = f"data.answers = {self.answers}: row {number} of {spec}"
-            yield *texts, list(_places(row[self.answers], at))
+            at = f"data.answers = {self.answers}: row {place + 1} of {spec}"
+            rows.append((place + 1, (question, context, list(_places(row[self.answers], at)))))
+        return rows, len(table)
 
 
 def _of_squad(articles: list[Any], at: str) -> Iterator[tuple[str, str, list[Answer]]]:

@@ -1,6 +1,6 @@
 """Words with a tag each: column files as of the CoNLL shared tasks, and tables with lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from distillkit.console.progress import say, warn
 from distillkit.console.wording import brief, listed
 from distillkit.data.agreement import Agreement
 from distillkit.data.column_lines import ColumnLines
-from distillkit.data.data import Reader
+from distillkit.data.data import Reader, no_columns
 from distillkit.data.duplicates import Duplicates
 from distillkit.data.encoding import class_order, say_absent
 from distillkit.data.encodings import decoded, unpacked
@@ -21,6 +21,7 @@ from distillkit.data.shares import share_out
 from distillkit.data.sources import COLUMN_FILES, spec_text, suffix
 from distillkit.data.tables import Table, each_file, read_table, say_parts
 from distillkit.data.tag_schemes import SCHEMES, scheme
+from distillkit.data.text_format import TextFormat
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
 
@@ -63,6 +64,11 @@ class TaggedText(Texts):
         super().__post_init__()
         check_names(self.label_names)
 
+    @property
+    def table_form(self) -> TextFormat:
+        """The `columns` are those of column files."""
+        return replace(self.form, columns=None)
+
     def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
         splits, dropped = share_out(
@@ -98,6 +104,14 @@ class TaggedText(Texts):
         counts = self.counted(splits)
         say_dropped("sentences", dropped)
         return {"counts": counts, "dropped": dropped}
+
+    def columns_of(self, role: str, columns: Mapping[str, str], *, cache: Path) -> Table:
+        """Further columns of a table; those of a column file are of words."""
+        spec, key = getattr(self, role), f"data.{role}"
+        for item, _, path in each_file(spec, key=key, split=role, cache=cache):
+            if _is_column_file(path):
+                raise no_columns(columns, f"a column file ({item}), whose columns are of words")
+        return super().columns_of(role, columns, cache=cache)
 
     def _read(self, cache: Path, agreement: Agreement, role: str, dropped: dict[str, int]) -> Rows:
         """The sentences of a source: texts, and (words, tags) as what is known of each.
@@ -138,7 +152,7 @@ class TaggedText(Texts):
 
     def _part(self, spec: str, path: Path | None, key: str, role: str, cache: Path) -> "_Part":
         """The sentences of one file."""
-        if path is not None and path.is_file() and suffix(path) in COLUMN_FILES:
+        if path is not None and _is_column_file(path):
             if self.where:
                 raise DataError(
                     f"data.where: {spec} is a column file, of which all is read; unset it"
@@ -155,7 +169,7 @@ class TaggedText(Texts):
             columns=columns,
             texts=columns,
             where=where,
-            form=replace(self.form, columns=None),
+            form=self.table_form,
         )
         numbers = matching_rows(table, where, key="data.where", spec=spec)
         sentences = self._of_table(table.select(numbers), spec)
@@ -219,6 +233,10 @@ class TaggedText(Texts):
                     f"data.tokens = {self.tokens} and data.tags = {self.tags} ask for"
                 )
         return self.columns.index(self.tokens), self.columns.index(self.tags)
+
+
+def _is_column_file(path: Path | None) -> bool:
+    return path is not None and path.is_file() and suffix(path) in COLUMN_FILES
 
 
 def _tags(sentence: tuple[list[str], list[Any]]) -> str:

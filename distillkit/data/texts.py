@@ -1,7 +1,8 @@
 """Where the splits of a run's text come from: what all kinds of text share."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from distillkit.artifacts.homes import expanded
@@ -12,6 +13,7 @@ from distillkit.data.rows import Rows
 from distillkit.data.sources import Spec, identity
 from distillkit.data.split_folders import card_splits, has_card, is_saved, splits
 from distillkit.data.splits import unit_hash
+from distillkit.data.tables import Table, read_table
 from distillkit.data.text_format import TextFormat, text_format
 from distillkit.errors import ConfigError, DataError
 from distillkit.setting_types import Fraction, PositiveInt
@@ -62,6 +64,11 @@ class Texts(Data):
         return text_format(self.separator, self.encoding, self.quoting, self.header, self.columns)
 
     @property
+    def table_form(self) -> TextFormat:
+        """The same of files that are tables."""
+        return self.form
+
+    @property
     def sources(self) -> dict[str, Spec]:
         """Where each split is read from, of those that have a source of their own."""
         specs = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -75,6 +82,19 @@ class Texts(Data):
         }
         settings = {k: v for k, v in asdict(self).items() if k not in specs}
         return {"kind": type(self).__name__, "sources": sources, **settings}
+
+    def columns_of(self, role: str, columns: Mapping[str, str], *, cache: Path) -> Table:
+        """Further columns of a source, as text."""
+        return read_table(
+            getattr(self, role),
+            key=f"data.{role}",
+            split=role,
+            cache=cache,
+            columns=dict(columns),
+            texts=[*columns],
+            form=self.table_form,
+            bad_lines=[],  # as a reader that leaves them out counts them, too
+        )
 
     def sized(
         self, splits: dict[str, Rows], *, strata: Callable[[Any], Collection[Any]] | None = None

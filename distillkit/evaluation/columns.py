@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 
 from distillkit.metrics import EvaluationSettings
-from distillkit.metrics.calibration import calibrated
-from distillkit.metrics.fidelity import closeness
 from distillkit.metrics.interval import bootstrap_score
 from distillkit.metrics.resampled import Column, calibration_column, fidelity_columns
 from distillkit.tasks import HeldOut, SequenceTask
@@ -53,25 +51,6 @@ def of_all(columns: Mapping[str, Column], names: Sequence[str], texts: int) -> d
     """The scores of all texts in the columns of these names."""
     every = np.arange(texts)
     return {name: columns[name](every) for name in names if name in columns}
-
-
-def majority(
-    task: SequenceTask,
-    class_counts: np.ndarray,
-    held_out: HeldOut,
-    teacher: np.ndarray | None,
-    settings: EvaluationSettings,
-) -> dict[str, Any]:
-    """The row of a model that knows how often classes are, and nothing of the text."""
-    share = np.log((class_counts + 1.0) / (class_counts + 1.0).sum())
-    logits = np.tile(share.astype(np.float32), (len(held_out.table.labels), 1))
-    row = quality(task, logits, task.outcomes(logits, held_out), held_out, settings)
-    row |= closeness(task.distribution, logits, teacher)
-    calibration = calibrated(
-        task.distribution, logits, held_out.table.labels, bins=settings.ece_bins
-    )
-    assert calibration is not None, "a softmax has probabilities"
-    return row | {"ece": calibration.expected_calibration_error}
 
 
 def calibration_columns(

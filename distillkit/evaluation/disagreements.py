@@ -1,6 +1,6 @@
 """The held-out examples on which student and teacher differ most, with their text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,47 +8,57 @@ from scipy.special import expit, softmax
 
 from distillkit.console.wording import brief
 from distillkit.data.corpus import Split
-from distillkit.evaluation.predictions import row_numbers
 from distillkit.metrics.fidelity import distances
 from distillkit.tasks import HeldOut, SequenceTask
 
 MOST, LONGEST = 20, 400  # examples; characters of a text
+BOTH = ("teacher", "student")
+NO_ANSWER = "(no answer)"
 
 
 def disagreements(
     logits: Mapping[str, np.ndarray], task: SequenceTask, held_out: Mapping[str, HeldOut]
 ) -> list[dict[str, Any]]:
-    """The examples in question, the most different first; none without student and teacher.
+    """The texts in question, the most different first; none without student and teacher.
 
     Each has its `row` in its source, its `text`, how far the two are apart (`distance`, as
-    `fidelity.distances` says, the mean over an example's positions) and, where an example has one
-    answer, its label and what both predict, and how sure they are.
+    `fidelity.distances` says, the mean over all positions of a text), its label and what both
+    predict; of one label a text also how sure they are.
     """
-    if not {"student", "teacher"} <= logits.keys() or task.distribution == "choice":
+    if not {"student", "teacher"} <= logits.keys():
         return []
     held = held_out["student"]
     if held.split is None:
         return []
     apart = distances(task.distribution, logits["student"], logits["teacher"])
-    offsets = held.table.position_offsets
-    sums = np.diff(np.concatenate([[0.0], np.cumsum(apart)])[offsets])
-    mean = sums / np.maximum(1, np.diff(offsets))
-    order = np.argsort(-mean, kind="stable")[:MOST]
-    numbers = row_numbers(held)
-    text_index = (
-        np.arange(len(mean)) if held.table.text_index is None else np.asarray(held.table.text_index)
-    )
-    answers = _answers(logits, task, held) if len(apart) == len(mean) else {}
+    texts = _texts_of(held)
+    count = len(held.split)
+    counts = np.maximum(1, np.bincount(texts, minlength=count))
+    mean = np.bincount(texts, weights=apart, minlength=count) / counts
+    order = [int(place) for place in np.argsort(-mean, kind="stable")[:MOST] if mean[place] > 0]
+    answers = _answers(logits, task, held, order, texts)
+    numbers = _numbers_of(held.split)
     return [
         {
             "row": int(numbers[place]),
             "distance": round(float(mean[place]), 4),
-            **text_of(held.split, int(text_index[place])),
-            **{name: column[place] for name, column in answers.items()},
+            **text_of(held.split, place),
+            **{name: column[i] for name, column in answers.items()},
         }
-        for place in order
-        if mean[place] > 0
+        for i, place in enumerate(order)
     ]
+
+
+def _numbers_of(split: Split) -> np.ndarray:
+    """The number in its source of each text, [texts]."""
+    return np.arange(len(split)) + 1 if split.numbers is None else np.asarray(split.numbers)
+
+
+def _texts_of(held_out: HeldOut) -> np.ndarray:
+    """The text that each position [positions] is of; several examples may be of one."""
+    table = held_out.table
+    examples = np.arange(len(table)) if table.text_index is None else np.asarray(table.text_index)
+    return np.repeat(examples, np.diff(table.position_offsets))
 
 
 def text_of(split: Split, place: int) -> dict[str, str]:
@@ -60,11 +70,21 @@ def text_of(split: Split, place: int) -> dict[str, str]:
 
 
 def _answers(
-    logits: Mapping[str, np.ndarray], task: SequenceTask, held_out: HeldOut
+    logits: Mapping[str, np.ndarray],
+    task: SequenceTask,
+    held_out: HeldOut,
+    order: Sequence[int],
+    texts: np.ndarray,
 ) -> dict[str, list[Any]]:
-    """Columns [examples] of the label and of what student and teacher predict."""
+    """Columns of the label, and of what student and teacher predict, of these texts in order."""
+    if task.distribution == "choice":
+        return _of_questions(logits, task, held_out, order)
+    if held_out.table.word_index is not None:
+        return _of_words(logits, task, held_out, order, texts)
+    if len(texts) != len(held_out.split):  # of a task from outside, with several positions a text
+        return {}
     columns: dict[str, list[Any]] = dict(task.references(held_out) or {})
-    for row in ("teacher", "student"):
+    for row in BOTH:
         values = logits[row].astype(np.float64)
         answers = task.answers_as_text(task.predicted(logits[row]), held_out)
         if answers is None:
@@ -77,6 +97,42 @@ def _answers(
         else:
             continue
         columns[f"{row}_confidence"] = sure.round(4).tolist()
+    return {name: [column[place] for place in order] for name, column in columns.items()}
+
+
+def _of_questions(
+    logits: Mapping[str, np.ndarray], task: SequenceTask, held_out: HeldOut, order: Sequence[int]
+) -> dict[str, list[Any]]:
+    """The right answers of questions, and the passages' stretches that both take for them."""
+    right = held_out.split.answers
+    columns = {"label": [" / ".join(dict.fromkeys(text for text, _ in right[i])) for i in order]}
+    for row in BOTH:
+        answers = task.predictions(logits[row], held_out)[""]
+        columns[row] = [brief(answers[i], LONGEST) for i in order]
+    return {name: [text or NO_ANSWER for text in column] for name, column in columns.items()}
+
+
+def _of_words(
+    logits: Mapping[str, np.ndarray],
+    task: SequenceTask,
+    held_out: HeldOut,
+    order: Sequence[int],
+    texts: np.ndarray,
+) -> dict[str, list[Any]]:
+    """Words with their tags where the two tag otherwise; where they never do, where least alike."""
+    table, names = held_out.table, held_out.labels.names
+    assert table.word_index is not None
+    tags = {row: task.predicted(logits[row]) for row in BOTH}
+    apart = distances(task.distribution, logits["student"], logits["teacher"])
+    columns: dict[str, list[Any]] = {"label": [], **{row: [] for row in BOTH}}
+    for place in order:
+        positions = np.flatnonzero(texts == place)
+        other = positions[tags["student"][positions] != tags["teacher"][positions]]
+        shown = other if len(other) else positions[[int(apart[positions].argmax())]]
+        words = [held_out.split.words[place][int(table.word_index[i])] for i in shown]
+        for column, ids in (("label", np.asarray(table.labels)), *tags.items()):
+            pairs = (f"{word}/{names[ids[i]]}" for word, i in zip(words, shown, strict=True))
+            columns[column].append(brief(" ".join(pairs), LONGEST))
     return columns
 
 
@@ -95,7 +151,7 @@ def of_texts(nats: Mapping[str, np.ndarray], text_index: np.ndarray, split: Spli
     }
     apart = np.where(counts > 0, np.abs(means["student"] - means["teacher"]), 0.0)
     order = np.argsort(-apart, kind="stable")[:MOST]
-    numbers = np.arange(len(split)) + 1 if split.numbers is None else np.asarray(split.numbers)
+    numbers = _numbers_of(split)
     return [
         {
             "row": int(numbers[place]),

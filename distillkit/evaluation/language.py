@@ -18,12 +18,14 @@ from distillkit.evaluation.disagreements import of_texts
 from distillkit.evaluation.efficiency import Measured
 from distillkit.evaluation.predictions import write_texts
 from distillkit.evaluation.samples import samples
+from distillkit.evaluation.slices import LENGTH, groups, quarters, sliced
 from distillkit.losses.averages import averaged
 from distillkit.losses.heads import project
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import binned
 from distillkit.metrics.drafts import draft_scores
 from distillkit.metrics.interval import bootstrap_difference, bootstrap_score
+from distillkit.metrics.resampled import Column
 from distillkit.models.vocabularies import check_same_tokenizer
 from distillkit.tasks import Task
 from distillkit.training.batching import length_buckets
@@ -43,6 +45,7 @@ def measure(
     settings: EvaluationSettings,
     out: Path,
     reference: str = "teacher",
+    slice_values: Mapping[str, Sequence[Any]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(rows, comparison, reliability); the scores of every position go under `out`.
 
@@ -102,6 +105,7 @@ def measure(
     if first.table.text_index is not None:
         texts = np.repeat(np.asarray(first.table.text_index), first.table.positions)
         comparison["disagreements"] = of_texts(nlls, texts, test)
+        comparison["slices"] = _slices(nlls, texts, len(test), slice_values or {}, settings)
     # several models have probabilities together, but none that writes
     writers = {row: measured for row, measured in loaded.items() if not measured.later_members}
     if settings.samples and task.generates:
@@ -116,6 +120,37 @@ def measure(
             rows[row] |= parts.record(name, of_row)
         comparison["harness"] = harness.conditions(settings.harness_limit)
     return rows, comparison, bins
+
+
+def _slices(
+    nlls: Mapping[str, np.ndarray],
+    texts: np.ndarray,
+    count: int,
+    slice_values: Mapping[str, Sequence[Any]],
+    settings: EvaluationSettings,
+) -> list[dict[str, Any]]:
+    """The perplexity in each part of the held-out texts, of those that have tokens which count.
+
+    `nlls` are those of each position, row -> [positions], and `texts` [positions] their texts.
+    """
+    tokens = np.bincount(texts, minlength=count)
+    filled = np.flatnonzero(tokens)
+    named = {
+        name: groups([values[i] for i in filled.tolist()]) for name, values in slice_values.items()
+    }
+    if LENGTH in settings.slices:
+        named[LENGTH] = quarters(tokens[filled].tolist(), "tokens")
+    columns = {row: {"perplexity": _perplexity(nll, texts, filled)} for row, nll in nlls.items()}
+    ordered = {name: named[name] for name in settings.slices}
+    return sliced(
+        columns, "perplexity", ordered, resamples=settings.resamples, level=settings.level
+    )
+
+
+def _perplexity(nll: np.ndarray, texts: np.ndarray, filled: np.ndarray) -> Column:
+    """The perplexity as a function of which of the `filled` texts are counted."""
+    sums, counts = np.bincount(texts, weights=nll)[filled], np.bincount(texts)[filled]
+    return lambda rows: math.exp(sums[rows].sum() / counts[rows].sum())
 
 
 def _on_harness(row: str, measured: Measured, settings: EvaluationSettings) -> dict[str, Any]:

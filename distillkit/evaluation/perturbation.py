@@ -15,10 +15,18 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
 def perturbed(split: Split, kind: Perturbation) -> Split:
-    """The same examples, labels and keys; each text changed by a draw of its own."""
+    """The same examples, labels and keys; each text changed by a draw of its own.
+
+    Of questions their passages stay, where the answers stand; of tagged text each word stays one.
+    """
     change = _CHANGES[kind]
-    pairs = None if split.pairs is None else _changed(split.pairs, change)
-    return replace(split, texts=_changed(split.texts, change), pairs=pairs)
+    texts, pairs, words = _changed(split.texts, change), split.pairs, split.words
+    if pairs is not None and split.answers is None:
+        pairs = _changed(pairs, change)
+    if words is not None:
+        words = [_SENTENCES[kind](row) for row in words]
+        texts = [" ".join(row) for row in words]
+    return replace(split, texts=texts, pairs=pairs, words=words)
 
 
 def _changed(texts: Sequence[str], change: Callable[[str, random.Random], str]) -> list[str]:
@@ -56,4 +64,18 @@ def case(text: str, _: random.Random) -> str:
     return lower if lower != text else text.upper()
 
 
+def _typos_of_words(words: Sequence[str]) -> list[str]:
+    draw = _draws(" ".join(words))
+    return [typos(word, draw) for word in words]
+
+
+def _case_of_words(words: Sequence[str]) -> list[str]:
+    lower = [word.lower() for word in words]
+    return lower if lower != [*words] else [word.upper() for word in words]
+
+
+_SENTENCES: dict[Perturbation, Callable[[Sequence[str]], list[str]]] = {
+    "typos": _typos_of_words,
+    "case": _case_of_words,
+}
 _CHANGES: dict[Perturbation, Callable[[str, random.Random], str]] = {"typos": typos, "case": case}

@@ -7,10 +7,28 @@ from typing import Any
 import numpy as np
 
 from distillkit.metrics.resampled import Column, differences, draws
+from distillkit.tasks import HeldOut, Task
 
-LENGTH = "length"  # the slices by tokens, whatever columns there are
+LENGTH, QUESTION = "length", "question_length"  # slices by tokens, whatever columns there are
 MOST, PARTS = 20, 4  # values of a column that are told apart; parts of numbers
 NOTHING, OTHERS = "(nothing)", "(others)"
+
+
+def lengths_of(task: Task) -> tuple[str, ...]:
+    """The slices by length: of the text, or of the passage and of the question about it."""
+    return (LENGTH, QUESTION) if task.distribution == "choice" else (LENGTH,)
+
+
+def token_lengths(name: str, held_out: HeldOut, tokenizer: Any) -> list[int]:
+    """The tokens of each text, or of each question or its passage, by the name of the slice."""
+    table, split = held_out.table, held_out.split
+    if split.answers is None:
+        lengths: list[int] = table.lengths.tolist()
+        return lengths
+    texts = split.texts if name == QUESTION else split.pairs
+    return [
+        len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    ]
 
 
 def groups(values: Sequence[Any]) -> list[str]:

@@ -1,8 +1,10 @@
 """The evaluation of a run: which models are its rows, and what was measured of them."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from distillkit.artifacts.code_identity import code_of_node
 from distillkit.artifacts.workspace import Artifact, fingerprint
@@ -12,7 +14,7 @@ from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ConfigError
 from distillkit.models.saved import SavedMembers, SavedModel
-from distillkit.pipeline import slices
+from distillkit.pipeline import slices, tokenizers
 from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import obtain
@@ -59,12 +61,27 @@ class EvaluationArtifacts:
                 self.text.corpus.split("test"),
                 settings=context.evaluation,
                 out=out,
-                class_counts=self.text.class_counts,
+                train_labels=self._train_labels(models),
                 reference=reference,
                 slice_values=slices.values(context, self.text.corpus.split("test")),
             ),
             resumable=True,
         )
+
+    def _train_labels(self, models: Mapping[str, Row]) -> np.ndarray | None:
+        """The labels of the training text; of language models its tokens, where these are its own.
+
+        Of models from elsewhere, whose tokenizer may be another, they are not counted.
+        """
+        context, text = self.context, self.text
+        if context.task.family == "sequence":
+            return text.corpus.split("train").labels
+        student = self.students.student
+        if self.students.find(student) is None or "student" not in models:
+            return None
+        is_own = models["student"][1] == self.students.obtain(student).fingerprint
+        key, spec = tokenizers.learning_source(context)
+        return text.tokens(key, spec, "train").labels if is_own else None
 
     def fingerprint_fields(
         self, models: dict[str, str], *, reference: str | None = None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from distillkit.evaluation.baseline import BASELINES
 from distillkit.metrics.titles import COLUMNS
 
 FALLING = ("rmse", "ece", "nll", "perplexity", "kl_to_teacher")  # of which less is better
@@ -96,10 +97,9 @@ def headline(results: Mapping[str, Any]) -> str:
     found = [it for it in verdicts(results) if it.column in (name, "nll" if not rises else name)]
     for it in found:
         text += f" {_against(it)}"
-    if name in rows.get("majority", {}):
-        text += (
-            f" A model that only knows how often classes are has {rows['majority'][name]:{style}}."
-        )
+    for row, does in BASELINES.items():
+        if name in rows.get(row, {}):
+            text += f" A model that {does} has {rows[row][name]:{style}}."
     return text
 
 

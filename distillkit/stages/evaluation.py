@@ -15,6 +15,7 @@ from distillkit.data.corpus import Split
 from distillkit.errors import ModelError
 from distillkit.evaluation import language as language_evaluation
 from distillkit.evaluation import lm_eval as harness
+from distillkit.evaluation.baseline import baseline, unigram
 from distillkit.evaluation.classes import by_class
 from distillkit.evaluation.columns import (
     FIDELITY,
@@ -22,7 +23,6 @@ from distillkit.evaluation.columns import (
     added_columns,
     calibration_columns,
     fidelity,
-    majority,
     of_all,
     quality,
 )
@@ -31,7 +31,7 @@ from distillkit.evaluation.disagreements import disagreements
 from distillkit.evaluation.efficiency import Measured, costs, ratios
 from distillkit.evaluation.perturbation import perturbed
 from distillkit.evaluation.predictions import write_predictions
-from distillkit.evaluation.slices import LENGTH, groups, quarters, sliced
+from distillkit.evaluation.slices import groups, lengths_of, quarters, sliced, token_lengths
 from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.calibration import calibrated
@@ -90,7 +90,7 @@ def evaluate(
     *,
     settings: EvaluationSettings,
     out: Path,
-    class_counts: np.ndarray | None = None,
+    train_labels: np.ndarray | None = None,
     reference: str | None = None,
     slice_values: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
@@ -99,9 +99,9 @@ def evaluate(
     The row `teacher`, where there is one, is what the others are held against, or that of the
     `reference`; then each other one is compared with it in every column. An ensemble's row is
     of its averaged answers, and its cost that of all members in turn. What each said goes under
-    `out`, where a run that was ended before goes on. With `class_counts` [classes] of the training
-    text there is a row `majority`: what says for every text how often each class stands there.
-    `slice_values` have the values [texts] of the columns that the settings slice by.
+    `out`, where a run that was ended before goes on. With the `train_labels` as the task encodes
+    them, of language models the tokens of the training text, there is a row of a model that knows
+    only these. `slice_values` have the values [texts] of the columns that the settings slice by.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded: dict[str, Measured] = {}
@@ -113,11 +113,12 @@ def evaluate(
         loaded = _comparable(loaded, device)
     if task.family == "language":
         rows, comparison, bins = language_evaluation.measure(
-            loaded, task, test, settings, out, reference or TEACHER
+            loaded, task, test, settings, out, reference or TEACHER, slice_values or {}
         )
+        rows |= _unigram(loaded, task, space, train_labels)
     else:
         rows, comparison, bins = _measure(
-            loaded, task, space, test, settings, out, class_counts, reference, slice_values or {}
+            loaded, task, space, test, settings, out, train_labels, reference, slice_values or {}
         )
     say(f"evaluation: timing {', '.join(models)} in turn")
     with working("evaluation: timing"):
@@ -205,7 +206,7 @@ def _measure(
     test: Split,
     settings: EvaluationSettings,
     out: Path,
-    class_counts: np.ndarray | None,
+    train_labels: np.ndarray | None,
     reference: str | None,
     slice_values: Mapping[str, Sequence[Any]],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -241,17 +242,14 @@ def _measure(
     }
     for row, of_row in columns.items():
         rows[row] |= of_all(of_row, FIDELITY, len(next(iter(outcomes.values()))))
-    if class_counts is not None and task.distribution == "softmax" and len(class_counts) > 1:
-        first = next(iter(held_out.values()))
-        rows["majority"] = majority(
-            task, class_counts, first, logits.get(reference or TEACHER), settings
-        )
+    first = next(iter(held_out.values()))
+    rows |= baseline(task, train_labels, first, logits.get(reference or TEACHER), settings)
     texts = len(next(iter(outcomes.values())))
     comparison = compare(task, rows, columns, settings, texts=texts, reference=reference)
     comparison |= {
         "classes": by_class(logits, task, held_out),
         "disagreements": disagreements(logits, task, held_out),
-        "slices": _slices(columns, task, held_out, slice_values, settings),
+        "slices": _slices(columns, task, loaded, first, slice_values, settings),
     }
     for kind in settings.robustness:
         changed = perturbed(test, kind)
@@ -263,19 +261,33 @@ def _measure(
 def _slices(
     columns: Mapping[str, Mapping[str, Column]],
     task: SequenceTask,
-    held_out: Mapping[str, HeldOut],
+    loaded: Mapping[str, Measured],
+    held_out: HeldOut,
     slice_values: Mapping[str, Sequence[Any]],
     settings: EvaluationSettings,
 ) -> list[dict[str, Any]]:
     """The headline in each part of the held-out text, in the order of the settings."""
     named = {name: groups(values) for name, values in slice_values.items()}
-    if LENGTH in settings.slices:
-        lengths = next(iter(held_out.values())).table.lengths
-        named[LENGTH] = quarters(lengths.tolist(), "tokens")
+    tokenizer = next(iter(loaded.values())).loaded.tokenizer
+    for name in lengths_of(task):
+        if name in settings.slices:
+            named[name] = quarters(token_lengths(name, held_out, tokenizer), "tokens")
     ordered = {name: named[name] for name in settings.slices}
     return sliced(
         columns, task.headline, ordered, resamples=settings.resamples, level=settings.level
     )
+
+
+def _unigram(
+    loaded: Mapping[str, Measured], task: Task, space: LabelSpace, train_labels: np.ndarray | None
+) -> dict[str, Any]:
+    """The row of a model that knows how often tokens are in the training text."""
+    if train_labels is None:
+        return {}
+    first = next(iter(loaded.values()))
+    size = task.width(first.loaded.tokenizer, space)
+    counts = np.bincount(np.asarray(train_labels), minlength=size)
+    return unigram(counts, np.asarray(first.table.labels))
 
 
 def _robust(

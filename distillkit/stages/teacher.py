@@ -75,9 +75,17 @@ def fitted_fields(
         "seed": seed,
         **{name: getattr(teacher, name) for name in (*length, *names)},
         "min_epochs": teacher.min_epochs if teacher.usual_steps else None,
-        "head": teacher.head if takes_probe(task) else "random",
+        "head": _head(teacher, task),
         **teacher.fingerprint_fields(),
     }
+
+
+def _head(teacher: Teacher, task: Task) -> str:
+    """Where a new head comes from; a probe weighs classes as the fit does."""
+    if not takes_probe(task):
+        return "random"
+    weighs = teacher.head == "probe" and task.scoring.get("class_weights")
+    return "weighted probe" if weighs else teacher.head
 
 
 def ready_fields(teacher: Teacher, *, source: str) -> dict[str, Any]:

@@ -8,12 +8,11 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit.errors import ConfigError
 from distillkit.losses.reduction import at_least_float32
 from distillkit.metrics import resampled
 from distillkit.metrics import task as scores
 from distillkit.models.label_spaces import read_classes
-from distillkit.setting_types import Positive
+from distillkit.tasks.class_weights import ClassWeights, check_weights, label_weights
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
 from distillkit.types import LabelSpace
@@ -29,7 +28,7 @@ class Classification(SequenceTask):
     """
 
     headline: Literal["accuracy", "macro_f1", "worst_class"] = "accuracy"
-    class_weights: Literal["balanced"] | list[Positive] | None = None
+    class_weights: ClassWeights = None
 
     problem_type = "single_label_classification"
 
@@ -56,22 +55,11 @@ class Classification(SequenceTask):
 
         Raises `ConfigError` where there are not as many weights as classes.
         """
-        if self.class_weights is None:
-            return None
-        if isinstance(self.class_weights, str):
-            counts = np.bincount(labels.astype(np.int64), minlength=classes)
-            return np.asarray(len(labels) / (classes * np.maximum(1, counts)), np.float32)
-        self.check_labels(classes)
-        return np.array(self.class_weights, np.float32)
+        return label_weights(self.class_weights, labels, classes)
 
     def check_labels(self, classes: int) -> None:
         """Raise `ConfigError` where there are not as many weights as classes."""
-        weights = self.class_weights
-        if isinstance(weights, list) and len(weights) != classes:
-            raise ConfigError(
-                f"task.class_weights = {weights}: are {len(weights)}, and the data has {classes} "
-                "classes; give one for each, in the order of data.label_names, or balanced"
-            )
+        check_weights(self.class_weights, classes)
 
     def outcomes(self, logits: np.ndarray, held_out: HeldOut) -> np.ndarray:
         """Whether each text's class is right, [examples, 1].

@@ -16,6 +16,7 @@ from distillkit.metrics import entities, resampled
 from distillkit.metrics import task as scores
 from distillkit.metrics.counts import precision_recall_f1
 from distillkit.models.label_spaces import read_classes
+from distillkit.tasks.class_weights import ClassWeights, check_weights, label_weights
 from distillkit.tasks.sequence import SequenceTask
 from distillkit.tasks.task import HeldOut
 from distillkit.tasks.tokenize.words import word_examples
@@ -31,9 +32,11 @@ class TokenClassification(SequenceTask):
 
     With `entities` the tags are IOB1, IOB2 (B-PER, I-PER, O) or IOBES, and whole entities are
     scored; without, each word by itself. Words beyond `max_length` tokens are left out.
+    `class_weights` weigh the loss on hard labels by tag, as those of `Classification`.
     """
 
     entities: bool = True
+    class_weights: ClassWeights = None
 
     reads: ClassVar[tuple[str, ...]] = ("tagged",)
     auto_class: ClassVar = "AutoModelForTokenClassification"
@@ -54,8 +57,20 @@ class TokenClassification(SequenceTask):
 
     @property
     def scoring(self) -> dict[str, Any]:
-        """Whether entities or words are scored."""
-        return {"entities": self.entities}
+        """Whether entities or words are scored, and the weights of tags, where they have some."""
+        weights = {} if self.class_weights is None else {"class_weights": self.class_weights}
+        return {"entities": self.entities, **weights}
+
+    def label_weights(self, labels: np.ndarray, classes: int) -> np.ndarray | None:
+        """The weight of each class in the loss on hard labels; `labels` are those of the training.
+
+        Raises `ConfigError` where there are not as many weights as classes.
+        """
+        return label_weights(self.class_weights, labels, classes)
+
+    def check_labels(self, classes: int) -> None:
+        """Raise `ConfigError` where there are not as many weights as classes."""
+        check_weights(self.class_weights, classes)
 
     def read_labels(
         self, values: Sequence[Any], names: list[str] | None = None

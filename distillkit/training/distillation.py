@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from distillkit.errors import TargetsError
 from distillkit.models.activations import ActivationRecorder, rows_of_texts
 from distillkit.models.shapes import dimensions_of
-from distillkit.tasks import SequenceTask
 from distillkit.token_table import TokenTable
+from distillkit.training.hard_labels import weighted_per_example
 from distillkit.training.job import TrainingJob
 from distillkit.training.objective import Objective
 from distillkit.training.online_teacher import TeacherInLoop, watch
@@ -42,7 +41,7 @@ class Distillation(Objective):
         self.loss = job.loss
         self._forward_fn, self._per_example = (
             job.task.forward_fn(tokenizer),
-            _per_example(job, device),
+            weighted_per_example(job.task, job.examples, len(job.labels.names), device),
         )
         self._soft_targets = _soft_targets(job, device)
         self._watch: ActivationRecorder | None = None
@@ -92,19 +91,6 @@ class Distillation(Objective):
     def on_step_end(self, shares: Mapping[str, float]) -> None:
         """Tell the loss what its terms came to in a step."""
         self.loss.on_step_end(shares)
-
-
-def _per_example(job: TrainingJob, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """The task's loss on hard labels, each by the weight of its class where classes have some."""
-    task, table = job.task, job.examples
-    if not isinstance(task, SequenceTask):
-        return task.per_example
-    labels = np.asarray(table.labels)[np.asarray(table.label_mask)]
-    weights = task.label_weights(labels, len(job.labels.names))
-    if weights is None:
-        return task.per_example
-    by_class = torch.from_numpy(weights).to(device)
-    return lambda logits, values: task.per_example(logits, values) * by_class[values]
 
 
 def _soft_targets(job: TrainingJob, device: torch.device) -> SoftTargetsOf:

@@ -24,6 +24,7 @@ from distillkit.tasks import HeldOut, SequenceTask, Task
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets
 from distillkit.training.collation import collator
+from distillkit.training.hard_labels import PerExample, weighted_per_example
 from distillkit.training.validation import VALIDATION_TOKENS
 from distillkit.types import Batch, LabelSpace, Outputs
 
@@ -116,7 +117,9 @@ def start_head(
         return task.headline_score(task.outcomes(logits.numpy(), split))
 
     dtype = resolve("auto", device)  # in which the model will be trained and looked at
-    settings = _Settings(task, score, head.last.out_features, head.last.bias is not None, dtype)
+    per_example = weighted_per_example(task, examples, len(space.names), torch.device("cpu"))
+    outputs, has_bias = head.last.out_features, head.last.bias is not None
+    settings = _Settings(per_example, score, outputs, has_bias, dtype)
     best, features = _set_best(head, train, held_out, settings)
     return {
         "features": features,
@@ -354,7 +357,7 @@ def _moments(states: Tensor) -> tuple[Tensor, Tensor]:
 class _Settings:
     """What a linear head is fitted to; `score` is the headline metric on the validation split."""
 
-    task: SequenceTask
+    per_example: PerExample
     score: Callable[[Tensor], float]
     outputs: int
     has_bias: bool
@@ -376,7 +379,7 @@ def _best(
         weight = solution[:, :-1] / deviation
         bias = solution[:, -1] - weight @ mean if settings.has_bias else torch.zeros(outputs)
         logits = _linear(held_out, weight, bias, settings.dtype)
-        loss = float(settings.task.per_example(logits, held_out_labels).double().mean())
+        loss = float(settings.per_example(logits, held_out_labels).double().mean())
         if best is not None and not loss < best.loss:
             break  # less of a penalty only fits the training texts better
         best = Fitted(weight, bias, penalty, loss, settings.score(logits))
@@ -392,7 +395,7 @@ def _minimised(
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         theta = torch.from_numpy(flat).float().view(settings.outputs, -1).requires_grad_()
         weight, bias = theta[:, :-1], theta[:, -1] if settings.has_bias else None
-        loss = settings.task.per_example(F.linear(z, weight, bias), labels).mean()
+        loss = settings.per_example(F.linear(z, weight, bias), labels).mean()
         total = loss + 0.5 * penalty * weight.square().sum()
         (gradient,) = torch.autograd.grad(total, theta)
         return float(total.detach()), gradient.double().numpy().ravel()

@@ -146,7 +146,13 @@ def test_held_out_text_is_sliced_and_changed(distillkit: Distillkit, words: list
     assert "Slices" in page
 
 
-def test_slices_that_cannot_be_are_refused(refuses: Refuses) -> None:
-    assert "evaluation.slices = ['length']: is for tasks with labels" in refuses(
-        "evaluation.slices=[length]"
+def test_letters_of_a_language_model_are_not_changed(refuses: Refuses) -> None:
+    said = refuses("evaluation.robustness=[typos]")
+    assert (
+        "evaluation.robustness = ['typos']: changes the letters of a text that has labels" in said
     )
+
+
+def test_weights_of_classes_are_refused_where_there_are_none(refuses: Refuses) -> None:
+    said = refuses("task.class_weights=balanced")
+    assert "task.class_weights: no such key; it takes max_length" in said

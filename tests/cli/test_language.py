@@ -38,7 +38,10 @@ def test_documents_end_in_a_student_that_loads(
     assert result.code == 0, result.err
     (folder,) = (tmp_path / "outputs" / "run").iterdir()
     found = json.loads((folder / "results.json").read_text())
-    assert list(found["rows"]) == ["teacher", "student", "control", "untrained"]
+    assert list(found["rows"]) == ["teacher", "student", "control", "untrained", "unigram"]
+    unigram = found["rows"]["unigram"]
+    assert unigram["positions"] == found["rows"]["student"]["positions"]
+    assert 10 < unigram["perplexity"] < found["rows"]["untrained"]["perplexity"]
     assert found["rows"]["teacher"]["kl_to_teacher"] == 0
     assert found["rows"]["student"]["parameters"] < found["rows"]["teacher"]["parameters"]
     assert found["protocol"] == "windows of 32 tokens, without overlap"

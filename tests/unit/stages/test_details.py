@@ -13,7 +13,13 @@ from distillkit.artifacts.workspace import Workspace
 from distillkit.data.corpus import Split
 from distillkit.evaluation.classes import by_class
 from distillkit.evaluation.disagreements import MOST, disagreements, of_texts
-from distillkit.tasks import Classification, HeldOut, MultiLabel
+from distillkit.tasks import (
+    Classification,
+    HeldOut,
+    MultiLabel,
+    QuestionAnswering,
+    TokenClassification,
+)
 from distillkit.token_table import TokenTable
 from distillkit.types import LabelSpace
 
@@ -83,6 +89,62 @@ def test_there_are_at_most_twenty_and_long_texts_are_cut() -> None:
     found = disagreements(both, Classification(), {"teacher": it, "student": it})
     assert len(found) == MOST
     assert all(len(line["text"]) <= 410 for line in found)
+
+
+def test_of_tagged_words_those_are_shown_that_are_tagged_otherwise() -> None:
+    keys = np.zeros(3, "S16")
+    rows = [np.array([1, 5, 6, 2]), np.array([1, 7, 2]), np.array([1, 8, 9, 2])]
+    masks = [np.array([False, *([True] * (len(row) - 2)), False]) for row in rows]
+    labels = [np.array([0, 1]), np.array([1]), np.array([0, 0])]
+    places = [np.array([0, 2]), np.array([0]), np.array([0, 1])]
+    table = TokenTable.of_rows(rows, keys, labels, loss_mask=masks, word_index=places)
+    words = [["an", "\u200b", "Ada"], ["Bo"], ["no", "one"]]
+    texts = [" ".join(row) for row in words]
+    split = Split(keys, texts, None, None, words=words, numbers=np.array([4, 5, 9]))
+    it = HeldOut(table, LabelSpace(("O", "PER")), split)
+    teacher = np.array([[3.0, 0], [0, 3], [0, 3], [3, 0], [3, 0]])
+    student = np.array([[3.0, 0], [3, 0], [0, 1], [3, 0], [3, 0]])
+    both = {"teacher": teacher, "student": student}
+    task = TokenClassification(entities=False)
+    found = disagreements(both, task, {"teacher": it, "student": it})
+    assert [(line["row"], line["label"], line["teacher"], line["student"]) for line in found] == [
+        (4, "Ada/PER", "Ada/PER", "Ada/O"),
+        (5, "Bo/PER", "Bo/PER", "Bo/PER"),  # surer, not other
+    ]
+    p = 1 / (1 + np.exp(-3))
+    assert found[0]["distance"] == pytest.approx((6 * p - 3) / 2, abs=1e-4)  # of two words
+
+
+def test_of_questions_the_answers_are_shown_and_their_windows_are_one() -> None:
+    keys = np.zeros(3, "S16")
+    passage = "a b c"
+    spans = [np.array([[0, 0], [0, 0], [0, 1], [2, 3], [4, 5]], np.int32)] * 3
+    allowed = [np.array([True, False, True, True, True])] * 3
+    rows = [np.array([1, 5, 6, 7, 8])] * 3
+    labels = [np.array([2, 2]), np.array([0, 0]), np.array([3, 3])]
+    table = TokenTable.of_rows(
+        rows, keys, labels, answer_mask=allowed, char_spans=spans, text_index=np.array([0, 0, 1])
+    )
+    answers = [[("a", 0), ("a", 0)], [("b", 2)]]
+    split = Split(keys[:2], ["first?", "second?"], [passage] * 2, None, answers=answers)
+    it = HeldOut(table, LabelSpace(("start", "end")), split)
+
+    def says(*tokens: int) -> np.ndarray:
+        logits = np.full((6, 5), 0.0)
+        logits[:, 1] = -np.inf
+        for window, token in enumerate(tokens):
+            logits[2 * window : 2 * window + 2, token] = 4.0
+        return logits
+
+    both = {"teacher": says(2, 0, 3), "student": says(2, 0, 4)}
+    (line,) = disagreements(both, QuestionAnswering(), {"teacher": it, "student": it})
+    assert (line["row"], line["text"], line["pair"]) == (2, "second?", passage)
+    assert (line["label"], line["teacher"], line["student"]) == ("b", "b", "c")
+    both["student"] = says(4, 4, 3)
+    (line,) = disagreements(both, QuestionAnswering(), {"teacher": it, "student": it})
+    assert (line["row"], line["label"], line["teacher"], line["student"]) == (1, "a", "a", "c")
+    p = np.exp(4) / (np.exp(4) + 3)
+    assert line["distance"] == pytest.approx(4 * (p - (1 - p) / 3), abs=1e-4)
 
 
 def test_texts_of_language_models_by_nats_a_token() -> None:

@@ -1,11 +1,14 @@
 """Parts of the held-out text, and text that is changed, by hand."""
 
+import math
 import random
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from distillkit.data.corpus import Split
+from distillkit.evaluation.baseline import constant_logits, unigram
 from distillkit.evaluation.perturbation import case, perturbed, typos
 from distillkit.evaluation.slices import MOST, NOTHING, OTHERS, groups, quarters, sliced
 
@@ -71,6 +74,35 @@ def test_a_text_is_changed_alike_wherever_it_stands() -> None:
     assert one.texts[0] != texts[0]
     pairs = perturbed(Split(np.array([b"k"], "S16"), ["Abc"], ["Def"], np.zeros(1, int)), "case")
     assert (pairs.texts, pairs.pairs) == (["abc"], ["def"])
+
+
+def test_rows_that_read_no_text_by_hand() -> None:
+    row = unigram(np.array([3, 0, 1]), np.array([0, 2, 1]))["unigram"]
+    nats = -(math.log(4 / 7) + math.log(2 / 7) + math.log(1 / 7)) / 3
+    assert row == pytest.approx({"nll": nats, "perplexity": math.exp(nats), "positions": 3})
+    several = constant_logits("bernoulli", np.array([[1, 0], [1, 0], [0, 0]]), 2)
+    assert expit(several) == pytest.approx([2.5 / 4, 0.5 / 4])
+    assert constant_logits("real", np.array([1.0, 4.0]), 0) == pytest.approx([2.5])
+    assert np.exp(constant_logits("softmax", np.array([1, 1, 0]), 3)) == pytest.approx(
+        [2 / 6, 3 / 6, 1 / 6]
+    )
+
+
+def test_passages_stay_and_words_stay_words() -> None:
+    question = Split(
+        np.array([b"k"], "S16"), ["Who Did It"], ["It was Ada"], None, answers=[[("Ada", 7)]]
+    )
+    changed = perturbed(question, "case")
+    assert (changed.texts, changed.pairs) == (["who did it"], ["It was Ada"])
+    sentences = [["Ada", "Lovelace", "wrote", "programs"] * 5, ["small"]]
+    joined = [" ".join(words) for words in sentences]
+    split = Split(np.zeros(2, "S16"), joined, None, np.zeros(21, int), words=sentences)
+    lower = perturbed(split, "case")
+    assert lower.words == [["ada", "lovelace", "wrote", "programs"] * 5, ["SMALL"]]
+    typing = perturbed(split, "typos")
+    assert typing.words and [len(words) for words in typing.words] == [20, 1]
+    assert typing.words[0] != sentences[0]
+    assert typing.texts == [" ".join(words) for words in typing.words]
 
 
 @pytest.mark.parametrize(("text", "expected"), [("A Film", "a film"), ("film", "FILM"), ("1", "1")])

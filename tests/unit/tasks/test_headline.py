@@ -10,7 +10,7 @@ import torch
 
 from distillkit.errors import ConfigError
 from distillkit.tasks import Classification, HeldOut, MultiLabel, Regression
-from distillkit.training.distillation import _per_example
+from distillkit.training.hard_labels import weighted_per_example
 from distillkit.types import LabelSpace
 
 RNG = np.random.default_rng(0)
@@ -77,8 +77,9 @@ def test_the_loss_on_hard_labels_is_weighted() -> None:
     logits, values = torch.randn(2, 2), torch.tensor([0, 1])
 
     def loss(task: Any) -> torch.Tensor:
-        job: Any = SimpleNamespace(task=task, examples=table, labels=names)
-        return _per_example(job, torch.device("cpu"))(logits, values)
+        examples: Any = table
+        per_example = weighted_per_example(task, examples, len(names.names), torch.device("cpu"))
+        return per_example(logits, values)
 
     plain, weighted = loss(Classification()), loss(Classification(class_weights="balanced"))
     assert torch.equal(plain, Classification.per_example(logits, values))

@@ -23,6 +23,7 @@ from distillkit.tasks import (
 from distillkit.tasks.task import HeldOut
 from distillkit.token_table import TokenTable
 from distillkit.training import probe
+from distillkit.training.hard_labels import weighted_per_example
 from distillkit.types import KEY_BYTES, LabelSpace
 
 NAMES = LabelSpace(("a", "b", "c"))
@@ -83,7 +84,11 @@ def started(model: Any, task: SequenceTask, train: TokenTable, held_out: TokenTa
 
 
 def settings(task: SequenceTask, outputs: int) -> Any:
-    return probe._Settings(task, lambda _: 0.0, outputs, has_bias=True, dtype=torch.float32)
+    return of_loss(task.per_example, outputs)
+
+
+def of_loss(per_example: Any, outputs: int) -> Any:
+    return probe._Settings(per_example, lambda _: 0.0, outputs, has_bias=True, dtype=torch.float32)
 
 
 def score_of(model: Any, task: SequenceTask, held_out: TokenTable) -> float:
@@ -144,6 +149,25 @@ def test_it_is_the_logistic_regression_of_scikit_learn() -> None:
     np.testing.assert_allclose(flat[:, :5], theirs.coef_, atol=2e-3)
     shifted = flat[:, 5] - flat[:, 5].mean()  # of a softmax only differences are determined
     np.testing.assert_allclose(shifted, theirs.intercept_ - theirs.intercept_.mean(), atol=2e-3)
+
+
+def test_classes_are_weighed_as_scikit_learn_weighs_them() -> None:
+    """The probe of a rare class is not the plain one."""
+    z = torch.from_numpy(RNG.normal(size=(300, 4))).float()
+    labels = torch.from_numpy((RNG.random(300) < 0.1).astype(np.int64))
+    z[:, 0] += labels
+    task = Classification(class_weights="balanced")
+    keys = np.arange(300).astype(f"S{KEY_BYTES}")
+    rows = [np.zeros(1, np.int32)] * 300
+    examples = TokenTable.of_rows(rows, keys, [labels.numpy()])
+    weighted = weighted_per_example(task, examples, 2, torch.device("cpu"))
+    flat = probe._minimised(z, labels, np.zeros(10), 0.01, of_loss(weighted, 2)).reshape(2, 5)
+    plain = probe._minimised(z, labels, np.zeros(10), 0.01, settings(task, 2)).reshape(2, 5)
+    # a softmax of two is a logistic regression of the difference, at half the penalty
+    theirs = LogisticRegression(C=2 / (0.01 * 300), tol=1e-8, class_weight="balanced")
+    theirs.fit(z.numpy(), labels.numpy())
+    np.testing.assert_allclose(flat[1] - flat[0], [*theirs.coef_[0], *theirs.intercept_], atol=5e-3)
+    assert abs((plain[1] - plain[0])[4] - theirs.intercept_[0]) > 1
 
 
 def test_it_is_the_ridge_regression_of_scikit_learn_whatever_the_scale() -> None:
