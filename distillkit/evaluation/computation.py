@@ -13,6 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 def body_parameters(model: Any) -> int:
     """The parameters without those of embedding tables; one that a head shares counts once."""
+    if hasattr(model, "body_parameters"):  # of a runtime, whose weights are not PyTorch's
+        return int(model.body_parameters())
     tables = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
     vectors = {id(part.weight): part.weight.numel() for part in tables}
     return int(model.num_parameters()) - sum(vectors.values())

@@ -11,6 +11,7 @@ import torch
 from distillkit.evaluation.computation import body_parameters, megaflops, peak_bytes
 from distillkit.metrics import EvaluationSettings
 from distillkit.metrics.efficiency import megabytes, seconds_each
+from distillkit.models.folders import place
 from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.token_table import TokenTable
 from distillkit.training.collation import Collator
@@ -85,6 +86,18 @@ def costs(
     return figures, timing
 
 
+def runtimes(loaded: Mapping[str, Measured]) -> dict[str, str]:
+    """Row -> what ran it, of those that are no plain model of PyTorch."""
+    return {row: name for row, measured in loaded.items() if (name := _runtime(measured))}
+
+
+def _runtime(measured: Measured) -> str | None:
+    own = getattr(measured.loaded.model, "runtime", None)
+    if own is None and measured.saved.loader is None and place(measured.saved.folder)[1]:
+        return "PyTorch with the weights of its GGUF file"
+    return None if own is None else str(own)
+
+
 def _size(measured: Measured) -> dict[str, Any]:
     paths = [Path(member.saved.folder) for member in measured.members]
     models = [member.loaded.model for member in measured.members]
@@ -92,7 +105,7 @@ def _size(measured: Measured) -> dict[str, Any]:
         "parameters": sum(model.num_parameters() for model in models),
         "megabytes": sum(map(megabytes, paths)) if all(p.exists() for p in paths) else None,
     }
-    if all(map(_holds_weights, models)):
+    if all(_holds_weights(it) or hasattr(it, "body_parameters") for it in models):
         size["body_parameters"] = sum(map(body_parameters, models))
     return size
 
@@ -106,11 +119,14 @@ def _holds_weights(model: Any) -> bool:
 def _work(measured: Measured, usual: np.ndarray) -> dict[str, float]:
     """Memory and operations of a text of the median length; nothing where they cannot be told.
 
-    Of other runtimes than PyTorch's, and of weights that are held in another form, they are not.
+    Of other runtimes than PyTorch's, and of weights that are held in another form, they are not;
+    but a runtime may tell its memory.
     """
     peak, flops = 0.0, 0.0
     for member in measured.members:
         model = member.loaded.model
+        if hasattr(model, "peak_bytes") and not measured.later_members:
+            return {"peak_megabytes": model.peak_bytes(member.collate(usual).inputs) / 1e6}
         if not _holds_weights(model):
             return {}
         inputs = member.collate(usual).inputs

@@ -12,6 +12,7 @@ from distillkit.compression.checks import formats_of
 from distillkit.compression.compress import CARD
 from distillkit.compression.formats import FORMATS, Format
 from distillkit.compression.student import TrainedStudent
+from distillkit.models.runtimes.llama_cpp import in_runtime
 from distillkit.models.saved import SavedModel
 from distillkit.pipeline import tokenizers
 from distillkit.pipeline.context import RunContext
@@ -86,10 +87,6 @@ class CompressionArtifacts:
         data = self._data_fields() if form.reads_data else None
         return stage.inputs(form, student=digest, texts=texts, data=data)
 
-    def fields(self, student: str) -> dict[str, dict[str, Any]]:
-        """Row -> fingerprint fields of each format, of the student of a fingerprint."""
-        return {row_of(form): self.fingerprint_fields(form, student) for form in self.formats}
-
     def facts(self) -> dict[str, dict[str, Any]]:
         """Row -> the facts of the run's own student in each format."""
         source = self.own_source()
@@ -104,7 +101,7 @@ class CompressionArtifacts:
             artifact = self.obtain(form, source)
             path = artifact.path / MODEL
             saved = SavedModel(str(path), row_of(form), None, self.context.trust_remote_code)
-            rows[row_of(form)] = (saved, artifact.fingerprint)
+            rows[row_of(form)] = (saved, digest_of(form, artifact.fingerprint))
         return rows
 
     def copy(
@@ -147,6 +144,11 @@ class CompressionArtifacts:
         key, spec = tokenizers.learning_source(self.context)
         table = self.text.tokens(key, spec, "train")
         return stage.calibration_texts(table, self.text.tokenizer(key, spec))
+
+
+def digest_of(form: Format, digest: str) -> str:
+    """What decides the figures of a format's row: its fingerprint, and what runs its file here."""
+    return in_runtime(digest) if form.name.startswith("gguf") else digest
 
 
 def row_of(form: Format) -> str:

@@ -13,6 +13,8 @@ from distillkit.console.wording import listed
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ConfigError
+from distillkit.models.folders import place
+from distillkit.models.runtimes.llama_cpp import in_runtime
 from distillkit.models.saved import SavedMembers, SavedModel
 from distillkit.pipeline import slices, tokenizers
 from distillkit.pipeline.compression import CompressionArtifacts
@@ -149,7 +151,9 @@ class EvaluationArtifacts:
 
 
 def _named(saved: SavedModel, digest: str) -> Row:
-    """A row of a model from elsewhere: the names of its outputs decide it, too."""
+    """A row of a model from elsewhere: its names of outputs decide it, too, and what runs it."""
+    if place(saved.folder)[1]:
+        digest = in_runtime(digest)
     return saved, digest if saved.labels is None else f"{digest} {json.dumps(saved.labels)}"
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from distillkit.artifacts.workspace import fingerprint
 from distillkit.console.progress import say
+from distillkit.pipeline.compression import digest_of, row_of
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.tokenizers import learning_source
 from distillkit.planning.cost_model import EARLIER
@@ -76,9 +77,11 @@ def _models(run: Run, *, is_last: bool) -> list[Made]:
             artifacts.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
     if not is_last:
         return artifacts
-    for row, fields in run.compression.fields(rows["student"]).items():
-        rows[row] = fingerprint(fields)
-        artifacts.append(Made(row, _state(run, "compressed", fields), f"compressed-{rows[row]}"))
+    for form in run.compression.formats:
+        fields = run.compression.fingerprint_fields(form, rows["student"])
+        row, digest = row_of(form), fingerprint(fields)
+        rows[row] = digest_of(form, digest)
+        artifacts.append(Made(row, _state(run, "compressed", fields), f"compressed-{digest}"))
     fields = run.evaluation.fingerprint_fields(rows)
     name, state = f"evaluation-{fingerprint(fields)}", _state(run, "evaluation", fields)
     return [*artifacts, Made("evaluation", state, name)]

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from distillkit.console.escaping import markdown, markdown_code
+from distillkit.console.wording import listed
 from distillkit.evaluation.lm_eval import STDERR
 from distillkit.metrics.titles import COLUMNS
 from distillkit.reporting.verdicts import FALLING, is_busy
@@ -122,7 +123,12 @@ def _of_timing(results: Mapping[str, Any]) -> str:
 
 
 def _formats(results: Mapping[str, Any]) -> str:
-    """Where the compressed forms of the student ran."""
+    """What ran the models that are no plain ones of PyTorch."""
+    runtimes = results.get("runtimes", {})
+    if runtimes:
+        names = dict.fromkeys(runtimes.values())
+        rows = {name: [row for row in runtimes if runtimes[row] == name] for name in names}
+        return "".join(f", {listed(rows[name])} in {name}" for name in names)
     compressed = any(row.startswith("student ") for row in results["rows"])
     return ", other formats of the student in their own runtime" if compressed else ""
 

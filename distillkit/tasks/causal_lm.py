@@ -12,6 +12,7 @@ from distillkit.losses.reduction import at_least_float32
 from distillkit.models import causal as models
 from distillkit.models.classifiers import check_trainable
 from distillkit.models.runtimes.record import stored_options
+from distillkit.models.runtimes.registry import open_gguf
 from distillkit.models.saved import ForwardFn, Loaded, SavedModel
 from distillkit.setting_types import PositiveInt
 from distillkit.tasks.task import Family, no_labels
@@ -121,12 +122,15 @@ class CausalLM:
         tokenizer = self.load_tokenizer(
             saved.folder, key=saved.key, trust_remote_code=saved.trust_remote_code
         )
-        model = models.load_causal_lm(
-            saved.folder,
-            key=saved.key,
-            trust_remote_code=saved.trust_remote_code,
-            **(saved.options or stored_options(saved.folder)),
-        )
+        # a teacher is asked in PyTorch, in the number format of its settings
+        model = None if saved.loader else open_gguf(saved.folder, key=saved.key)
+        if model is None:
+            model = models.load_causal_lm(
+                saved.folder,
+                key=saved.key,
+                trust_remote_code=saved.trust_remote_code,
+                **(saved.options or stored_options(saved.folder)),
+            )
         return Loaded(model.eval(), tokenizer)
 
     def load_body(

@@ -17,17 +17,7 @@ from tests.unit.compression.test_gguf import write
 
 pytestmark = pytest.mark.network
 READER = Path(__file__).parents[1] / "llama_cpp_reader.py"
-PACKAGE = "xllamacpp==2026.10.11549"
 TEXTS = [*documents(3, seed=7), "It's 1234 o'clock,  isn't\tit?\n\nYes", "été, 日本語"]
-
-
-@pytest.fixture(scope="module")
-def llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with xllamacpp in it: an environment of its own, beside ours."""
-    folder = tmp_path_factory.mktemp("llama-cpp")
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
-    subprocess.run([*command, PACKAGE], check=True)
-    return folder
 
 
 def ask(folder: Path, **asked: Any) -> dict[str, Any]:

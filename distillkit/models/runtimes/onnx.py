@@ -1,5 +1,6 @@
 """ONNX Runtime: a folder with model.onnx, called as the PyTorch model that it was made of."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class OnnxModel(nn.Module):
     def __init__(self, session: Any, config: Any, file: Path) -> None:
         super().__init__()
         self.session, self.config, self.file = session, config, file
+        self.runtime = f"ONNX Runtime {version('onnxruntime')}"
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)  # says the device
         self._inputs = [value.name for value in session.get_inputs()]
         self._outputs = [value.name for value in session.get_outputs()]

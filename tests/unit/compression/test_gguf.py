@@ -15,6 +15,7 @@ from distillkit.compression.gguf_architectures import architecture_of
 from distillkit.compression.gguf_tokenizer import word_splitting
 from distillkit.compression.student import TrainedStudent
 from distillkit.errors import ModelError
+from distillkit.models.runtimes import llama_cpp
 from distillkit.models.saved import SavedModel
 from distillkit.tasks import CausalLM
 from distillkit.types import LabelSpace
@@ -44,6 +45,13 @@ def logits(model: Any, seed: int = 0) -> torch.Tensor:
     return found
 
 
+@pytest.fixture
+def in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are run by PyTorch, whether llama.cpp is installed or not."""
+    monkeypatch.setattr(llama_cpp, "library", lambda: None)
+
+
+@pytest.mark.usefixtures("in_pytorch")
 @pytest.mark.parametrize("kind", SHAPES)
 def test_read_again_it_is_the_student(kind: str, tmp_path: Path) -> None:
     model, folder = write(kind, "gguf_f16", tmp_path)
@@ -58,6 +66,7 @@ def test_read_again_it_is_the_student(kind: str, tmp_path: Path) -> None:
         assert loaded.tokenizer.chat_template == TEMPLATE
 
 
+@pytest.mark.usefixtures("in_pytorch")
 @pytest.mark.parametrize(("form", "bits", "share"), [("q8_0", 8.5, 0.03), ("q4_0", 4.5, 0.5)])
 def test_blocks_of_weights_have_a_scale(
     form: str, bits: float, share: float, tmp_path: Path
