@@ -38,7 +38,8 @@ def new_trackers(name: str, run_name: str, folder: Path, facts: dict[str, str]) 
 def compute_device() -> torch.device:
     """The device that this process computes on."""
     device: torch.device = accelerator_for().device
-    return device
+    # of several processes on processors each has a number, which safetensors takes for a GPU's
+    return torch.device("cpu") if device.type == "cpu" else device
 
 
 def broadcast(value: Any) -> Any:
