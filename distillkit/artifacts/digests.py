@@ -5,14 +5,12 @@ digest of the rest of itself, so that no part of it can change unseen.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeGuard, get_args
 
+from distillkit.artifacts.file_kinds import not_a_file as not_a_file
+
 Mode = Literal["always", "once", "never"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 Files = Mapping[str, Mapping[str, Any]]
@@ -28,6 +28,8 @@ Signature = list[Any]  # size, mtime, inode, ctime and sha256 of a file when it 
 
 VERSION = 2  # of an artifact's manifest; 1 had no version, and recorded no files
 DIGEST = "digest"
+LARGE = 2**28  # bytes of a store's shards, from which they are verified as they are read
+SHARD = "shard-*.arrow"
 _THREADS, _MANY = 4, 2**25  # bytes, from which threads are worth their start
 _DAYS = 30  # after which the cache of a machine's earlier session is removed
 _ARTIFACT = re.compile(r"\w+-[0-9a-f]{16}")
@@ -123,7 +125,9 @@ class Verifier:
 
     `always` reads every file once a process, `once` once in a machine's session (it remembers
     what it has read in the first of the `caches` folders that can be written), and `never` looks
-    at names and sizes only. `write` writes such a file, and makes its folder.
+    at names and sizes only. `write` writes such a file, and makes its folder. One that `defers`
+    leaves the shards of a store of more than `LARGE` bytes to whoever reads them, each at its
+    first reading.
     """
 
     def __init__(
@@ -131,8 +135,11 @@ class Verifier:
         mode: Mode = "once",
         caches: Sequence[Path] = (),
         write: Callable[[Path, str], None] = _write,
+        *,
+        defers: bool = False,
     ) -> None:
         self.mode, self.caches, self._write = mode, tuple(caches), write
+        self.defers = defers
 
     def damage(self, folder: Path, files: Files) -> list[str]:
         """One line for each file that is missing, cut short, altered or unreadable."""
@@ -142,16 +149,16 @@ class Verifier:
             lines |= self._check_files(folder, {name: files[name] for name in whole})
         return [f"{name}: {line}" for name, line in lines.items() if line]
 
+    def damage_so_far(self, folder: Path, files: Files) -> list[str]:
+        """The same, but that of deferred shards names and sizes are looked at alone."""
+        later = deferred(files) if self.defers else {}
+        now = {name: record for name, record in files.items() if name not in later}
+        return Verifier("never").damage(folder, later) + self.damage(folder, now)
+
     def _check_files(self, folder: Path, files: Files) -> dict[str, str]:
         """name -> what is wrong, of the files that are not known to be whole."""
-        signatures = {n: [*_signature(folder / n), record["sha256"]] for n, record in files.items()}
-        unread = [
-            name
-            for name, signature in signatures.items()
-            if signature != _VERIFIED.get(str(folder / name))
-        ]
-        before = self._remembered(folder) if unread and self.mode == "once" else {}
-        unread = [name for name in unread if signatures[name] != before.get(name)]
+        signatures = _signatures(folder, files)
+        unread, before = self._unread(folder, signatures)
         began = time.time_ns()
         current = dict(zip(unread, _hashed([folder / name for name in unread]), strict=True))
         differing = {
@@ -170,6 +177,25 @@ class Verifier:
         if self.mode == "once" and not whole.keys().isdisjoint(unread):
             self._remember(folder, before | whole)
         return differing
+
+    def unread(self, folder: Path, files: Files) -> list[str]:
+        """The names of the files that `damage` would read; all of them must be there."""
+        return self._unread(folder, _signatures(folder, files))[0] if self.mode != "never" else []
+
+    def remember(self, folder: Path, files: Files) -> None:
+        """Keep for later processes that this one has read these files and found them whole."""
+        signatures = _signatures(folder, files)
+        whole = {n: s for n, s in signatures.items() if s == _VERIFIED.get(str(folder / n))}
+        if self.mode == "once" and whole:
+            self._remember(folder, self._remembered(folder) | whole)
+
+    def _unread(
+        self, folder: Path, signatures: Mapping[str, Signature]
+    ) -> tuple[list[str], dict[str, Signature]]:
+        """(names that no process of this session has read, what others remember of the folder)."""
+        unread = [n for n, value in signatures.items() if value != _VERIFIED.get(str(folder / n))]
+        before = self._remembered(folder) if unread and self.mode == "once" else {}
+        return [name for name in unread if signatures[name] != before.get(name)], before
 
     def _remembered(self, folder: Path) -> dict[str, Signature]:
         signatures: dict[str, Signature] = {}
@@ -196,6 +222,16 @@ class Verifier:
             folder_of_cache / session() / f"{folder.name}-{place}.json"
             for folder_of_cache in self.caches
         ]
+
+
+def deferred(files: Files) -> dict[str, Mapping[str, Any]]:
+    """The shards of a target store, where they are too large to be read before they are needed."""
+    shards = {
+        name: record
+        for name, record in files.items()
+        if fnmatchcase(PurePosixPath(name).name, SHARD)
+    }
+    return shards if sum(record["size"] for record in shards.values()) > LARGE else {}
 
 
 def place_of(path: Path) -> str:
@@ -340,33 +376,6 @@ def _difference(path: Path, record: Mapping[str, Any]) -> str:
     return "" if size == record["size"] else f"{size:,} bytes, not {record['size']:,}"
 
 
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-def not_a_file(path: Path) -> str:
-    """What stands in a file's place, which must not be opened; "" where it is a file.
-
-    A link is what it leads to. Raises `PermissionError` where that may not be seen.
-    """
-    try:
-        kind = stat.S_IFMT(path.stat().st_mode)
-    except PermissionError:
-        raise
-    except OSError as error:
-        if not path.is_symlink():
-            return "missing"
-        if error.errno == errno.ELOOP:
-            return "is a link that leads back to itself, not a file"
-        return f"is a link to {str(path.readlink())[:80]}, where nothing is"
-    return "" if kind == stat.S_IFREG else f"is {_KINDS.get(kind, 'something else')}, not a file"
-
-
 def _hashed(paths: Sequence[Path]) -> Iterable[str]:
     """The sha256 of each file; of one that cannot be read "!" and why."""
     if len(paths) > 1 and sum(path.stat().st_size for path in paths) > _MANY:
@@ -385,6 +394,11 @@ def _sha256_or_reason(path: Path) -> str:
 def _signature(path: Path) -> Signature:
     current = path.stat()
     return [current.st_size, current.st_mtime_ns, current.st_ino, current.st_ctime_ns]
+
+
+def _signatures(folder: Path, files: Files) -> dict[str, Signature]:
+    """What each file should be when it is whole, as it stands now."""
+    return {n: [*_signature(folder / n), record["sha256"]] for n, record in files.items()}
 
 
 def _is_read(path: Path) -> bool:

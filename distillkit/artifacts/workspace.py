@@ -116,7 +116,7 @@ class Artifact:
             )
         files = manifest["files"]
         extra = strays(self.path, files, leave_out=(MANIFEST, *scratch))
-        lines = verifier.damage(self.path, files)
+        lines = verifier.damage_so_far(self.path, files)
         return lines + [f"{name}: is not in its {MANIFEST}" for name in extra]
 
     def manifest(self) -> dict[str, Any]:
@@ -157,7 +157,9 @@ class Workspace:
         self.root = workspace_folder(root)
         self.repair, self.others = repair, frozenset(others)
         caches = [self.root / ".verified", *users_cache()]
-        self.verifier = Verifier(verify, caches, permissions.write_shared)
+        self.verifier = Verifier(
+            verify, caches, permissions.write_shared, defers=verify == "once" and not repair
+        )
         self._closed: WorkspaceError | None = None  # why nothing can be written
         self._verified: dict[str, bool] = {}  # artifact's name -> whether it is whole
 

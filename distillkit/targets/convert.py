@@ -37,7 +37,7 @@ def convert(
     `TargetsError` for a store that does not keep all logits or an `out` that is there,
     `WorkspaceError` if the disk has no room.
     """
-    store = TargetStore.open(path)
+    store = TargetStore.open(path, verifies_all=True)
     record, codec = store.manifest, settings.codec
     if not store.codec.keeps_all:
         raise TargetsError(

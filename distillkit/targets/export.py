@@ -32,7 +32,7 @@ def export(folder: Path, out: Path) -> int:
     of drawn ids, at the codec's. The file's metadata say codec, labels and origin. No more than a
     row group is in memory.
     """
-    store = TargetStore.open(folder)
+    store = TargetStore.open(folder, verifies_all=True)
     if out.exists():
         raise TargetsError(f"{out}: already there; give another name, or remove it first")
     check_outside(out, str(out))

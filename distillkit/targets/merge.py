@@ -32,7 +32,7 @@ def merge(
     """
     if len(paths) < 2:
         raise TargetsError(f"{out}: merge takes two stores or more")
-    stores = [TargetStore.open(path) for path in paths]
+    stores = [TargetStore.open(path, verifies_all=True) for path in paths]
     if out.exists():
         raise TargetsError(f"{out}: already there; give another name, or remove it first")
     first, *later = stores

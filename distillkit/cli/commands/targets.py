@@ -216,7 +216,7 @@ def inspect(folder: Path, manifest: "StoreManifest") -> None:
     from distillkit.targets.quality import described
     from distillkit.targets.reader import TargetStore
 
-    store = TargetStore.open(folder)
+    store = TargetStore.open(folder, verifies_all=True)
     size = sum(s.bytes for s in manifest.shards) + sum(f.bytes for f in manifest.files)
     table = Table(show_header=False, title=str(folder), title_justify="left")
     table.add_row("examples", f"{manifest.examples:,}")
