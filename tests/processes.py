@@ -14,6 +14,12 @@ from typing import Any
 from tests import tiny
 from tests.conftest import Result
 
+# what `accelerate launch` sets for a config with `distributed_type: FSDP`, version 2
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+}
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -57,9 +63,17 @@ def last_line(module: str, *words: str, minutes: float) -> str:
 
 def run_two(module: str, *words: object, timeout: float = 120) -> None:
     """`python -m module words…` as ranks 0 and 1; fails with what either said on stderr."""
+    run_ranks(module, *words, world=2, timeout=timeout)
+
+
+def run_ranks(
+    module: str, *words: object, world: int, timeout: float = 120, **environment: str
+) -> None:
+    """The same as so many ranks, with more variables."""
     command = [sys.executable, "-m", module, *map(str, words)]
-    ended = Ranks(command, ROOT, ACCELERATE_USE_CPU="true").end(timeout)
-    assert [it.code for it in ended] == [0, 0], "\n".join(it.err for it in ended)
+    shared = {"ACCELERATE_USE_CPU": "true"} | environment
+    ended = Ranks(command, ROOT, world=world, **shared).end(timeout)
+    assert [it.code for it in ended] == [0] * world, "\n".join(it.err for it in ended)
 
 
 class Ranks:

@@ -29,6 +29,8 @@ from distillkit.errors import ConfigError, DistillkitError, OutputError
 LAUNCHED = {
     *("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # variables of launchers
     *("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
+    *("ACCELERATE_MIXED_PRECISION", "ACCELERATE_USE_FSDP"),  # what `accelerate launch` sets
+    *("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"),
 }
 VIEWS = ("--cfg", "--info", "--hydra-help")  # options that show something, and run nothing
 SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fault of the program

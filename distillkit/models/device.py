@@ -1,5 +1,6 @@
 """The processes of a run as Accelerate sees them: their group, before there is a training loop."""
 
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,11 @@ def join_process_group(
 ) -> Any:
     """Join the others at the store they have met at; the state holds rank, world size and device.
 
-    Raises `RuntimeError` or `ValueError` as torch does where they cannot be joined.
+    Raises `RuntimeError` or `ValueError` as torch does where they cannot be joined. A model is read
+    or made by every process: transformers would leave it empty on all but the first, for a wrapper
+    to fill, before its head is checked.
     """
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     return PartialState(cpu=cpu, timeout=timeout, store=store, rank=rank, world_size=world_size)
 
 

@@ -183,9 +183,10 @@ class TeacherArtifacts:
 
         `student` are the examples as the student reads them, under the tokenizer of `spec`.
         """
-        loaded = self.model.place(self.context.task, self.text.corpus.labels)
+        loaded = self.model.load(self.context.task, self.text.corpus.labels)
+        task, may_move = self.context.task, self.model.may_move
         examples = self.examples() if spec != self.reads[1] else None
-        return open_teacher(loaded, self.context.task, student, examples, settings)
+        return open_teacher(loaded, task, student, examples, settings, may_move=may_move)
 
     @property
     def reads(self) -> tuple[str, str]:

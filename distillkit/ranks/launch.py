@@ -5,6 +5,7 @@ from typing import Literal
 
 from distillkit.console.progress import rank, several
 from distillkit.errors import ConfigError
+from distillkit.ranks import accelerate_config
 
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 OF_MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -51,6 +52,7 @@ def part_of(*, trains: bool) -> Literal["alone", "together", "idle"]:
     the only one, whatever started it: Accelerate would have it wait for others.
     """
     check_environment()
+    accelerate_config.check(trains=trains)
     if several() and (trains or rank()):
         return "together" if trains else "idle"
     for name in OF_SEVERAL:

@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,14 @@ from distillkit.artifacts.digests import (
     recorded,
     sealed,
 )
-from distillkit.artifacts.workspace import atomic, commit, read_json, write_json
-from distillkit.console.progress import say
+from distillkit.artifacts.workspace import SHARED_SOON, atomic, commit, read_json, write_json
+from distillkit.console.progress import rank, say
 from distillkit.console.wording import brief
+from distillkit.errors import TrainingError
 from distillkit.training.batch_source import BatchSource
+from distillkit.training.distributed import broadcast, gather
+from distillkit.training.sharding import is_sharded, on_first, tensors_of
+from distillkit.training.shards import SHARDS, optimizer_tensors, read_shards, write_shards
 
 LEARNER, OPTIMIZER, PROGRESS = "learner.safetensors", "optimizer.safetensors", "progress.json"
 SOURCE = "source.safetensors"  # of a batch source that has a state
@@ -34,6 +40,7 @@ FILES = {LEARNER, OPTIMIZER, PROGRESS}
 RECORD = "files.json"
 SCRATCH = ("checkpoint-*", "new-checkpoint", "best-*.safetensors")  # of a run that is over
 NOTHING: Mapping[str, Tensor] = {}
+SHARE = "set workspace=FOLDER to one that all machines share"
 _NAME = re.compile(r"checkpoint-\d+")
 
 
@@ -88,7 +95,7 @@ class Checkpoints:
         if record.get("place", place_of(self.folder)) != place_of(self.folder):
             return f"{RECORD}: is that of {brief(record['place'])}"
         files, best = record.get("files"), record.get("best")
-        if not are_files(files) or not are_files(best) or not set(files) >= FILES:
+        if not are_files(files) or not are_files(best) or not _are_enough(files):
             return f"{RECORD}: lists no files of a checkpoint"
         verifier = Verifier("always")
         lines = verifier.damage(path, files) + verifier.damage(self.folder, best)
@@ -103,13 +110,24 @@ class Checkpoints:
         optimizer: Any,
         source: Mapping[str, Tensor] = NOTHING,
     ) -> None:
-        """Commit a checkpoint, then remove what it replaces; `source` is a batch source's state."""
+        """Commit a checkpoint, then remove what it replaces; `source` is a batch source's state.
+
+        Of a learner that is shared out every process must call it, and writes its own part; of
+        another the first one.
+        """
         partial = self.folder / "new-checkpoint"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file(_state(learner), partial / LEARNER)
-        tensors, plain = _flatten(optimizer.state_dict()["state"])
-        save_file(tensors, partial / OPTIMIZER)
+        weights, (tensors, plain) = tensors_of(learner), _flatten(optimizer.state_dict()["state"])
+        if not rank():
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        if is_sharded(learner):
+            gather(None)  # the folder is there
+            write_shards(partial, weights | tensors)
+            if rank():
+                return
+        else:
+            save_file(weights, partial / LEARNER)
+            save_file(tensors, partial / OPTIMIZER)
         if source:
             on_cpu = {name: tensor.detach().cpu().clone() for name, tensor in source.items()}
             save_file(on_cpu, partial / SOURCE)
@@ -138,25 +156,49 @@ class Checkpoints:
         over.
         """
         expected = set(source.state_dict()) if source else set()
+        path = self._agreed(expected) if is_sharded(learner) else self._usable(expected)
+        if path is None:
+            return Progress()
+        if source:
+            source.load_state_dict(_source_state(path))
+        return self._load(path, learner, optimizer)
+
+    def _usable(self, expected: set[str]) -> Path | None:
+        """The newest checkpoint that is whole and holds these names of a batch source's state."""
         for path, damage in self._all_parts():
             if damage:
                 say(f"{path}: damaged: {damage}; it is passed over")
-                continue
-            state = load_file(path / SOURCE) if (path / SOURCE).exists() else {}
-            if set(state) == expected:
-                if source:
-                    source.load_state_dict(state)
-                return self._load(path, learner, optimizer)
-            say(f"{path}: its batches come from another source; it is passed over")
-        return Progress()
+            elif set(_source_state(path)) != expected:
+                say(f"{path}: its batches come from another source; it is passed over")
+            else:
+                return path
+        return None
+
+    def _agreed(self, expected: set[str]) -> Path | None:
+        """The first process's checkpoint, on all: they read it together.
+
+        Raises `TrainingError` where another machine never comes to see it.
+        """
+        path: Path | None = broadcast(None if rank() else self._usable(expected))
+        deadline = time.monotonic() + SHARED_SOON
+        while path and not (path / RECORD).exists():
+            if time.monotonic() > deadline:
+                raise TrainingError(f"process {rank()} has no {path}; {SHARE}")
+            time.sleep(0.5)
+        return path
 
     def _load(self, path: Path, learner: torch.nn.Module, optimizer: Any) -> Progress:
-        device = str(next(learner.parameters()).device)
-        learner.load_state_dict(load_file(path / LEARNER, device=device), strict=False)
-        record = read_json(path / PROGRESS)
+        record, state = read_json(path / PROGRESS), optimizer.state_dict()
         plain = record.pop("optimizer")
-        state = optimizer.state_dict()
-        tensors = load_file(path / OPTIMIZER, device=device)
+        if is_sharded(learner) or not (path / LEARNER).exists():
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            weights, tensors = tensors_of(learner), optimizer_tensors(path, parameters)
+            read_shards(path, weights | tensors, alone=not is_sharded(learner))
+        else:
+            device = str(next(learner.parameters()).device)
+            weights = load_file(path / LEARNER, device=device)
+            tensors = load_file(path / OPTIMIZER, device=device)
+        learner.load_state_dict(weights, strict=False)
         optimizer.load_state_dict(state | {"state": _unflatten(tensors, plain)})
         self._best = read_json(path / RECORD)["best"]
         return Progress(**record)
@@ -166,16 +208,27 @@ class Checkpoints:
         return self.folder / f"best-{progress.best_step:08d}.safetensors"
 
     def save_best(self, progress: Progress, model: torch.nn.Module) -> None:
-        """Keep the weights of `progress.best_step`."""
-        path = self.best(progress)
+        """Keep the weights of `progress.best_step`; all processes those of a model they share."""
+        path, weights = self.best(progress), tensors_of(model)
+        if is_sharded(model):
+            weights = on_first(weights, is_first=not rank())
+            if rank():
+                return
         with atomic(path) as temporary:
-            save_file(_state(model), temporary)
+            save_file(weights, temporary)
         self._best[path.name] = {"size": path.stat().st_size, "sha256": file_sha256(path)}
 
     def load_best(self, progress: Progress, model: torch.nn.Module) -> None:
         """Put the best weights in place."""
-        device = str(next(model.parameters()).device)
-        model.load_state_dict(load_file(self.best(progress), device=device), strict=False)
+        weights, targets = load_file(self.best(progress)), tensors_of(model)
+        for name, tensor in weights.items():  # a model that was shared out cannot load them itself
+            targets[name].copy_(tensor)
+
+
+def _are_enough(files: Iterable[str]) -> bool:
+    """Whether these are the files of a checkpoint: whole tensors, or the parts of processes."""
+    has_shards = any(fnmatchcase(name, SHARDS) for name in files)
+    return {*files} >= ({PROGRESS} if has_shards else FILES)
 
 
 def _fault(record: dict[str, Any]) -> str:
@@ -190,15 +243,9 @@ def _fault(record: dict[str, Any]) -> str:
     return ""
 
 
-def _state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The state dict with each storage once: tied weights share one, which safetensors refuses."""
-    ids: set[int] = set()
-    state = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in ids or not tensor.numel():
-            ids.add(tensor.data_ptr())
-            state[name] = tensor.detach().contiguous()
-    return state
+def _source_state(path: Path) -> dict[str, Tensor]:
+    """What a checkpoint holds of a batch source."""
+    return load_file(path / SOURCE) if (path / SOURCE).exists() else {}
 
 
 def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -4,14 +4,37 @@ Accelerate keeps one state a process, so that every `Accelerator` has the same d
 processes, whoever makes it and how often.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import broadcast_object_list
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from accelerate.utils import (
+    DistributedType,
+    FullyShardedDataParallelPlugin,
+    GradientAccumulationPlugin,
+    broadcast_object_list,
+    gather_object,
+)
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 
-__all__ = ["Accelerator", "accelerator_for", "broadcast", "compute_device", "new_trackers"]
+from distillkit.console.wording import first_line
+from distillkit.errors import ConfigError
+
+__all__ = [
+    "Accelerator",
+    "accelerator_for",
+    "broadcast",
+    "compute_device",
+    "gather",
+    "new_trackers",
+    "shard_frozen",
+    "shards",
+    "wrap",
+]
 
 
 def accelerator_for(*, has_unused_parameters: bool = False, cpu: bool = False) -> Accelerator:
@@ -19,10 +42,83 @@ def accelerator_for(*, has_unused_parameters: bool = False, cpu: bool = False) -
 
     DDP waits for the gradient of every parameter. Where `has_unused_parameters`, it looks for those
     that get none, at the cost of a walk over the graph each step, and of a warning where there are
-    none.
+    none. FSDP2 is as the user's Accelerate config has it, also on processors, where Accelerate by
+    itself passes over that without a word. What decides weights is the run's own config: precision,
+    compilation and gradient accumulation are no concern of Accelerate's.
     """
     ddp = DistributedDataParallelKwargs(find_unused_parameters=has_unused_parameters)
-    return Accelerator(cpu=cpu, kwargs_handlers=[ddp])
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision="no",
+        dynamo_backend="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[ddp],
+    )
+    is_on_cpu = accelerator.distributed_type == DistributedType.MULTI_CPU
+    if is_on_cpu and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        accelerator.state.distributed_type = DistributedType.FSDP
+        PartialState._shared_state["distributed_type"] = DistributedType.FSDP  # as Accelerate does
+    return accelerator
+
+
+def shards(accelerator: Accelerator) -> bool:
+    """Whether models are shared out among the processes."""
+    return bool(accelerator.distributed_type == DistributedType.FSDP)
+
+
+def wrap(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    dtype: torch.dtype,
+) -> tuple[Any, Any]:
+    """A model and its optimizer as one of several processes trains them; see ModelWithObjective.
+
+    FSDP2 gathers parameters in `dtype`, and sums gradients in float32.
+    """
+    if shards(accelerator):
+        _plan_shards(accelerator, dtype)
+    with _one_line():
+        wrapped, prepared = accelerator.prepare(model, optimizer)
+    return wrapped, prepared
+
+
+def shard_frozen(accelerator: Accelerator, model: torch.nn.Module) -> torch.nn.Module:
+    """A model without an optimizer, shared out among the processes."""
+    _plan_shards(accelerator)
+    with _one_line():
+        return fsdp2_prepare_model(accelerator, model)
+
+
+def _plan_shards(accelerator: Accelerator, dtype: torch.dtype = torch.float32) -> None:
+    """Read the user's settings of FSDP2 anew: Accelerate's plan of one model is not the next one's.
+
+    What is offloaded waits in pinned memory where there is any.
+    """
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
+
+    plugin = FullyShardedDataParallelPlugin()
+    if accelerator.device.type == "cpu" and isinstance(plugin.cpu_offload, CPUOffloadPolicy):
+        plugin.cpu_offload = CPUOffloadPolicy(pin_memory=False)
+    if dtype != torch.float32:
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(
+            param_dtype=dtype, reduce_dtype=torch.float32
+        )
+    accelerator.state.fsdp_plugin = plugin
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Raise `ConfigError` where the user's Accelerate config names layers that a model lacks."""
+    try:
+        yield
+    except ValueError as error:
+        if "transformer layer class" not in str(error):
+            raise
+        raise ConfigError(
+            f"fsdp_transformer_layer_cls_to_wrap: {first_line(error)} Leave it out of the "
+            "Accelerate config: each model names its own layers"
+        ) from error
 
 
 def new_trackers(name: str, run_name: str, folder: Path, facts: dict[str, str]) -> Accelerator:
@@ -45,3 +141,9 @@ def compute_device() -> torch.device:
 def broadcast(value: Any) -> Any:
     """The first process's `value`, any object that pickles; every process must call it."""
     return broadcast_object_list([value])[0]
+
+
+def gather(value: Any) -> list[Any]:
+    """Each process's `value`, any object that pickles, in their order; every process must call."""
+    gathered: list[Any] = gather_object([value])
+    return gathered

@@ -11,6 +11,8 @@ from distillkit.losses.reduction import reduce_terms
 from distillkit.models.precision import autocast
 from distillkit.training.batch_source import MicroBatch
 from distillkit.training.distributed import Accelerator
+from distillkit.training.objective import terms_of
+from distillkit.training.sharding import whole
 
 T = TypeVar("T")
 STOP = "stop"  # summed over the processes with the loss: they all end after the same step
@@ -45,9 +47,9 @@ def accumulate(
         # gradients are exchanged once a step, with those of its last micro-batch
         with nullcontext() if is_last else accelerator.no_sync(model):
             with autocast(dtype, accelerator.device):
-                terms = model(micro_batch.batch)
+                terms = model(terms_of(micro_batch.batch))
             total, shares = reduce_terms(terms, count=positions)
-            # DDP averages the gradients of the processes; their sum is meant
+            # DDP and FSDP2 average the gradients of the processes; their sum is meant
             accelerator.backward(total * (0 if micro_batch.is_filler else world))
         if not micro_batch.is_filler:
             add(sums, {"loss": total.item(), **{name: s.item() for name, s in shares.items()}})
@@ -60,9 +62,9 @@ def accumulate(
 def gradient_norm(accelerator: Accelerator, model: Any, limit: float | None) -> float:
     """The norm of the whole gradient, which is clipped to `limit` if there is one."""
     if limit is not None:
-        return float(accelerator.clip_grad_norm_(model.parameters(), limit))
+        return float(whole(accelerator.clip_grad_norm_(model.parameters(), limit)))
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients))
+    return float(whole(torch.nn.utils.get_total_norm(gradients)))
 
 
 def add(sums: dict[str, float], values: dict[str, float]) -> None:

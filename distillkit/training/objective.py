@@ -5,11 +5,12 @@ happen inside it: the loss over a language model's head, for one, and a loss's o
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
+from distillkit.training.sharding import Shared
 from distillkit.types import Batch, LossTerms
 
 
@@ -44,14 +45,27 @@ class Objective(torch.nn.Module, ABC):
         """
 
 
-class ModelWithObjective(torch.nn.Module):
-    """A model with its objective: (batch) -> the loss's terms."""
+class ModelWithObjective(Shared):
+    """A model with its objective, whose parameters are in place while `forward` runs.
+
+    What each wrapper of several processes does around it: DDP has all parameters on each process,
+    and exchanges gradients as the backward pass makes them. FSDP2 gathers a layer while it runs,
+    forward and backward; embeddings, last norm, head and the objective's own parameters are the
+    root's: gathered once a micro-batch, as `forward` begins, and held until its backward pass ends,
+    so that a loss over the head finds all of it and makes its logits chunk by chunk. Then their
+    gradients are summed and shared out with the rest.
+    """
 
     def __init__(self, model: torch.nn.Module, objective: Objective) -> None:
-        super().__init__()
-        self.model, self.objective = model, objective
+        super().__init__(model)
+        self.objective = objective
 
-    def forward(self, batch: Batch) -> LossTerms:
-        """The terms of the loss on one micro-batch."""
-        terms: LossTerms = self.objective(self.model, batch)
-        return terms
+
+def terms_of(batch: Batch) -> Callable[[Any], LossTerms]:
+    """The work of one micro-batch: the terms of its loss."""
+
+    def terms(whole: Any) -> LossTerms:
+        value: LossTerms = whole.objective(whole.model, batch)
+        return value
+
+    return terms

@@ -19,6 +19,8 @@ from distillkit.tasks import Task
 from distillkit.tasks.shared_words import align
 from distillkit.token_table import TokenTable
 from distillkit.training.collation import collator
+from distillkit.training.distributed import accelerator_for, shard_frozen, shards
+from distillkit.training.sharding import Shared, gather_root
 from distillkit.types import (
     Activations,
     ActivationSpec,
@@ -59,6 +61,7 @@ class OnlineTeacher:
 
     `collate` cuts the same examples for a tokenizer of the teacher's own; None: the student's batch
     is asked about as it is. A forward pass has at most `batch_tokens` tokens, padding included.
+    What was placed by a `device_map`, or quantised, stays where it is, all of it on each process.
     """
 
     loaded: Loaded
@@ -67,6 +70,7 @@ class OnlineTeacher:
     batch_tokens: int
     collate: Callable[[np.ndarray], Batch] | None = None
     watch: ActivationRecorder | None = None
+    may_move: bool = True  # to where the training loop runs
 
     @property
     def dimensions(self) -> Dimensions:
@@ -82,6 +86,8 @@ class OnlineTeacher:
 
         The tensors have no graph. Not inference mode: a loss keeps them for its backward pass.
         """
+        if self.may_move:
+            self._place()
         model, forward_fn = self.loaded.model, self.task.forward_fn(self.loaded.tokenizer)
         device = next(model.parameters()).device
         dtype = resolve(self.precision, device)
@@ -98,6 +104,19 @@ class OnlineTeacher:
             if self.watch:
                 activations.append(self.watch.pop())
         return _targets(outputs), joined(activations) if activations else None
+
+    def _place(self) -> None:
+        """Put the model on this process's device, or, by FSDP2, a part of it on each.
+
+        Then a layer is gathered while it runs; embeddings, last norm and head once and for all, for
+        every batch needs them. With the first batch: all processes are there by then.
+        """
+        accelerator, model = accelerator_for(), self.loaded.model
+        if shards(accelerator):
+            gather_root(shard_frozen(accelerator, Shared(model)))
+        else:
+            model.to(accelerator.device)
+        self.may_move = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +152,24 @@ def open_teacher(
     student: TokenTable,
     own_batch: TokenTable | None,
     settings: OnlineTargets,
+    *,
+    may_move: bool,
 ) -> OnlineTeacher:
     """A teacher that is asked about the batches of the `student`'s examples.
 
     `own_batch` are the same examples under a tokenizer of the teacher's own, if it has one.
     """
-    collate = None
+    model, collate = loaded.model, None
     if own_batch is not None:
         if student.word_index is not None:
             own_batch, _ = align(own_batch, student)
         assert np.array_equal(own_batch.keys, student.keys), "both tables are of the same texts"
-        collate = collator(own_batch, loaded.tokenizer, next(loaded.model.parameters()).device)
-    for parameter in loaded.model.parameters():
+        device = accelerator_for().device if may_move else next(model.parameters()).device
+        collate = collator(own_batch, loaded.tokenizer, device)
+    for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return OnlineTeacher(loaded, task, settings.precision, settings.batch_tokens, collate)
+    precision, tokens = settings.precision, settings.batch_tokens
+    return OnlineTeacher(loaded, task, precision, tokens, collate, may_move=may_move)
 
 
 def check_finite(outputs: Outputs | HiddenOutputs, *, key: str) -> None:

@@ -25,11 +25,12 @@ from distillkit.errors import DataError, TrainingError
 from distillkit.models.precision import resolve
 from distillkit.schedules import LearningRateSchedule
 from distillkit.training.batch_source import BatchSource
-from distillkit.training.checkpoint import Checkpoints, Progress
-from distillkit.training.distributed import accelerator_for, broadcast
+from distillkit.training.checkpoint import SHARE, Checkpoints, Progress
+from distillkit.training.distributed import accelerator_for, broadcast, shards, wrap
 from distillkit.training.gradients import STOP, accumulate, add, gradient_norm, parameter_groups
 from distillkit.training.objective import ModelWithObjective, Objective
 from distillkit.training.settings import TrainSettings
+from distillkit.training.sharding import gathered_root, unshard
 from distillkit.training.tracking import log_rows
 from distillkit.types import FitReport
 
@@ -85,12 +86,17 @@ class Trainer:
         unused = self.objective.has_unused_parameters
         self._accelerator = accelerator_for(has_unused_parameters=unused)
         self._dtype = resolve(self.settings.precision, self._accelerator.device)
-        self._whole = ModelWithObjective(self.model, self.objective).to(self._accelerator.device)
-        optimizer: Any = self.make_optimizer(parameter_groups(self._whole))
+        self._whole = ModelWithObjective(self.model, self.objective)
+        self._is_sharded = shards(self._accelerator)
+        if not self._is_sharded:  # each process places its part, not all of it
+            self._whole.to(self._accelerator.device)
+        optimizer = self.make_optimizer(parameter_groups(self._whole))
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
+        self._wrapped, self._optimizer = wrap(
+            self._accelerator, self._whole, optimizer, self._dtype
+        )
         self._checkpoints = Checkpoints(self.out)
-        self.progress = self._resume(optimizer)
-        self._wrapped, self._optimizer = self._accelerator.prepare(self._whole, optimizer)
+        self.progress = self._resume()
         self._started = time.monotonic() - self.progress.seconds
         self._last_saved = time.monotonic()
 
@@ -182,11 +188,19 @@ class Trainer:
         )
         if due and _stalled(progress, self.settings):
             return True
-        is_late = time.monotonic() - self._last_saved >= self.settings.checkpoint_seconds
-        if is_late and progress.step < self.steps:
+        if progress.step < self.steps and self._is_late():
             self._save()
             self._last_saved = time.monotonic()
         return False
+
+    def _is_late(self) -> bool:
+        """Whether a checkpoint is due; by the first process's clock, where all write it."""
+        is_late = time.monotonic() - self._last_saved >= self.settings.checkpoint_seconds
+        if not self._is_sharded:
+            return is_late
+        on_first = is_late and self._accelerator.is_main_process
+        flag = torch.tensor(float(on_first), device=self._accelerator.device)
+        return bool(self._accelerator.reduce(flag, "sum"))
 
     def _is_due(self) -> bool:
         """Whether the last step ends with a validation."""
@@ -196,9 +210,11 @@ class Trainer:
     def _save(self) -> None:
         """Write a checkpoint and the metrics so far."""
         self.progress.seconds = time.monotonic() - self._started
-        if self._accelerator.is_main_process:
+        is_first = self._accelerator.is_main_process
+        if is_first or self._is_sharded:
             state = self.source.state_dict()
             self._checkpoints.save(self.progress, self._whole, self._optimizer, state)
+        if is_first:
             _write_metrics(self.progress, self.out)
 
     def _validate_or_save(self) -> None:
@@ -212,9 +228,14 @@ class Trainer:
 
     def _validate(self) -> None:
         """Add the validation scores to the last logged row, and keep weights that are better."""
-        progress, first = self.progress, self._accelerator.is_main_process
-        # the first process of several saves for all, and takes them along: the others wait for it
-        with stopping.interruptible() if first else nullcontext():
+        progress, is_sharded = self.progress, self._is_sharded
+        first = self._accelerator.is_main_process
+        # the first process of several saves for all, and takes them along: the others wait for it.
+        # What is shared out is run by all in step, and its validation, too, is gone through
+        with (
+            stopping.interruptible() if first and not is_sharded else nullcontext(),
+            gathered_root(self._wrapped),
+        ):
             scores = self.evaluate(self.model)
         # the first process's scores count for all: another's processor may round otherwise, and
         # whether to go on must be one decision
@@ -224,17 +245,17 @@ class Trainer:
         score = scores["score"]
         if score == score and (progress.best_score is None or score > progress.best_score):
             progress.best_score, progress.best_step = score, progress.step
-            if self.settings.keep == "best" and first:
+            if self.settings.keep == "best" and (first or is_sharded):
                 self._checkpoints.save_best(progress, self.model)
 
-    def _resume(self, optimizer: Any) -> Progress:
+    def _resume(self) -> Progress:
         """The newest checkpoint's progress, its tensors in place; the same one on all processes.
 
         Raises `TrainingError` where another machine never comes to see the first process's
         checkpoint.
         """
-        progress = self._checkpoints.load(self._whole, optimizer, self.source)
-        if self._accelerator.num_processes == 1:
+        progress = self._checkpoints.load(self._whole, self._optimizer, self.source)
+        if self._accelerator.num_processes == 1 or self._is_sharded:
             return progress
         expected = broadcast(progress.step)
         deadline = time.monotonic() + SHARED_SOON
@@ -242,11 +263,10 @@ class Trainer:
             if time.monotonic() > deadline:
                 raise TrainingError(
                     f"{self.out}: the first process goes on after step {expected:,}, and process "
-                    f"{self._accelerator.process_index} finds step {progress.step:,} there; set "
-                    "workspace=FOLDER to one that all machines share"
+                    f"{self._accelerator.process_index} finds step {progress.step:,} there; {SHARE}"
                 )
             time.sleep(0.5)
-            progress = self._checkpoints.load(self._whole, optimizer, self.source)
+            progress = self._checkpoints.load(self._whole, self._optimizer, self.source)
         return progress
 
     @property
@@ -254,12 +274,18 @@ class Trainer:
         return self.settings.keep == "best" and self.progress.best_score is not None
 
     def _finish(self) -> None:
-        """Put the weights that are kept in place; write the metrics."""
+        """Put the weights that are kept in place; write the metrics.
+
+        Of a model that was shared out the first process has them, on the processor.
+        """
+        first = self._accelerator.is_main_process
+        if self._is_sharded:
+            unshard(self._wrapped, is_first=first)
         self._accelerator.wait_for_everyone()  # the first may be writing the best weights yet
-        if self._keeps_best:
+        if self._keeps_best and (first or not self._is_sharded):
             self._checkpoints.load_best(self.progress, self.model)
         self._accelerator.wait_for_everyone()
-        if self._accelerator.is_main_process:
+        if first:
             _write_metrics(self.progress, self.out)
             log_rows(self.label, self.progress.history)
         self.model.eval()
