@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from distillkit.artifacts.run_records import RunRecord
 from distillkit.artifacts.workspace import Workspace
 from distillkit.config.build import build
-from distillkit.pipeline import checks
+from distillkit.pipeline import checks, joint
 from distillkit.pipeline.codec_choice import check_loss, settle_targets
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import COMMANDS
@@ -35,6 +35,7 @@ def build_context(
     checks.check_sources(context)
     register_architectures()  # late: transformers takes seconds to import
     checks.check_configs(context)
+    joint.check_shared(workspace.root)
     return context
 
 

@@ -6,9 +6,11 @@ files or environment of their own. They find in the workspace what the work need
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,10 @@ from distillkit import ranks, stopping
 from distillkit.artifacts import permissions
 from distillkit.artifacts.shared_work import LOOK, TakePart, not_shared, shared_work
 from distillkit.artifacts.workspace import SHARED_SOON, Artifact, fingerprint
+from distillkit.errors import WorkspaceError
 from distillkit.pipeline.context import RunContext
+
+SEEN_SOON = 20.0  # seconds until a network disk shows a new file to another machine
 
 
 @contextmanager
@@ -36,6 +41,39 @@ def capture(context: RunContext, number: int, fields: dict[str, Any]) -> Iterato
     """Have them capture the target store of a teacher with this number, too, at their own pace."""
     with ranks.call(_job(context, "targets", str(number), fields)):
         yield
+
+
+@cache
+def check_shared(root: Path) -> None:
+    """Have each other process of the run see that it has the same workspace, before the work.
+
+    One that has not ends all with a line (`check_seen`).
+    """
+    if not ranks.leads():
+        return
+    host = socket.gethostname()
+    probe = root / f".probe-{host}-{os.getpid()}"
+    remove = partial(probe.unlink, missing_ok=True)
+    try:
+        probe.touch()
+    except OSError:
+        return  # closed, or full: told where something is made
+    try:
+        ranks.have_done({"kind": "workspace", "probe": str(probe), "host": host}, remove)
+    finally:
+        remove()
+
+
+def check_seen(job: dict[str, Any]) -> None:
+    """Raise `WorkspaceError` if what the first process has put into its workspace is not here."""
+    probe, late = Path(job["probe"]), time.monotonic() + SEEN_SOON
+    while not probe.exists():
+        if time.monotonic() > late:
+            raise WorkspaceError(
+                f"workspace = {probe.parent}: is another folder on {socket.gethostname()} than for "
+                f"rank 0 on {job['host']}; set workspace=FOLDER to one on a disk that all share"
+            )
+        time.sleep(LOOK)
 
 
 def _job(context: RunContext, kind: str, digest: str, fields: dict[str, Any]) -> dict[str, Any]:

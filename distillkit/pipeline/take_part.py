@@ -6,12 +6,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from distillkit.artifacts.workspace import fingerprint
 from distillkit.errors import WorkspaceError
+from distillkit.pipeline import joint
 from distillkit.pipeline.build_context import build_context
 from distillkit.pipeline.run import Run
 
 
 def take_part(job: dict[str, Any]) -> None:
-    """Do with the first process what it has called for (`joint.training`, `joint.capture`)."""
+    """Do with the first process what it has called for (see `joint`)."""
+    if job["kind"] == "workspace":
+        joint.check_seen(job)
+        return
     run: Run | None = None
     for phase in job["phases"]:
         cfg = OmegaConf.create(phase["config"])

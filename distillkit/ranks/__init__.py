@@ -3,6 +3,26 @@
 How a batch is split over them is in `training`.
 """
 
-from distillkit.ranks.team import before_end, call, called, check_words, end, settle, together
+from distillkit.ranks.team import (
+    before_end,
+    call,
+    called,
+    check_words,
+    end,
+    have_done,
+    leads,
+    settle,
+    together,
+)
 
-__all__ = ["before_end", "call", "called", "check_words", "end", "settle", "together"]
+__all__ = [
+    "before_end",
+    "call",
+    "called",
+    "check_words",
+    "end",
+    "have_done",
+    "leads",
+    "settle",
+    "together",
+]

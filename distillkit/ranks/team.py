@@ -8,6 +8,7 @@ waits for a lock, and all meet in the same trainings in the same order.
 They talk through the store that torch.distributed's processes have met at:
 
     call/N          what all are to train, the Nth time: JSON
+    done/N/RANK     that a process has done its part of it
     refused/N/RANK  why a process cannot take part in it
     ended/RANK      how a process ended: {"code": …}
     who/RANK, unmet               see `distillkit.ranks.meeting`
@@ -106,6 +107,23 @@ def call(job: dict[str, Any]) -> Iterator[None]:
         _team.watch.call = None
 
 
+def leads() -> bool:
+    """Whether this process is the first of several."""
+    return _team is not None and not _team.rank
+
+
+def have_done(job: dict[str, Any], at_end: Callable[[], None]) -> None:
+    """Have all other processes do a job, and wait until each has; nothing if there are none.
+
+    Where one cannot, the watch says why, and ends all, after `at_end`.
+    """
+    with call(job):
+        if _team is not None and leads():
+            _team.watch.before_end.append(at_end)
+            _team.await_done()
+            _team.watch.before_end.remove(at_end)
+
+
 def check_words() -> None:
     """Raise `ConfigError` where the processes were not started with the same command line."""
     if _team is not None:
@@ -177,12 +195,21 @@ class Team:
         self._store.set(f"call/{self._calls}", json.dumps(job))
         self._calls += 1
 
+    def await_done(self) -> None:
+        """Wait until the others have done the newest job; the leader's."""
+        number = self._calls - 1
+        others = [f"done/{number}/{peer}" for peer in range(1, len(self.watch.people))]
+        with working("waiting for the other processes"):
+            while not self._store.check(others):
+                time.sleep(0.02)
+
     def follow(self, take_part: TakePart) -> int:
         """Take part in all that the leader calls for; its exit code."""
         for number, job in enumerate(self._jobs()):
             self.job = job
             try:
                 take_part(job)
+                self._store.set(f"done/{number}/{self.rank}", "")
             except DistillkitError as error:  # the leader finds the same, or ends all
                 self._store.set(f"refused/{number}/{self.rank}", str(error))
             self.job = {}

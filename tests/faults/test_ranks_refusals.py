@@ -3,6 +3,7 @@
 pytest -m slow tests/faults/test_ranks_refusals.py
 """
 
+import socket
 import sys
 from pathlib import Path
 
@@ -110,3 +111,22 @@ def test_a_fault_of_the_second_is_told_by_it_and_ends_the_first(
     begin, *_, end = second.err.strip().splitlines()
     assert begin.startswith("distillkit: rank 1 (process ") and begin.endswith(" failed:")
     assert end == "KeyError: 'a fault'"
+
+
+def test_processes_that_see_another_workspace_end_before_the_work(
+    body: Path, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The workspace lies below the current folder, and the second has another one."""
+    (tmp_path / "other").mkdir()
+    words = with_overrides(tiny.small(body, *texts, tmp_path), *QUICK)
+    words = with_overrides(words, "workspace=/proc/self/cwd/w")
+    command = tiny.command("train", *words)
+    elsewhere = ["sh", "-c", 'cd other && exec "$@"', "sh", *command]
+    line = told_once(Ranks(command, tmp_path, last=elsewhere).end(), 2)
+    host = socket.gethostname()
+    assert line == (
+        f"distillkit: rank 1 on {host}: workspace = /proc/self/cwd/w: is another folder on {host} "
+        f"than for rank 0 on {host}; set workspace=FOLDER to one on a disk that all share"
+    )
+    assert not list(tmp_path.glob("w/data-*"))
+    assert not list(tmp_path.glob("w/.probe-*"))
