@@ -1,7 +1,8 @@
 """PyTorch -> model.gguf: weights, shape, tokenizer and chat template in the one file of llama.cpp.
 
 Rows of a matrix are quantised in blocks of 32: one whose rows are no multiple of that, as a cut
-student may have, is kept in float16.
+student may have, is kept in float16. Where llama.cpp is installed, the file is held against the
+student's logits before it is kept.
 """
 
 from pathlib import Path
@@ -9,15 +10,25 @@ from typing import Any
 
 import gguf
 import numpy as np
+import torch
 from gguf import GGMLQuantizationType, LlamaFileType
 from torch import Tensor
 
 from distillkit.compression.formats import Format
-from distillkit.compression.gguf_architectures import add_shape, architecture_of
+from distillkit.compression.gguf_architectures import (
+    add_shape,
+    architecture_of,
+    frequency_factors,
+)
 from distillkit.compression.gguf_tokenizer import add_tokenizer
 from distillkit.compression.student import TrainedStudent
 from distillkit.errors import ModelError
 from distillkit.models.causal import load_causal_tokenizer
+from distillkit.models.configs import usable_positions
+from distillkit.models.lm_head import distance
+from distillkit.models.modes import evaluating
+from distillkit.models.runtimes import llama_cpp
+from distillkit.models.runtimes.llama_model import open_model
 from distillkit.models.runtimes.record import GGUF_FILE as FILE
 
 BLOCK = 32  # numbers that share a scale
@@ -28,6 +39,9 @@ TYPES = {  # of a format's setting: matrices, word vectors, the file
     "Q4_0": (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q4_0),
 }
 WORDS = ("token_embd.weight", "output.weight")
+# of the check, by norm: what rounding the weights does to small models of random ones, and more
+TOLERANCES = {"F16": 0.03, "Q8_0": 0.15, "Q4_0": 0.75}
+TRIAL_TOKENS = 64  # of the check
 
 
 def write(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:
@@ -51,7 +65,35 @@ def write(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:
         writer.write_tensors_to_file()
     finally:
         writer.close()
-    return {"record": {"parameters": model.num_parameters()}, "tensors": kinds}
+    facts = {"record": {"parameters": model.num_parameters()}, "tensors": kinds}
+    if llama_cpp.library() is None:
+        return facts
+    try:
+        gap = _difference(model, out / FILE, at=student.at)
+        _check(gap, form.settings["type"], at=student.at)
+    except ModelError:
+        (out / FILE).unlink()
+        raise
+    return facts | {"difference": gap}
+
+
+@torch.no_grad()
+def _difference(model: Any, file: Path, *, at: str) -> float:
+    """How far llama.cpp's logits of a file are from PyTorch's of the student, by their size."""
+    rows, longest = model.config.vocab_size, usable_positions(model) or TRIAL_TOKENS
+    shape = (1, min(TRIAL_TOKENS, longest))
+    ids = torch.randint(0, rows, shape, generator=torch.Generator().manual_seed(0))
+    written = open_model(file, model.config, model.generation_config, at=at)
+    with evaluating(model):
+        return distance(written(ids).logits, model(ids).logits)
+
+
+def _check(gap: float, kind: str, *, at: str) -> None:
+    if not gap <= TOLERANCES[kind]:  # NaN, too
+        raise ModelError(
+            f"{at}: its GGUF form says something else in llama.cpp than it does in PyTorch: the "
+            f"logits differ by {gap:.1%} (at most {TOLERANCES[kind]:.0%}); it was not kept"
+        )
 
 
 def _add_general(writer: Any, form: Format) -> None:
@@ -82,6 +124,9 @@ def _add_tensors(
         array, stored = _stored(values, found, kind)
         writer.add_tensor(found, array, raw_dtype=stored)
         counts[stored.name] = counts.get(stored.name, 0) + 1
+    if (factors := frequency_factors(model)) is not None:
+        writer.add_tensor("rope_freqs.weight", factors)
+        counts["F32"] = counts.get("F32", 0) + 1
     return counts
 
 

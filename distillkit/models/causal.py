@@ -64,7 +64,7 @@ def load_causal_lm(
             )
         is_student = (recorded_format(location) or "").startswith("gguf")
         # transformers takes less from the file than is in it: no positions of GPT-2's
-        own = AutoConfig.from_pretrained(location) if is_student else None
+        own = _as_gguf(AutoConfig.from_pretrained(location)) if is_student else None
         options["config"] = own or config_of(folder, key=key)
     else:
         check_folder(folder, key=key)
@@ -209,6 +209,16 @@ def _quantized(quantization: Quantization | None, dtype: str, *, key: str) -> di
             bnb_4bit_compute_dtype=compute,
         )
     }
+
+
+def _as_gguf(config: Any) -> Any:
+    """A student's config under the name that its GGUF file has: a Mistral's is a Llama's there."""
+    from transformers import LlamaConfig
+
+    if config.model_type != "mistral":
+        return config
+    settings = config.to_dict()
+    return LlamaConfig(**{name: settings[name] for name in settings if name != "model_type"})
 
 
 def _without_quantizer(model: Any, *, device_map: Any = None) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from distillkit.compression import gguf_export
 from distillkit.errors import ModelError
 from distillkit.models.causal import load_causal_lm
 from distillkit.models.lm_head import body_and_head
@@ -23,7 +24,7 @@ from tests import tiny, tiny_language
 from tests.cli.runs import results
 from tests.conftest import Distillkit
 from tests.unit.compression.language import SHAPES, save
-from tests.unit.compression.test_gguf import write
+from tests.unit.compression.test_gguf import LINEAR, LLAMA3, YARN, write
 
 pytestmark = pytest.mark.network
 SLACK = {"gguf_f16": 0.01, "gguf_q8_0": 0.1, "gguf_q4_0": 0.1}  # its products are of 8 bits
@@ -83,6 +84,45 @@ def test_greedy_text_is_that_of_pytorch(kind: str, tmp_path: Path) -> None:
     written = both[0][0, 12:].tolist()
     ended = model.generate(ids[:1], **options | {"eos_token_id": written[2]})
     assert ended[0, 12:].tolist() == written[: written.index(written[2]) + 1]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("llama", {"rope_parameters": LINEAR}),
+        ("llama", {"rope_parameters": LLAMA3}),
+        ("qwen2", {"rope_parameters": YARN}),
+        ("qwen3", {"rope_parameters": YARN}),
+        ("mistral", {"rope_parameters": LINEAR}),
+        ("llama", {"attention_bias": True, "mlp_bias": True}),
+        ("gpt2", {"tie_word_embeddings": False, "n_inner": 100, "activation_function": "gelu"}),
+    ],
+    ids=lambda it: it if isinstance(it, str) else str(it.get("rope_parameters", it))[:40],
+)
+def test_what_a_config_may_say_is_what_llama_cpp_does(
+    kind: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    model, folder = write(kind, "gguf_f16", tmp_path, **changes)  # held against its logits there
+    ids = torch.randint(0, 290, (1, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = (it(ids).logits for it in (model, opened(folder)))
+    assert (found - expected).abs().max() < 0.02
+    if "rope_parameters" in changes:
+        plain = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+        with torch.no_grad():
+            unscaled = save(kind, tmp_path / "plain", **changes | plain)(ids).logits
+        assert (unscaled - expected).abs().max() > 0.2
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_file_that_says_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_export, "frequency_factors", lambda _: None)
+    with pytest.raises(ModelError, match=r"says something else in llama\.cpp than it does"):
+        write("llama", "gguf_f16", tmp_path, rope_parameters=LLAMA3)
+    assert not list(tmp_path.glob("gguf_f16/*.gguf"))
 
 
 def test_generate_writes_what_the_student_writes(

@@ -1,5 +1,6 @@
 """A GGUF file in llama.cpp, called as the PyTorch model that it was made of."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +84,8 @@ class LlamaCppModel(PreTrainedModel, GenerationMixin):
         tensors: GgufTensors,
         generation: GenerationConfig,
     ) -> None:
+        config = copy.deepcopy(config)
+        config._attn_implementation = "eager"  # attention is no part of it here
         super().__init__(config)
         self.runtime = llama_cpp.runtime()
         self.model = _Body(worker)

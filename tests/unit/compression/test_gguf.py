@@ -23,6 +23,10 @@ from tests import tiny_language
 from tests.tiny_language import TEMPLATE
 from tests.unit.compression.language import SHAPES, save
 
+SCALED: dict[str, Any] = {"rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
+LLAMA3 = SCALED | {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+YARN = SCALED | {"rope_type": "yarn"}
+LINEAR = {"rope_theta": 1e4, "rope_type": "linear", "factor": 2.0}
 AT = "compression = gguf_f16: student.path = x"
 
 
@@ -159,11 +163,18 @@ def test_words_that_llama_cpp_would_cut_elsewhere_are_refused(
         ("gpt_neo", {}, "gpt_neo models are not written as GGUF, only llama, mistral, qwen2"),
         (
             "llama",
-            {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}},
-            "its places are scaled .rope_type linear.",
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+            "its places are scaled .rope_type dynamic., which is not written",
         ),
-        ("mistral", {"sliding_window": 16}, "its attention has a sliding window"),
-        ("llama", {"hidden_act": "gelu"}, "llama.cpp has no llama with gelu in it"),
+        ("qwen3", {"rope_parameters": LLAMA3}, "its places are scaled .rope_type llama3."),
+        ("qwen2", {"rope_parameters": YARN | {"beta_fast": 8}}, "its rope_parameters have beta_f"),
+        ("qwen2", {"use_sliding_window": True}, "its attention has a sliding window"),
+        ("mistral", {"sliding_window": 16}, "its config.json has sliding_window = 16, and the mis"),
+        ("llama", {"hidden_act": "gelu"}, "its config.json has hidden_act = gelu, and .* has silu"),
+        ("qwen3", {"attention_bias": True}, "its config.json has attention_bias = True, and the q"),
+        ("gpt2", {"activation_function": "relu"}, "its config.json has activation_function = relu"),
+        ("gpt2", {"scale_attn_weights": False}, "its config.json has scale_attn_weights = False"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "its config.json has scale_attn_by_in"),
     ],
 )
 def test_an_architecture_that_cannot_be_written_is_refused(
@@ -171,3 +182,29 @@ def test_an_architecture_that_cannot_be_written_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=f"^x: {fault}"):
         architecture_of(AutoConfig.for_model(kind, **changes), at="x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        (LINEAR, {"type": "linear", "factor": 2.0}),
+        (YARN, {"type": "yarn", "factor": 4.0, "original_context_length": 16}),
+        (LLAMA3, {}),
+    ],
+    ids=lambda it: it.get("rope_type", ""),
+)
+def test_how_places_are_scaled_is_in_the_file(
+    changes: dict[str, Any], keys: dict[str, Any], tmp_path: Path
+) -> None:
+    model, folder = write("llama", "gguf_f16", tmp_path, rope_parameters=changes)
+    reader = gguf.GGUFReader(folder / "model.gguf")
+    written = {it.rpartition(".")[2] for it in reader.fields if it.startswith("llama.rope.scaling")}
+    assert written == {*keys}
+    assert {it: field(reader, f"llama.rope.scaling.{it}") for it in keys} == keys
+    tensors = {it.name: it for it in reader.tensors}
+    assert ("rope_freqs.weight" in tensors) == (changes is LLAMA3)
+    if changes is LLAMA3:
+        plain = 1e4 ** -(np.arange(0, 16, 2) / 16)
+        turned = model.model.rotary_emb.inv_freq.numpy()
+        np.testing.assert_allclose(plain / tensors["rope_freqs.weight"].data, turned, rtol=1e-5)
+        assert turned[-1] == pytest.approx(plain[-1] / 4)

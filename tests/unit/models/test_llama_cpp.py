@@ -58,8 +58,8 @@ def test_another_library_is_one_line_of_a_student_and_pytorch_of_other_files(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = Path(library if library.endswith(".so") else ctypes.util.find_library("c") or "")
-    monkeypatch.setattr(llama_cpp, "library", lambda: found)
     _, folder = write("llama", "gguf_f16", tmp_path)
+    monkeypatch.setattr(llama_cpp, "library", lambda: found)
     with pytest.raises(ModelError, match=rf"^student.path = .*cannot run it \(.*{reason}"):
         opened(folder)
     (tmp_path / "elsewhere").mkdir()
