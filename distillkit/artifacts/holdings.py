@@ -343,7 +343,7 @@ def _named(inputs: Mapping[str, Any], kind: str) -> Iterator[str]:
     elif kind == "evaluation":
         models = inputs.get("models")
         yield f"of {', '.join(map(str, models))}" if isinstance(models, dict) else ""
-    elif kind == "student":
+    elif kind in ("student", "quantized"):
         yield "before training" if inputs.get("untrained") else _class(inputs.get("loss"))
         yield _model(inputs.get("student"))
     elif kind == "compressed":

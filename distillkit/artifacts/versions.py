@@ -34,6 +34,8 @@ def is_earlier(kind: str, inputs: Mapping[str, Any]) -> bool:
 def _variant(kind: str, inputs: Mapping[str, Any]) -> str:
     if kind == "data" and "task" not in inputs:
         return f"data of {'documents' if inputs.get('kind') == 'Documents' else 'conversations'}"
+    if kind == "quantized":
+        return "student"
     return "initial student" if kind == "student" and inputs.get("untrained") else kind
 
 

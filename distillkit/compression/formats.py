@@ -8,6 +8,7 @@ Name = Literal[
     "int8",
     "onnx",
     "onnx_int8",
+    "onnx_int8_distilled",
     "onnx_int8_static",
     "gguf_f16",
     "gguf_q8_0",
@@ -24,7 +25,8 @@ class Format:
     `write` is the function that does it, `settings` what decides what it writes, and `version` goes
     up where the same settings give another content. `start` is the format whose folder it begins
     with; None: the student's own. `packages` come with the extra `extra`. One that `calibrates`
-    reads texts of the training set; one that `reads_data`, all of them and those held out.
+    reads texts of the training set; one that `reads_data`, all of them and those held out. What
+    is `distilled` begins with the student after further training in the format's arithmetic.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Format:
     extra: str = ""
     calibrates: bool = False
     reads_data: bool = False
+    distilled: bool = False
 
 
 _ONNX: dict[str, Any] = {
@@ -76,6 +79,16 @@ FORMATS = {
             "distillkit.compression.onnx_int8:write_dynamic",
             settings={"per_channel": True},
             start="onnx",
+            **_ONNX,
+        ),
+        Format(
+            "onnx_int8_distilled",
+            "ONNX, in int8 as onnx_int8, after training in that arithmetic on the soft targets",
+            "distillkit.compression.onnx_int8:write_distilled",
+            settings={"per_channel": True},
+            start="onnx",
+            calibrates=True,
+            distilled=True,
             **_ONNX,
         ),
         Format(

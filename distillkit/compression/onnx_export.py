@@ -127,7 +127,7 @@ def check(model: Any, file: Path, names: list[str], *, at: str, positions: int =
     for tokens in sorted({*(item for item in LENGTHS if item < longest), longest}):
         for batch in BATCHES:
             inputs = trial_inputs(model, names, batch=batch, tokens=tokens, seed=tokens)
-            gap = _difference(model, session, inputs)
+            gap = difference(model, session, inputs)
             if not gap <= TOLERANCE:  # NaN, too
                 raise ModelError(
                     f"{at}: its ONNX form says something else than PyTorch's: of {batch} texts of "
@@ -138,7 +138,8 @@ def check(model: Any, file: Path, names: list[str], *, at: str, positions: int =
     return worst
 
 
-def _difference(model: Any, session: Any, inputs: dict[str, Tensor]) -> float:
+def difference(model: Any, session: Any, inputs: dict[str, Tensor]) -> float:
+    """How far a session's outputs are from a model's, over the largest of these (or 1)."""
     with evaluating(model), torch.no_grad():
         outputs = model(**inputs)
     results = session.run(None, {name: item.numpy() for name, item in inputs.items()})

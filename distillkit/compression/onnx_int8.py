@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.compression.fake_quantization import fake_quantized
 from distillkit.compression.formats import Format
+from distillkit.compression.onnx_export import difference, input_names
 from distillkit.compression.student import TrainedStudent
 from distillkit.errors import ModelError
 from distillkit.models.runtimes.onnx import FILE, new_session
+
+# Of the largest logit (or of 1): values next to the border of two steps of 8 bits fall to either
+# side by how sums are rounded, and later layers pass that on
+TOLERANCE = 0.05
+COMPARED = 16  # texts
 
 
 def write_dynamic(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:
@@ -25,6 +33,26 @@ def write_dynamic(form: Format, student: TrainedStudent, out: Path) -> dict[str,
             student.folder / FILE, out / FILE, weight_type=QuantType.QInt8, **form.settings
         )
     return {}
+
+
+def write_distilled(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:
+    """Quantise a student that was trained in this arithmetic; how far its logits are from those.
+
+    Raises `ModelError` where the runtime computes something else than what was trained.
+    """
+    facts = write_dynamic(form, student, out)
+    model, session = student.load(), new_session(out / FILE)
+    names, gaps = input_names(model), []
+    with torch.no_grad(), fake_quantized(model):
+        for text in islice(student.texts(), COMPARED):
+            zeros = torch.zeros_like(text["input_ids"])
+            gaps.append(difference(model, session, {n: text.get(n, zeros) for n in names}))
+    if not max(gaps) <= TOLERANCE:  # NaN, too
+        raise ModelError(
+            f"{student.at}: ONNX Runtime computes it otherwise than it was trained: logits differ "
+            f"by {max(gaps):.2g} (at most {TOLERANCE:g}); choose onnx_int8"
+        )
+    return facts | {"difference": max(gaps)}
 
 
 def write_static(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:

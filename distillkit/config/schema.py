@@ -14,7 +14,10 @@ from distillkit.console.wording import nearest
 # what Hydra itself may set up: launchers, sweepers and callbacks, its own and its plugins'
 HYDRA = ("hydra._internal.core_plugins.", "hydra.experimental.callbacks.", "hydra_plugins.")
 SETTINGS = "distillkit.config.settings.RunSettings"
-WORKSPACE = "distillkit.config.settings.WorkspaceSettings"
+ROOT_SETTINGS = {  # keys at the root whose values are settings of their own
+    "workspace": "distillkit.config.settings.WorkspaceSettings",
+    "quantization": "distillkit.compression.settings.QuantizationSettings",
+}
 RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
 MISSING = "???"
 SCRATCH = "ScratchStudent"
@@ -27,8 +30,9 @@ def problems(plain: Mapping[str, Any], *, trusted: Iterable[str] = ()) -> Iterat
     trusted = tuple(trusted)
     root = {k: v for k, v in plain.items() if k not in GROUPS and k != "hydra"}
     yield from _settings(root, signature(SETTINGS), "", allowed_keys=[*GROUPS])
-    if isinstance(root.get("workspace"), Mapping):
-        yield from _settings(root["workspace"], signature(WORKSPACE), "workspace")
+    for key, target in ROOT_SETTINGS.items():
+        if isinstance(root.get(key), Mapping):
+            yield from _settings(root[key], signature(target), key)
     yield from _published(root.get("published"))
     for group in GROUPS:
         node = plain.get(group)

@@ -37,6 +37,7 @@ class RunSettings:
 
     `compression` names the formats that the student is also written in, and evaluated. `models`
     are what `evaluate` measures in place of the run's own student: folders and hub ids.
+    `quantization` holds the fields of `QuantizationSettings`.
     `tracker` is where training is logged beside metrics.jsonl.
     """
 
@@ -52,6 +53,7 @@ class RunSettings:
     phases: dict[str, list[str]] | None = None
     start: str | None = None
     compression: list[Name] = field(default_factory=list)
+    quantization: dict[str, Any] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
     tracker: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
 

@@ -70,10 +70,21 @@ def check_fit(context: RunContext) -> None:
         student.check_is_new()
         student.check_data(has_pairs=context.data.has_pairs)
     check_evaluation(context)
+    check_distilled(context)
     if "compressed" not in context.makes or "student" in context.makes:
         check_formats(formats_of(context.cfg), context.task.auto_class)
     if context.given_store and not expanded(context.given_store).is_dir():
         raise TargetsError(f"targets.path = {context.given_store}: no such folder")
+
+
+def check_distilled(context: RunContext) -> None:
+    """Raise `ConfigError` for a format that is trained on soft targets, of a run without them."""
+    name = next((form.name for form in formats_of(context.cfg) if form.distilled), None)
+    if name is not None and not context.loss.needs_teacher:
+        raise ConfigError(
+            f"compression = {name}: learns from the teacher's soft targets, which loss = "
+            f"{type(context.loss).__name__} does not look at; choose onnx_int8, or another loss"
+        )
 
 
 def check_activations(context: RunContext) -> None:

@@ -18,7 +18,7 @@ from distillkit.pipeline import tokenizers
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import obtain
 from distillkit.pipeline.run_folder import copy_model
-from distillkit.pipeline.students import StudentArtifacts
+from distillkit.pipeline.students import StudentArtifacts, StudentVariant
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.reporting.model_card import licensed
 from distillkit.stages import compression as stage
@@ -50,6 +50,12 @@ class CompressionArtifacts:
         """The formats that the config names, each once."""
         return formats_of(self.context.cfg)
 
+    @property
+    def trained(self) -> StudentVariant | None:
+        """The student that a format has trained further; None where no format has."""
+        distilled = any(form.distilled for form in self.formats)
+        return self.students.quantized if distilled else None
+
     def own_source(self) -> CompressionSource:
         """The run's student."""
         artifact = self.students.obtain(self.students.student)
@@ -60,26 +66,31 @@ class CompressionArtifacts:
         fields = self.fingerprint_fields(form, source.digest)
 
         def make(out: Path) -> dict[str, Any]:
-            folder = Path(source.folder)
-            if form.start:
-                folder = self.obtain(FORMATS[form.start], source).path / MODEL
-            student = TrainedStudent(
-                folder=folder,
-                load=lambda: stage.load(
-                    source.folder,
-                    key=source.key,
-                    trust_remote_code=self.context.trust_remote_code,
-                ),
-                texts=self._texts,
-                data=lambda: self._data(source),
-                at=f"compression = {form.name}: {source.key}",
-            )
-            return stage.compress_student(form, student, out=out)
+            return stage.compress_student(form, self._student(form, source), out=out)
 
         return obtain(self.context, "compressed", fields, make)
 
+    def _student(self, form: Format, source: CompressionSource) -> TrainedStudent:
+        """The student as a format begins with it."""
+        if form.distilled:
+            artifact = self.students.obtain(self.students.quantized)
+            source = CompressionSource(str(artifact.path / MODEL), artifact.fingerprint, source.key)
+        folder = Path(source.folder)
+        if form.start:
+            folder = self.obtain(FORMATS[form.start], source).path / MODEL
+        trusts = self.context.trust_remote_code
+        return TrainedStudent(
+            folder=folder,
+            load=lambda: stage.load(source.folder, key=source.key, trust_remote_code=trusts),
+            texts=self._texts,
+            data=lambda: self._data(source),
+            at=f"compression = {form.name}: {source.key}",
+        )
+
     def fingerprint_fields(self, form: Format, digest: str) -> dict[str, Any]:
         """All that decides what a format makes of the student of a fingerprint."""
+        if form.distilled:
+            digest = fingerprint(self.students.fingerprint_fields(self.students.quantized))
         texts = None
         if form.calibrates:
             key, spec = tokenizers.learning_source(self.context)

@@ -9,6 +9,7 @@ import torch
 
 from distillkit.artifacts.workspace import read_json
 from distillkit.compression.checks import formats_of
+from distillkit.compression.fake_quantization import check_quantizable
 from distillkit.compression.gguf_architectures import architecture_of
 from distillkit.compression.gguf_tokenizer import word_splitting
 from distillkit.compression.tokenizer_pruning import content_of
@@ -40,6 +41,7 @@ def check_models(run: Run, *, memory: float | None = None) -> None:
     check_tokenizers(run)
     check_gguf(run)
     check_pruning(run)
+    check_distilled(run)
     check_layers(run)
 
 
@@ -97,6 +99,14 @@ def check_pruning(run: Run) -> None:
         )
     tokenizer = tokenizers.load(context, *tokenizers.learning_source(context))
     content_of(tokenizer, at=f"compression = {name}: the student")
+
+
+def check_distilled(run: Run) -> None:
+    """Raise `ModelError` for a student that is to be trained in int8, and cannot be."""
+    name = next((form.name for form in formats_of(run.context.cfg) if form.distilled), None)
+    if name is not None:
+        student = MetaModels(run.context, run.text).student
+        check_quantizable(student, at=f"compression = {name}: the student")
 
 
 def check_layers(run: Run) -> None:

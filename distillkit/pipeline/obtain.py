@@ -22,6 +22,7 @@ COMMANDS = {  # kind -> the command that makes it
     "targets": "generate-targets",
     "student": "train-student",
     "compressed": "compress",
+    "quantized": "compress",
 }
 # what a killed run goes on from
 SCRATCH = (
@@ -34,6 +35,7 @@ NAMES = {
     "targets": "target store",
     "student": "trained student",
     "compressed": "student in that format",
+    "quantized": "student trained in int8",
 }
 
 

@@ -4,7 +4,7 @@ from distillkit.pipeline.activations import LayerComparison
 from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.evaluation import EvaluationArtifacts
-from distillkit.pipeline.students import StudentArtifacts
+from distillkit.pipeline.students import StudentArtifacts, StudentVariant
 from distillkit.pipeline.target_store import TargetStoreArtifact
 from distillkit.pipeline.teachers import teacher_artifacts
 from distillkit.pipeline.text import TextArtifacts
@@ -35,3 +35,8 @@ class Run:
         self.evaluation = EvaluationArtifacts(
             context, self.text, self.teachers, self.students, self.compression
         )
+
+    @property
+    def beside(self) -> tuple[StudentVariant | None, ...]:
+        """What is trained beside the student where the run has it: a control, one in int8."""
+        return self.students.control, self.compression.trained

@@ -1,5 +1,7 @@
 """The students of a run: the student, its control on hard labels, and the student untrained."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +9,13 @@ from typing import Any
 
 from distillkit.artifacts.code_identity import code_identity, code_of_node
 from distillkit.artifacts.workspace import Artifact, fingerprint
+from distillkit.compression.fake_quantization import (
+    ARITHMETIC,
+    check_quantizable,
+    fake_quantized,
+)
+from distillkit.compression.settings import QuantizationSettings
+from distillkit.config.build import build
 from distillkit.config.overrides import plain
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity, tokenizer_identity
@@ -31,6 +40,7 @@ from distillkit.training.settings import TrainSettings
 # Looks at the validation score, 20 a run: bert-tiny's control is at its best after 180 of 1,200
 # steps and fits every label after 400
 PATIENCE = 6
+QUANTIZED = "quantized"
 # of the loss that it began with: what stands still above that has not fitted its labels yet, and
 # may be about to begin
 FITTED = 0.05
@@ -40,11 +50,17 @@ FITTED = 0.05
 class StudentVariant:
     """One model to train: the student, its control on hard labels, or the student as it starts."""
 
-    name: str  # its row in the results: "student", "control" or "untrained"
+    name: str  # its row in the results: "student", "control" or "untrained"; or "quantized"
     loss: Any
     node: dict[str, Any]  # the loss as the config has it
     from_teacher: bool  # whether it learns from soft targets
     settings: TrainSettings
+    lr_factor: float = 1.0  # on the optimizer's learning rates
+
+    @property
+    def kind(self) -> str:
+        """The kind of its artifact."""
+        return self.name if self.name == QUANTIZED else "student"
 
 
 class StudentArtifacts:
@@ -107,6 +123,28 @@ class StudentArtifacts:
             return None
         return StudentVariant("untrained", None, {"untrained": True}, False, self.context.trainer)
 
+    @cached_property
+    def quantized(self) -> StudentVariant:
+        """The trained student after more steps of the same loss in 8 bits; no row of its own.
+
+        Its loss is a new one, which no training has changed yet. Where the trainer keeps the best
+        weights by validation, now in 8 bits, those of the trained student are among them.
+        """
+        cfg = self.context.cfg
+        settings = QuantizationSettings(**plain(cfg.quantization))
+        own = self.student
+        trainer = replace(
+            own.settings,
+            steps=settings.length(own.settings.steps or self.steps()),
+            epochs=None,
+            patience=None,
+            eval_every=None,
+        )
+        loss = build(cfg.loss, key="loss")
+        return StudentVariant(
+            QUANTIZED, loss, own.node, own.from_teacher, trainer, settings.lr_factor
+        )
+
     @property
     def variants(self) -> list[StudentVariant]:
         """Those that the run has, in the order of their rows."""
@@ -141,14 +179,25 @@ class StudentArtifacts:
             job = self._job(variant)
             model, tokenizer = self._start(variant)
             label = f"{variant.name}, {context.phase}" if context.phase else variant.name
-            with joint.training(context, "student", variant.name, fields):
-                return stage.train_student(model, tokenizer, job, out=out, label=label)
+            quantized = variant.name == QUANTIZED
+            if quantized:
+                check_quantizable(model, at="compression: the student")
+            arithmetic = fake_quantized(model) if quantized else nullcontext()
+            with joint.training(context, variant.kind, variant.name, fields), arithmetic:
+                return stage.train_student(
+                    model,
+                    tokenizer,
+                    job,
+                    out=out,
+                    label=label,
+                    start_counts=quantized and variant.settings.keep == "best",
+                )
 
-        return obtain(context, "student", fields, make, learns=variant.name != "untrained")
+        return obtain(context, variant.kind, fields, make, learns=variant.name != "untrained")
 
     def find(self, variant: StudentVariant) -> Artifact | None:
         """The variant's model, if it is there."""
-        return self.context.workspace.find("student", self.fingerprint_fields(variant))
+        return self.context.workspace.find(variant.kind, self.fingerprint_fields(variant))
 
     def fingerprint_fields(self, variant: StudentVariant) -> dict[str, Any]:
         """All that decides the weights of a variant."""
@@ -170,7 +219,10 @@ class StudentArtifacts:
         code = code_of_node(
             [variant.node, plain(context.cfg.optimizer), plain(context.cfg.scheduler)]
         )
-        return ({"code": code} if code else {}) | stage.fingerprint_fields(
+        extra: dict[str, Any] = {"code": code} if code else {}
+        if variant.name == QUANTIZED:
+            extra |= {"arithmetic": ARITHMETIC, "lr_factor": variant.lr_factor}
+        return extra | stage.fingerprint_fields(
             start,
             context.task,
             source=source,
@@ -191,6 +243,9 @@ class StudentArtifacts:
     def _start_source(self, variant: StudentVariant) -> tuple[Student, str]:
         """(the student before training, the identity of the weights that it starts from)."""
         student: Student = self.context.student
+        if variant.name == QUANTIZED:
+            fields = self.fingerprint_fields(self.student)
+            return PretrainedStudent(""), f"student-{fingerprint(fields)}"
         if self.before and variant.name == "student":
             fields = self.before.fingerprint_fields(self.before.student)
             return PretrainedStudent(""), f"student-{fingerprint(fields)}"
@@ -232,7 +287,7 @@ class StudentArtifacts:
             store=store,
             teacher=teacher,
             states=states,
-            make_optimizer=context.optimizer,
+            make_optimizer=_slower(context.optimizer, variant.lr_factor),
             schedule=context.schedule,
             settings=variant.settings,
             seed=context.seed,
@@ -258,6 +313,9 @@ class StudentArtifacts:
         once: student, control and those of other losses start from the same artifact.
         """
         context = self.context
+        if variant.name == QUANTIZED:
+            folder = str(self.obtain(self.student).path / MODEL)
+            return self._make(PretrainedStudent(folder), "student", folder)
         if self.before and variant.name == "student":
             folder = str(self.before.obtain(self.before.student).path / MODEL)
             return self._make(PretrainedStudent(folder), "start", folder)
@@ -288,3 +346,17 @@ class StudentArtifacts:
             seed=context.seed,
             trust_remote_code=context.trust_remote_code,
         )
+
+
+def _slower(make_optimizer: Callable[..., Any], factor: float) -> Callable[..., Any]:
+    """The optimizer with its learning rates times `factor`."""
+    if factor == 1.0:
+        return make_optimizer
+
+    def make(groups: list[dict[str, Any]]) -> Any:
+        optimizer = make_optimizer(groups)
+        for group in optimizer.param_groups:
+            group["lr"] *= factor
+        return optimizer
+
+    return make

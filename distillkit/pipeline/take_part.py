@@ -35,8 +35,8 @@ def take_part(job: dict[str, Any]) -> None:
         teacher.store(settings)
         return
     students = run.students
-    variant = students.control if job["which"] == "control" else students.student
-    assert variant is not None
+    variants = {variant.name: variant for variant in (*students.variants, students.quantized)}
+    variant = variants[job["which"]]
     _check_same(job, students.fingerprint_fields(variant))
     students.obtain(variant)
 

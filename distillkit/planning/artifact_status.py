@@ -77,6 +77,10 @@ def _models(run: Run, *, is_last: bool) -> list[Made]:
             artifacts.append(Made(variant.name, state, f"student-{rows[variant.name]}"))
     if not is_last:
         return artifacts
+    if trained := run.compression.trained:
+        fields = run.students.fingerprint_fields(trained)
+        name = f"{trained.kind}-{fingerprint(fields)}"
+        artifacts.append(Made(trained.name, _state(run, trained.kind, fields), name))
     for form in run.compression.formats:
         fields = run.compression.fingerprint_fields(form, rows["student"])
         row, digest = row_of(form), fingerprint(fields)

@@ -165,7 +165,7 @@ class CostEstimator:
             settings = fit_settings(context.teacher, len(table))
             trainings["teacher"] = self._training(None, settings, table, source)
         source = learning_source(context)
-        for variant in (run.students.student, run.students.control if self.is_last else None):
+        for variant in (run.students.student, *(run.beside if self.is_last else ())):
             if variant:
                 table = run.text.examples(*source, transfer=variant.from_teacher)
                 trainings[variant.name] = self._training(variant, variant.settings, table, source)
@@ -221,7 +221,7 @@ class CostEstimator:
             jobs.append(self._capture(states["targets"]))
         if self.needs_teacher and not self.stores_targets:
             jobs.append(self._in_the_loop(trainings["student"], states["student"]))
-        for name in ("student", "control"):
+        for name in ("student", "control", "quantized"):
             if name in trainings:
                 jobs.append(self._learning(name, trainings[name], states[name]))
         return [*jobs, *([self._measuring(trainings["student"], states)] if self.is_last else [])]

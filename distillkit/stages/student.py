@@ -152,10 +152,19 @@ def _batches(
 
 
 def train_student(
-    model: Any, tokenizer: Any, job: TrainingJob, *, out: Path, label: str
+    model: Any,
+    tokenizer: Any,
+    job: TrainingJob,
+    *,
+    out: Path,
+    label: str,
+    start_counts: bool = False,
 ) -> dict[str, Any]:
-    """Train a student by a `TrainingJob` and save it under `out`."""
-    return learn(model, tokenizer, job, out=out, label=label)
+    """Train a student by a `TrainingJob` and save it under `out`.
+
+    With `start_counts` it stays as it comes where nothing better is found.
+    """
+    return learn(model, tokenizer, job, out=out, label=label, start_counts=start_counts)
 
 
 def keep_untrained(model: Any, tokenizer: Any, task: Task, *, out: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def compress(cfg: DictConfig) -> float:
         raise ConfigError(
             f"compression: names no format; set compression=[…] to some of {', '.join(FORMATS)}"
         )
-    run = runs(cfg, makes=("compressed",))[-1]
+    run = runs(cfg, makes=("compressed", "quantized"))[-1]
     source = _source(cfg, run)
     for form in formats:
         run.compression.obtain(form, source)
@@ -72,7 +72,17 @@ def _licenses(cfg: DictConfig, run: Run, source: CompressionSource) -> list[dict
 
 
 def _check_data(cfg: DictConfig, run: Run, folder: str, auto_class: str) -> None:
-    """Raise for a folder from elsewhere in a format that reads data, where that does not fit it."""
+    """Raise for a folder from elsewhere in a format that reads data, where that does not fit it.
+
+    What is trained further needs its run: a folder has no soft targets.
+    """
+    distilled = next((form.name for form in formats_of(cfg) if form.distilled), None)
+    if distilled is not None:
+        raise ConfigError(
+            f"compression = {distilled}: trains a student on the soft targets of its run, and "
+            f"student.path = {cfg.student.path} is a folder alone; name the run's config without "
+            "student.path, or choose onnx_int8"
+        )
     name = next((form.name for form in formats_of(cfg) if form.reads_data), None)
     if name is None:
         return

@@ -23,7 +23,7 @@ from distillkit.reporting.run_report import PAGE, write_report
 from distillkit.training.learning import MODEL, read_metrics
 from distillkit.training.tracking import check_tracker, log_rows, tracked
 
-MAKES = ("teacher", "targets", "student", "control", "untrained", "compressed")
+MAKES = ("teacher", "targets", "student", "control", "untrained", "compressed", "quantized")
 
 
 def train(cfg: DictConfig) -> float:
