@@ -5,6 +5,7 @@ processes; its readers and writers of safetensors keep no pickle beside. A file 
 read in the same way as one of parts.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def read_shards(folder: Path, tensors: Mapping[str, Tensor], *, alone: bool) -> 
     """
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    load(dict(tensors), storage_reader=_reader(folder), no_dist=alone)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
+        load(dict(tensors), storage_reader=_reader(folder), no_dist=alone)
 
 
 def optimizer_tensors(folder: Path, parameters: list[Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ Run as a module by each process, it writes the logged rows and the weights that 
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from distillkit.console.progress import rank
-from distillkit.losses import ForwardKL
+from distillkit.losses import ForwardKL, chunked
 from distillkit.models.causal import load_causal_lm, load_causal_tokenizer
 from distillkit.models.device import leave_process_group
 from distillkit.models.saved import Loaded
@@ -115,6 +117,10 @@ CASES: dict[str, tuple[Callable[..., tuple[Any, Any, TrainingJob]], int | None, 
 }
 
 
+RESUMED = ("encoder", "language")
+CHUNK = 16  # positions of a chunk of logits, where they are counted
+
+
 def _job(task: Any, loss: Any, table: TokenTable, **more: Any) -> TrainingJob:
     return TrainingJob(
         task=task,
@@ -135,6 +141,7 @@ def _job(task: Any, loss: Any, table: TokenTable, **more: Any) -> TrainingJob:
 def train(name: str, bert: Path, llama: Path, out: Path, **changes: Any) -> dict[str, Tensor]:
     """Train a case; the weights that the first process ends with. Rows are in metrics.jsonl."""
     make, block, settings = CASES[name]
+    schedule, evaluate = changes.pop("schedule", None), changes.pop("evaluate", None)
     model, tokenizer, job = make(bert, llama)
     chosen = TrainSettings(**SETTINGS | settings | changes)
     lengths, size = job.examples.lengths, chosen.batch_size
@@ -151,14 +158,67 @@ def train(name: str, bert: Path, llama: Path, out: Path, **changes: Any) -> dict
         Distillation(job, model, tokenizer, CPU),
         PlannedBatches(plan, job.examples.positions, collate, chosen.micro_batch_size),
         make_optimizer=job.make_optimizer,
-        schedule=job.schedule,
+        schedule=schedule or job.schedule,
         settings=chosen,
         seed=0,
-        evaluate=validation(job, tokenizer, CPU),
+        evaluate=evaluate or validation(job, tokenizer, CPU),
         out=out,
         label=name,
     ).run()
     return {} if rank() else {k: v.clone().contiguous() for k, v in model.state_dict().items()}
+
+
+class Killed(BaseException):
+    """What SIGKILL does, at one moment in all processes."""
+
+
+def until(step: int) -> Callable[[int, int], float]:
+    """The schedule of all cases, during which the run is killed after a step."""
+
+    def schedule(current: int, steps: int) -> float:
+        if current > step:
+            raise Killed
+        return ConstantLR()(current, steps)
+
+    return schedule
+
+
+def train_until(step: int, name: str, bert: Path, llama: Path, out: Path) -> None:
+    """Train a case, a checkpoint a step, and be killed after one."""
+    with suppress(Killed):
+        train(name, bert, llama, out, schedule=until(step), checkpoint_seconds=0.0)
+        raise AssertionError("the run ended before")
+
+
+class LargestLogits(TorchDispatchMode):
+    """The most rows that any tensor over a vocabulary has, views of the head left out."""
+
+    def __init__(self, vocabulary: int, hidden: int) -> None:
+        super().__init__()
+        self.vocabulary, self.hidden, self.rows = vocabulary, hidden, 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            is_logits = isinstance(tensor, Tensor) and tensor.shape[-1:] == (self.vocabulary,)
+            if is_logits and tensor.ndim > 1 and tensor.shape[-2] != self.hidden:
+                self.rows = max(self.rows, tensor.numel() // self.vocabulary)
+        return result
+
+
+def largest_logits(bert: Path, llama: Path, out: Path, *, chunk: int) -> int:
+    """The most positions whose logits are there at a time while a student learns from a teacher."""
+    tokenizer, before = load_causal_tokenizer(str(llama), key=""), chunked.CHUNK_BYTES
+    chunked.CHUNK_BYTES = 4 * chunk * len(tokenizer)
+    try:
+        with LargestLogits(len(tokenizer), 32) as largest:
+            changes = {"batch_size": 8, "micro_batch_size": None, "steps": 2}
+            train("online", bert, llama, out, evaluate=lambda _: {"score": 0.0}, **changes)
+    finally:
+        chunked.CHUNK_BYTES = before
+    return largest.rows
 
 
 def rows(out: Path) -> list[dict[str, float]]:
@@ -166,11 +226,27 @@ def rows(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+def _main(bert: Path, llama: Path, out: Path, *cases: str) -> None:
+    """All that the tests read; or the named cases alone, gone on with where they stand."""
+
+    def finish(name: str, folder: Path) -> None:
+        weights = train(name, bert, llama, folder)
+        if not rank():
+            save_file(weights, folder / "weights.safetensors")
+
+    for name in cases or CASES:
+        finish(name, out / name)
+    if cases:
+        return
+    for name in RESUMED:
+        train_until(3, name, bert, llama, out / "again" / name)
+        finish(name, out / "again" / name)
+        train_until(2, name, bert, llama, out / "left" / name)
+    most = largest_logits(bert, llama, out / "largest", chunk=CHUNK)
+    (out / f"largest-{rank()}.json").write_text(json.dumps(most))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    bert, llama, out = map(Path, sys.argv[1:4])
-    for case in CASES:
-        weights = train(case, bert, llama, out / case)
-        if not rank():
-            save_file(weights, out / case / "weights.safetensors")
+    _main(*map(Path, sys.argv[1:4]), *sys.argv[4:])
     leave_process_group()  # or a thread of gloo may abort what ends
