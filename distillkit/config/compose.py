@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from distillkit.config import paths, store
 from distillkit.config.references import bounded_references
+from distillkit.config.task_defaults import leave_out_training
 from distillkit.config.yaml_files import not_yaml, read_text
 from distillkit.errors import ConfigError
 
@@ -79,7 +80,8 @@ class Composer:
                 add = value.type == OverrideType.FORCE_ADD
                 OmegaConf.update(cfg, value.key_or_group, value.value(), force_add=add)
         except OmegaConfBaseException:
-            return self._cached(overrides)  # Hydra says what is wrong
+            cfg, hydra = self._cached(overrides)  # Hydra says what is wrong
+        leave_out_training(cfg)
         return cfg, hydra
 
     def _values(self, overrides: list[str]) -> dict[str, Override]:

@@ -105,7 +105,7 @@ class _Check:
                 self._checked([*first_of_others, alternative])
         if self.faults or cfg is None:
             raise ConfigError(self._lines())
-        defaults = task_defaults.of_task(cfg, self._explicit(choices))
+        defaults = task_defaults.of_run(cfg, self._explicit(choices))
         cfg = (self._checked([*first, *defaults]) if defaults else cfg) or cfg
         words = [str(o.input_line) for o in all_words]
         swept = {o.key_or_group: len(_choices(o)) for o in all_words if o.is_sweep_override()}

@@ -6,9 +6,11 @@ What the command line or the recipe sets itself always stands.
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 LANGUAGE = "distillkit.tasks.CausalLM"
+MISSING = "???"
+NO_TRAINING = "data.train=null"  # of models that are held against one another on a test source
 DEFAULT_LOSS = "forward_kl"  # of a distribution over classes
 LOSSES = {"regression": "logit_mse", "multi_label": "bernoulli_kl"}  # of tasks that have none
 SHARED = ("optimizer",)  # groups whose settings mean the same to every class: rate, weight decay
@@ -29,6 +31,26 @@ def of_task(cfg: DictConfig, explicit: Iterable[str]) -> list[str]:
     drawn_at = codec.get("temperature")
     drawn_temperature = float(drawn_at) if isinstance(drawn_at, int | float) else 1.0
     return [] if temperature == drawn_temperature else [f"loss.temperature={drawn_temperature}"]
+
+
+def of_run(cfg: DictConfig, explicit: Iterable[str]) -> list[str]:
+    """The overrides that a composed run brings: those of its task, and of models without one."""
+    return [*of_task(cfg, explicit), *([NO_TRAINING] if _is_test_alone(cfg, None) else [])]
+
+
+def leave_out_training(cfg: DictConfig) -> None:
+    """Unset the training text of models that are held against one another on a test source."""
+    if _is_test_alone(cfg, MISSING):
+        cfg.data.train = None
+
+
+def _is_test_alone(cfg: DictConfig, train: str | None) -> bool:
+    """Whether a config evaluates `models` on a test source, and its training text is this."""
+    data = cfg.get("data")
+    if not cfg.get("models") or not isinstance(data, DictConfig) or "train" not in [*data.keys()]:
+        return False
+    own: Any = OmegaConf.to_container(data, resolve=False)
+    return bool(own.get("test")) and own["train"] == train
 
 
 def choices(

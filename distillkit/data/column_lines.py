@@ -32,9 +32,14 @@ class ColumnLines:
         self.comments = 0
 
     def sentences(
-        self, word_at: int, tag_at: int, *, at: str
+        self, word_at: int, tag_at: int | None, *, at: str
     ) -> Iterator[tuple[list[str], list[str]]]:
-        """(words, tags) of each sentence; raises `DataError` for a line of another width."""
+        """(words, tags) of each sentence; raises `DataError` for a line of another width.
+
+        Without `tag_at` words may stand alone, and come twice.
+        """
+        fewest = 1 if tag_at is None else 2
+        tag_at = word_at if tag_at is None else tag_at
         tags = {
             fields[tag_at]
             for fields in self._rows
@@ -49,7 +54,8 @@ class ColumnLines:
             elif self._is_comment(fields, tag_at, tags):
                 self.comments += 1
             elif not (self._numbered and _NO_WORD.fullmatch(fields[0])):
-                self._check(fields, number, word_at, tag_at, at)
+                self._check(fields, number, max(word_at + 1, tag_at + 1, fewest), at)
+                self._check_filled(fields, number, word_at, tag_at, at)
                 sentence[0].append(fields[word_at])
                 sentence[1].append(fields[tag_at])
 
@@ -79,8 +85,8 @@ class ColumnLines:
         usual = sum(len(row) == self.width for row in self._rows)
         return f"the {len(lines):,} lines of another width ({numbers}; {usual:,} have {self.width})"
 
-    def _check(self, fields: list[str], number: int, word_at: int, tag_at: int, at: str) -> None:
-        columns_needed = max(self.width, word_at + 1, tag_at + 1, 2)
+    def _check(self, fields: list[str], number: int, fewest: int, at: str) -> None:
+        columns_needed = max(self.width, fewest)
         if len(fields) != columns_needed:
             advice = "data.columns=[…] names them in their order"
             if columns_needed == self.width:
@@ -89,5 +95,9 @@ class ColumnLines:
                 f"{at}: line {number} has {len(fields)} columns, and {columns_needed} are needed; "
                 f"{advice}"
             )
+
+    def _check_filled(
+        self, fields: list[str], number: int, word_at: int, tag_at: int, at: str
+    ) -> None:
         if not fields[word_at].strip(" ") or not fields[tag_at]:
             raise DataError(f"{at}: line {number} has no word or no tag")

@@ -74,7 +74,8 @@ def prepare_labelled(
     )
     space, splits = encoded(splits, read_labels, names=data.names)
     splits = data.sized(splits, strata=class_places if space.names else None)
-    check_trained(splits, space, named=data.names is not None)
+    if data.train is not None:
+        check_trained(splits, space, named=data.names is not None)
     own = [name for name in ("validation", "test") if getattr(data, name)]
     names_by_split = {name: names_in(splits[name], space) for name in own}
     say_absent(names_in(splits["train"], space), names_by_split, label_kind="classes")

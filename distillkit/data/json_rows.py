@@ -119,8 +119,10 @@ def unnested(
         for row in columns[0] or ():
             yield {name: column[row] for name, column in first.items() if isinstance(column, dict)}
     elif _are_columns({setting: first.get(name) for setting, name in settings.items()}):
-        for place in range(len(columns[0] or ())):
-            yield {name: first[name][place] for name in settings.values()}
+        count = len(columns[0] or ())
+        like = {n: v for n, v in first.items() if isinstance(v, list) and len(v) == count}
+        for place in range(count):
+            yield {name: column[place] for name, column in like.items()}
     else:
         yield first
 

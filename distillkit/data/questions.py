@@ -1,7 +1,7 @@
 """Questions about passages, with the places of their answers: SQuAD's format, or a table."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import KINDS, spec_text, suffix
 from distillkit.data.tables import Table, each_file, read_table, say_parts
+from distillkit.data.text_format import TextFormat
 from distillkit.data.texts import Texts
 from distillkit.errors import DataError
 
@@ -56,7 +57,7 @@ class Questions(Texts):
         """Further columns of a table; SQuAD's own form has none."""
         spec, key = getattr(self, role), f"data.{role}"
         for item, _, path in each_file(spec, key=key, split=role, cache=cache):
-            if self._of_file(path, f"{key} = {item}") is not None:
+            if squad_articles(path, self.form, at=f"{key} = {item}") is not None:
                 raise no_columns(columns, f"in SQuAD's form ({item}), which has none")
         return super().columns_of(role, columns, cache=cache)
 
@@ -90,30 +91,20 @@ class Questions(Texts):
         questions, contexts, places = map(list, zip(*rows_left, strict=True))
         return Rows(questions, contexts, places, groups=contexts, numbers=numbers)
 
-    def _of_file(self, path: Path | None, at: str) -> list[Any] | None:
-        """The articles of a file in SQuAD's own format, or one a line; None for another file."""
-        if path is None or not path.is_file() or KINDS.get(suffix(path)) != "json":
-            return None
-        text, _ = decoded(unpacked(path, at=at), self.encoding, at=at)
-        if '"paragraphs"' not in text:
-            return None
-        rows: list[Any] = list(json_rows(text, at=at))
-        articles = rows[0].get("data") if len(rows) == 1 and "data" in rows[0] else rows
-        is_squad = isinstance(articles, list) and all(
-            isinstance(article, dict) and "paragraphs" in article for article in articles
-        )
-        return articles if articles and is_squad else None
-
     def _rows(
         self, spec: str, path: Path | None, key: str, role: str, cache: Path
     ) -> tuple[list[tuple[int, tuple[str, str, list[Answer]]]], int]:
         """(number from 1 and content of each row that is read, how many the file has)."""
-        articles = self._of_file(path, f"{key} = {spec}")
+        articles = squad_articles(path, self.form, at=f"{key} = {spec}")
         if articles is None:
             return self._of_table(spec, key, role, cache)
         if self.where:
             raise DataError(f"data.where: {spec} is no table, and all is read; unset it")
-        rows = list(_of_squad(articles, f"{key} = {spec}"))
+        at = f"{key} = {spec}"
+        rows = [
+            (question["question"], context, list(_places(question.get("answers"), at)))
+            for question, context in squad_questions(articles, at=at)
+        ]
         return list(enumerate(rows, start=1)), len(rows)
 
     def _of_table(
@@ -148,13 +139,29 @@ class Questions(Texts):
         return rows, len(table)
 
 
-def _of_squad(articles: list[Any], at: str) -> Iterator[tuple[str, str, list[Answer]]]:
+def squad_articles(path: Path | None, form: TextFormat, *, at: str) -> list[Any] | None:
+    """The articles of a file in SQuAD's own format, or one a line; None for another file."""
+    if path is None or not path.is_file() or KINDS.get(suffix(path)) != "json":
+        return None
+    text, _ = decoded(unpacked(path, at=at), form.encoding, at=at)
+    if '"paragraphs"' not in text:
+        return None
+    rows: list[Any] = list(json_rows(text, at=at))
+    articles = rows[0].get("data") if len(rows) == 1 and "data" in rows[0] else rows
+    is_squad = isinstance(articles, list) and all(
+        isinstance(article, dict) and "paragraphs" in article for article in articles
+    )
+    return articles if articles and is_squad else None
+
+
+def squad_questions(articles: Iterable[Any], *, at: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """(a question with what belongs to it, its passage); raises `DataError` where a part lacks."""
     try:
         for article in articles:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
-                    answers = list(_places(question.get("answers"), at))
-                    yield question["question"], paragraph["context"], answers
+                    _ = question["question"]
+                    yield question, paragraph["context"]
     except KeyError as error:
         raise DataError(
             f"{at}: it is in SQuAD's format, but a part of it has no {error}"

@@ -24,8 +24,8 @@ class Sources(Protocol):
     """Where the splits come from: `validation` and `test` may be shares of `train`."""
 
     @property
-    def train(self) -> Spec:
-        """The source of the rows that splits are made of."""
+    def train(self) -> Spec | None:
+        """The source of the rows that splits are made of; None: all are of the test source."""
         ...
 
     @property
@@ -64,6 +64,9 @@ def share_out(
     them.
     """
     dropped: dict[str, int] = {}
+    if data.train is None:
+        test = read("test", dropped)
+        return {"train": test.take([]), "validation": test.take([]), "test": test}, dropped
     own_rows = unique(
         read("train", dropped), choice=duplicates, label_kind=label_kind, compare=compare
     )

@@ -88,7 +88,8 @@ class TaggedText(Texts):
         names, is_whole = class_order(map(str, tags), splits["train"].classes, self.label_names)
         space, ids = task.read_labels(tags, names)
         space = replace(space, numeric=True) if is_whole else space
-        _check_tags(splits["train"].labels, tags)
+        if self.train is not None:
+            _check_tags(splits["train"].labels, tags)
         own = [name for name in ("validation", "test") if getattr(self, name)]
         tags_by_split = {name: tags_of(splits[name].labels) for name in own}
         say_absent(sorted(tags_of(splits["train"].labels)), tags_by_split, label_kind="tags")
@@ -157,7 +158,9 @@ class TaggedText(Texts):
                 raise DataError(
                     f"data.where: {spec} is a column file, of which all is read; unset it"
                 )
-            of_file = self._of_column_file(path, f"{key} = {spec}")
+            of_file = column_sentences(
+                path, self.form, tokens=self.tokens, tags=self.tags, at=f"{key} = {spec}"
+            )
             return _Part(of_file, range(len(of_file)), len(of_file))
         columns = {"data.tokens": self.tokens, "data.tags": self.tags}
         where = self.where if role == "train" else None
@@ -205,34 +208,44 @@ class TaggedText(Texts):
             sentences.append(([str(word) for word in words], tags))
         return sentences
 
-    def _of_column_file(self, path: Path, at: str) -> list[tuple[list[str], list[Any]]]:
-        """The sentences of a column file: its first column, and its last, unless `columns` says."""
-        text, encoding = decoded(unpacked(path, at=at), self.encoding, at=at)
-        if encoding:
-            say(f"{at}: encoding {encoding}")
-        word_at, tag_at = self._places(at)
-        lines = ColumnLines(text, numbered=suffix(path) == ".conllu")
-        width = lines.width
-        if self.columns is not None and width and width != len(self.columns):
-            raise DataError(
-                f"{at}: data.columns gives {len(self.columns)} names, and its lines have {width} "
-                "columns"
-            )
-        sentences = list(lines.sentences(word_at, tag_at, at=at))
-        if lines.comments:
-            say(f"{at}: {lines.comments:,} comment lines left out")
-        return sentences
 
-    def _places(self, at: str) -> tuple[int, int]:
-        if self.columns is None:
-            return 0, -1
-        for name in (self.tokens, self.tags):
-            if name not in self.columns:
-                raise DataError(
-                    f"{at}: data.columns = [{', '.join(self.columns)}] has no {name}, which "
-                    f"data.tokens = {self.tokens} and data.tags = {self.tags} ask for"
-                )
-        return self.columns.index(self.tokens), self.columns.index(self.tags)
+def column_sentences(
+    path: Path, form: TextFormat, *, tokens: str, tags: str | None, at: str
+) -> list[tuple[list[str], list[Any]]]:
+    """(words, tags) of the sentences of a column file: its first column and its last.
+
+    Unless the form's `columns` say where `tokens` and `tags` stand. Without `tags` words alone are
+    read, and come twice.
+    """
+    text, encoding = decoded(unpacked(path, at=at), form.encoding, at=at)
+    if encoding:
+        say(f"{at}: encoding {encoding}")
+    word_at, tag_at = _places(form, tokens, tags, at)
+    lines = ColumnLines(text, numbered=suffix(path) == ".conllu")
+    width = lines.width
+    if form.columns is not None and width and width != len(form.columns):
+        raise DataError(
+            f"{at}: data.columns gives {len(form.columns)} names, and its lines have {width} "
+            "columns"
+        )
+    sentences = list(lines.sentences(word_at, tag_at, at=at))
+    if lines.comments:
+        say(f"{at}: {lines.comments:,} comment lines left out")
+    return sentences
+
+
+def _places(form: TextFormat, tokens: str, tags: str | None, at: str) -> tuple[int, int | None]:
+    """The columns of words and of tags, from 0."""
+    if form.columns is None:
+        return 0, None if tags is None else -1
+    columns = list(form.columns)
+    for name in (tokens, tags):
+        if name is not None and name not in columns:
+            both = f"data.tokens = {tokens}" + (f" and data.tags = {tags} ask" if tags else " asks")
+            raise DataError(
+                f"{at}: data.columns = [{', '.join(columns)}] has no {name}, which {both} for"
+            )
+    return columns.index(tokens), None if tags is None else columns.index(tags)
 
 
 def _is_column_file(path: Path | None) -> bool:

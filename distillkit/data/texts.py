@@ -33,7 +33,7 @@ class Texts(Data):
     larger one.
     """
 
-    train: str | list[str]
+    train: str | list[str] | None
     validation: str | list[str] | None = None
     test: str | list[str] | None = None
     where: dict[str, Any] | None = None

@@ -201,12 +201,21 @@ def check_evaluation(context: RunContext) -> None:
     harness.check_tasks(settings.harness, settings.harness_path)
 
 
+def check_has_training(context: RunContext) -> None:
+    """Raise `ConfigError` where there is no training text: models alone are evaluated without."""
+    if getattr(context.data, "train", "") is None:
+        raise ConfigError("data.train: required, but not set; add data.train=…")
+
+
 def check_sources(context: RunContext) -> None:
     """Raise for sources that are not there, or cannot be models.
 
     Of the hub's models the small files are fetched, of its data sets the commit.
     """
-    for split, spec in context.data.sources.items():
+    sources = context.data.sources
+    if context.makes or not context.cfg.models:
+        check_has_training(context)
+    for split, spec in sources.items():
         key = f"data.{split}"
         for item in expand(spec, key=key):
             source = parse(item, key=key)

@@ -76,6 +76,8 @@ class EvaluationArtifacts:
         Of models from elsewhere, whose tokenizer may be another, they are not counted.
         """
         context, text = self.context, self.text
+        if getattr(context.data, "train", "") is None:
+            return None
         if context.task.family == "sequence":
             return text.corpus.split("train").labels
         student = self.students.student

@@ -57,7 +57,11 @@ def of_prompt_file(
     def choose(names: Sequence[str]) -> list[str]:
         return [_column(names, column, recorded, at)]
 
-    table, (column_read,), names = whole_table(spec, choose, key=key, form=form, cache=cache)
+    usual = [column] if column is not None else [*recorded, *USUAL]
+    readings = [{f"data.{MESSAGES if name == MESSAGES else PROMPT}": name} for name in usual]
+    table, (column_read,), names = whole_table(
+        spec, choose, key=key, readings=readings, form=form, cache=cache
+    )
     return Rows(list(table[column_read]), columns={name: table[name] for name in names})
 
 

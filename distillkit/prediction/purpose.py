@@ -42,11 +42,15 @@ USUAL_LENGTH = 512  # tokens, where nothing says how long a text may be
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a student predicts: `columns` (text, text_pair, …) are those of its training data."""
+    """What a student predicts: `columns` (text, text_pair, …) are those of its training data.
+
+    `file_columns` are the names that the columns of its files had there, in their order.
+    """
 
     task: SequenceTask
     labels: LabelSpace
     columns: dict[str, str] = field(default_factory=dict)
+    file_columns: tuple[str, ...] = ()
 
 
 def newest(spec: str) -> str:
@@ -143,14 +147,22 @@ def purpose_of(
     columns = recorded.get("columns")
     named = columns if isinstance(columns, dict) else {}
     space = _labels(kind, config, labels, at)
-    return Purpose(kind(**settings_of_task), space, {str(k): str(v) for k, v in named.items() if v})
+    file_columns = recorded.get("file_columns")
+    return Purpose(
+        kind(**settings_of_task),
+        space,
+        {str(k): str(v) for k, v in named.items() if v},
+        tuple(map(str, file_columns)) if isinstance(file_columns, list) else (),
+    )
 
 
 def record_of(task: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """What a student's folder records: its task's settings, and the columns it was trained on."""
     columns = {name: data[name] for name in COLUMNS if isinstance(data.get(name), str)}
     template = data.get("template")
-    extra = {"template": template} if isinstance(template, str) else {}
+    extra: dict[str, Any] = {"template": template} if isinstance(template, str) else {}
+    if data.get("columns"):  # of a column file, or of a table without a header
+        extra["file_columns"] = list(data["columns"])
     return {"task": dict(task), "columns": columns, **extra}
 
 

@@ -3,8 +3,8 @@
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
-from dataclasses import dataclass, field
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from distillkit.console.progress import say
 from distillkit.console.wording import listed, nearest
 from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.labels import is_nothing
-from distillkit.data.sources import LocalSource, parse, suffix
+from distillkit.data.questions import squad_articles, squad_questions
+from distillkit.data.sources import COLUMN_FILES, LocalSource, parse, suffix
 from distillkit.data.tables import Table, read_table
+from distillkit.data.tagged import column_sentences
 from distillkit.data.text_format import TextFormat
 from distillkit.errors import ConfigError, DataError
 from distillkit.prediction.purpose import Purpose
@@ -58,6 +60,13 @@ def columns_needed(purpose: Purpose) -> list[str]:
     if isinstance(purpose.task, TokenClassification):
         return ["tokens"]
     return ["text", "text_pair"] if "text_pair" in purpose.columns else ["text"]
+
+
+def _usual_columns(purpose: Purpose) -> list[list[str]]:
+    """The names that the columns of a student's texts may have: its training's, the usual ones."""
+    needs = columns_needed(purpose)
+    names = [[purpose.columns.get(it, "") for it in needs], [DEFAULTS.get(it, "") for it in needs]]
+    return [columns for columns in names if all(columns)]
 
 
 def of_texts(texts: Sequence[str], pairs: Sequence[str], purpose: Purpose) -> Rows:
@@ -108,15 +117,70 @@ def of_file(
     """
     source = parse(spec, key=key)
     at = f"{key} = {spec}"
-    if isinstance(source, LocalSource) and suffix(source.path) == ".txt" and not columns:
-        text, _ = decoded(unpacked(source.path, at=at), form.encoding, at=at)
-        return of_lines(text, purpose, at=at)
+    if isinstance(source, LocalSource) and source.path.is_file() and not columns:
+        rows = _of_form(source.path, purpose, form, at)
+        if rows is not None:
+            return rows
 
     def choose(names: Sequence[str]) -> list[str]:
         return chosen_columns(names, purpose, columns, at=at)
 
-    table, columns_read, once = whole_table(spec, choose, key=key, form=form, cache=cache)
+    settings = [f"data.{name}" for name in columns_needed(purpose)]
+    table, columns_read, once = whole_table(
+        spec,
+        choose,
+        key=key,
+        readings=[
+            dict(zip(settings, names, strict=True))
+            for names in ([columns] if columns else _usual_columns(purpose))
+            if len(names) == len(settings)
+        ],
+        form=form,
+        cache=cache,
+    )
     return _of_table(table, columns_read, once, purpose, at)
+
+
+def _of_form(path: Path, purpose: Purpose, form: TextFormat, at: str) -> Rows | None:
+    """The rows of a file that is no table: lines of text, words in columns, SQuAD's own form."""
+    ending = suffix(path)
+    if isinstance(purpose.task, TokenClassification) and _is_column_file(
+        path, ending, purpose, form, at
+    ):
+        if form.columns is None and purpose.file_columns:
+            form = replace(form, columns=purpose.file_columns)
+        tokens = purpose.columns.get("tokens", "tokens")
+        sentences = column_sentences(path, form, tokens=tokens, tags=None, at=at)
+        words = [words for words, _ in sentences]
+        return Rows([" ".join(row) for row in words], None, [*words], {"tokens": [*words]})
+    if ending == ".txt":
+        text, _ = decoded(unpacked(path, at=at), form.encoding, at=at)
+        return of_lines(text, purpose, at=at)
+    articles = squad_articles(path, form, at=at) if _is_of_questions(purpose) else None
+    if articles is None:
+        return None
+    questions = [*squad_questions(articles, at=at)]
+    columns: dict[str, list[Any]] = {
+        "id": [question.get("id") for question, _ in questions],
+        "question": [question["question"] for question, _ in questions],
+        "context": [context for _, context in questions],
+    }
+    return _rows(columns["question"], columns["context"], purpose, columns)
+
+
+def _is_of_questions(purpose: Purpose) -> bool:
+    return isinstance(purpose.task, QuestionAnswering)
+
+
+def _is_column_file(path: Path, ending: str, purpose: Purpose, form: TextFormat, at: str) -> bool:
+    """Whether a file for a tagger has a word a line; a .txt has a text, a .tsv may be a table."""
+    if ending not in COLUMN_FILES:
+        return False
+    if ending == ".tsv":
+        text, _ = decoded(unpacked(path, at=at), form.encoding, at=at)
+        header = text.split("\n", 1)[0].rstrip("\r").split("\t")
+        return not {*header} & {purpose.columns.get("tokens", "tokens"), "tokens", "text"}
+    return ending != ".txt"
 
 
 def whole_table(
@@ -124,24 +188,37 @@ def whole_table(
     choose: Callable[[Sequence[str]], list[str]],
     *,
     key: str,
+    readings: Sequence[Mapping[str, str]],
     form: TextFormat,
     cache: Path,
 ) -> tuple[Table, list[str], list[str]]:
-    """(all columns of a source, those chosen as text, the names of all that have one name)."""
+    """(all columns of a source, those chosen as text, the names of all that have one name).
+
+    `readings` are the columns, setting -> name, that training would read of it, the likeliest
+    first: what a file of JSON has for rows is told by the names that are looked for.
+    """
     options: dict[str, Any] = {"key": key, "split": "test", "cache": cache, "form": form}
-    with redirect_stderr(io.StringIO()):  # what is worth a word the second reading says
-        names = [n for n in read_table(spec, columns={}, **options).columns if n]
+    names = _names(spec, readings, options)
     columns_read = choose(names)
     once = [name for name in dict.fromkeys(names) if names.count(name) == 1 or name in columns_read]
     if several := [name for name in dict.fromkeys(names) if name not in once]:
         say(f"{key} = {spec}: several columns are named {listed(several)}, and are left out")
-    table = read_table(
-        spec,
-        columns={f"{COLUMN} {place}": name for place, name in enumerate([*columns_read, *once])},
-        texts=[f"{COLUMN} {place}" for place in range(len(columns_read))],
-        **options,
-    )
+    plain = {f"{COLUMN} {place}": name for place, name in enumerate(columns_read)}
+    chosen = next((dict(it) for it in readings if [*it.values()] == columns_read), plain)
+    others = {f"column {place}": name for place, name in enumerate(once)}
+    table = read_table(spec, columns=chosen | others, texts=[*chosen], **options)
     return table, columns_read, once
+
+
+def _names(
+    spec: str, readings: Sequence[Mapping[str, str]], options: Mapping[str, Any]
+) -> list[str]:
+    """The columns of the rows that the first reading finds; of all there is, where none does."""
+    with redirect_stderr(io.StringIO()):  # what is worth a word the last reading says
+        for reading in readings:
+            with suppress(DataError):
+                return [n for n in read_table(spec, columns=reading, **options).columns if n]
+        return [n for n in read_table(spec, columns={}, **options).columns if n]
 
 
 def chosen_columns(
@@ -162,8 +239,7 @@ def chosen_columns(
                 f"{COLUMN} {' '.join(columns_given)}: this student reads {names_text} columns"
             )
         return list(columns_given)
-    recorded = [purpose.columns.get(setting, "") for setting in needs]
-    for names_of in (recorded, [DEFAULTS.get(setting, "") for setting in needs]):
+    for names_of in _usual_columns(purpose):
         if all(name in names for name in names_of):
             return list(names_of)
     single = needs in (["text"], ["tokens"])
@@ -171,9 +247,7 @@ def chosen_columns(
         return ["text"]
     if single and len(set(names)) == 1:
         return [names[0]]
-    usual = [
-        own or DEFAULTS.get(values, values) for own, values in zip(recorded, needs, strict=True)
-    ]
+    usual = [purpose.columns.get(setting) or DEFAULTS.get(setting, setting) for setting in needs]
     flags = "".join(f" {COLUMN} {setting.upper()}" for setting in needs)
     raise DataError(
         f"{at}: it has no {' and '.join(usual)}, which this student was trained on; its columns "

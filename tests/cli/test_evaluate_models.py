@@ -13,7 +13,7 @@ from distillkit.metrics.drafts import draft_scores, titles, tokens_per_run
 from distillkit.pipeline.evaluation import names_of
 from tests import tiny, tiny_language
 from tests.cli.runs import assert_refused, report, results
-from tests.cli.test_predict import CLASSES, named, plain_logits, shares, write_head
+from tests.cli.test_predict import CLASSES, TAGS, named, plain_logits, shares, write_head
 from tests.conftest import Distillkit
 
 QUICK = (
@@ -175,3 +175,45 @@ def test_names_of_evaluations_stay_where_nothing_new_is_set() -> None:
     fields: dict[str, Any] = EvaluationSettings().fingerprint_fields()
     assert "draft_lengths" not in fields
     assert EvaluationSettings(draft_lengths=[4]).fingerprint_fields()["draft_lengths"] == [4]
+
+
+def test_a_test_source_is_enough(distillkit: Distillkit, tmp_path: Path) -> None:
+    """Nothing is trained: the rows are all of the test source, and none reads no text."""
+    model = write_head(tmp_path / "model", "ForSequenceClassification", **named(["no", "yes"]))
+    rows = [(text, ("no", "yes")[label]) for text, label in tiny.labelled(30)]
+    tiny.write_csv(tmp_path / "in.csv", ("text", "label"), rows)
+    words = ["data=files", "data.test=in.csv", "task.max_length=24", *QUICK]
+    done = distillkit("evaluate", *words, f"models=[{model}]", "evaluation.slices=[label]")
+    assert done.code == 0, done.err
+    found = results(tmp_path)
+    assert found["examples"] == 30
+    assert list(found["rows"]) == ["model"]
+    line = assert_refused(distillkit("evaluate", *words), "data.train: required, but not set")
+    assert "data.train=…" in line
+    words = [word for word in words if not word.startswith("data.test")]
+    assert_refused(distillkit("evaluate", *words, f"models=[{model}]"), "data.train: required")
+    for command in ("train", "plan"):
+        refused = distillkit(command, *words, f"models=[{model}]", "data.test=in.csv")
+        assert_refused(refused, "data.train: required, but not set")
+
+
+@pytest.mark.parametrize("kind", ["tagged", "questions", "documents"])
+def test_a_test_source_of_each_kind_is_enough(
+    kind: str, distillkit: Distillkit, tmp_path: Path
+) -> None:
+    if kind == "tagged":
+        model = write_head(tmp_path / "model", "ForTokenClassification", **named(TAGS))
+        words = ["task=token_classification", f"data.test={tiny.write_tagged(tmp_path, 20)}"]
+        words += ["data.columns=[tokens,tags,rest]", "evaluation.robustness=[case]"]
+    elif kind == "questions":
+        model = write_head(tmp_path / "model", "ForQuestionAnswering")
+        words = ["task=question_answering", f"data.test={tiny.write_questions(tmp_path, 20)}"]
+        words += ["task.stride=8"]
+    else:
+        model = tiny_language.write_model(tmp_path / "model")
+        words = ["task=causal_lm", f"data.test={tiny_language.write_documents(tmp_path, 20)}"]
+    words = ["evaluate", f"data={kind}", f"models=[{model}]", "task.max_length=24", *words, *QUICK]
+    done = distillkit(*words)
+    assert done.code == 0, done.err
+    assert "warning" not in done.err
+    assert results(tmp_path)["examples"] == 20

@@ -172,7 +172,7 @@ def test_a_good_value_is_taken(target: str, setting: str, value: Any) -> None:
         (TRAINER, "batch_size", 32.0, "must be an integer"),
         (TRAINER, "precision", "float16", "must be 'auto', 'float32' or 'bfloat16'"),
         (DATA, "train", 3, "must be a string"),
-        (DATA, "train", None, "must be a string"),
+        (DATA, "text", None, "must be a string"),
         (DATA, "label_names", "good", "must be a list"),
         (DATA, "label_names", ["good", 1], "must be a string"),
         (DATA, "where", "imdb", "must be a mapping"),

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts.homes import expanded
 from distillkit.cli.arguments import Arguments, count
+from distillkit.cli.prediction import CACHE, Opening, check_sources, text_of_stdin, write_file
 from distillkit.cli.settings import OF_DATA, OF_STUDENT, STUDENT, Words, read_words
-from distillkit.console.progress import heartbeat, say, stdout, visible, working
+from distillkit.console.progress import heartbeat, stdout, visible, working
 from distillkit.console.quiet import quiet_others
-from distillkit.errors import ConfigError, DataError
+from distillkit.errors import ConfigError
 
 EXAMPLES = """\
 The student is a causal language model: that of a report (outputs/…/student), any folder or hub id.
@@ -36,7 +36,7 @@ def main(words: list[str]) -> None:
     """Print or write what a language model writes."""
     arguments = _parser().parse_intermixed_args(words)
     settings = read_words(arguments.words, {**OF_STUDENT, **OF_DATA}, command="generate")
-    _check_sources(arguments, settings)
+    _check(arguments, settings)
     quiet_others()
     with heartbeat(), working("generate"):
         _generate(arguments, settings)
@@ -93,42 +93,26 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _check_sources(arguments: Any, settings: Words) -> None:
-    """Raise `ConfigError` for what shows on the command line alone, before anything is loaded."""
-    if arguments.prompts and settings.file:
-        raise ConfigError(f"--prompt: {settings.file} has the prompts; leave out one of them")
-    if arguments.column and (arguments.prompts or settings.file in (None, "-")):
-        raise ConfigError("--column: names a column of FILE; leave it out, or name a file")
+def _check(arguments: Any, settings: Words) -> None:
     if arguments.raw and arguments.system is not None:
         raise ConfigError("--system: is for a chat template, which --raw leaves out")
     if any(not prompt.strip() for prompt in arguments.prompts or ()):
         raise ConfigError("--prompt: is empty; write what is to be continued")
     if "student.labels" in settings.settings:
         raise ConfigError("student.labels: a language model has none; `distillkit predict` does")
-    if not arguments.prompts and settings.file is None and sys.stdin.isatty():
-        raise ConfigError("generate: no prompt; add --prompt TEXT, a FILE, or lines on stdin")
-    if arguments.out:
-        from distillkit.prediction.output import check_output
-
-        check_output(expanded(arguments.out), overwrite=arguments.overwrite, source=settings.file)
+    check_sources(arguments, settings, command="generate", word="prompt")
 
 
 def _generate(arguments: Any, settings: Words) -> None:
-    from distillkit.data.folders import model_folder
-    from distillkit.models.saved import SavedModel
     from distillkit.prediction import generate as it
-    from distillkit.prediction.purpose import check_writes, newest, student_folder
+    from distillkit.prediction.purpose import check_writes
 
-    cache = Path(".distillkit") / "assets"
-    spec = newest(settings.student)
-    light = model_folder(spec, key=STUDENT, cache=cache, weights=False)
-    folder = student_folder(light)
-    check_writes(folder, key=STUDENT)
-    rows = _rows(arguments, settings, folder, cache)
-    if folder == light:  # one of the hub has its weights fetched now
-        folder = model_folder(spec, key=STUDENT, cache=cache)
-    loaded = it.opened(SavedModel(folder, STUDENT, None, settings.trusts_code))
-    writer = it.writer_of(loaded, folder, raw=arguments.raw, system=arguments.system)
+    student = Opening(settings)
+    check_writes(student.folder, key=STUDENT)
+    rows = _rows(arguments, settings, student.folder)
+    saved = student.saved()
+    loaded = it.opened(saved)
+    writer = it.writer_of(loaded, saved.folder, raw=arguments.raw, system=arguments.system)
     draws = (arguments.temperature, arguments.top_p, arguments.seed) != (None, None, None)
     decoding = it.Decoding(
         tokens=arguments.max_new_tokens,
@@ -150,8 +134,7 @@ def _print_part(text: str, ended: bool) -> None:
     sys.stdout.flush()
 
 
-def _rows(arguments: Any, settings: Words, folder: str, cache: Path) -> Any:
-    from distillkit.data.encodings import decoded
+def _rows(arguments: Any, settings: Words, folder: str) -> Any:
     from distillkit.prediction import prompts
     from distillkit.prediction.purpose import read_record
 
@@ -161,15 +144,9 @@ def _rows(arguments: Any, settings: Words, folder: str, cache: Path) -> Any:
         columns = read_record(Path(folder)).get("columns")
         named = [str(v) for v in columns.values()] if isinstance(columns, dict) else []
         return prompts.of_prompt_file(
-            settings.file, column=arguments.column, recorded=named, form=settings.form, cache=cache
+            settings.file, column=arguments.column, recorded=named, form=settings.form, cache=CACHE
         )
-    data = sys.stdin.buffer.read()
-    if not data.strip():
-        raise DataError("stdin: no prompt in it; give one a line, --prompt TEXT, or a FILE")
-    text, encoding = decoded(data, settings.form.encoding, at="stdin")
-    if encoding:
-        say(f"stdin: encoding {encoding}")
-    return prompts.of_prompt_lines(text, at="stdin")
+    return prompts.of_prompt_lines(text_of_stdin(settings, word="prompt"), at="stdin")
 
 
 def _show(arguments: Any, rows: Any, answers: Any) -> None:
@@ -178,12 +155,8 @@ def _show(arguments: Any, rows: Any, answers: Any) -> None:
     from distillkit.prediction import output
 
     if arguments.out:
-        path = expanded(arguments.out)
-        records = output.records(rows, answers)
-        with output.whole_file(path) as file:
-            output.write_rows(file, records, suffix=path.suffix.lower())
-        say(f"generate: {len(answers.filled):,} of {len(rows):,} prompts answered")
-        stdout().print(f"written: {arguments.out}", soft_wrap=True)
+        counted = f"generate: {len(answers.filled):,} of {len(rows):,} prompts answered"
+        write_file(arguments.out, output.records(rows, answers), counted=counted)
         return
     responses = answers.columns["response"]
     several = len(responses) > 1

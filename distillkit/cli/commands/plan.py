@@ -6,6 +6,7 @@ from functools import partial
 from omegaconf import DictConfig
 
 from distillkit.console.progress import stdout
+from distillkit.pipeline.checks import check_has_training
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
 from distillkit.planning.estimator import CostEstimator
@@ -18,6 +19,7 @@ def plan(cfg: DictConfig) -> float:
     phases = runs(cfg, makes=())
     for run in phases:
         run.context.record.leave()
+        check_has_training(run.context)
     seconds, earlier = 0.0, set[str]()
     for run in phases:
         if not run.before:

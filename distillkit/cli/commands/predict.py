@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from distillkit.artifacts.homes import expanded
 from distillkit.cli.arguments import Arguments, count
+from distillkit.cli.prediction import CACHE, Opening, check_sources, text_of_stdin, write_file
 from distillkit.cli.settings import OF_DATA, OF_STUDENT, OF_TASK, STUDENT, Words, read_words
-from distillkit.console.progress import heartbeat, say, stdout, working
+from distillkit.console.progress import heartbeat, stdout, working
 from distillkit.console.quiet import quiet_others
-from distillkit.errors import ConfigError, DataError
+from distillkit.errors import ConfigError
 
 EXAMPLES = """\
 The student is any folder with a head: that of a report (outputs/…/student), an artifact of the
@@ -28,7 +28,8 @@ examples
   distillkit predict student.path=./student --text "one text" --pair "another"
   distillkit predict student.path=./qa --question "Who?" --context "It was Ada."
 
-Files in: csv, tsv, txt (a text a line), json(l), xlsx, parquet, packed or not; a hub data set.
+Files in: csv, tsv, txt (a text a line), json(l), xlsx, parquet, packed or not; a hub data set; of
+tagged words also conll and its like, of questions SQuAD's own json.
 Files out: csv, tsv, jsonl. Without --out: a table on a terminal, a JSON object a line in a pipe.
 A text that begins with a dash is written --text=-1.
 """
@@ -48,7 +49,7 @@ def main(words: list[str]) -> None:
     arguments = parser.parse_intermixed_args(words)
     groups = {**OF_STUDENT, **OF_TASK, **OF_DATA}
     settings = read_words(arguments.words, groups, command="predict")
-    _check_sources(arguments, settings)
+    _check(arguments, settings)
     quiet_others()
     with heartbeat(), working("predict"):
         _predict(arguments, settings)
@@ -75,75 +76,49 @@ def _parser() -> Arguments:
     return parser
 
 
-def _check_sources(arguments: Any, settings: Words) -> None:
-    """Raise `ConfigError` for what shows on the command line alone, before anything is loaded."""
+def _check(arguments: Any, settings: Words) -> None:
     if arguments.pairs and not arguments.texts:
         raise ConfigError("--pair: is the second text of a --text; give that, too")
-    if arguments.texts and settings.file:
-        raise ConfigError(f"--text: {settings.file} has the texts; leave out one of them")
-    if arguments.column and (arguments.texts or settings.file in (None, "-")):
-        raise ConfigError("--column: names a column of FILE; leave it out, or name a file")
-    if not arguments.texts and settings.file is None and sys.stdin.isatty():
-        raise ConfigError("predict: no text; add --text TEXT, a FILE, or lines on stdin")
-    if arguments.out:
-        from distillkit.prediction.output import check_output
-
-        check_output(expanded(arguments.out), overwrite=arguments.overwrite, source=settings.file)
+    check_sources(arguments, settings, command="predict", word="text")
 
 
 def _predict(arguments: Any, settings: Words) -> None:
-    from distillkit.data.folders import model_folder
-    from distillkit.models.saved import SavedModel
     from distillkit.prediction.predict import predict
-    from distillkit.prediction.purpose import newest, purpose_of, student_folder
+    from distillkit.prediction.purpose import purpose_of
 
-    cache = Path(".distillkit") / "assets"
-    spec = newest(settings.student)
-    light = model_folder(spec, key=STUDENT, cache=cache, weights=False)
-    folder = student_folder(light)
-    purpose = purpose_of(folder, key=STUDENT, settings=settings.of("task"), labels=settings.labels)
-    rows = _rows(arguments, settings, purpose, cache)
-    if folder == light:  # one of the hub has its weights fetched now
-        folder = model_folder(spec, key=STUDENT, cache=cache)
-    saved = SavedModel(folder, STUDENT, settings.labels, settings.trusts_code)
-    answers = predict(saved, purpose, rows, batch_size=arguments.batch_size)
+    student = Opening(settings)
+    purpose = purpose_of(
+        student.folder, key=STUDENT, settings=settings.of("task"), labels=settings.labels
+    )
+    rows = _rows(arguments, settings, purpose)
+    answers = predict(student.saved(), purpose, rows, batch_size=arguments.batch_size)
     _show(arguments, rows, answers)
 
 
-def _rows(arguments: Any, settings: Words, purpose: Any, cache: Path) -> Any:
-    from distillkit.data.encodings import decoded
+def _rows(arguments: Any, settings: Words, purpose: Any) -> Any:
     from distillkit.prediction import rows
 
     if arguments.texts:
         return rows.of_texts(arguments.texts, arguments.pairs or [], purpose)
     if settings.file not in (None, "-"):
         return rows.of_file(
-            settings.file, purpose, columns=arguments.column, form=settings.form, cache=cache
+            settings.file, purpose, columns=arguments.column, form=settings.form, cache=CACHE
         )
-    data = sys.stdin.buffer.read()
-    if not data.strip():
-        raise DataError("stdin: no text in it; give a text a line, --text TEXT, or a FILE")
-    text, encoding = decoded(data, settings.form.encoding, at="stdin")
-    if encoding:
-        say(f"stdin: encoding {encoding}")
-    return rows.of_lines(text, purpose, at="stdin")
+    return rows.of_lines(text_of_stdin(settings, word="text"), purpose, at="stdin")
 
 
 def _show(arguments: Any, rows: Any, answers: Any) -> None:
     """Write the file, or print the predictions."""
     from distillkit.prediction import output
 
-    if arguments.out:
-        path = expanded(arguments.out)
-        suffix = path.suffix.lower()
-        records = output.records(rows, answers, limit=arguments.top, nested=suffix in output.LINES)
-        with output.whole_file(path) as file:
-            output.write_rows(file, records, suffix=suffix)
-        say(f"predict: {len(answers.filled):,} of {len(rows):,} rows predicted")
-        stdout().print(f"written: {arguments.out}", soft_wrap=True)
-        return
-    if stdout().is_terminal:
+    nested = Path(arguments.out or "").suffix.lower() in output.LINES or not arguments.out
+    if not arguments.out and stdout().is_terminal:
         output.print_table(rows, answers, limit=arguments.top)
         return
-    for record in output.records(rows, answers, limit=arguments.top):
+    records = output.records(rows, answers, limit=arguments.top, nested=nested)
+    if arguments.out:
+        counted = f"predict: {len(answers.filled):,} of {len(rows):,} rows predicted"
+        write_file(arguments.out, records, counted=counted)
+        return
+    for record in records:
         sys.stdout.write(output.json_line(record) + "\n")
