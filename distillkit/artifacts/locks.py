@@ -277,6 +277,8 @@ def _opened(path: Path, mode: int, group: int) -> int:
             return os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except PermissionError:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # its holder has just removed it
+            return _opened(path, mode, group)
     with suppress(OSError):
         os.fchown(handle, -1, group)
     with suppress(OSError):

@@ -145,3 +145,19 @@ def test_a_soft_lock_of_another_machine_is_removed_only_if_its_holder_used_to_to
         assert locks.is_held(tmp_path / "a")
         now[0] += beats.EVERY
     assert locks.is_held(tmp_path / "a") is not beats_before
+
+
+def test_a_claim_that_is_given_up_while_another_looks_is_no_error(
+    claims: Claims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is there when it is to be made, and gone when it is to be opened."""
+    path, opened = tmp_path / FOLDER / "a", os.open
+    path.touch()
+
+    def opening(name: Any, flags: int, *mode: int) -> int:
+        if name == path and not flags & os.O_CREAT:
+            path.unlink(missing_ok=True)
+        return opened(name, flags, *mode)
+
+    monkeypatch.setattr(locks.os, "open", opening)
+    assert claims.take("a")
