@@ -10,16 +10,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from distillkit import stopping
 from distillkit.cli import completion, launched
 from distillkit.cli import help as usage
-from distillkit.cli.sweeps import folder_of_sweep, has_results
-from distillkit.cli.tables import ALONE, ARGUMENTS, REPORTS
+from distillkit.cli.jobs import LONGEST_LINE, JobFunction, lines, load
+from distillkit.cli.sweeps import sweep
+from distillkit.cli.tables import ALONE, ARGUMENTS
 from distillkit.cli.tables import RUNS as RUNS
 from distillkit.cli.tables import TOOLS as TOOLS
 from distillkit.console import masking, streams
@@ -49,7 +48,6 @@ SYSTEM = {  # a disk, a path or permissions that are not as they must be: no fau
     errno.ESTALE,
 }
 REFUSED = 2  # exit code
-LONGEST_LINE = 900  # characters of a message
 MOST_PROBLEMS = 10  # that are shown of one command: whoever has more mends these first
 
 
@@ -62,7 +60,7 @@ def main() -> None:
     words = sys.argv[1:]
     code = _exit_code(words, lambda: _run(words))
     if "RANK" in os.environ:
-        _load("distillkit.ranks:end")(code)
+        load("distillkit.ranks:end")(code)
     sys.exit(code)
 
 
@@ -120,7 +118,7 @@ def _run(words: list[str]) -> int:
     command = words[0] if words else "--help"
     part = "alone"
     if LAUNCHED & {*os.environ}:
-        part = _load("distillkit.ranks.launch:part_of")(trains=_trains(words))
+        part = load("distillkit.ranks.launch:part_of")(trains=_trains(words))
     if part == "idle":
         return 0
     if command in ("--help", "-h", "help"):
@@ -130,7 +128,7 @@ def _run(words: list[str]) -> int:
     elif command == "completion":
         sys.stdout.write(completion.script(words[1:]))
     elif command in TOOLS:
-        _load(TOOLS[command])(words[1:])
+        load(TOOLS[command])(words[1:])
     elif command not in RUNS:
         names = [*RUNS, *TOOLS, "completion"]
         hint = nearest(command, names, hint="`distillkit --help` says what each does")
@@ -169,7 +167,7 @@ def _run_together(command: str, words: list[str]) -> int:
     return ranks.together(
         [command, *words],
         lambda: _exit_code([command, *words], run, ranks.settle),
-        lambda: _load("distillkit.pipeline.take_part:take_part"),
+        lambda: load("distillkit.pipeline.take_part:take_part"),
     )
 
 
@@ -212,17 +210,15 @@ def _run_with_hydra(command: str, words: list[str]) -> None:
     # the defaults of a run in phases are each phase's own
     defaults = [] if declared else checked.defaults
     settled = [*checked.overrides, *defaults, *phases.as_words(declared, of_phases)]
-    sweep_folder = None
     if sweeps:
-        sweep_folder = folder_of_sweep(settled, checked.cfg)
-    try:
-        failed = _hydra(command, [*options, *settled], checked.swept)
-    finally:  # also of a sweep that a signal ends
-        if sweep_folder is not None:
-            masking.mask_file(sweep_folder / "multirun.yaml", masking.names_of(settled))
-    if sweep_folder is not None and command == "train" and has_results(sweep_folder):
-        _load("distillkit.cli.commands.report:report")(sweep_folder)
-    if failed:
+        sweep(
+            command,
+            settled,
+            checked,
+            folder,
+            lambda words: _hydra(command, [*options, *words], checked.swept),
+        )
+    elif failed := _hydra(command, [*options, *settled], checked.swept):
         raise ConfigError(failed)
 
 
@@ -270,10 +266,7 @@ def _flags(words: list[str], folder: Path | None, *, sweeps: bool) -> list[str]:
 
 def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = None) -> list[str]:
     """Run a command under Hydra; what was refused, a line each, once all jobs have ended."""
-    from omegaconf import DictConfig
-
     from distillkit.config import entries
-    from distillkit.console.progress import heartbeat, mask_with, say, working
     from distillkit.console.quiet import quiet_others
 
     # our own errors pass through Hydra as they are, and are printed in one line by main()
@@ -282,56 +275,14 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
     sys.argv = [f"distillkit {command}", *words]
     quiet_others()
 
-    folder = entries.user_folder()
-    names = masking.names_of(words)
-    failed: list[str] = []
-    has_folder = False  # a job of which the folder was made is under way
-
-    def run(cfg: DictConfig) -> float:
-        nonlocal has_folder
-        has_folder = True
-        if "RANK" in os.environ:
-            _load("distillkit.ranks:before_end")(_remove_empty_output)
-        mask_with(lambda text: masking.masked(text, names))
-        entries.use_folder(folder)  # a launcher may have started this process anew
-        metric = float("nan")
-        title = _load("distillkit.pipeline.sweep:job_title")(swept or {})
-        if title:
-            say(title)
-        try:
-            with heartbeat(), working(command):
-                if command in REPORTS:
-                    _load("distillkit.pipeline.run_folder:check_writable")(cfg)
-                with working(f"{command}: loading PyTorch and transformers"):
-                    function = _load(RUNS[command])
-                metric = function(cfg)
-            _remove_empty_output()  # a stage alone leaves an artifact, and no report
-        except KeyboardInterrupt:
-            _remove_empty_output()
-            raise
-        except DistillkitError as error:
-            _remove_empty_output()
-            if stopping.is_cause(error):
-                raise
-            if not _runs_in_this_process():
-                raise
-            # kept for the end: Hydra would print its own words, and the rest of a sweep goes on
-            for line in _lines(error):
-                failed.append(f"{title}: {line}" if title else line)
-                if title:
-                    say(f"{title}: not run, {brief(line, LONGEST_LINE)}")
-        finally:
-            _load("distillkit.artifacts.run_records:close_all")()
-        has_folder = False  # the next job of a sweep has none yet
-        return metric
-
+    run = JobFunction(command, words, swept or {}, entries.user_folder())
     try:
         launched.launch(run, words)
     except OSError as error:
-        if has_folder or error.filename is None:
+        if run.has_folder or error.filename is None:
             raise
         shorter = "choose a shorter run_name, or " if error.errno == errno.ENAMETOOLONG else ""
-        failed.append(
+        run.failed.append(
             f"hydra.run.dir: the run's folder {brief(error.filename)} cannot be made "
             f"({error.strerror}); {shorter}set hydra.run.dir=FOLDER (of a sweep: "
             "hydra.sweep.dir=FOLDER)"
@@ -341,33 +292,13 @@ def _hydra(command: str, words: list[str], swept: Mapping[str, int] | None = Non
     except Exception as error:  # logging, launchers and Hydra itself raise whatever they like
         words_of_hydra = [word for word in words if word.lstrip("+~").startswith("hydra")]
         # jobs of other launchers run elsewhere: what they raise is no fault of these words
-        if has_folder or not words_of_hydra or "--multirun" in words:
+        if run.has_folder or not words_of_hydra or "--multirun" in words:
             raise
-        failed.append(
+        run.failed.append(
             f"{brief(' '.join(words_of_hydra))}: Hydra cannot start a run with that "
             f"({brief(error)}); leave it out"
         )
-    return failed
-
-
-def _runs_in_this_process() -> bool:
-    """Whether this is a single run, or a job of Hydra's own launcher."""
-    from hydra.core.hydra_config import HydraConfig
-
-    launcher = HydraConfig.get().launcher["_target_"]
-    return not _load("distillkit.pipeline.sweep:is_job")() or "BasicLauncher" in launcher
-
-
-def _remove_empty_output() -> None:
-    """A run that wrote nothing leaves no empty folder behind."""
-    from hydra.core.hydra_config import HydraConfig
-
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    for path in (folder, folder.parent, folder.parent.parent):
-        try:
-            path.rmdir()
-        except OSError:
-            return
+    return run.failed
 
 
 def _complete(words: list[str]) -> int:
@@ -393,29 +324,19 @@ def _complete(words: list[str]) -> int:
     return 0
 
 
-def _load(place: str) -> Callable[..., Any]:
-    module, name = place.split(":")
-    function: Callable[..., Any] = getattr(import_module(module), name)
-    return function
-
-
-def _lines(error: DistillkitError) -> list[str]:
-    return error.problems if isinstance(error, ConfigError) else [str(error)]
-
-
 def _tell(error: DistillkitError) -> int:
     """Print what a user can mend; its exit code."""
     from distillkit.console.progress import visible
 
     # whatever others put into a message, its beginning and its way out are read
     names = masking.names_of(sys.argv)
-    problems = [masking.masked(line, names) for line in _lines(error)]
-    lines = [visible(line).replace("\n", " ") for line in problems[:MOST_PROBLEMS]]
-    lines = [brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in lines]
-    if len(lines) == 1:
-        sys.stderr.write(f"distillkit: {lines[0]}\n")
+    problems = [masking.masked(line, names) for line in lines(error)]
+    first = [visible(line).replace("\n", " ") for line in problems[:MOST_PROBLEMS]]
+    first = [brief(line, LONGEST_LINE) if len(line) > LONGEST_LINE else line for line in first]
+    if len(first) == 1:
+        sys.stderr.write(f"distillkit: {first[0]}\n")
     else:
-        listed = "".join(f"  - {line}\n" for line in lines)
+        listed = "".join(f"  - {line}\n" for line in first)
         if len(problems) > MOST_PROBLEMS:
             listed += f"  - and {len(problems) - MOST_PROBLEMS:,} more\n"
         sys.stderr.write(f"distillkit: {len(problems):,} problems:\n{listed}")

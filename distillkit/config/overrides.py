@@ -81,7 +81,7 @@ class _Check:
         choices = [o for o in self.parsed if self._is_group(o) and self._choice_exists(o)]
         values = [o for o in self.parsed if not self._is_group(o)]
         # what a group's target takes is known once the target is
-        targets = [o for o in values if self._sets_target(o)]
+        targets = [o for o in values if self._sets_target(o) or o.key_or_group == "trusted"]
         brought = self._brought(choices, targets)
         choices += brought
         left_out = self._left_out(choices)

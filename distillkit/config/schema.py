@@ -5,17 +5,23 @@ from typing import Any, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from distillkit.config import classes
+from distillkit.config import classes, sweepers
 from distillkit.config.architectures import architectures, fields_of
 from distillkit.config.settings import GROUPS
 from distillkit.config.signatures import NotFound, Signature, signature
 from distillkit.console.wording import nearest
 
 # what Hydra itself may set up: launchers, sweepers and callbacks, its own and its plugins'
-HYDRA = ("hydra._internal.core_plugins.", "hydra.experimental.callbacks.", "hydra_plugins.")
+HYDRA = (
+    "hydra._internal.core_plugins.",
+    "hydra.experimental.callbacks.",
+    "hydra_plugins.",
+    "optuna.samplers.",  # of its sweeper
+)
 SETTINGS = "distillkit.config.settings.RunSettings"
 ROOT_SETTINGS = {  # keys at the root whose values are settings of their own
     "workspace": "distillkit.config.settings.WorkspaceSettings",
+    "sweep": "distillkit.config.settings.SweepSettings",
     "quantization": "distillkit.compression.settings.QuantizationSettings",
 }
 RUNTIME = {"optimizer": {"params"}}  # parameters that the run itself gives
@@ -33,6 +39,8 @@ def problems(plain: Mapping[str, Any], *, trusted: Iterable[str] = ()) -> Iterat
     for key, target in ROOT_SETTINGS.items():
         if isinstance(root.get(key), Mapping):
             yield from _settings(root[key], signature(target), key)
+    if isinstance(root.get("sweep"), Mapping):
+        yield from sweepers.problems(root["sweep"])
     yield from _published(root.get("published"))
     for group in GROUPS:
         node = plain.get(group)

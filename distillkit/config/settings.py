@@ -23,8 +23,18 @@ class WorkspaceSettings:
 
 
 @dataclass(frozen=True)
+class SweepSettings:
+    """What a sweeper that chooses for itself goes by: one objective, or a list of them.
+
+    `validation` is the student's score on the validation rows; nothing is tuned on held-out ones.
+    """
+
+    objective: str | list[str] = "validation"
+
+
+@dataclass(frozen=True)
 class RunSettings:
-    """`workspace` holds the fields of `WorkspaceSettings`.
+    """`workspace` holds the fields of `WorkspaceSettings`, and `sweep` those of `SweepSettings`.
 
     `control`: also train the same student on hard labels alone, for as many steps.
 
@@ -52,6 +62,7 @@ class RunSettings:
     published: list[dict[str, Any]] | None = None
     phases: dict[str, list[str]] | None = None
     start: str | None = None
+    sweep: dict[str, Any] = field(default_factory=dict)
     compression: list[Name] = field(default_factory=list)
     quantization: dict[str, Any] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)

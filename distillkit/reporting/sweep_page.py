@@ -1,13 +1,15 @@
 """A sweep as one page: leaderboard, seeds folded, the effect of each key, quality against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distillkit.artifacts.sweep_records import SweepState
 from distillkit.console.wording import brief
 from distillkit.metrics.titles import title as title_of
 from distillkit.reporting import svg
 from distillkit.reporting.html import render
 from distillkit.reporting.leaderboard import Run, table_of
+from distillkit.reporting.sweep_choice import sentence
 from distillkit.reporting.sweeps import Effect, Folded, as_number, effects, folded, fronts, varied
 
 AXES = {
@@ -18,15 +20,18 @@ AXES = {
 MOST_BARS = 30  # runs of a picture
 
 
-def page(runs: Sequence[Run], *, title: str) -> str:
-    """The page of these runs, the best one first."""
-    together, found = folded(runs), effects(runs)
-    titles, body = table_of([*runs])
+def page(runs: Sequence[Run], *, title: str, sweep: SweepState | None = None) -> str:
+    """The page of these runs, the best one first, and of the sweep's jobs that were lost."""
+    together, found = (folded(runs), effects(runs)) if runs else ([], [])
+    titles, body = table_of([*runs], sweep.lost if sweep else {})
     rows = [[(text, _sortable(text)) for text in row] for row in body]
+    results: Mapping[str, Any] = runs[0].results if runs else {"headline": ""}
+    sentences = [sweep.sentence() + "." if sweep and sweep.missing else ""]
+    sentences += [headline(runs, together), sentence(runs, sweep, varied(runs))] if runs else []
     return render(
         "sweep.html.j2",
         title=title,
-        headline=headline(runs, together),
+        headline=" ".join(filter(None, sentences)),
         table={
             "titles": [title_of(name) for name in titles],
             "rows": rows,
@@ -34,14 +39,14 @@ def page(runs: Sequence[Run], *, title: str) -> str:
         },
         folded=together,
         folded_keys=[*together[0].settings] if together else [],
-        level=float(runs[0].results.get("level", 0.95)),
+        level=float(results.get("level", 0.95)),
         effects=found,
-        measure=title_of(runs[0].results["headline"]),
+        measure=title_of(results["headline"]),
         pictures=[
             *(_effect(it, runs) for it in found if it.key != "seed"),
-            *_costs(runs),
+            *(_costs(runs) if runs else ()),
         ],
-        command=runs[0].results.get("run", {}).get("command", ""),
+        command=results.get("run", {}).get("command", ""),
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student_t
 
+from distillkit.artifacts.sweep_records import SweepState
 from distillkit.reporting.leaderboard import Run
 from distillkit.reporting.svg import pareto
+from distillkit.reporting.sweep_choice import chosen
 
 SEED = "seed"
 SCHEMA = 1  # of sweep.json
@@ -151,8 +153,26 @@ def _rises(runs: Sequence[Run]) -> bool:
     return bool(runs[0].results.get("higher_is_better", True))
 
 
-def record(runs: Sequence[Run]) -> dict[str, Any]:
+def record(runs: Sequence[Run], sweep: SweepState | None = None) -> dict[str, Any]:
     """All of it as JSON; runs are named by their folders, the best first."""
+    jobs = _jobs(sweep) if sweep else {}
+    if not runs:
+        return {"schema": SCHEMA, "runs": [], **jobs}
+    return _results(runs) | jobs | {"chosen": [run.folder.name for run in chosen(runs, sweep)]}
+
+
+def _jobs(sweep: SweepState) -> dict[str, Any]:
+    """How the jobs of a sweep fare, and what its study tuned."""
+    lost = [
+        {"run": path.name, "overrides": job.overrides, "state": job.state, "error": job.error}
+        for path, job in sweep.lost.items()
+    ]
+    done, total = sweep.count("done"), max(sweep.total or 0, len(sweep.jobs))
+    jobs = {"total": total, "done": done, "lost": lost}
+    return {"jobs": jobs, **({"objective": [*sweep.objective]} if sweep.objective else {})}
+
+
+def _results(runs: Sequence[Run]) -> dict[str, Any]:
     students: list[Mapping[str, Any]] = [run.results["rows"]["student"] for run in runs]
     return {
         "schema": SCHEMA,

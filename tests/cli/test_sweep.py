@@ -111,7 +111,7 @@ def test_a_refused_run_does_not_stop_the_others(
     assert done.parent.name == "1"
     title = "job 1 of 2: trainer.batch_size=5000"
     assert title in result.err.splitlines()
-    assert f"{title}: not run, trainer.batch_size = 5000: larger than the data" in result.err
+    assert f"{title}: failed, trainer.batch_size = 5000: larger than the data" in result.err
     assert "1 run, by student accuracy" in result.out  # the leaderboard of those that ran
     assert done.parents[1].joinpath("leaderboard.csv").is_file()
 

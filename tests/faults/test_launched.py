@@ -96,7 +96,7 @@ def test_every_job_saves_and_the_sweep_leaves_with_a_status_of_its_own(
     assert "Traceback" not in err
     assert err.rstrip().endswith(f"stopped by {number.name}; the same command goes on from here")
     assert sorted(path.name for path in tmp_path.glob("saved-*")) == ["saved-1", "saved-2"]
-    assert (tmp_path / "results").read_text() == repr([0.5, *[float("nan")] * (jobs - 1)])
+    assert (tmp_path / "results").read_text() == repr([0.5, *[None] * (jobs - 1)])
     assert not (tmp_path / "began-3").exists()
 
 
@@ -117,6 +117,29 @@ def test_a_second_signal_ends_the_workers_too(tmp_path: Path) -> None:
     assert "left at once" in err
     assert not [it for it in workers if it.exists() and is_worker(it.name)]
     assert not list(tmp_path.glob("saved-*"))
+
+
+def test_workers_of_a_command_that_was_killed_end_after_their_step(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", JOBS, str(tmp_path), "3", "3"]
+    env = tiny.env(PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.Popen(words, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(tmp_path, ["began-0", "began-1", "began-2"], process)
+    workers = [Path("/proc", pid) for pid in children(process.pid) if is_worker(pid)]
+    process.kill()
+    process.wait()
+    late = time.monotonic() + 60
+    busy = {1, 2}
+    while any(lives(it) for it in workers) or busy:
+        busy = {n for n in busy if not (tmp_path / f"saved-{n}").exists()}
+        assert time.monotonic() < late, [it for it in workers if it.exists()]
+        time.sleep(0.05)
+
+
+def lives(process: Path) -> bool:
+    """Whether a worker is there; of one that has ended and nobody asks after, no command line."""
+    with suppress(OSError):
+        return is_worker(process.name)
+    return False
 
 
 def children(pid: int) -> list[str]:

@@ -13,6 +13,7 @@ from distillkit.console.progress import rank, stdout
 from distillkit.pipeline import account, run_folder, summary
 from distillkit.pipeline.licenses import licenses
 from distillkit.pipeline.model_checks import check_models
+from distillkit.pipeline.objective import objective
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
 from distillkit.pipeline.worth import check_teacher
@@ -26,14 +27,14 @@ from distillkit.training.tracking import check_tracker, log_rows, tracked
 MAKES = ("teacher", "targets", "student", "control", "untrained", "compressed", "quantized")
 
 
-def train(cfg: DictConfig) -> float:
-    """Make all of a run; return the student's headline metric."""
+def train(cfg: DictConfig) -> float | tuple[float, ...]:
+    """Make all of a run; return what a sweeper goes by: see `sweep.objective`."""
     check_tracker(cfg.tracker)
     with tracked(cfg.tracker, str(cfg.run_name), run_folder.current(), run_folder.shown()):
         return _train(cfg)
 
 
-def _train(cfg: DictConfig) -> float:
+def _train(cfg: DictConfig) -> float | tuple[float, ...]:
     phases = runs(cfg, makes=MAKES)
     run = phases[-1]
     for phase in phases:
@@ -54,6 +55,7 @@ def _train(cfg: DictConfig) -> float:
 
     results = evaluation.facts() | {
         "recipe": cfg.run_name,
+        "validation": student.facts()["fit"]["best_score"],
         "overrides": run_folder.overrides(),
         "run": _run(run, student, control),
         "layer_maps": {k: v for phase in phases for k, v in _layer_maps(phase).items()},
@@ -73,7 +75,8 @@ def _train(cfg: DictConfig) -> float:
             _write(cfg, phases, results, student, control, title=title, out=draft)
             run_folder.copy_predictions(evaluation.path, draft)
         _show(results, title)
-    return float(results["rows"]["student"][results["headline"]])
+    fit, row = student.facts()["fit"], results["rows"]["student"]
+    return objective(cfg, fit, row, command="train")
 
 
 def _cut_student(run: Run) -> None:

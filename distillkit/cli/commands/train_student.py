@@ -5,13 +5,14 @@ from omegaconf import DictConfig
 from distillkit.console.progress import stdout
 from distillkit.pipeline import run_folder
 from distillkit.pipeline.model_checks import check_models
+from distillkit.pipeline.objective import objective
 from distillkit.pipeline.phases import runs
 from distillkit.training.learning import MODEL, read_metrics
 from distillkit.training.tracking import check_tracker, log_rows, tracked
 
 
-def train_student(cfg: DictConfig) -> float:
-    """Train the student, or find it; return its best validation score."""
+def train_student(cfg: DictConfig) -> float | tuple[float, ...]:
+    """Train the student, or find it; return what a sweeper goes by: see `sweep.objective`."""
     check_tracker(cfg.tracker)
     phases = runs(cfg, makes=("student",))
     for run in phases:
@@ -24,4 +25,4 @@ def train_student(cfg: DictConfig) -> float:
 
     facts = artifact.facts()
     stdout().print(f"student: {run_folder.relative(artifact.path / MODEL)}", soft_wrap=True)
-    return float(facts["fit"]["best_score"])
+    return objective(cfg, facts["fit"], facts, command="train-student")

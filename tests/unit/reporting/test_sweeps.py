@@ -86,7 +86,7 @@ def test_a_sweep_is_written_with_its_page(tmp_path: Path) -> None:
         record_of = it.results | {"overrides": it.overrides}
         (tmp_path / it.folder / "results.json").write_text(json.dumps(record_of))
     runs = collect(tmp_path)
-    assert write_leaderboard(runs, tmp_path, title="4 runs") == "report.html"
+    assert write_leaderboard(runs, tmp_path, title="4 runs")[-1] == "report.html"
     written = json.loads((tmp_path / "sweep.json").read_text())
     assert written == json.loads(json.dumps(record(runs)))
     assert written["folded"][0]["score"]["mean"] == pytest.approx(0.88)
@@ -102,7 +102,7 @@ def test_a_sweep_is_written_with_its_page(tmp_path: Path) -> None:
 def test_the_page_of_a_run_stays_where_its_folder_is_reported_on(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(SWEEP[0].results))
     (tmp_path / "report.html").write_text("mine")
-    name = write_leaderboard(collect(tmp_path), tmp_path, title="1 run")
+    *_, name = write_leaderboard(collect(tmp_path), tmp_path, title="1 run")
     assert name == "leaderboard.html"
     assert (tmp_path / "report.html").read_text() == "mine"
     assert (tmp_path / name).is_file()
