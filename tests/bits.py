@@ -100,13 +100,18 @@ def every_run() -> Iterator[tuple[str, list[str], Path]]:
 
 
 def bits(workspace: Path) -> Iterator[tuple[str, str]]:
-    """The kind and file name, and the sha256, of each tensor and table in a workspace."""
-    for path in sorted(workspace.rglob("*")):
-        inside = path.relative_to(workspace)
-        if path.suffix in RESULTS and path.is_file() and not inside.parts[0].startswith("."):
-            kind = inside.parts[0].rsplit("-", 1)[0]
-            name = "/".join((kind, *inside.parts[1:]))
-            yield name, hashlib.sha256(path.read_bytes()).hexdigest()
+    """The kind and file name, and the sha256, of each tensor and table of the workspace's last run.
+
+    Runs may share a workspace; what the others made is not theirs, and downloads have checksums.
+    """
+    records = sorted((workspace / ".runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    content = json.loads(records[-1].read_text())
+    for name in sorted({*content["made"], *content["used"]}):
+        for path in sorted((workspace / name).rglob("*")):
+            if path.suffix in RESULTS and path.is_file():
+                inside = path.relative_to(workspace / name).as_posix()
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                yield f"{name.rsplit('-', 1)[0]}/{inside}", digest
 
 
 def every_part(parts: list[str]) -> Iterator[tuple[str, str | list[str]]]:

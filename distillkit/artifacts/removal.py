@@ -55,6 +55,18 @@ def selection(holdings: Holdings, choice: Choice) -> list[Held]:
     return sorted(by_path.values(), key=lambda holding: (_order(holding, holdings), holding.name))
 
 
+def is_gone(holdings: Holdings, name: str) -> bool:
+    """Whether an artifact of this whole name was here, and is not: a removal was broken off then.
+
+    A run that made or used it says so, or the lock that its removal took.
+    """
+    plain = name.rstrip("/")
+    if any(holding.name.startswith(plain) for holding in holdings.entries):
+        return False
+    locked = [path.stem for path in locks_of(holdings.root)]
+    return plain in locked or any(plain in record.artifacts for record in holdings.records)
+
+
 def _is_wanted(holding: Held, choice: Choice) -> bool:
     return (
         (choice.unused and holding.is_unused and not holding.damage)

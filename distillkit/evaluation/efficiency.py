@@ -17,6 +17,7 @@ from distillkit.token_table import TokenTable
 from distillkit.training.collation import Collator
 
 WARM_UP = 3  # rounds before those that count
+WORK = {"peak_megabytes": "memory", "megaflops": "operations"}  # column -> what it is of
 SAME_TEXT = 50  # forward passes of one text, whose times should be alike
 
 
@@ -89,6 +90,20 @@ def costs(
 def runtimes(loaded: Mapping[str, Measured]) -> dict[str, str]:
     """Row -> what ran it, of those that are no plain model of PyTorch."""
     return {row: name for row, measured in loaded.items() if (name := _runtime(measured))}
+
+
+def unmeasured(
+    loaded: Mapping[str, Measured], figures: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Row -> why its memory, or its operations, are blank; of those that lack one."""
+    reasons = {}
+    for row, measured in loaded.items():
+        missing = [what for column, what in WORK.items() if column not in figures[row]]
+        if missing:
+            told = all(_holds_weights(member.loaded.model) for member in measured.members)
+            who = "PyTorch, of weights in this form," if told else _runtime(measured)
+            reasons[row] = f"{who or 'its runtime'} tells no {' and no '.join(missing)}"
+    return reasons
 
 
 def _runtime(measured: Measured) -> str | None:

@@ -99,6 +99,7 @@ def footnote(results: Mapping[str, Any]) -> str:
     return (
         f"{text}{bins}latency at batch 1 and throughput at batch {results['batch_size']} in "
         f"float32 on {device}{_formats(results)}, tokenising not counted{_of_timing(results)}"
+        f"{_of_work(results)}"
         f"{_of_responses(results)}"
     )
 
@@ -120,6 +121,13 @@ def _of_timing(results: Mapping[str, Any]) -> str:
             "apart, so that they mean little"
         )
     return text
+
+
+def _of_work(results: Mapping[str, Any]) -> str:
+    """Why memory or operations are a dash, where they are."""
+    reasons = results.get("unmeasured", {})
+    rows = {why: [row for row in reasons if reasons[row] == why] for why in reasons.values()}
+    return "".join(f"; of {listed(rows[why])} {why}" for why in rows)
 
 
 def _formats(results: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from distillkit.evaluation.columns import (
 )
 from distillkit.evaluation.comparison import compare
 from distillkit.evaluation.disagreements import disagreements
-from distillkit.evaluation.efficiency import Measured, costs, ratios, runtimes
+from distillkit.evaluation.efficiency import Measured, costs, ratios, runtimes, unmeasured
 from distillkit.evaluation.perturbation import perturbed
 from distillkit.evaluation.predictions import write_predictions
 from distillkit.evaluation.slices import groups, lengths_of, quarters, sliced, token_lengths
@@ -143,6 +143,7 @@ def evaluate(
         "protocol": task.protocol,
         "comparison": ratios(rows) | comparison,
         "timing": timing,
+        "unmeasured": unmeasured(loaded, rows),
         **({"runtimes": ran_in} if (ran_in := runtimes(loaded)) else {}),
         "reliability": bins,
         "ece_bins": settings.ece_bins,

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,12 @@ def test_a_run_makes_and_measures_its_student_in_each_format(
         assert rows[row]["parameters"] == student["parameters"]
         assert rows[row]["latency_p50_ms"] > 0
 
+    others = [row for row in formats if row != "student bf16"]
+    why = f"ONNX Runtime {version('onnxruntime')} tells no memory and no operations"
+    assert results(tmp_path)["unmeasured"] == dict.fromkeys(others, why)
+
     out = report(tmp_path)
+    assert f"; of {', '.join(others)} {why}" in (out / "report.md").read_text().replace("\\_", "_")
     folder = out / "student-onnx"
     size = (folder / "model.onnx").stat().st_size / 1e6
     assert onnx["megabytes"] == pytest.approx(size)

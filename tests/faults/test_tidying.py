@@ -333,6 +333,40 @@ def test_a_removal_that_is_killed_leaves_no_half(
     assert not (root / ".trash").exists()
 
 
+def test_the_words_of_a_killed_removal_go_on_where_it_was(
+    distillkit: Distillkit,
+    made: dict[str, Artifact],
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was removed before the kill is gone already; what was not goes now."""
+    words = ["workspace", "remove", made["student"].name, f"{made['targets'].name}/", "--yes"]
+    killed = removal.remove
+    calls: list[str] = []
+
+    def once(root: Path, holding: Any) -> bool:
+        calls.append(holding.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return killed(root, holding)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("distillkit.cli.commands.workspace.remove", once)
+        assert distillkit(*words).code == 130
+    first, second = calls
+    assert names(root) & {first, second} == {second}
+    done = distillkit(*words)
+    assert done.code == 0, done.err
+    assert f"{first}: is gone already" in done.err
+    assert "1 removed" in done.out
+    assert not names(root) & {first, second}
+    done = distillkit(*words)
+    assert (done.code, done.err.count("is gone already")) == (0, 2)
+    assert "nothing to remove" in done.out
+    refused = distillkit("workspace", "remove", f"student-{16 * '0'}", "--yes")
+    assert_refused(refused, "not in")  # of which nobody knows
+
+
 def test_two_removals_at_once_remove_each_thing_once(made: dict[str, Artifact], root: Path) -> None:
     workspace = Workspace(root)
     for seed in range(30):

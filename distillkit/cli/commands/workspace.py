@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
@@ -12,7 +13,15 @@ from rich.table import Table
 from distillkit.artifacts.digests import Verifier
 from distillkit.artifacts.holdings import Held, Holdings, look
 from distillkit.artifacts.homes import expanded
-from distillkit.artifacts.removal import Choice, free_locks, named, remove, remove_locks, selection
+from distillkit.artifacts.removal import (
+    Choice,
+    free_locks,
+    is_gone,
+    named,
+    remove,
+    remove_locks,
+    selection,
+)
 from distillkit.cli.arguments import Arguments
 from distillkit.console.progress import say, stdout, working
 from distillkit.console.wording import brief, listed
@@ -312,13 +321,17 @@ def removed(root: Path, choice: Choice, *, days: float, is_sure: bool) -> None:
     reader = Verifier("always") if choice.damaged else None
     with working("workspace: looking at what is there"):
         holdings = look(root, days=days, verifier=reader)
-    selected = selection(holdings, choice)
+    gone = [name for name in choice.names if is_gone(holdings, name)]
+    for name in gone:
+        say(f"{name}: is gone already")
+    names = tuple(name for name in choice.names if name not in gone)
+    selected = selection(holdings, replace(choice, names=names))
     if not selected:
         stdout().print(f"{root}: nothing to remove{_cleared(root, choice)}", soft_wrap=True)
         return
-    names = {holding.name for holding in selected}
+    chosen = {holding.name for holding in selected}
     for holding in selected:
-        needing = [name for name in holding.needed_by if name not in names]
+        needing = [name for name in holding.needed_by if name not in chosen]
         why = f"; needed by {listed(needing, limit=3)}, which stay" if needing else ""
         why += f"; {_users(holding)}" if holding.used_by else ""
         say(f"{holding.name}: {_size(holding.size)}, {holding.description or holding.group}{why}")
