@@ -60,9 +60,10 @@ FORMATS = {
         ),
         Format(
             "int8",
-            "linear layers with weights in int8, by torchao",
+            "matrices in int8, by torchao",
             "distillkit.compression.torchao_int8:write",
             ("labels", "causal"),
+            version=2,
             packages=("torchao",),
             extra="quantize",
         ),

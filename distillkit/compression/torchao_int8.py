@@ -1,4 +1,4 @@
-"""Linear layers in int8 by torchao: a folder of transformers, for PyTorch."""
+"""Matrices in int8 by torchao: a folder of transformers, for PyTorch."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,6 @@ from distillkit.models.runtimes.torchao import save_int8
 
 
 def write(form: Format, student: TrainedStudent, out: Path) -> dict[str, Any]:
-    """Write the student with the weights of its linear layers in int8, activations in float32."""
+    """Write the student with its matrices in int8; activations stay in float32."""
     count = save_int8(student.folder, out, key=student.at)
     return {"record": {"parameters": count}}

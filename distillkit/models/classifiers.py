@@ -13,8 +13,9 @@ from distillkit.models.configs import check_config, config_of
 from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.label_spaces import whole_numbers
 from distillkit.models.loading import one_line, quiet
-from distillkit.models.runtimes.record import computes_in
+from distillkit.models.runtimes.record import computes_in, record_of
 from distillkit.models.runtimes.registry import open_runtime
+from distillkit.models.runtimes.torchao import unpack_rows
 from distillkit.models.saved import Loaded, SavedModel
 from distillkit.models.sizes import bounded_modules, check_numbers
 from distillkit.models.vocabularies import check_has_words, check_reads_back, real_vocabulary
@@ -196,6 +197,8 @@ def load_complete(
         raise ModelError(
             f"{key} = {folder}: it has no weights for {(body or missing)[0]}; {reason}"
         )
+    if record_of(config).get("format") == "int8":
+        unpack_rows(model)
     return model
 
 

@@ -12,6 +12,7 @@ from distillkit.compression.checks import formats_of
 from distillkit.compression.fake_quantization import check_quantizable
 from distillkit.compression.gguf_architectures import architecture_of
 from distillkit.compression.gguf_tokenizer import word_splitting
+from distillkit.compression.onnx_export import check_architecture
 from distillkit.compression.tokenizer_pruning import content_of
 from distillkit.console.progress import say
 from distillkit.data.folders import model_folder
@@ -40,6 +41,7 @@ def check_models(run: Run, *, memory: float | None = None) -> None:
     check_shapes(run, memory=memory)
     check_tokenizers(run)
     check_gguf(run)
+    check_onnx(run)
     check_pruning(run)
     check_distilled(run)
     check_layers(run)
@@ -107,6 +109,14 @@ def check_distilled(run: Run) -> None:
     if name is not None:
         student = MetaModels(run.context, run.text).student
         check_quantizable(student, at=f"compression = {name}: the student")
+
+
+def check_onnx(run: Run) -> None:
+    """Raise `ModelError` for a student that is to be an ONNX file, and cannot be exported."""
+    name = next((it.name for it in formats_of(run.context.cfg) if it.name.startswith("onnx")), None)
+    if name is not None:
+        config = MetaModels(run.context, run.text).student.config
+        check_architecture(config, at=f"compression = {name}: the student")
 
 
 def check_layers(run: Run) -> None:

@@ -175,3 +175,16 @@ def test_a_folder_of_a_body_alone_is_refused(distillkit: Distillkit, tmp_path: P
     assert_refused(
         distillkit("compress", *words), "names no trained model (architectures: BertModel)"
     )
+
+
+def test_an_architecture_that_onnx_lacks_is_refused_before_any_work(
+    distillkit: Distillkit, fresh: list[str], tmp_path: Path
+) -> None:
+    words = [word for word in fresh if not word.startswith("student")]
+    shape = "{model_type: xlnet, d_model: 16, n_layer: 1, n_head: 2, d_inner: 32}"
+    words += ["student=scratch", f"student.config={shape}", "compression=[bf16,onnx_int8]"]
+    assert_refused(
+        distillkit("train", *words),
+        "compression = onnx_int8: the student: xlnet models are not exported to ONNX (their rel",
+    )
+    assert not {"teacher", "targets", "student"} & {*artifact_kinds(tmp_path / "workspace")}

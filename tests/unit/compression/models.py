@@ -38,6 +38,13 @@ def make(kind: str) -> Any:
         shape = small | {"hidden_size": 7, "fc_size": 9, "num_hidden_layers": 2}
         config = BiLSTMConfig(siamese=kind == "siamese", **shape)
         return BiLSTMForSequenceClassification(config).eval()
+    if kind == "modernbert":  # attention in windows, which see nothing but padding in places
+        windows = {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0}
+        words = dict.fromkeys(("bos_token_id", "cls_token_id", "eos_token_id", "sep_token_id"), 1)
+        shape = BERT | LABELS | windows | words
+        return transformers.ModernBertForTokenClassification(
+            transformers.ModernBertConfig(**shape)
+        ).eval()
     labels = {} if kind == "QuestionAnswering" else LABELS
     config = transformers.BertConfig(**BERT, **labels, initializer_range=0.5)
     return getattr(transformers, f"BertFor{kind}")(config).eval()
