@@ -34,6 +34,13 @@ def content_of(tokenizer: Any, *, at: str) -> dict[str, Any]:
     return content
 
 
+def spells_everything(content: Mapping[str, Any]) -> bool:
+    """Whether no text is unknown to a tokenizer, however few tokens it has: it has all bytes."""
+    model = content["model"]
+    has_bytes = _reads_bytes(content) or bool(model.get("byte_fallback"))
+    return has_bytes and model["type"] == "BPE"
+
+
 def tokens_of(content: Mapping[str, Any]) -> dict[int, str]:
     """Token by id, added tokens included."""
     vocabulary = content["model"]["vocab"]
@@ -107,6 +114,10 @@ def pieces_within(content: Mapping[str, Any], tokens: Iterable[str]) -> set[int]
     return {ids[piece] for piece in pieces if piece in ids}
 
 
+def _reads_bytes(content: Mapping[str, Any]) -> bool:
+    return '"ByteLevel"' in json.dumps(content.get("pre_tokenizer"))
+
+
 def _special(content: Mapping[str, Any], ids: Mapping[str, int]) -> set[int]:
     """Added tokens, the unknown one, what stands around a text, and the bytes of a fallback."""
     model = content["model"]
@@ -127,7 +138,7 @@ def _spelling(
     """Single characters in each form that they have inside a word: those of the texts' tokens."""
     prefix = content["model"].get("continuing_subword_prefix") or ""
     suffix = content["model"].get("end_of_word_suffix") or ""
-    if '"ByteLevel"' in json.dumps(content.get("pre_tokenizer")):
+    if _reads_bytes(content):
         characters = {token for token in tokens if len(token) == 1}
     else:
         bare = (token.removeprefix(prefix).removesuffix(suffix) for token in of_texts)

@@ -25,7 +25,8 @@ SAME_TEXT = 50  # forward passes of one text, whose times should be alike
 class Measured:
     """A model under measurement: the held-out text under its own tokenizer, and how it is asked.
 
-    `others` answer with it, and their answers are averaged, weighted by `shares`.
+    `others` answer with it, and their answers are averaged, weighted by `shares`. Where `table` is
+    that of all in other tokens, each position of theirs is `counts` [positions] of its own.
     """
 
     saved: SavedModel
@@ -35,6 +36,7 @@ class Measured:
     forward_fn: ForwardFn
     later_members: "tuple[Measured, ...]" = ()
     shares: tuple[float, ...] = (1.0,)
+    counts: np.ndarray | None = None
 
     @property
     def members(self) -> "tuple[Measured, ...]":

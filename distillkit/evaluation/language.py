@@ -17,6 +17,7 @@ from distillkit.evaluation import responses as instruction
 from distillkit.evaluation.disagreements import of_texts
 from distillkit.evaluation.efficiency import Measured
 from distillkit.evaluation.predictions import write_texts
+from distillkit.evaluation.respelling import together
 from distillkit.evaluation.samples import samples
 from distillkit.evaluation.slices import LENGTH, groups, quarters, sliced
 from distillkit.losses.averages import averaged
@@ -49,11 +50,13 @@ def measure(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(rows, comparison, reliability); the scores of every position go under `out`.
 
-    All models read the same windows of the held-out text, each token predicted once. Intervals
-    are over windows, since the tokens of one are not independent.
+    All models read the same windows of the held-out text, each token predicted once; a model of
+    fewer tokens spells those that it lacks. Intervals are over windows, since the tokens of one are
+    not independent.
     """
-    first = next(iter(loaded.values()))
-    for measured in (member for row in loaded.values() for member in row.members):
+    whole = {row: measured for row, measured in loaded.items() if measured.counts is None}
+    first = next(iter(whole.values()))
+    for measured in (member for row in whole.values() for member in row.members):
         check_same_tokenizer(
             measured.loaded.tokenizer, first.loaded.tokenizer, key=measured.saved.key
         )
@@ -62,7 +65,7 @@ def measure(
         questions = instruction.questions(test, first.loaded.tokenizer, settings)
     parts = Parts(out)
     drafts = bool(settings.draft_lengths)
-    scores = _scores(loaded, first, parts, reference, drafts=drafts)
+    scores = _all_scores(loaded, parts, reference, drafts=drafts)
     owner = np.repeat(np.arange(len(first.table)), first.table.positions)
     rows: dict[str, Any] = {}
     bins: dict[str, Any] = {}
@@ -81,9 +84,9 @@ def measure(
         }
         if not task.generates:  # of masked tokens; perplexity alone ranks those that generate
             rows[row]["masked_accuracy"] = float(figures["correct"].mean())
-        if drafts and reference in scores and row != reference:
+        if "acceptance" in figures and row != reference:
             rows[row] |= draft_scores(figures["acceptance"], settings.draft_lengths)
-        if reference in scores:
+        if "kl" in figures:
             rows[row]["agreement"] = float(figures["agreement"].mean())
             rows[row]["kl_to_teacher"] = float(figures["kl"].mean())
         bin_of = binned(
@@ -108,10 +111,12 @@ def measure(
         comparison["slices"] = _slices(nlls, texts, len(test), slice_values or {}, settings)
     # several models have probabilities together, but none that writes
     writers = {row: measured for row, measured in loaded.items() if not measured.later_members}
+    of_prompts = {row: measured for row, measured in writers.items() if row in whole}
     if settings.samples and task.generates:
-        comparison["samples"] = parts.record("samples", lambda: samples(writers, test, settings))
+        texts_of_all = partial(samples, of_prompts, test, settings)
+        comparison["samples"] = parts.record("samples", texts_of_all)
     if questions:
-        rouge, responses = instruction.measure(writers, questions, settings, out, parts)
+        rouge, responses = instruction.measure(of_prompts, questions, settings, out, parts)
         rows = {row: values | rouge.get(row, {}) for row, values in rows.items()}
         comparison |= responses
     if settings.harness:
@@ -167,16 +172,30 @@ def _on_harness(row: str, measured: Measured, settings: EvaluationSettings) -> d
     return {"harness": scores}
 
 
+def _all_scores(
+    loaded: Mapping[str, Measured], parts: Parts, reference: str, *, drafts: bool
+) -> dict[str, dict[str, np.ndarray]]:
+    """`_scores` of all rows; of one with other tokens, without what is held against another's."""
+    whole = {row: measured for row, measured in loaded.items() if measured.counts is None}
+    scores = _scores(whole, parts, reference, drafts=drafts)
+    for row, measured in loaded.items():
+        if measured.counts is not None:
+            alone = _scores({row: measured}, parts, "", drafts=False, of=f" of the {row}")
+            scores[row] = together(alone[row], measured.counts)
+    return {row: scores[row] for row in loaded}
+
+
 @torch.inference_mode()
 def _scores(
     loaded: Mapping[str, Measured],
-    first: Measured,
     parts: Parts,
     reference: str,
     *,
     drafts: bool,
+    of: str = "",
 ) -> dict[str, dict[str, np.ndarray]]:
     """row -> what is known of each position, float32 [positions] each, in the table's order."""
+    first = next(iter(loaded.values()))
     table = first.table
     places = table.position_offsets
     total = int(places[-1])
@@ -186,7 +205,7 @@ def _scores(
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
     device = next(first.loaded.model.parameters()).device.type
     batches = parts.batches(
-        f"scores on {device}",
+        f"scores{of} on {device}",
         lambda skipped: _of_batches(loaded, first, buckets, skipped, names, reference),
     )
     for bucket, values in zip(buckets, batches, strict=True):

@@ -31,6 +31,7 @@ from distillkit.evaluation.disagreements import disagreements
 from distillkit.evaluation.efficiency import Measured, costs, ratios, runtimes, unmeasured
 from distillkit.evaluation.perturbation import perturbed
 from distillkit.evaluation.predictions import write_predictions
+from distillkit.evaluation.respelling import respelling, respelt
 from distillkit.evaluation.slices import groups, lengths_of, quarters, sliced, token_lengths
 from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
@@ -43,6 +44,7 @@ from distillkit.metrics.resampled import (
 from distillkit.models.configs import check_positions
 from distillkit.models.inference import in_order, logits_of
 from distillkit.models.precision import Precision
+from distillkit.models.runtimes.record import is_pruned
 from distillkit.models.saved import SavedMembers, SavedModel
 from distillkit.tasks import HeldOut, SequenceTask, Task, identity_of
 from distillkit.tasks.shared_words import shared
@@ -154,13 +156,16 @@ def evaluate(
     }
 
 
-def _shared(models: Mapping[str, SavedMembers], task: Task, test: Split) -> TokenTable:
-    """The held-out text as all language models read it: by the student's tokenizer and template.
+def _shared(
+    models: Mapping[str, SavedMembers], task: Task, test: Split
+) -> tuple[TokenTable, SavedModel, Any]:
+    """The held-out text as all language models read it, by which model, and its tokenizer.
 
-    A student without a chat template of its own reads by the first other one's.
+    That is the student's with its template, but one whose vocabulary was pruned comes last. A
+    student without a chat template of its own reads by the first other one's.
     """
     rows = sorted(models, key=lambda row: row != "student")
-    saved = [models[row].members[0] for row in rows]
+    saved = sorted((models[row].members[0] for row in rows), key=lambda it: is_pruned(it.folder))
     tokenizers = [
         task.load_tokenizer(model.folder, key=model.key, trust_remote_code=model.trust_remote_code)
         for model in saved
@@ -168,7 +173,8 @@ def _shared(models: Mapping[str, SavedMembers], task: Task, test: Split) -> Toke
     needs_template = test.messages is not None and test.chat.template is None
     usable = [model for model in tokenizers if model.chat_template or not needs_template]
     reader = (usable or tokenizers)[0]
-    return task.tokenise(test, reader, label="the test texts", held_out=True)[0]
+    table, _ = task.tokenise(test, reader, label="the test texts", held_out=True)
+    return table, saved[tokenizers.index(reader)], reader
 
 
 def _loaded(
@@ -177,7 +183,7 @@ def _loaded(
     space: LabelSpace,
     test: Split,
     device: torch.device,
-    shared: TokenTable | None = None,
+    shared: tuple[TokenTable, SavedModel, Any] | None = None,
 ) -> Measured:
     """A model, or all of an ensemble's, with the held-out text (as `shared` by all, or its own)."""
     first, *later = (_member(member, task, space, test, device, shared) for member in saved.members)
@@ -190,15 +196,21 @@ def _member(
     space: LabelSpace,
     test: Split,
     device: torch.device,
-    shared: TokenTable | None,
+    shared: tuple[TokenTable, SavedModel, Any] | None,
 ) -> Measured:
-    model = saved.open(task, space)
-    check_positions(model.model, task.max_length, owner=f"{saved.key} = {saved.folder}")
-    table = shared
-    if table is None:
+    model, at, counts = saved.open(task, space), f"{saved.key} = {saved.folder}", None
+    check_positions(model.model, task.max_length, owner=at)
+    if shared is None:
         table, _ = task.tokenise(test, model.tokenizer, label="the test texts", held_out=True)
+    else:
+        table, reader, tokenizer = shared
+        if is_pruned(saved.folder) and reader.folder != saved.folder:
+            pieces = respelling(tokenizer, model.tokenizer, table.ids, at=at)
+            table, counts = respelt(table, pieces)
+            check_positions(model.model, int(table.lengths.max()), owner=at)
     collate = collator(table, model.tokenizer, device)
-    return Measured(saved, model, table, collate, task.forward_fn(model.tokenizer))
+    forward_fn = task.forward_fn(model.tokenizer)
+    return Measured(saved, model, table, collate, forward_fn, counts=counts)
 
 
 def _measure(
@@ -286,7 +298,7 @@ def _unigram(
     """The row of a model that knows how often tokens are in the training text."""
     if train_labels is None:
         return {}
-    first = next(iter(loaded.values()))
+    first = next(measured for measured in loaded.values() if measured.counts is None)
     size = task.width(first.loaded.tokenizer, space)
     counts = np.bincount(np.asarray(train_labels), minlength=size)
     return unigram(counts, np.asarray(first.table.labels))

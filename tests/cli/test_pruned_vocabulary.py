@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny
+from tests import tiny, tiny_language
 from tests.cli.runs import artifact_kinds, assert_refused, report, results
 from tests.conftest import Distillkit
+from tests.unit.compression.language import save
 
 PRUNED = "student pruned_vocabulary"
 
@@ -83,3 +84,46 @@ def test_a_folder_without_data_is_refused(distillkit: Distillkit, tmp_path: Path
         "compression = pruned_vocabulary: reads texts as the student does, and student.path",
         "set task to the student's",
     )
+
+
+def test_a_language_model_is_held_against_others_on_the_same_text(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    save("llama", tmp_path / "teacher", num_hidden_layers=2)
+    texts = tiny_language.write_documents(tmp_path, 20)
+    few = tmp_path / "few.jsonl"  # of some of the words alone
+    lines = [f"the film is {a} and the plot {b}" for a in "abcdefgh" for b in "stuvwxyz"]
+    few.write_text("\n".join(json.dumps({"text": line}) for line in lines))
+    words = tiny_language.small(tmp_path / "teacher", few, tmp_path / "workspace")
+    words += ["control=false", "task.max_length=24", "compression=[pruned_vocabulary]"]
+    words += [f"data.test={texts}", "trainer.batch_size=2"]
+    result = distillkit("train", *words)
+    assert result.code == 0, result.err
+    rows = results(tmp_path)["rows"]
+    student, pruned = rows["student"], rows[PRUNED]
+    facts = results(tmp_path)["compression"][PRUNED]["vocabulary"]
+    assert facts["unknown"] is None
+    assert facts["tokens"] < facts["of"] and facts["spelt_otherwise"] > 0.1
+    assert pruned["positions"] == student["positions"]
+    # new weights are as unsure of each piece as of a whole word, and a word may be several
+    assert pruned["perplexity"] > 2 * student["perplexity"]
+    assert "kl_to_teacher" not in pruned
+    assert "kl_to_teacher" in student
+    folder = report(tmp_path) / "student-pruned_vocabulary"
+    model = f"student.path={folder}"
+    written = distillkit("generate", model, "--prompt", "the film is", "--max-new-tokens", "4")
+    assert written.code == 0, written.err
+
+
+def test_a_language_model_of_whole_words_is_refused_before_any_work(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    teacher = tiny_language.write_model(tmp_path / "teacher")
+    texts = tiny_language.write_documents(tmp_path)
+    words = tiny_language.small(teacher, texts, tmp_path / "workspace")
+    result = distillkit("train", *words, "compression=[pruned_vocabulary]")
+    assert_refused(result, "compression = pruned_vocabulary: a language model's row is of the same")
+    assert not {"teacher", "targets", "student"} & {*artifact_kinds(tmp_path / "workspace")}
+    own = [f"student.path={teacher}", "data=documents", f"data.train={texts}", "task=causal_lm"]
+    result = distillkit("compress", *own, "compression=[pruned_vocabulary]")
+    assert result.code == 0, result.err

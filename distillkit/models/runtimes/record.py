@@ -21,11 +21,20 @@ def computes_in(config: Any) -> str:
 
 def recorded_format(folder: str) -> str | None:
     """The format of a folder, by its config.json alone; None if that names none."""
+    found = _recorded(folder)
+    return str(found["format"]) if "format" in found else None
+
+
+def is_pruned(folder: str) -> bool:
+    """Whether a folder's model has only some of the tokens that it was trained with."""
+    return "vocabulary" in _recorded(folder)
+
+
+def _recorded(folder: str) -> dict[str, Any]:
     file = Path(folder) / "config.json"
     if not file.is_file():
-        return None
-    found = json.loads(file.read_text(encoding="utf-8")).get(RECORD) or {}
-    return str(found["format"]) if "format" in found else None
+        return {}
+    return json.loads(file.read_text(encoding="utf-8")).get(RECORD) or {}
 
 
 def stored_options(folder: str) -> dict[str, str]:
