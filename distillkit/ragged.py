@@ -31,3 +31,21 @@ def stretches(count: int, step: int) -> Iterator[slice]:
     step = max(1, step)
     for begin in range(0, count, step):
         yield slice(begin, min(begin + step, count))
+
+
+def counts_within(mask: np.ndarray, offsets: np.ndarray, *, step: int = 2**24) -> np.ndarray:
+    """How many entries are true in each range offsets[i] to offsets[i + 1]: [ranges] int64.
+
+    Whole ranges of about `step` entries are looked at at a time, so that the mask of a large file
+    is never in memory as a whole.
+    """
+    out = np.zeros(len(offsets) - 1, np.int64)
+    begin = 0
+    while begin < len(out):
+        end = int(np.searchsorted(offsets, offsets[begin] + step, side="right")) - 1
+        end = min(max(end, begin + 1), len(out))
+        part = offsets[begin : end + 1] - offsets[begin]
+        before = exclusive_cumsum(mask[offsets[begin] : offsets[end]])
+        out[begin:end] = np.diff(before[part])
+        begin = end
+    return out

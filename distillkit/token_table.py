@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from distillkit.ragged import counts_within, exclusive_cumsum
 from distillkit.types import KEY_BYTES
 
 FILE = "file"  # a field's metadata: the name of its array on disk, where it is another one
@@ -92,8 +93,7 @@ class TokenTable:
         """Where the counted positions of each example begin, [examples + 1]."""
         if self.loss_mask is None:
             return np.arange(len(self) + 1) * (len(self.labels) // max(1, len(self)))
-        before = np.concatenate([[0], np.cumsum(self.loss_mask, dtype=np.int64)])
-        return before[self.offsets]
+        return exclusive_cumsum(counts_within(self.loss_mask, self.offsets))
 
     def save(self, folder: Path) -> None:
         """Write the arrays as .npy files."""
@@ -171,6 +171,70 @@ class TokenTable:
             return second.labels.astype(self.labels.dtype)
         assert not second.label_mask.any()
         return np.zeros((len(second.labels), *self.labels.shape[1:]), self.labels.dtype)
+
+
+class TableWriter:
+    """A token table written part by part, of which one is in memory at a time.
+
+    The files are those that `TokenTable.save` writes of all parts joined, byte by byte.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._arrays: dict[str, _GrowingArray] = {}
+        self._tokens = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for array in self._arrays.values():
+            array.close()
+
+    def append(self, table: TokenTable, *, first_text: int = 0) -> None:
+        """Write the examples of a table; its `text_index` is counted from `first_text` on."""
+        is_first = not self._arrays
+        for array in fields(table):
+            value = getattr(table, array.name)
+            if value is None:
+                continue
+            if array.name == "offsets":
+                value = value + self._tokens if is_first else value[1:] + self._tokens
+            elif array.name == "text_index":
+                value = value + first_text
+            if is_first:
+                self._arrays[array.name] = _GrowingArray(self.folder / _file(array))
+            self._arrays[array.name].append(value)
+        self._tokens += len(table.ids)
+
+
+class _GrowingArray:
+    """An .npy file that grows along its first axis; its header has room for any length."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._length, self._like = 0, np.zeros(0)
+
+    def append(self, values: np.ndarray) -> None:
+        if not self._file.tell():
+            self._like = values[:0]
+            self._write_header()
+        np.ascontiguousarray(values).tofile(self._file)
+        self._length += len(values)
+
+    def close(self) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        fields_of_header = {
+            "descr": np.lib.format.dtype_to_descr(self._like.dtype),
+            "fortran_order": False,
+            "shape": (self._length, *self._like.shape[1:]),
+        }
+        np.lib.format.write_array_header_1_0(self._file, fields_of_header)
 
 
 def example_key(ids: np.ndarray, loss_mask: np.ndarray) -> bytes:

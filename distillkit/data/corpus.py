@@ -1,7 +1,8 @@
 """The prepared text of a run: labelled splits and the transfer set, as they are read again."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from distillkit.types import KEY_BYTES, LabelSpace
 
 LABELLED = ("train", "validation", "test")
 AUGMENTED = "augmented"
+_LOOKED_AT = 256  # texts at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Split:
     """
 
     keys: np.ndarray
-    texts: list[str]
+    texts: Sequence[str]  # of plain text, they stay on the disk until they are looked at
     pairs: list[str] | None
     labels: np.ndarray | None
     messages: list[list[Message]] | None = None
@@ -46,6 +48,25 @@ class Split:
         """The texts of each example: one, or a pair."""
         columns = [self.texts] if self.pairs is None else [self.texts, self.pairs]
         return list(zip(*columns, strict=True))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing but texts, each of which stands for itself."""
+        others = (self.pairs, self.labels, self.messages, self.words, self.answers, self.tools)
+        return all(column is None for column in others)
+
+    def pieces(self, characters: int) -> Iterator[tuple[int, "Split"]]:
+        """(its first row, whole texts of about so many characters) of plain text, in order."""
+        begin = 0
+        while begin < len(self):
+            end, size = begin, 0
+            while end < len(self) and size < characters:
+                texts = self.texts[end : end + _LOOKED_AT]
+                lengths = np.cumsum([len(text) for text in texts]) + size
+                count = min(int(np.searchsorted(lengths, characters)) + 1, len(texts))
+                end, size = end + count, int(lengths[count - 1])
+            yield begin, replace(self, keys=self.keys[begin:end], texts=self.texts[begin:end])
+            begin = end
 
     def conversation(self, place: int) -> Conversation:
         """One of the conversations, or a prompt and its response as one."""
@@ -94,13 +115,14 @@ class Corpus:
 
         table = load_from_disk(str(folder / name))
         columns = table.column_names
+        is_plain = not self.holds_messages and {*columns} <= {"key", "text", "row"}
         labels = table["label"][:] if "label" in columns else None
         if "words" in columns:
             labels = np.concatenate([np.asarray(row, np.int64) for row in labels or []])
         talks = [_talk(text) for text in table["text"][:]] if self.holds_messages else []
         return Split(
-            np.array(table["key"][:], dtype=f"S{KEY_BYTES}"),
-            table["text"][:],
+            _keys(table.data.column("key")),
+            table["text"] if is_plain else table["text"][:],
             table["pair"][:] if "pair" in columns else None,
             None if labels is None else np.array(labels),
             [messages for messages, _ in talks] if self.holds_messages else None,
@@ -111,11 +133,17 @@ class Corpus:
             ]
             if "answers" in columns
             else None,
-            np.array(table["row"][:], np.int64) if "row" in columns else None,
+            table.data.column("row").to_numpy() if "row" in columns else None,
             [tools for _, tools in talks] if self.holds_messages else None,
             self.chat,
             f"data.{self.sources.get(name, name)}",
         )
+
+
+def _keys(column: Any) -> np.ndarray:
+    """A column of 16 bytes a row, without an object of Python for each."""
+    parts = [np.array(chunk.to_pylist(), f"S{KEY_BYTES}") for chunk in column.chunks]
+    return np.concatenate([np.zeros(0, f"S{KEY_BYTES}"), *parts])
 
 
 def _talk(text: str) -> tuple[list[Message], list[Any] | None]:

@@ -99,7 +99,7 @@ def _say_cut(
         return
     if not isinstance(purpose.task, TokenClassification) and truncated:
         full = np.flatnonzero(table.lengths == longest)  # just as long, or longer
-        part = replace(split, texts=[split.texts[i] for i in full], pairs=None)
+        part = replace(split, texts=[split.texts[int(i)] for i in full], pairs=None)
         pairs = None if split.pairs is None else [split.pairs[i] for i in full]
         rows_of_ids: Any = loaded.tokenizer(part.texts, pairs, verbose=False)["input_ids"]
         truncated = sum(len(ids) > longest for ids in rows_of_ids)

@@ -1,5 +1,6 @@
 """Stage: text -> labelled splits, transfer set and token tables."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,14 @@ from distillkit.artifacts.code_identity import code_identity
 from distillkit.artifacts.versions import VERSIONS
 from distillkit.console.progress import say, warn
 from distillkit.data import Augmentation, Data, prepare_augmented
-from distillkit.data.corpus import Corpus
+from distillkit.data.corpus import Corpus, Split
 from distillkit.errors import ConfigError, DataError
 from distillkit.tasks import Task, identity_of
 from distillkit.tasks.unknown_tokens import MUCH, unknown_share
+from distillkit.token_table import TableWriter, TokenTable
 
 HELD_OUT = ("validation", "test")
+CHARACTERS = 2**25  # of text that is tokenised at a time: its ids alone are in memory
 
 
 def check_fit(data: Data, task: Task) -> None:
@@ -96,6 +99,16 @@ def token_fields(texts: str, tokenizer: str, task: Task, name: str) -> dict[str,
     }
 
 
+def _parts(split: Split, label: str) -> Iterator[tuple[int, Split, str]]:
+    """(its first text, what is tokenised at a time, its label); plain text comes in parts."""
+    if not split.is_plain or not len(split):
+        yield 0, split, label
+        return
+    for first, part in split.pieces(CHARACTERS):
+        is_all = len(part) == len(split)
+        yield first, part, label if is_all else f"{label} from {first:,} on, of {len(split):,}"
+
+
 def make_tokens(
     corpus: Corpus,
     tokenizer: Any,
@@ -110,10 +123,13 @@ def make_tokens(
 
     Of a tokenizer that cannot read the text is warned once: `warned` takes the sources.
     """
-    table, truncated = task.tokenise(
-        corpus.split(name), tokenizer, label=f"the {name} texts", held_out=name in HELD_OUT
-    )
-    table.save(out)
+    truncated = 0
+    with TableWriter(out) as writer:
+        for first_text, part, label in _parts(corpus.split(name), f"the {name} texts"):
+            table, cut = task.tokenise(part, tokenizer, label=label, held_out=name in HELD_OUT)
+            writer.append(table, first_text=first_text)
+            truncated += cut
+    table = TokenTable.open(out)
     if not len(table):
         raise DataError(f"data: no text of the {name} split has anything to learn")
     if truncated:

@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.ragged import stretches
+
+PART = 2**22  # tokens that are looked at at a time
 MUCH = 0.05  # of the tokens; English prose under its own vocabulary has less than 0.001
 
 
@@ -22,5 +25,8 @@ def unknown_share(ids: np.ndarray, tokenizer: Any) -> float | None:
     }
     if unknown is None or unknown in special:
         return None
-    of_text = ~np.isin(ids, sorted(special))
-    return float((ids == unknown).sum() / max(1, of_text.sum()))
+    unknown_tokens = of_text = 0
+    for part in stretches(len(ids), PART):  # ids may be those of a large file
+        unknown_tokens += int((ids[part] == unknown).sum())
+        of_text += int((~np.isin(ids[part], sorted(special))).sum())
+    return float(np.int64(unknown_tokens) / max(1, of_text))
