@@ -33,7 +33,7 @@ def stretches(count: int, step: int) -> Iterator[slice]:
         yield slice(begin, min(begin + step, count))
 
 
-def counts_within(mask: np.ndarray, offsets: np.ndarray, *, step: int = 2**24) -> np.ndarray:
+def counts_within(mask: np.ndarray, offsets: np.ndarray, *, step: int = 2**20) -> np.ndarray:
     """How many entries are true in each range offsets[i] to offsets[i + 1]: [ranges] int64.
 
     Whole ranges of about `step` entries are looked at at a time, so that the mask of a large file

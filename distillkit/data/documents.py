@@ -11,11 +11,13 @@ from distillkit.data.filters import matching_rows
 from distillkit.data.rows import Rows, say_dropped, write_labels, write_split
 from distillkit.data.shares import share_out
 from distillkit.data.sources import spec_text
+from distillkit.data.streamed import streamed_splits
 from distillkit.data.tables import read_table
 from distillkit.data.texts import Texts
-from distillkit.errors import DataError
+from distillkit.errors import ConfigError, DataError
 from distillkit.types import LabelSpace
 
+OF_WHOLE_FILES = ("separator", "quoting", "header", "columns")  # settings of csv and txt
 _BREAK = re.compile(r"(?:<br\s*/?>\s*)+", re.IGNORECASE)
 
 
@@ -24,15 +26,37 @@ class Documents(Texts):
     """Running text, a document a row of the column `text`.
 
     `line_breaks` writes the `<br />` of a web page as the new line that it stands for. `document`
-    is what one is in a .txt file: what blank lines set apart, the whole file, or a line.
+    is what one is in a .txt file: what blank lines set apart, the whole file, or a line. With
+    `streaming` files of lines of JSON, parquet files and data sets of the hub are read part by
+    part, and never lie in memory; the splits are the same.
     """
 
     text: str = "text"
     line_breaks: bool = False
     document: Literal["paragraph", "file", "line"] = "paragraph"
+    streaming: bool = False
 
     kind = "documents"
     rows = "documents"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = {
+            "document": self.document != "paragraph",
+            **{name: getattr(self, name) is not None for name in OF_WHOLE_FILES},
+        }
+        name = next((name for name, is_set in whole.items() if is_set), None)
+        if self.streaming and name is not None:
+            raise ConfigError(
+                f"data.{name} = {getattr(self, name)}: is of csv and txt, which are read whole, "
+                "and data.streaming=true reads .jsonl, .parquet and the hub; unset one of them"
+            )
+
+    def labelled_fields(self) -> dict[str, Any]:
+        """All that decides the splits; they are the same where they are streamed."""
+        fields = super().labelled_fields()
+        del fields["streaming"]
+        return fields
 
     def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
@@ -52,12 +76,18 @@ class Documents(Texts):
 
 def prepare_documents(data: Documents, *, cache: Path, out: Path) -> dict[str, Any]:
     """Write the splits into `out`; return their counts, and say what was dropped."""
-    splits, dropped = share_out(data, partial(_rows, data, cache))
-    splits = data.sized(splits)
-    for name, rows in splits.items():
-        write_split(out / name, rows.texts, None, None, rows.numbers)
+    if data.streaming:
+        counts, dropped = streamed_splits(
+            data, {"data.text": data.text}, data.read, cache=cache, out=out
+        )
+        data.say_counts(counts)
+    else:
+        splits, dropped = share_out(data, partial(_rows, data, cache))
+        splits = data.sized(splits)
+        for name, rows in splits.items():
+            write_split(out / name, rows.texts, None, None, rows.numbers)
+        counts = data.counted(splits)
     write_labels(out, LabelSpace(()))
-    counts = data.counted(splits)
     say_dropped("rows", dropped)
     return {"counts": counts, "dropped": dropped}
 

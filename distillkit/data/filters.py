@@ -46,6 +46,16 @@ def matching_rows(
     return rows_left
 
 
+def rows_where(table: Table, where: Mapping[str, Any] | None) -> Sequence[int]:
+    """The numbers of a table's rows that have the values of `where`; there may be none."""
+    rows_left: Sequence[int] = range(len(table))
+    for name, value in (where or {}).items():
+        column = table[name]
+        tests = [_matches(item) for item in (value if isinstance(value, list) else [value])]
+        rows_left = [i for i in rows_left if any(test(column[i]) for test in tests)]
+    return rows_left
+
+
 def _matches(condition: Any) -> Matches:
     """Whether a value is the wanted one.
 

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from distillkit.console.wording import brief
@@ -22,7 +23,10 @@ def json_rows(
     """
     try:
         yield from (
-            _array(text, at) if text.lstrip().startswith("[") else _lines(text, at, bad_lines)
+            _array(text, at)
+            if text.lstrip().startswith("[")
+            # at \n alone: a text may hold U+2028 or U+0085
+            else _lines(text.split("\n"), at, bad_lines, partial(_objects, text))
         )
     except RecursionError as error:
         raise DataError(f"{at}: cannot be read (nested too deeply)") from error
@@ -39,16 +43,29 @@ def _array(text: str, at: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _lines(text: str, at: str, bad_lines: list[str] | None) -> Iterator[dict[str, Any]]:
+def json_lines(lines: Iterable[str], *, at: str) -> Iterator[dict[str, Any]]:
+    """The objects of lines, one each; raises `DataError` for what is none, with its line."""
+    try:
+        yield from _lines(lines, at, None, lambda: None)
+    except RecursionError as error:
+        raise DataError(f"{at}: cannot be read (nested too deeply)") from error
+
+
+def _lines(
+    lines: Iterable[str],
+    at: str,
+    bad_lines: list[str] | None,
+    all_objects: Callable[[], list[dict[str, Any]] | None],
+) -> Iterator[dict[str, Any]]:
+    """An object a line; where a line is none, `all_objects` may give those that take several."""
     before, is_tried = 0, False
-    # at \n alone: a text may hold U+2028 or U+0085
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = parse_json(line)
         except ValueError as error:  # also of an integer of thousands of digits
-            objects = None if is_tried else _objects(text)
+            objects = None if is_tried else all_objects()
             is_tried = True
             if objects is not None:
                 yield from objects[before:]

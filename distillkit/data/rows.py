@@ -9,7 +9,7 @@ import numpy as np
 
 from distillkit.artifacts.workspace import write_json
 from distillkit.console.progress import say
-from distillkit.data.splits import example_key, normalise
+from distillkit.data.splits import example_key, normalise, size_rank
 from distillkit.types import LabelSpace
 
 
@@ -99,3 +99,51 @@ def write_split(
         columns[name] = values
         kinds[name] = List(Value("string")) if in_lists else Value("string")
     Dataset.from_dict(columns, features=Features(kinds)).save_to_disk(str(folder))
+
+
+class DocumentWriter:
+    """A split of plain text, written row by row; `write_split` writes the same rows at once.
+
+    Of more than `size` rows those are left whose hash is the lowest, as `Texts.sized` has it.
+    """
+
+    def __init__(self, folder: Path, size: int | None = None) -> None:
+        from datasets import Features, Value, disable_progress_bars
+        from datasets.arrow_writer import ArrowWriter
+
+        disable_progress_bars()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._folder, self._size, self.rows = folder, size, 0
+        self._draft = folder.with_name(f"{folder.name}.draft.arrow")
+        kinds = {"key": Value("binary"), "text": Value("string"), "row": Value("int64")}
+        self._writer = ArrowWriter(path=str(self._draft), features=Features(kinds))
+        self._ranks: list[np.ndarray] = []
+
+    def write(self, texts: Sequence[str], numbers: Sequence[int], rows: np.ndarray) -> None:
+        """Write those of the texts that are `rows`, bool [texts]."""
+        places = np.flatnonzero(rows).tolist()
+        if not places:
+            return
+        part = [texts[i] for i in places]
+        columns = {
+            "key": [example_key(text) for text in part],
+            "text": part,
+            "row": [numbers[i] for i in places],
+        }
+        self._writer.write_batch(columns)
+        self.rows += len(part)
+        if self._size is not None:
+            self._ranks.append(np.array([size_rank(text) for text in part]))
+
+    def close(self) -> int:
+        """Put the split into its folder; how many rows it has."""
+        from datasets import Dataset
+
+        self._writer.finalize()
+        dataset = Dataset.from_file(str(self._draft))
+        if self._size is not None and self.rows > self._size:
+            ranked = np.argsort(np.concatenate(self._ranks), kind="stable")
+            dataset = dataset.select(np.sort(ranked[: self._size]))
+        dataset.save_to_disk(str(self._folder))
+        self._draft.unlink()
+        return len(dataset)

@@ -38,6 +38,11 @@ def unit_hash(normalised: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def size_rank(text: str) -> float:
+    """Where a text stands when some of a split are chosen: those with the lowest numbers."""
+    return unit_hash(f"size\x1f{text}")
+
+
 def assign(
     normalised: Sequence[str],
     *,

@@ -1,6 +1,6 @@
 """Rows with named columns, from local files, wheels and the hub. Only named columns are read."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distillkit.console.progress import say
-from distillkit.console.wording import brief, first_line, listed
+from distillkit.console.wording import listed
 from distillkit.data import hub, split_folders, wheels
 from distillkit.data.agreement import Agreement
 from distillkit.data.class_folders import classes_of, of_split
@@ -17,7 +17,7 @@ from distillkit.data.encodings import decoded, unpacked
 from distillkit.data.hub import HubSource
 from distillkit.data.json_rows import json_rows, names_of, unnested, value_of
 from distillkit.data.messages import check_columns
-from distillkit.data.parquet_columns import read_columns
+from distillkit.data.parquet_columns import as_dataset, opened_parquet, read_columns
 from distillkit.data.plain_text import Unit, is_table, texts_of
 from distillkit.data.sources import (
     KINDS,
@@ -82,7 +82,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
     """What is read of each file: `wanted` (setting -> column), `textual` (column -> setting).
 
     `bad` takes what is wrong with single lines, where those are not to stop the others; by the
@@ -128,7 +128,7 @@ def read_table(
     columns_of = {setting: name for setting, name in columns.items() if name}
     columns_of |= {f"{where_key}.{name}": str(name) for name in where or {}}
     textual = {columns_of[setting]: setting for setting in texts if setting in columns_of}
-    request = _Request(
+    request = Request(
         key,
         split,
         cache,
@@ -196,25 +196,25 @@ def each_file(
             yield str(file), file.relative_to(path).as_posix(), file
 
 
-def _table(item: str, path: Path | None, request: _Request) -> Table:
+def _table(item: str, path: Path | None, request: Request) -> Table:
     """The table of one source."""
     if path is not None and path.is_file():
         return _from_file(path, request, spec=item)
     source, key = parse(item, key=request.key), request.key
     if isinstance(source, HubSource):
         rows = hub.load(source, key=key, spec=item, split=request.split, cache=request.cache)
-        return _of_dataset(rows, request, item)
+        return of_dataset(rows, request, item)
     assert path is not None
     split = (source.split if isinstance(source, LocalSource) else None) or request.split
     if not split_folders.is_whole(path):
         return _of_class_folders(path, split, request, spec=item)
     at = f"{key} = {item}"
     if split_folders.has_card(path):
-        return _of_dataset(with_card(path, split, at, request.cache), request, item)
-    return _of_dataset(saved(path, split, at), request, item)
+        return of_dataset(with_card(path, split, at, request.cache), request, item)
+    return of_dataset(saved(path, split, at), request, item)
 
 
-def _of_class_folders(folder: Path, split: str, request: _Request, *, spec: str) -> Table:
+def _of_class_folders(folder: Path, split: str, request: Request, *, spec: str) -> Table:
     """A folder a class, a text a file."""
     at = f"{request.key} = {spec}"
     classes = of_split(folder, split)
@@ -258,7 +258,7 @@ def named(labels: Sequence[Any], names: Sequence[str], key: str, spec: str) -> l
     return [None if v is None else names[v] for v in labels]
 
 
-def _from_file(path: Path, request: _Request, *, spec: str) -> Table:
+def _from_file(path: Path, request: Request, *, spec: str) -> Table:
     at = f"{request.key} = {spec}"
     is_set = request.form.separator or request.form.columns
     is_prose = suffix(path) in PROSE and request.unit is not None
@@ -314,72 +314,38 @@ def _say_notes(path: Path, key: str, notes: Sequence[str]) -> None:
         say(f"{key}: {path.name} has {', '.join(notes)}")
 
 
-def _of_json(text: str, request: _Request, *, at: str, spec: str) -> Table:
+def _of_json(text: str, request: Request, *, at: str, spec: str) -> Table:
+    rows = unnested(json_rows(text, at=at, bad_lines=request.bad_lines), request.columns_of)
+    table = of_rows(rows, request)
+    if table.columns or (len(table) and not request.bad_lines):  # of bad lines alone those are told
+        check_columns(table.columns, request.columns_of, spec=spec)
+    return table
+
+
+def of_rows(rows: Iterable[Mapping[str, Any]], request: Request) -> Table:
+    """The table of rows of JSON: the names of all their values, and the columns that are read."""
     names: dict[str, None] = {}
     values: dict[str, list[Any]] = {name: [] for name in request.columns_of.values()}
     count = 0
-    for row in unnested(json_rows(text, at=at, bad_lines=request.bad_lines), request.columns_of):
+    for row in rows:
         count += 1
         names |= dict.fromkeys(names_of(row, request.columns_of.values()))
         for name, column in values.items():
             value = value_of(row, name)
             column.append(json_text(value) if name in request.textual else value)
-    if names or (count and not request.bad_lines):  # of nothing but bad lines those are told
-        check_columns(names, request.columns_of, spec=spec)
     return Table(tuple(names), values, count)
 
 
-def _of_parquet(path: Path, request: _Request, *, spec: str) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from datasets import Dataset
-
-    try:
-        packed = path.suffix.lower() in (*PACKED, ".zip")
-        at = f"{request.key} = {spec}"
-        file = pq.ParquetFile(pa.BufferReader(unpacked(path, at=at)) if packed else path)
-        names = file.schema_arrow.names
-        if any("." in name and name not in names for name in request.columns_of.values()):
-            names = _nested_names(file.schema_arrow)
-        twice = next((name for name in request.columns_of.values() if names.count(name) > 1), None)
-        if twice is not None:
-            raise DataError(
-                f"{at}: {names.count(twice)} of its columns are named "
-                f"{brief(twice, 60)}; rename them"
-            )
-        check_columns(names, request.columns_of, spec=spec)
-        columns = list(dict.fromkeys(request.columns_of.values()))
-        columns_read = read_columns(file, columns, at=at)
-        for place, field in enumerate(columns_read.schema):
-            if pa.types.is_dictionary(field.type):  # pandas' categories
-                column = columns_read[place].cast(field.type.value_type)
-                columns_read = columns_read.set_column(place, field.name, column)
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise DataError(f"{request.key} = {spec}: cannot be read ({first_line(error)})") from error
-    try:
-        dataset = Dataset(columns_read)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(
-            f"{at}: what `datasets` wrote into its metadata cannot be read ({first_line(error)}); "
-            "write it anew, as pandas.read_parquet(FILE).to_parquet(FILE) does"
-        ) from error
-    table = _of_dataset(dataset, request, spec)
+def _of_parquet(path: Path, request: Request, *, spec: str) -> Table:
+    at = f"{request.key} = {spec}"
+    file, names = opened_parquet(path, request.columns_of, at=at, spec=spec)
+    columns = read_columns(file, list(dict.fromkeys(request.columns_of.values())), at=at)
+    table = of_dataset(as_dataset(columns, at=at), request, spec)
     return Table(tuple(names), table.values, file.metadata.num_rows, table.classes)
 
 
-def _nested_names(schema: Any) -> list[str]:
-    """The names of columns, those in mappings with what they stand in: review.text."""
-    import pyarrow as pa
-
-    table = schema.empty_table()
-    while any(map(pa.types.is_struct, table.schema.types)):
-        table = table.flatten()
-    return list(table.column_names)
-
-
-def _of_dataset(dataset: "Dataset", request: _Request, spec: str) -> Table:
+def of_dataset(dataset: "Dataset", request: Request, spec: str) -> Table:
+    """The table of rows that `datasets` has read."""
     if any("." in name and name not in dataset.features for name in request.columns_of.values()):
         dataset = dataset.flatten()  # what stands in a mapping is a column of its own: review.text
     check_columns(dataset.column_names, request.columns_of, spec=spec)

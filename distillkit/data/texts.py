@@ -12,7 +12,7 @@ from distillkit.data.data import Data
 from distillkit.data.rows import Rows
 from distillkit.data.sources import Spec, identity
 from distillkit.data.split_folders import card_splits, has_card, is_saved, splits
-from distillkit.data.splits import unit_hash
+from distillkit.data.splits import size_rank
 from distillkit.data.tables import Table, read_table
 from distillkit.data.text_format import TextFormat, text_format
 from distillkit.errors import ConfigError, DataError
@@ -116,8 +116,12 @@ class Texts(Data):
     def counted(self, splits: dict[str, Rows]) -> dict[str, int]:
         """How many rows each split has; said, too."""
         counts = {name: len(rows.texts) for name, rows in splits.items()}
-        say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f" {self.rows}")
+        self.say_counts(counts)
         return counts
+
+    def say_counts(self, counts: Mapping[str, int]) -> None:
+        """Say how many rows each split has."""
+        say("data: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + f" {self.rows}")
 
 
 def _first_rows(
@@ -129,7 +133,7 @@ def _first_rows(
     """
     if size is None or size >= len(rows.texts):
         return rows
-    ranked = sorted(range(len(rows.texts)), key=lambda i: unit_hash(f"size\x1f{rows.texts[i]}"))
+    ranked = sorted(range(len(rows.texts)), key=lambda i: size_rank(rows.texts[i]))
     if classes:
         met: set[Any] = set()
         leads: set[int] = set()

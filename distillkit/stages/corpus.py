@@ -15,7 +15,7 @@ from distillkit.tasks.unknown_tokens import MUCH, unknown_share
 from distillkit.token_table import TableWriter, TokenTable
 
 HELD_OUT = ("validation", "test")
-CHARACTERS = 2**25  # of text that is tokenised at a time: its ids alone are in memory
+CHARACTERS = 2**22  # of text that is tokenised at a time: its ids alone are in memory
 
 
 def check_fit(data: Data, task: Task) -> None:

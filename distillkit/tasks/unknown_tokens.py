@@ -6,7 +6,7 @@ import numpy as np
 
 from distillkit.ragged import stretches
 
-PART = 2**22  # tokens that are looked at at a time
+PART = 2**20  # tokens that are looked at at a time
 MUCH = 0.05  # of the tokens; English prose under its own vocabulary has less than 0.001
 
 
