@@ -2,7 +2,7 @@
 
 So long is each forward pass of a capture, and the first one of rank 0 ends when another process has
 captured something. Each shard that a process has to write is a line "process shard" in the file
-that CAPTURED names.
+that CAPTURED names, and so is each piece of an evaluation that is shared, however few texts it has.
 """
 
 import os
@@ -20,11 +20,15 @@ def command(seconds: float, *words: str) -> list[str]:
 
 def main(seconds: float, words: Sequence[str]) -> None:
     """Run distillkit."""
+    from distillkit.artifacts import shared_parts
     from distillkit.cli.main import main as run
+    from distillkit.pipeline import evaluation
     from distillkit.stages import target_capture
     from distillkit.targets import TargetWriter
 
     predict, write = target_capture.predict, TargetWriter.write
+    SharedParts = shared_parts.SharedParts
+    save, share, evaluation.SHARED_FROM = shared_parts.save_batches, SharedParts.batches, 1
 
     def slow(*args: Any, **settings: Any) -> Any:
         for number, batch in enumerate(predict(*args, **settings)):
@@ -35,14 +39,29 @@ def main(seconds: float, words: Sequence[str]) -> None:
 
     def noted(self: TargetWriter, shard: int, *args: Any) -> None:
         if self.folder.name.startswith("targets-"):
-            with open(os.environ["CAPTURED"], "a") as file:  # noqa: PTH123
-                file.write(f"{os.getpid()} {shard}\n")
+            note(shard)
         write(self, shard, *args)
+
+    def saved(path: Path, batches: Any) -> None:
+        note(path.stem.replace(" ", "_"))
+        save(path, batches)
+
+    def shared(self: SharedParts, *args: Any) -> Any:
+        if os.environ.get("RANK") == "0":
+            await_others()
+        return share(self, *args)
 
     target_capture.predict = slow
     TargetWriter.write = noted  # type: ignore[method-assign]
+    shared_parts.save_batches, SharedParts.batches = saved, shared  # type: ignore[method-assign]
     sys.argv = ["distillkit", *words]
     run()
+
+
+def note(work: object) -> None:
+    """Write down what this process does."""
+    with open(os.environ["CAPTURED"], "a") as file:  # noqa: PTH123
+        file.write(f"{os.getpid()} {work}\n")
 
 
 def await_others() -> None:

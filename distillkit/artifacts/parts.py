@@ -5,7 +5,7 @@ A signal, which ends a run, loses the batch under way; a kill loses the part und
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,22 @@ class Parts:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder / "parts" if folder else None
 
-    def batches(self, name: str, make: Callable[[int], Iterator[Arrays]]) -> list[Arrays]:
-        """What `make(n)` gives, batch after batch from the n-th on; n are there already."""
+    def batches(
+        self, name: str, make: Callable[[int], Iterator[Arrays]], count: int | None = None
+    ) -> list[Arrays]:
+        """What `make(n)` gives, batch after batch from the n-th on; n are there already.
+
+        `count`, where it is known, is how many there are in all.
+        """
         batches = self._load(name)
-        count = len(batches)
+        before = len(batches)
         try:
-            for arrays in make(count):
+            for arrays in make(before):
                 batches.append(arrays)
         except KeyboardInterrupt:
-            self._save(name, batches, count)
+            self._save(name, batches, before)
             raise
-        self._save(name, batches, count)
+        self._save(name, batches, before)
         return batches
 
     def record(self, name: str, make: Callable[[], Any]) -> Any:
@@ -69,12 +74,8 @@ class Parts:
         path = self._folder / f"{name}.npz" if self._folder else None
         if path is None or not path.is_file():
             return []
-        batches: dict[int, dict[str, np.ndarray]] = {}
         try:
-            for key, array in load_arrays(path).items():
-                number, field = key.split(".", 1)
-                batches.setdefault(int(number), {})[field] = array
-            parts: list[Arrays] = [batches[number] for number in range(len(batches))]
+            parts = batches_in(path)
         except _DAMAGED:
             self._pass_over(path)
             return []
@@ -85,16 +86,31 @@ class Parts:
         if self._folder is None or len(batches) == count:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        arrays = {
-            f"{i}.{field}": array
-            for i, arrays_of_batch in enumerate(batches)
-            for field, array in arrays_of_batch.items()
-        }
-        save_arrays(self._folder / f"{name}.npz", arrays)
+        save_batches(self._folder / f"{name}.npz", batches)
 
     def _pass_over(self, path: Path) -> None:
         warn(f"{path}: damaged; it is worked out again")
         path.unlink()
+
+
+def save_batches(path: Path, batches: Sequence[Arrays]) -> None:
+    """Write batches into one file."""
+    arrays = {
+        f"{i}.{field}": array for i, batch in enumerate(batches) for field, array in batch.items()
+    }
+    save_arrays(path, arrays)
+
+
+def batches_in(path: Path) -> list[Arrays]:
+    """The batches in a file; raises `DamagedArraysError`."""
+    batches: dict[int, dict[str, np.ndarray]] = {}
+    try:
+        for key, array in load_arrays(path).items():
+            number, field = key.split(".", 1)
+            batches.setdefault(int(number), {})[field] = array
+        return [batches[number] for number in range(len(batches))]
+    except (ValueError, KeyError) as error:
+        raise DamagedArraysError(str(path)) from error
 
 
 NOWHERE = Parts(None)

@@ -44,6 +44,7 @@ def measure(
     task: Task,
     test: Split,
     settings: EvaluationSettings,
+    parts: Parts,
     out: Path,
     reference: str = "teacher",
     slice_values: Mapping[str, Sequence[Any]] | None = None,
@@ -63,9 +64,7 @@ def measure(
     questions = None
     if settings.rouge_examples:  # before the forward passes, since it may refuse the data
         questions = instruction.questions(test, first.loaded.tokenizer, settings)
-    parts = Parts(out)
-    drafts = bool(settings.draft_lengths)
-    scores = _all_scores(loaded, parts, reference, drafts=drafts)
+    scores = scores_of(loaded, settings, parts, reference)
     owner = np.repeat(np.arange(len(first.table)), first.table.positions)
     rows: dict[str, Any] = {}
     bins: dict[str, Any] = {}
@@ -172,10 +171,11 @@ def _on_harness(row: str, measured: Measured, settings: EvaluationSettings) -> d
     return {"harness": scores}
 
 
-def _all_scores(
-    loaded: Mapping[str, Measured], parts: Parts, reference: str, *, drafts: bool
+def scores_of(
+    loaded: Mapping[str, Measured], settings: EvaluationSettings, parts: Parts, reference: str
 ) -> dict[str, dict[str, np.ndarray]]:
     """`_scores` of all rows; of one with other tokens, without what is held against another's."""
+    drafts = bool(settings.draft_lengths)
     whole = {row: measured for row, measured in loaded.items() if measured.counts is None}
     scores = _scores(whole, parts, reference, drafts=drafts)
     for row, measured in loaded.items():
@@ -207,6 +207,7 @@ def _scores(
     batches = parts.batches(
         f"scores{of} on {device}",
         lambda skipped: _of_batches(loaded, first, buckets, skipped, names, reference),
+        len(buckets),
     )
     for bucket, values in zip(buckets, batches, strict=True):
         at = np.concatenate([np.arange(places[i], places[i + 1]) for i in bucket])

@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distillkit import ranks
 from distillkit.artifacts.code_identity import code_of_node
+from distillkit.artifacts.parts import Parts
+from distillkit.artifacts.shared_parts import NothingLeftError, SharedParts
 from distillkit.artifacts.workspace import Artifact, fingerprint
 from distillkit.config.overrides import plain
 from distillkit.console.wording import listed
@@ -16,7 +21,7 @@ from distillkit.errors import ConfigError
 from distillkit.models.folders import place
 from distillkit.models.runtimes.llama_cpp import in_runtime
 from distillkit.models.saved import SavedMembers, SavedModel
-from distillkit.pipeline import slices, tokenizers
+from distillkit.pipeline import joint, slices, tokenizers
 from distillkit.pipeline.compression import CompressionArtifacts
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import obtain
@@ -27,6 +32,7 @@ from distillkit.prediction.purpose import is_unnamed, student_folder
 from distillkit.stages import evaluation as stage
 from distillkit.training.learning import MODEL
 
+SHARED_FROM = 2000  # held-out texts: of fewer, loading the models costs others more than they do
 Row = tuple[SavedMembers, str]  # a model of the evaluation, and its fingerprint
 
 
@@ -49,26 +55,44 @@ class EvaluationArtifacts:
 
         The others are held against the row `reference`; None: the teacher's.
         """
-        context = self.context
+        context, test = self.context, self.text.corpus.split("test")
+        saved = {row: model for row, (model, _) in models.items()}
         digests = {row: digest for row, (_, digest) in models.items()}
         fields = self.fingerprint_fields(digests, reference=reference)
-        return obtain(
-            context,
-            "evaluation",
-            fields,
-            lambda out: stage.evaluate(
-                {row: saved for row, (saved, _) in models.items()},
-                context.task,
-                self.text.corpus.labels,
-                self.text.corpus.split("test"),
-                settings=context.evaluation,
-                out=out,
-                train_labels=self._train_labels(models),
-                reference=reference,
-                slice_values=slices.values(context, self.text.corpus.split("test")),
-            ),
-            resumable=True,
-        )
+        fixed: dict[str, Any] = {"settings": context.evaluation, "reference": reference}
+        what = (saved, context.task, self.text.corpus.labels, test)
+
+        def make(out: Path) -> dict[str, Any]:
+            rows = named_rows(models) if len(test) >= SHARED_FROM and ranks.leads() else None
+            parts = SharedParts(out) if rows else None
+            with joint.evaluation(context, rows, reference, fields, parts):
+                return stage.evaluate(
+                    *what,
+                    **fixed,
+                    parts=parts or Parts(out),
+                    out=out,
+                    train_labels=self._train_labels(models),
+                    slice_values=slices.values(context, test),
+                )
+
+        def take_part(out: Path) -> bool:
+            parts = SharedParts(out)
+            if not parts.is_open:
+                return False
+            with suppress(NothingLeftError):
+                stage.take_part(*what, **fixed, parts=parts)
+            return True
+
+        return obtain(context, "evaluation", fields, make, resumable=True, take_part=take_part)
+
+    def take_part(self, job: dict[str, Any]) -> None:
+        """Work out a share of an evaluation that the first process has called for."""
+        own = self.teachers.saved, fingerprint(self.teachers.fingerprint_fields())
+        models: dict[str, Row] = {}
+        for row, (folder, key, labels, digest) in job["rows"].items():
+            saved = SavedModel(folder, key, labels, self.context.trust_remote_code)
+            models[row] = own if digest == own[1] else (saved, digest)
+        self.obtain(models, reference=job["reference"])
 
     def _train_labels(self, models: Mapping[str, Row]) -> np.ndarray | None:
         """The labels of the training text; of language models its tokens, where these are its own.
@@ -150,6 +174,22 @@ class EvaluationArtifacts:
             saved = SavedModel(folder, "models", named, context.trust_remote_code)
             rows[name] = _named(saved, digest)
         return rows, next(iter(rows))
+
+
+def named_rows(models: Mapping[str, Row]) -> dict[str, list[Any]] | None:
+    """[folder, key, labels, fingerprint] of each row, for another process to open the model by.
+
+    The teacher's own is opened as the config has it. None where a model is not told by these.
+    """
+    rows: dict[str, list[Any]] = {}
+    for row, (saved, digest) in models.items():
+        if row == stage.TEACHER:
+            rows[row] = ["", "", None, digest]
+        elif not isinstance(saved, SavedModel) or saved.loader or saved.options:
+            return None
+        else:
+            rows[row] = [saved.folder, saved.key, saved.labels, digest]
+    return rows
 
 
 def _named(saved: SavedModel, digest: str) -> Row:

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from distillkit import ranks, stopping
 from distillkit.artifacts import permissions
+from distillkit.artifacts.shared_parts import SharedParts
 from distillkit.artifacts.shared_work import LOOK, TakePart, not_shared, shared_work
 from distillkit.artifacts.workspace import SHARED_SOON, Artifact, fingerprint
 from distillkit.errors import WorkspaceError
@@ -40,6 +41,24 @@ def training(context: RunContext, kind: str, digest: str, fields: dict[str, Any]
 def capture(context: RunContext, number: int, fields: dict[str, Any]) -> Iterator[None]:
     """Have them capture the target store of a teacher with this number, too, at their own pace."""
     with ranks.call(_job(context, "targets", str(number), fields)):
+        yield
+
+
+@contextmanager
+def evaluation(
+    context: RunContext,
+    rows: dict[str, list[Any]] | None,
+    reference: str | None,
+    fields: dict[str, Any],
+    parts: SharedParts | None,
+) -> Iterator[None]:
+    """Have them work out some of the `parts` of an evaluation of these rows; None: nobody."""
+    if rows is None or parts is None:
+        yield
+        return
+    parts.open()
+    job = _job(context, "evaluation", "", fields)
+    with ranks.call(job | {"rows": rows, "reference": reference}):
         yield
 
 

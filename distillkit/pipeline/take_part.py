@@ -28,6 +28,9 @@ def take_part(job: dict[str, Any]) -> None:
         _check_same(job, teacher.fingerprint_fields())
         _ = teacher.fitted
         return
+    if job["kind"] == "evaluation":
+        run.evaluation.take_part(job)
+        return
     if job["kind"] == "targets":
         settings = run.teachers.member_settings(run.context.store_settings)
         teacher = run.teachers.members[int(job["which"])]

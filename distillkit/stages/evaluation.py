@@ -12,7 +12,6 @@ from distillkit.artifacts.parts import NOWHERE, Parts
 from distillkit.artifacts.versions import VERSIONS
 from distillkit.console.progress import say, working
 from distillkit.data.corpus import Split
-from distillkit.errors import ModelError
 from distillkit.evaluation import language as language_evaluation
 from distillkit.evaluation import lm_eval as harness
 from distillkit.evaluation.baseline import baseline, unigram
@@ -31,7 +30,6 @@ from distillkit.evaluation.disagreements import disagreements
 from distillkit.evaluation.efficiency import Measured, costs, ratios, runtimes, unmeasured
 from distillkit.evaluation.perturbation import perturbed
 from distillkit.evaluation.predictions import write_predictions
-from distillkit.evaluation.respelling import respelling, respelt
 from distillkit.evaluation.slices import groups, lengths_of, quarters, sliced, token_lengths
 from distillkit.losses.averages import averaged
 from distillkit.metrics import EvaluationSettings
@@ -41,13 +39,11 @@ from distillkit.metrics.fidelity import closeness
 from distillkit.metrics.resampled import (
     Column,
 )
-from distillkit.models.configs import check_positions
 from distillkit.models.inference import in_order, logits_of
 from distillkit.models.precision import Precision
-from distillkit.models.runtimes.record import is_pruned
-from distillkit.models.saved import SavedMembers, SavedModel
+from distillkit.models.saved import SavedMembers
+from distillkit.stages.evaluated_models import all_loaded, comparable, device_of_models, loaded_row
 from distillkit.tasks import HeldOut, SequenceTask, Task, identity_of
-from distillkit.tasks.shared_words import shared
 from distillkit.tasks.unknown_tokens import unknown_share
 from distillkit.token_table import TokenTable
 from distillkit.training.batching import length_buckets
@@ -95,6 +91,7 @@ def evaluate(
     train_labels: np.ndarray | None = None,
     reference: str | None = None,
     slice_values: Mapping[str, Sequence[Any]] | None = None,
+    parts: Parts | None = None,
 ) -> dict[str, Any]:
     """Measure all models on the same split, on the CPU or GPU at hand, in float32.
 
@@ -104,30 +101,27 @@ def evaluate(
     `out`, where a run that was ended before goes on. With the `train_labels` as the task encodes
     them, of language models the tokens of the training text, there is a row of a model that knows
     only these. `slice_values` have the values [texts] of the columns that the settings slice by.
+    Of `parts` that are shared, other processes work out some (`take_part`).
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded: dict[str, Measured] = {}
-    shared = _shared(models, task, test) if task.family == "language" else None
-    for row, saved in models.items():
-        loaded[row] = _loaded(saved, task, space, test, device, shared)
-        loaded[row].move(device)
-    if task.family != "language":
-        loaded = _comparable(loaded, device)
+    parts = parts or Parts(out)
+    device = device_of_models()
+    loaded = all_loaded(models, task, space, test, device)
     if task.family == "language":
         rows, comparison, bins = language_evaluation.measure(
-            loaded, task, test, settings, out, reference or TEACHER, slice_values or {}
+            loaded, task, test, settings, parts, out, reference or TEACHER, slice_values or {}
         )
         rows |= _unigram(loaded, task, space, train_labels)
     else:
         rows, comparison, bins = _measure(
-            loaded, task, space, test, settings, out, train_labels, reference, slice_values or {}
+            *(loaded, task, space, test, settings, parts, out),
+            *(train_labels, reference, slice_values or {}),
         )
     say(f"evaluation: timing {', '.join(models)} in turn")
     with working("evaluation: timing"):
         spent, timing = costs(loaded, settings, device)
     for row, measured in loaded.items():
         rows[row] |= spent[row] | _unknown(measured)
-    Parts(out).remove()
+    parts.remove()
     say(f"evaluation: {len(test):,} held-out examples, {', '.join(models)}")
     return {
         "rows": rows,
@@ -156,61 +150,27 @@ def evaluate(
     }
 
 
-def _shared(
-    models: Mapping[str, SavedMembers], task: Task, test: Split
-) -> tuple[TokenTable, SavedModel, Any]:
-    """The held-out text as all language models read it, by which model, and its tokenizer.
-
-    That is the student's with its template, but one whose vocabulary was pruned comes last. A
-    student without a chat template of its own reads by the first other one's.
-    """
-    rows = sorted(models, key=lambda row: row != "student")
-    saved = sorted((models[row].members[0] for row in rows), key=lambda it: is_pruned(it.folder))
-    tokenizers = [
-        task.load_tokenizer(model.folder, key=model.key, trust_remote_code=model.trust_remote_code)
-        for model in saved
-    ]
-    needs_template = test.messages is not None and test.chat.template is None
-    usable = [model for model in tokenizers if model.chat_template or not needs_template]
-    reader = (usable or tokenizers)[0]
-    table, _ = task.tokenise(test, reader, label="the test texts", held_out=True)
-    return table, saved[tokenizers.index(reader)], reader
-
-
-def _loaded(
-    saved: SavedMembers,
+def take_part(
+    models: Mapping[str, SavedMembers],
     task: Task,
     space: LabelSpace,
     test: Split,
-    device: torch.device,
-    shared: tuple[TokenTable, SavedModel, Any] | None = None,
-) -> Measured:
-    """A model, or all of an ensemble's, with the held-out text (as `shared` by all, or its own)."""
-    first, *later = (_member(member, task, space, test, device, shared) for member in saved.members)
-    return replace(first, later_members=tuple(later), shares=saved.shares)
-
-
-def _member(
-    saved: SavedModel,
-    task: Task,
-    space: LabelSpace,
-    test: Split,
-    device: torch.device,
-    shared: tuple[TokenTable, SavedModel, Any] | None,
-) -> Measured:
-    model, at, counts = saved.open(task, space), f"{saved.key} = {saved.folder}", None
-    check_positions(model.model, task.max_length, owner=at)
-    if shared is None:
-        table, _ = task.tokenise(test, model.tokenizer, label="the test texts", held_out=True)
-    else:
-        table, reader, tokenizer = shared
-        if is_pruned(saved.folder) and reader.folder != saved.folder:
-            pieces = respelling(tokenizer, model.tokenizer, table.ids, at=at)
-            table, counts = respelt(table, pieces)
-            check_positions(model.model, int(table.lengths.max()), owner=at)
-    collate = collator(table, model.tokenizer, device)
-    forward_fn = task.forward_fn(model.tokenizer)
-    return Measured(saved, model, table, collate, forward_fn, counts=counts)
+    *,
+    settings: EvaluationSettings,
+    reference: str | None,
+    parts: Parts,
+) -> None:
+    """Work out with others the forward passes of which another process measures the models."""
+    loaded = all_loaded(models, task, space, test, device_of_models())
+    if not isinstance(task, SequenceTask):
+        language_evaluation.scores_of(loaded, settings, parts, reference or TEACHER)
+        return
+    for row, measured in loaded.items():
+        _together(measured, task, parts=parts, name=f"the {row}")
+    for kind in settings.robustness:
+        changed = perturbed(test, kind)
+        for row, measured in loaded.items():
+            _robust(measured, task, space, changed, parts, f"{row}, {kind}")
 
 
 def _measure(
@@ -219,6 +179,7 @@ def _measure(
     space: LabelSpace,
     test: Split,
     settings: EvaluationSettings,
+    parts: Parts,
     out: Path,
     train_labels: np.ndarray | None,
     reference: str | None,
@@ -227,7 +188,6 @@ def _measure(
     """(rows, comparison, reliability) of models that say labels which the data has, too."""
     assert isinstance(task, SequenceTask)
     logits, outcomes = {}, {}
-    parts = Parts(out)
     held_out = {row: HeldOut(measured.table, space, test) for row, measured in loaded.items()}
     for row, measured in loaded.items():
         with working(f"evaluation: the {row} on {len(measured.table):,} examples"):
@@ -337,9 +297,9 @@ def predict(
     precision: Precision,
 ) -> tuple[np.ndarray, TokenTable]:
     """(a model's logits [positions, classes] on a split, in the data's label order, the table)."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    measured = _loaded(saved, task, space, split, device)
-    measured = _comparable({"": measured}, device)[""]  # all members of an ensemble
+    device = device_of_models()
+    measured = loaded_row(saved, task, space, split, device)
+    measured = comparable({"": measured}, device)[""]  # all members of an ensemble
     measured.move(device)
     return _together(measured, task, precision), measured.table
 
@@ -380,48 +340,6 @@ def _outputs(measured: Measured, precision: Precision, parts: Parts, name: str) 
             model, measured.forward_fn, buckets[begin:], measured.collate, precision=precision
         )
 
-    arrays = parts.batches(f"{name} on {device}", batches)
+    arrays = parts.batches(f"{name} on {device}", batches, len(buckets))
     logits = in_order(arrays, measured.table.position_offsets)
     return logits if measured.loaded.order is None else logits[:, measured.loaded.order]
-
-
-def _comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[str, Measured]:
-    """The same models over the same positions; raises `ModelError` where there are no such.
-
-    Tagged words count that every tokenizer has a token for.
-    """
-    members = [member for measured in loaded.values() for member in measured.members]
-    if members[0].table.word_index is None:
-        for measured in members:
-            if not np.array_equal(measured.table.keys, members[0].table.keys):
-                raise ModelError(
-                    f"{measured.saved.key}: its tokenizer cuts the held-out texts elsewhere than "
-                    "the others' do, so that they say labels of other words; raise task.max_length"
-                )
-        return dict(loaded)
-    masks = shared([measured.table for measured in members])
-    if all(mask.all() for mask in masks):
-        return dict(loaded)
-    width, remaining = max(len(mask) for mask in masks), int(masks[0].sum())
-    say(
-        f"evaluation: {width - remaining:,} of {width:,} words are left out of all figures: a "
-        "tokenizer has no token for them, or cuts their sentence earlier"
-    )
-    if not remaining:
-        raise ModelError(f"{members[-1].saved.key}: its tokenizer has no word that the others have")
-    tables = iter(
-        [measured.table.counting(mask) for measured, mask in zip(members, masks, strict=True)]
-    )
-
-    def over(measured: Measured) -> Measured:
-        table = next(tables)
-        return replace(
-            measured, table=table, collate=collator(table, measured.loaded.tokenizer, device)
-        )
-
-    return {
-        row: replace(
-            over(measured), later_members=tuple(over(member) for member in measured.later_members)
-        )
-        for row, measured in loaded.items()
-    }
