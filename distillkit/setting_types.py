@@ -5,7 +5,7 @@ is reported before torch is loaded.
 """
 
 from math import inf
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -18,3 +18,6 @@ PositiveInt = Annotated[int, Gt(0)]
 Bins = Annotated[int, Gt(0), Le(10_000)]
 NonNegativeInt = Annotated[int, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]  # torch's generators take no more
+
+# the kernels of attention, as transformers names them
+Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]

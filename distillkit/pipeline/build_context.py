@@ -30,6 +30,7 @@ def build_context(
     record = RunRecord(workspace.root, str(cfg.run_name))
     context = _with_groups(cfg, makes, phase, before, workspace, record)
     checks.check_optimizer(context)
+    checks.check_execution(context)
     checks.check_fit(context)
     check_loss(context)
     checks.check_sources(context)

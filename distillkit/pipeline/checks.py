@@ -16,16 +16,19 @@ from distillkit.errors import ConfigError, TargetsError
 from distillkit.evaluation import lm_eval as harness
 from distillkit.losses import HardLabelLoss, Loss
 from distillkit.models.configs import check_config, config_of
+from distillkit.models.execution import check_machine
 from distillkit.models.folders import check_folder, check_tokenizer_files
 from distillkit.models.vocabularies import same_ids
 from distillkit.pipeline import run_folder, slices, tokenizers
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.text import TextArtifacts
+from distillkit.ranks.accelerate_config import shares_out
 from distillkit.stages import corpus as corpora
 from distillkit.targets.average import no_hidden_states
 from distillkit.targets.codecs.codec import Codec
 from distillkit.targets.codecs.codec import check_outputs as check_distribution
 from distillkit.tasks import SequenceTask, Task
+from distillkit.training.distributed import compute_device
 from distillkit.training.gradients import parameter_groups
 from distillkit.training.trainer import check_batch_size
 
@@ -51,6 +54,24 @@ def check_optimizer(context: RunContext) -> None:
         context.optimizer(parameter_groups(layer))
     except (TypeError, ValueError, RuntimeError) as error:
         raise refusal(context.cfg.optimizer, error, key="optimizer") from error
+
+
+def check_execution(context: RunContext) -> None:
+    """Raise `ConfigError` for a way to run the student that the machine or the loss cannot take."""
+    trainer = context.trainer
+    if not (trainer.compile or trainer.attn_implementation):
+        return
+    check_machine(trainer, compute_device())
+    if trainer.compile and context.loss.needs_activations:
+        raise ConfigError(
+            f"trainer.compile = true: loss = {type(context.loss).__name__} looks inside the "
+            "student, which a compiled one does not show; set it to false"
+        )
+    if trainer.compile and shares_out():
+        raise ConfigError(
+            "trainer.compile = true: FSDP2 gathers each layer as it runs, and the student is "
+            "compiled as a whole; set it to false, or have it trained by DDP"
+        )
 
 
 def check_fit(context: RunContext) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from distillkit.errors import ConfigError, DataError, ModelError
 from distillkit.evaluation.responses import check_room
 from distillkit.models.classifiers import output_order
 from distillkit.models.configs import check_positions, config_of
+from distillkit.models.execution import executing
 from distillkit.models.hardware import Machine, main_memory
 from distillkit.models.sizes import check_memory
 from distillkit.models.vocabularies import (
@@ -160,6 +162,8 @@ def check_shapes(run: Run, *, student: bool = True, memory: float | None = None)
         check_memory(models.student.num_parameters(), memory or _memory(), key=key)
     with nullcontext() if must_be else suppress(ModelError):
         check_positions(models.student, context.task.max_length, owner="the student")
+        with executing(models.student, replace(context.trainer, compile=False)):
+            pass  # its architecture takes the settings
         _check_room(run, models.student, owner="the student")
     if is_described:
         _try_cut(run, models)

@@ -40,6 +40,11 @@ def check(*, trains: bool) -> None:
         say(f"{FSDP} = true: passed over; there is one process, which has all of the model")
 
 
+def shares_out() -> bool:
+    """Whether models are shared out among the processes."""
+    return _is_on(FSDP) and several()
+
+
 def _fault() -> str:
     """Why no run can take the config; empty if one can."""
     for name, reason in UNFIT.items():

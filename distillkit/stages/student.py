@@ -22,6 +22,7 @@ from distillkit.training.settings import TrainSettings
 from distillkit.types import LabelSpace
 
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
+WHERE_SET = ("compile", "gradient_checkpointing", "attn_implementation")  # that change rounding
 
 
 PACKING = 2  # the version of how it is told which models keep packed examples apart
@@ -67,7 +68,11 @@ def fingerprint_fields(
         "loss": same_numbers(loss),
         "optimizer": same_numbers(optimizer),
         "scheduler": same_numbers(scheduler),
-        "trainer": {k: v for k, v in asdict(settings).items() if k not in NOT_CONTENT},
+        "trainer": {
+            k: v
+            for k, v in asdict(settings).items()
+            if k not in NOT_CONTENT and (v or k not in WHERE_SET)
+        },
         "seed": seed,
     }
 

@@ -16,6 +16,7 @@ from distillkit.artifacts.damage import reading
 from distillkit.artifacts.digests import file_sha256
 from distillkit.console.progress import clock, rank, say, warn
 from distillkit.metrics.titles import title
+from distillkit.models.execution import executing
 from distillkit.models.packing import keeps_packed_apart
 from distillkit.token_table import TokenTable
 from distillkit.training.batch_source import PlannedBatches
@@ -48,21 +49,8 @@ def learn(
     processes only the first saves; the others return {}.
     """
     settings, examples, task = job.settings, job.examples, job.task
-    device = compute_device()
-    plan = batch_plan(job, model)
-    report = Trainer(
-        model,
-        Distillation(job, model, tokenizer, device),
-        planned_batches(job, plan, tokenizer, device),
-        make_optimizer=job.make_optimizer,
-        schedule=job.schedule,
-        settings=settings,
-        seed=job.seed,
-        evaluate=validation(job, tokenizer, device),
-        out=out,
-        label=label,
-        start_counts=start_counts,
-    ).run()
+    with executing(model, settings):
+        plan, report = _trained(model, tokenizer, job, out, label, start_counts=start_counts)
     if rank():
         return {}
     if (out / MODEL).exists():  # half of it, of a killed run
@@ -78,6 +66,28 @@ def learn(
         warn_unlearnt(report.history, settings, label)
     facts = {"parameters": model.num_parameters(), "layer_maps": job.loss.drawings}
     return metadata(report, out, examples, plan) | facts
+
+
+def _trained(
+    model: Any, tokenizer: Any, job: TrainingJob, out: Path, label: str, *, start_counts: bool
+) -> tuple[Plan, FitReport]:
+    """Train a model that runs by its settings already; its batches, and what training did."""
+    device = compute_device()
+    plan = batch_plan(job, model)
+    report = Trainer(
+        model,
+        Distillation(job, model, tokenizer, device),
+        planned_batches(job, plan, tokenizer, device),
+        make_optimizer=job.make_optimizer,
+        schedule=job.schedule,
+        settings=job.settings,
+        seed=job.seed,
+        evaluate=validation(job, tokenizer, device),
+        out=out,
+        label=label,
+        start_counts=start_counts,
+    ).run()
+    return plan, report
 
 
 def warn_unlearnt(

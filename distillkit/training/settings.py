@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distillkit.errors import ConfigError
-from distillkit.setting_types import NonNegative, Positive, PositiveInt
+from distillkit.setting_types import Attention, NonNegative, Positive, PositiveInt
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,11 @@ class TrainSettings:
     training ends after so many looks at the validation score in turn that found nothing better,
     and with `patience_below` only if the loss has also come below that share of what it began with:
     a model that has not learnt its labels yet stands still without being done.
+
+    How the student runs while it is trained: `attn_implementation` is the kernel of its attention,
+    null what transformers chooses; with `gradient_checkpointing` layers are computed again for the
+    backward pass, which takes less memory and more time; with `compile` the body runs as
+    torch.compile makes it. Each changes weights as rounding does.
     """
 
     steps: PositiveInt | None = None
@@ -31,6 +36,9 @@ class TrainSettings:
     patience_below: Positive | None = None
     log_every: PositiveInt = 50
     checkpoint_seconds: NonNegative = 30.0
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    attn_implementation: Attention | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):

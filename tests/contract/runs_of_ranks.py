@@ -24,6 +24,7 @@ from distillkit.console.progress import rank
 from distillkit.losses import ForwardKL, chunked
 from distillkit.models.causal import load_causal_lm, load_causal_tokenizer
 from distillkit.models.device import leave_process_group
+from distillkit.models.execution import executing
 from distillkit.models.saved import Loaded
 from distillkit.schedules import ConstantLR
 from distillkit.tasks import CausalLM
@@ -113,6 +114,7 @@ CASES: dict[str, tuple[Callable[..., tuple[Any, Any, TrainingJob]], int | None, 
     "sampled": (partial(language, store=partial(Entries, drawn=True)), BLOCK, {}),
     "online": (partial(online, loss="forward_kl"), BLOCK, {}),
     "inside": (partial(online, loss="mixture"), None, {"micro_batch_size": None}),
+    "recomputed": (partial(online, loss="mixture"), None, {"gradient_checkpointing": True}),
     "bfloat16": (partial(language, store=language_steps.Answers), None, {"precision": "bfloat16"}),
 }
 
@@ -153,18 +155,19 @@ def train(name: str, bert: Path, llama: Path, out: Path, **changes: Any) -> dict
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):  # what is drawn depends on the rank
             module.p = 0.0
-    Trainer(
-        model,
-        Distillation(job, model, tokenizer, CPU),
-        PlannedBatches(plan, job.examples.positions, collate, chosen.micro_batch_size),
-        make_optimizer=job.make_optimizer,
-        schedule=schedule or job.schedule,
-        settings=chosen,
-        seed=0,
-        evaluate=evaluate or validation(job, tokenizer, CPU),
-        out=out,
-        label=name,
-    ).run()
+    with executing(model, chosen):
+        Trainer(
+            model,
+            Distillation(job, model, tokenizer, CPU),
+            PlannedBatches(plan, job.examples.positions, collate, chosen.micro_batch_size),
+            make_optimizer=job.make_optimizer,
+            schedule=schedule or job.schedule,
+            settings=chosen,
+            seed=0,
+            evaluate=evaluate or validation(job, tokenizer, CPU),
+            out=out,
+            label=name,
+        ).run()
     return {} if rank() else {k: v.clone().contiguous() for k, v in model.state_dict().items()}
 
 
