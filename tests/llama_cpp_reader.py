@@ -1,8 +1,8 @@
 """What llama.cpp says of a GGUF file; run by itself, with xllamacpp on the path.
 
-Reads {"model", "texts", "ids", "rows", "letter"} as JSON from stdin; prints {"tokens", "nats",
-"written"}: the ids of each text, the nats of each of `ids` after those before it,
-and 8 greedy tokens after `ids`.
+Reads {"model", "texts", "messages", "ids", "rows", "letter"} as JSON from stdin; prints {"tokens",
+"nats", "written", "rendered"}: the ids of each text, the nats of each of `ids` after those before
+it, 8 greedy tokens after `ids`, and the messages as the file's chat template has them.
 """
 
 import json
@@ -50,7 +50,8 @@ def main() -> None:
     tokens = [
         post("/tokenize", content=text, add_special=True)["tokens"] for text in asked["texts"]
     ]
-    found = {"tokens": tokens, "nats": nats, "written": written["tokens"]}
+    rendered = post("/apply-template", messages=asked["messages"])["prompt"]
+    found = {"tokens": tokens, "nats": nats, "written": written["tokens"], "rendered": rendered}
     sys.stdout.write(json.dumps(found) + "\n")
 
 

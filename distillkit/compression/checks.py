@@ -1,10 +1,11 @@
 """What is wrong with a choice of formats, before any work."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distillkit.compression.formats import FORMATS, Format, Kind
+from distillkit.compression.formats import CALIBRATIONS, FORMATS, Format, Kind
 from distillkit.errors import ConfigError
 from distillkit.models.configs import CAUSAL, MASKED
 from distillkit.models.folders import place
@@ -52,5 +53,10 @@ def check_plain(folder: str, *, at: str) -> None:
 
 
 def formats_of(cfg: Any) -> list[Format]:
-    """The formats that a config names, each once, in its order."""
-    return [FORMATS[name] for name in dict.fromkeys(map(str, cfg.compression))]
+    """The formats that a config names, each once, in its order, calibrated as it says."""
+    forms = [FORMATS[name] for name in dict.fromkeys(map(str, cfg.compression))]
+    method = {"calibration": CALIBRATIONS[str(cfg.calibration)]}
+    return [
+        replace(form, settings=form.settings | method) if "calibration" in form.settings else form
+        for form in forms
+    ]

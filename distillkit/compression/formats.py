@@ -15,6 +15,7 @@ Name = Literal[
     "gguf_q4_0",
     "pruned_vocabulary",
 ]
+Calibration = Literal["minmax", "percentile", "entropy"]
 Kind = Literal["labels", "masked", "causal"]  # what a model says: labels, or words
 
 
@@ -49,6 +50,11 @@ _ONNX: dict[str, Any] = {
     "extra": "export",
 }
 _GGUF = "distillkit.compression.gguf_export:write"
+CALIBRATIONS: dict[str, str] = {  # ONNX Runtime's names
+    "minmax": "MinMax",
+    "percentile": "Percentile",
+    "entropy": "Entropy",
+}
 FORMATS = {
     it.name: it
     for it in (
@@ -98,7 +104,7 @@ FORMATS = {
             "distillkit.compression.onnx_int8:write_static",
             settings={
                 "per_channel": True,
-                "calibration": "MinMax",
+                "calibration": CALIBRATIONS["minmax"],
                 "op_types_to_quantize": ["MatMul", "Gemm", "Gather", "Conv"],
             },
             start="onnx",

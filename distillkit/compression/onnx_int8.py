@@ -1,8 +1,9 @@
 """model.onnx with weights in int8, by ONNX Runtime's own quantisation."""
 
 import contextlib
+import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,17 @@ def write_static(form: Format, student: TrainedStudent, out: Path) -> dict[str, 
     inferred = out / f".{FILE}"
     with _quiet(), _one_line(student.at):
         quant_pre_process(student.folder / FILE, inferred, skip_symbolic_shape=True)
+        texts = _Calibration(inferred, student.texts())
         quantize_static(
             inferred,
             out / FILE,
-            _Calibration(inferred, student.texts()),
+            texts,
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,  # U8S8: what processors multiply in one instruction
             calibrate_method=method,
+            # histograms are of arrays of one shape, and so of one text at a time
+            extra_options={} if method.name == "MinMax" else {"CalibStridedMinMax": 1},
             **settings,
         )
     inferred.unlink()
@@ -82,13 +86,21 @@ def write_static(form: Format, student: TrainedStudent, out: Path) -> dict[str, 
 class _Calibration:
     """Texts in the form that ONNX Runtime's calibration reads: a dict of arrays, then None."""
 
-    def __init__(self, file: Path, texts: Iterator[dict[str, Tensor]]) -> None:
-        self.texts = texts
+    def __init__(self, file: Path, texts: Iterable[dict[str, Tensor]]) -> None:
+        self.texts = [*texts]
         self.names = [value.name for value in new_session(file).get_inputs()]
+        self.set_range(0, len(self.texts))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Begin again, with these texts alone."""
+        self._next = iter(self.texts[start_index:end_index])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The inputs of the next text; None after the last."""
-        text = next(self.texts, None)
+        text = next(self._next, None)
         if text is None:
             return None
         zeros = torch.zeros_like(text["input_ids"])
@@ -107,11 +119,12 @@ def _one_line(at: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the quantiser's advice off the terminal."""
+    """Keep the quantiser's advice, and its account of its steps, off the terminal."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         root.setLevel(before)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distillkit.artifacts.digests import Mode
-from distillkit.compression.formats import Name
+from distillkit.compression.formats import Calibration, Name
 from distillkit.setting_types import Seed
 
 
@@ -45,7 +45,8 @@ class RunSettings:
     `phases` are trainings one after the other: name -> overrides of the run's config. Each starts
     from the student of the one before; `start` among its overrides names an earlier one, or `new`.
 
-    `compression` names the formats that the student is also written in, and evaluated. `models`
+    `compression` names the formats that the student is also written in, and evaluated, and
+    `calibration` how onnx_int8_static has its ranges of activations. `models`
     are what `evaluate` measures in place of the run's own student: folders and hub ids.
     `quantization` holds the fields of `QuantizationSettings`.
     `tracker` is where training is logged beside metrics.jsonl.
@@ -64,6 +65,7 @@ class RunSettings:
     start: str | None = None
     sweep: dict[str, Any] = field(default_factory=dict)
     compression: list[Name] = field(default_factory=list)
+    calibration: Calibration = "minmax"
     quantization: dict[str, Any] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
     tracker: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"

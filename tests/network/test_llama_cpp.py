@@ -17,6 +17,12 @@ from tests.unit.compression.test_gguf import write
 
 pytestmark = pytest.mark.network
 READER = Path(__file__).parents[1] / "llama_cpp_reader.py"
+MESSAGES = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "the film?"},
+    {"role": "assistant", "content": "good"},
+    {"role": "user", "content": "the plot, isn't it?"},
+]
 TEXTS = [*documents(3, seed=7), "It's 1234 o'clock,  isn't\tit?\n\nYes", "été, 日本語"]
 
 
@@ -56,7 +62,10 @@ def test_llama_cpp_says_what_pytorch_says(
     file = str(folder / "model.gguf")
     letter = tokenizer.convert_tokens_to_ids("a")
     rows = model.config.vocab_size
-    found = ask(llama_cpp, model=file, texts=TEXTS, ids=ids, rows=rows, letter=letter)
+    asked = {"ids": ids, "rows": rows, "letter": letter, "messages": MESSAGES}
+    found = ask(llama_cpp, model=file, texts=TEXTS, **asked)
+    chat = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    assert found["rendered"] == chat
     assert found["tokens"] == [tokenizer(text)["input_ids"] for text in TEXTS]
 
     stored = load_causal_lm(file, key="x")  # the file's weights, in PyTorch

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx as onnx_package
 import onnxruntime
 import pytest
 import torch
+from omegaconf import OmegaConf
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from distillkit.compression import onnx_export, onnx_forms
+from distillkit.compression.checks import formats_of
 from distillkit.compression.compress import compress
 from distillkit.compression.formats import FORMATS
 from distillkit.compression.student import TrainedStudent
@@ -258,3 +262,32 @@ def test_what_is_said_of_padding_is_not_compared(tmp_path: Path) -> None:
     (found,) = session.run(None, {name: it.numpy() for name, it in inputs.items()})
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(torch.from_numpy(found)[real], expected[real], rtol=0, atol=1e-4)
+
+
+def test_ranges_by_histogram_are_within_those_of_all(
+    export: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """minmax takes in every activation; the others leave out what is far from most."""
+    _, model, _, onnx = export("SequenceClassification")
+    seen = [texts(1, 9, model.config.vocab_size) for _ in range(3)]
+    seen += [
+        texts(1, tokens, model.config.vocab_size) for tokens in range(3, 24)
+    ]  # 24 of many lengths
+    cfg = {"compression": ["onnx_int8_static"]}
+    scales = {}
+    for method in ("minmax", "percentile", "entropy"):
+        (form,) = formats_of(OmegaConf.create(cfg | {"calibration": method}))
+        source = TrainedStudent(onnx, lambda: model, lambda: iter(seen), "x")
+        compress(form, source, tmp_path / method)
+        graph = onnx_package.load(str(tmp_path / method / "model.onnx")).graph
+        scales[method] = {
+            it.name: float(numpy_helper.to_array(it))
+            for it in graph.initializer
+            if it.name.endswith("_scale") and not it.dims
+        }
+    assert len(scales["minmax"]) > 10
+    for method in ("percentile", "entropy"):
+        assert scales[method].keys() == scales["minmax"].keys()
+        narrower = [scales[method][it] / scales["minmax"][it] for it in scales[method]]
+        assert max(narrower) < 1.02
+        assert min(narrower) < (1 if method == "percentile" else 0.99)
