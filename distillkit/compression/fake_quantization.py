@@ -35,10 +35,16 @@ def fake_quantized(model: nn.Module) -> Iterator[None]:
 
 def check_quantizable(model: nn.Module, *, at: str) -> None:
     """Raise `ModelError` for a model with weights that are not trained in 8 bits."""
-    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+    others = {
+        type(module).__name__
+        for module in model.modules()
+        if not _forward_of(module)
+        and any(parameter.ndim > 1 for parameter in module.parameters(recurse=False))
+    }
+    if others:
         raise ModelError(
-            f"{at}: of recurrent layers (BiLSTM) the runtime's arithmetic in int8 is not trained; "
-            "choose onnx_int8, which quantises them after training"
+            f"{at}: layers of the class {', '.join(sorted(others))} are not trained in the "
+            "runtime's int8 arithmetic; choose onnx_int8, which quantises them after training"
         )
 
 
@@ -90,7 +96,8 @@ def _forward_of(module: nn.Module) -> Callable[..., Tensor] | None:
 
 
 def _linear(self: nn.Linear, values: Tensor) -> Tensor:
-    return F.linear(uint8(values), int8_rows(self.weight), self.bias)
+    with _exact(values):
+        return F.linear(uint8(values.float()), int8_rows(self.weight), self.bias)
 
 
 def _embedding(self: nn.Embedding, ids: Tensor) -> Tensor:
@@ -98,4 +105,10 @@ def _embedding(self: nn.Embedding, ids: Tensor) -> Tensor:
 
 
 def _convolution(self: nn.Conv1d, values: Tensor) -> Tensor:
-    return self._conv_forward(uint8(values), int8_whole(self.weight), self.bias)
+    with _exact(values):
+        return self._conv_forward(uint8(values.float()), int8_whole(self.weight), self.bias)
+
+
+def _exact(values: Tensor) -> torch.autocast:
+    """In float32: under autocast's bfloat16 neighbouring steps of 8 bits would be one number."""
+    return torch.autocast(values.device.type, enabled=False)

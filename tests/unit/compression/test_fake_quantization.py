@@ -161,6 +161,23 @@ def test_the_runtime_computes_what_was_trained(distilled: Any) -> None:
     assert sum(gaps) < 0.5 * sum(plain), (gaps, plain)  # far nearer than what was not quantised
 
 
-def test_recurrent_layers_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"x: of recurrent layers \(BiLSTM\)"):
+def test_autocast_changes_nothing() -> None:
+    model = make("SequenceClassification")
+    ids = torch.arange(12).reshape(2, 6)
+    with torch.no_grad(), fake_quantized(model):
+        layer, values = model.classifier, torch.randn(2, 16)
+        exact = layer(values)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(layer(values), exact)
+            assert model(ids).logits.dtype == torch.float32
+
+
+def test_layers_that_are_not_trained_in_int8_are_refused() -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    with pytest.raises(ModelError, match="x: layers of the class LSTM are not trained"):
         check_quantizable(make("bilstm"), at="x")
+    with pytest.raises(ModelError, match="x: layers of the class Conv1D are not trained"):
+        check_quantizable(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), Conv1D(3, 3)), at="x")
+    for kind in ("SequenceClassification", "textcnn"):
+        check_quantizable(make(kind), at="x")
