@@ -47,18 +47,20 @@ def accelerator_for(*, has_unused_parameters: bool = False, cpu: bool = False) -
     compilation and gradient accumulation are no concern of Accelerate's.
     """
     ddp = DistributedDataParallelKwargs(find_unused_parameters=has_unused_parameters)
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision="no",
-        dynamo_backend="no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        kwargs_handlers=[ddp],
-    )
+    accelerator = _accelerator(cpu=cpu, kwargs_handlers=[ddp])
     is_on_cpu = accelerator.distributed_type == DistributedType.MULTI_CPU
     if is_on_cpu and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         accelerator.state.distributed_type = DistributedType.FSDP
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP  # as Accelerate does
     return accelerator
+
+
+def _accelerator(**settings: Any) -> Accelerator:
+    """One whose variables decide nothing of what the run's own config decides."""
+    once = GradientAccumulationPlugin(num_steps=1)
+    return Accelerator(
+        mixed_precision="no", dynamo_backend="no", gradient_accumulation_plugin=once, **settings
+    )
 
 
 def shards(accelerator: Accelerator) -> bool:
@@ -78,6 +80,8 @@ def wrap(
     """
     if shards(accelerator):
         _plan_shards(accelerator, dtype)
+        for parameter in model.parameters():  # FSDP2 takes no other
+            parameter.data = parameter.data.contiguous()
     with _one_line():
         wrapped, prepared = accelerator.prepare(model, optimizer)
     return wrapped, prepared
@@ -109,21 +113,25 @@ def _plan_shards(accelerator: Accelerator, dtype: torch.dtype = torch.float32) -
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Raise `ConfigError` where the user's Accelerate config names layers that a model lacks."""
+    """Raise `ConfigError` for layers that a model lacks, and weights that FSDP2 cannot share."""
     try:
         yield
     except ValueError as error:
-        if "transformer layer class" not in str(error):
-            raise
-        raise ConfigError(
-            f"fsdp_transformer_layer_cls_to_wrap: {first_line(error)} Leave it out of the "
-            "Accelerate config: each model names its own layers"
-        ) from error
+        if "transformer layer class" in str(error):
+            raise ConfigError(
+                f"fsdp_transformer_layer_cls_to_wrap: {first_line(error)} Leave it out of the "
+                "Accelerate config: each model names its own layers"
+            ) from error
+        if "scalar parameters" in str(error):
+            raise ConfigError(
+                f"ACCELERATE_USE_FSDP = true: {first_line(error)} Train this model by DDP"
+            ) from error
+        raise
 
 
 def new_trackers(name: str, run_name: str, folder: Path, facts: dict[str, str]) -> Accelerator:
     """An accelerator that logs to the tracker of this name, with its files in `folder`."""
-    accelerator = Accelerator(log_with=name, project_dir=str(folder))
+    accelerator = _accelerator(log_with=name, project_dir=str(folder))
     options = {"tensorboard": {}, "wandb": {"name": run_name}, "mlflow": {"run_name": run_name}}
     accelerator.init_trackers(run_name, config=None, init_kwargs={name: options.get(name, {})})
     if facts and name != "tensorboard":  # whose table of settings would be a run of its own

@@ -119,7 +119,7 @@ CASES: dict[str, tuple[Callable[..., tuple[Any, Any, TrainingJob]], int | None, 
 }
 
 
-RESUMED = ("encoder", "language")
+RESUMED = ("encoder", "language", "inside")
 CHUNK = 16  # positions of a chunk of logits, where they are counted
 
 
