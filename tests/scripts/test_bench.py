@@ -17,6 +17,7 @@ SMALLEST = {
     "language_speed.py": (
         "--rounds 1 --steps 1 --tokens 300 --length 32 --layers 1 --vocabulary 500"
     ),
+    "shared_capture.py": "--rounds 1 --examples 80 --shard-tokens 500",
     "speed.py": "--rounds 1 --steps 2 --examples 80",
 }
 
