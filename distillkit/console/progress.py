@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,9 +25,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 LINE_EVERY = 10.0  # seconds between two plain lines of one job
+WIDE = 110  # columns of a terminal, from which on a bar and its loss stand on one line
 SILENCE = 9.5  # seconds without a line, after which a heartbeat says what is going on
 
 # control characters (an escape sequence begins with one) but tab and newline, what turns the
@@ -219,6 +221,18 @@ def resident_bytes() -> int:
         return 0
 
 
+class _Bar(Progress):
+    """The bar of a job; on a narrow terminal what it says of itself is a line below."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, and the line below it."""
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if self.console.width < WIDE and task.fields["note"]:
+                note = f"  {task.fields['note']}"
+                yield Text(note, style="dim", no_wrap=True, overflow="ellipsis")
+
+
 class Track:
     """The progress of one job: `advance` it by its steps, and by the work each held."""
 
@@ -274,16 +288,17 @@ def track(label: str, total: int, *, position: int = 0, unit: str = "tokens") ->
         with _named(job.line):
             yield job
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(compact=True),
-        _Memory(),
-        TextColumn("{task.fields[note]}", style="dim", markup=False),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        _Rate(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        _Memory(table_column=Column(no_wrap=True)),
+    ]
+    if console.width >= WIDE:
+        columns.append(TextColumn("{task.fields[note]}", style="dim", markup=False))
+    with _Bar(*columns, console=console, transient=True) as bar:
         _bars += 1
         try:
             yield Track(label, total, position, unit, bar)

@@ -7,6 +7,7 @@ processes, whoever makes it and how often.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,36 @@ def _one_line() -> Iterator[None]:
         raise
 
 
+# the command line as it was typed, the machine and the terminal are not written: facts are given
+WANDB = {"console": "off", "disable_git": True, "disable_code": True, "x_disable_meta": True}
+
+
 def new_trackers(name: str, run_name: str, folder: Path, facts: dict[str, str]) -> Accelerator:
     """An accelerator that logs to the tracker of this name, with its files in `folder`."""
     accelerator = _accelerator(log_with=name, project_dir=str(folder))
-    options = {"tensorboard": {}, "wandb": {"name": run_name}, "mlflow": {"run_name": run_name}}
+    options: dict[str, Any] = {
+        # its variables are read once a process, and the jobs of a sweep may share one
+        "wandb": {"name": run_name, "dir": os.environ.get("WANDB_DIR"), "settings": WANDB},
+        "mlflow": {"run_name": run_name},
+    }
     accelerator.init_trackers(run_name, config=None, init_kwargs={name: options.get(name, {})})
     if facts and name != "tensorboard":  # whose table of settings would be a run of its own
         accelerator.get_tracker(name).store_init_configuration(facts)
     return accelerator
+
+
+def end_trackers(accelerator: Accelerator) -> None:
+    """End each tracker, with all on disk; no group of processes ends with it."""
+    for tracker in accelerator.trackers:
+        if tracker.name == "trackio":  # Accelerate leaves its run open, which ends at exit again
+            import_module("trackio").finish()
+        else:
+            tracker.finish()
+
+
+def own_steps(accelerator: Accelerator, names: str, steps: str) -> None:
+    """Have W&B draw the figures of these names over those named `steps`, not over its own count."""
+    accelerator.get_tracker("wandb", unwrap=True).define_metric(names, step_metric=steps)
 
 
 def compute_device() -> torch.device:

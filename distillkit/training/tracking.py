@@ -4,9 +4,11 @@ By Accelerate's trackers, on the first process alone, and offline: files in the 
 unless variables of the tracker's say where else (WANDB_MODE, MLFLOW_TRACKING_URI, …).
 """
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from distillkit.console.progress import rank, say, warn
 from distillkit.console.wording import first_line
 from distillkit.errors import TrainingError
 from distillkit.models.runtimes.packages import check_installed
-from distillkit.training.distributed import new_trackers
+from distillkit.training.distributed import end_trackers, new_trackers, own_steps
 
 FOLDER = "tracker"  # in a run's folder
+EVALUATION, STEP = "evaluation", "step"  # labels of the table's scores, and of a model's steps
 PACKAGES = {
     "tensorboard": "tensorboard",
     "wandb": "wandb",
@@ -41,32 +44,51 @@ class Tracker:
         folder.mkdir(parents=True, exist_ok=True)
         self._variables = _set_offline(name, folder)
         try:
-            self._accelerator = new_trackers(name, run_name, folder, dict(facts))
+            with redirect_stdout(io.StringIO()):  # which is for what a command was asked for
+                self._accelerator = new_trackers(name, run_name, folder, dict(facts))
         except Exception as error:  # trackers raise whatever they like
             raise TrainingError(
                 f"tracker = {name}: it cannot begin ({first_line(error)}); mend that, or set "
                 "tracker=none"
             ) from error
+        self.folder = _own_folder(name, folder)
 
     def log(self, label: str, row: Mapping[str, float]) -> None:
         """Log a row of a model's training, once: each figure under `label/name`, at its step."""
         step = int(row["step"])
         if self._accelerator is None or step in self._logged.setdefault(label, set()):
             return
+        is_first = not self._logged[label]
         self._logged[label].add(step)
         values = {f"{label}/{name}": value for name, value in row.items() if name != "step"}
         try:
-            self._accelerator.log(values, step=step)
+            if (
+                self.name == "wandb"
+            ):  # whose own steps only rise, and each model begins at the first
+                values[f"{label}/{STEP}"] = step
+                if is_first:
+                    own_steps(self._accelerator, f"{label}/*", f"{label}/{STEP}")
+            self._accelerator.log(values, step=None if self.name == "wandb" else step)
         except Exception as error:
             warn(f"tracker = {self.name}: it logs no more ({first_line(error)})")
             self._accelerator = None
+
+    def log_scores(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Log the numbers of an evaluation's table, each under `evaluation/row/column`."""
+        numbers = {
+            f"{row}/{column}": value
+            for row, columns in rows.items()
+            for column, value in columns.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        }
+        self.log(EVALUATION, {"step": 0, **numbers})
 
     def close(self) -> None:
         """End it, with all on disk, and the environment as it was."""
         if self._accelerator is not None:
             try:
-                for tracker in self._accelerator.trackers:  # no group of processes ends with it
-                    tracker.finish()
+                with redirect_stdout(io.StringIO()):
+                    end_trackers(self._accelerator)
             except Exception as error:
                 warn(f"tracker = {self.name}: it does not end as it should ({first_line(error)})")
             self._accelerator = None
@@ -93,7 +115,7 @@ def tracked(name: str, run_name: str, folder: Path, facts: Mapping[str, str]) ->
     finally:
         tracker, _current = _current, None
         tracker.close()
-        say(f"tracker: {name}, in {folder / FOLDER}")
+        say(f"tracker: {name}, in {tracker.folder}")
 
 
 def log_rows(label: str, rows: Sequence[Mapping[str, float]]) -> None:
@@ -103,6 +125,22 @@ def log_rows(label: str, rows: Sequence[Mapping[str, float]]) -> None:
             _current.log(label, row)
 
 
+def log_scores(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Log the table of the evaluation; nothing without a tracker."""
+    if _current is not None:
+        _current.log_scores(rows)
+
+
+def _own_folder(name: str, folder: Path) -> Path:
+    """Where a tracker keeps its files: Trackio in the folder of a process's first run."""
+    if name != "trackio":
+        return folder
+    own = Path(import_module("trackio.utils").TRACKIO_DIR)
+    if own != folder.absolute() and not any(folder.iterdir()):
+        folder.rmdir()
+    return own
+
+
 def _set_offline(name: str, folder: Path) -> list[str]:
     """Have a tracker keep its files in a folder, unless its own variables say otherwise.
 
@@ -110,7 +148,13 @@ def _set_offline(name: str, folder: Path) -> list[str]:
     """
     path = str(folder.absolute())
     defaults = {
-        "wandb": {"WANDB_MODE": "offline", "WANDB_DIR": path, "WANDB_SILENT": "true"},
+        "wandb": {
+            "WANDB_MODE": "offline",
+            "WANDB_DIR": path,
+            "WANDB_DATA_DIR": path,
+            "WANDB_CACHE_DIR": path,
+            "WANDB_SILENT": "true",
+        },
         "mlflow": {"MLFLOW_TRACKING_URI": f"sqlite:///{path}/mlflow.db"},
         "trackio": {"TRACKIO_DIR": path},
     }.get(name, {})

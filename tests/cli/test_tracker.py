@@ -3,13 +3,15 @@
 import importlib.util
 import json
 import os
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import tiny
-from tests.cli.runs import QUICK, assert_refused, report, with_overrides
+from tests.cli.runs import QUICK, assert_refused, report, results, with_overrides
 from tests.conftest import Distillkit
 
 Figures = dict[tuple[str, int], float]
@@ -40,6 +42,50 @@ def of_mlflow(folder: Path) -> Figures:
     return {(it.key, it.step): it.value for history in every for it in history}
 
 
+def of_wandb(folder: Path) -> Figures:
+    """The figures of its own file, each at its model's own step."""
+    from wandb.proto import wandb_internal_pb2
+
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    found: Figures = {}
+    for content in of_log(path.read_bytes()[7:]):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(content)
+        if record.WhichOneof("record_type") == "history":
+            keyed = ((it.key or "/".join(it.nested_key), it) for it in record.history.item)
+            row = {key: json.loads(it.value_json) for key, it in keyed}
+            step = next(int(value) for key, value in row.items() if key.endswith("/step"))
+            named = {k: v for k, v in row.items() if k[0] != "_" and not k.endswith("/step")}
+            found |= {(key, step): value for key, value in named.items()}
+    return found
+
+
+def of_trackio(folder: Path) -> Figures:
+    import sqlite3
+
+    (path,) = folder.glob("*.db")
+    with sqlite3.connect(path) as database:
+        (last,) = database.execute("select run_id from metrics order by id desc").fetchone()
+        rows = database.execute("select step, metrics from metrics where run_id = ?", [last])
+        return {(key, step): value for step, row in rows for key, value in json.loads(row).items()}
+
+
+def of_log(data: bytes) -> Iterator[bytes]:
+    """The records of LevelDB's format of logs, whose blocks begin 7 bytes before the data."""
+    at, record = 0, b""
+    while at + 7 <= len(data):
+        left = 32_768 - (at + 7) % 32_768
+        if left < 7:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        record += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield record
+            record = b""
+
+
 @pytest.fixture
 def few(body: Path, tmp_path: Path) -> list[str]:
     texts = tiny.write_reviews(tmp_path, 80, 30)
@@ -47,7 +93,15 @@ def few(body: Path, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(("name", "read"), [("tensorboard", of_tensorboard), ("mlflow", of_mlflow)])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("tensorboard", of_tensorboard),
+        ("mlflow", of_mlflow),
+        ("wandb", of_wandb),
+        ("trackio", of_trackio),
+    ],
+)
 def test_a_tracker_has_what_metrics_jsonl_has(
     distillkit: Distillkit, few: list[str], tmp_path: Path, name: str, read: Any
 ) -> None:
@@ -60,7 +114,21 @@ def test_a_tracker_has_what_metrics_jsonl_has(
         expected = of_file(folder)
         assert {key.partition("/")[0] for key, _ in expected} == {"student", "control", "teacher"}
         assert any(key == "student/validation_accuracy" for key, _ in expected)
-        found = read(folder / "tracker")
+        assert "* " not in result.out  # what trackers print is not what was asked for
+        said = result.err.strip().splitlines()[-1]
+        assert said.startswith(f"tracker: {name}, in ")
+        own = Path(said.partition(", in ")[2])
+        assert own == folder / "tracker" or name == "trackio"  # a process's runs in one folder
+        found = read(own)
+        rows = results(tmp_path)["rows"].items()
+        scores = {
+            (f"evaluation/{row}/{column}", 0): value
+            for row, columns in rows
+            for column, value in columns.items()
+            if isinstance(value, (int, float))
+        }
+        assert ("evaluation/student/accuracy", 0) in scores
+        expected |= scores
         assert found.keys() == expected.keys()
         assert [found[key] for key in expected] == pytest.approx([*expected.values()], rel=1e-6)
     assert dict(os.environ) == before | {k: v for k, v in os.environ.items() if k not in before}

@@ -22,7 +22,7 @@ from distillkit.prediction.purpose import RECORD, record_of
 from distillkit.reporting.model_card import model_card
 from distillkit.reporting.run_report import PAGE, write_report
 from distillkit.training.learning import MODEL, read_metrics
-from distillkit.training.tracking import check_tracker, log_rows, tracked
+from distillkit.training.tracking import check_tracker, log_rows, log_scores, tracked
 
 MAKES = ("teacher", "targets", "student", "control", "untrained", "compressed", "quantized")
 
@@ -200,6 +200,7 @@ def _write(
     run_folder.write_metrics(out, every)
     for name, rows in every.items():  # of what was there already nothing is in the tracker yet
         log_rows(name, rows)
+    log_scores(results["rows"])
     write_report(
         results,
         title=title,

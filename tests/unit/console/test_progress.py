@@ -1,6 +1,7 @@
 """What the terminal says: once, in plain lines without a terminal, never folded or interpreted."""
 
 import io
+import re
 import sys
 import time
 from types import SimpleNamespace
@@ -187,6 +188,30 @@ def test_an_error_ends_the_heartbeat(capsys: pytest.CaptureFixture[str]) -> None
 
 
 # the live view
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_bar_is_whole_on_a_terminal_of_usual_width(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a narrow one the loss stands below, and nothing is cut."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    progress.plan_stages(["teacher-1", "student-2"])
+    monkeypatch.setattr(progress, "resident_bytes", lambda: 700_000_000)
+    with progress.stage("student-2"), track("student", 240) as job:
+        job.advance(101, 77_850, note="loss 0.326", detail="soft 0.255, hard 0.140")
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).splitlines()
+    place = next(i for i in reversed(range(len(lines))) if "101/240" in lines[i])
+    bar = lines[place]
+    assert bar.startswith("2 of 2: student ")
+    assert re.search(r"101/240 [\d,]+ tokens/s .+ 0\.7 GB", bar)
+    loss = "loss 0.326 soft 0.255, hard 0.140"
+    assert loss in (bar if columns == 120 else lines[place + 1])
+    assert max(map(len, lines)) <= columns
+    progress.plan_stages([])
 
 
 def test_a_bar_says_which_stage_of_how_many_it_is(
