@@ -63,7 +63,7 @@ class CompressionArtifacts:
 
     def obtain(self, form: Format, source: CompressionSource) -> Artifact:
         """The student in a format; what that format begins with is an artifact, too."""
-        fields = self.fingerprint_fields(form, source.digest)
+        fields = self.fingerprint_fields(form, source.digest, self._tokenizer(source))
 
         def make(out: Path) -> dict[str, Any]:
             return stage.compress_student(form, self._student(form, source), out=out)
@@ -82,18 +82,23 @@ class CompressionArtifacts:
         return TrainedStudent(
             folder=folder,
             load=lambda: stage.load(source.folder, key=source.key, trust_remote_code=trusts),
-            texts=self._texts,
+            texts=lambda: self._texts(source),
             data=lambda: self._data(source),
             at=f"compression = {form.name}: {source.key}",
         )
 
-    def fingerprint_fields(self, form: Format, digest: str) -> dict[str, Any]:
-        """All that decides what a format makes of the student of a fingerprint."""
+    def fingerprint_fields(
+        self, form: Format, digest: str, tokenizer: tuple[str, str] | None = None
+    ) -> dict[str, Any]:
+        """All that decides what a format makes of the student of a fingerprint.
+
+        `tokenizer` is (setting, source) of the one that it reads with; None: as the run's own does.
+        """
         if form.distilled:
             digest = fingerprint(self.students.fingerprint_fields(self.students.quantized))
         texts = None
         if form.calibrates:
-            key, spec = tokenizers.learning_source(self.context)
+            key, spec = tokenizer or tokenizers.learning_source(self.context)
             texts = fingerprint(self.text.token_fields(key, spec, "train"))
         data = self._data_fields() if form.reads_data else None
         return stage.inputs(form, student=digest, texts=texts, data=data)
@@ -151,8 +156,12 @@ class CompressionArtifacts:
             context.task, self.text.corpus, source.key, context.trust_remote_code
         )
 
-    def _texts(self) -> Iterator[dict[str, Tensor]]:
-        key, spec = tokenizers.learning_source(self.context)
+    def _tokenizer(self, source: CompressionSource) -> tuple[str, str] | None:
+        """(setting, source) of the tokenizer of a student from elsewhere: its own."""
+        return None if source.key == OWN else ("student.path", source.folder)
+
+    def _texts(self, source: CompressionSource) -> Iterator[dict[str, Tensor]]:
+        key, spec = self._tokenizer(source) or tokenizers.learning_source(self.context)
         table = self.text.tokens(key, spec, "train")
         return stage.calibration_texts(table, self.text.tokenizer(key, spec))
 

@@ -83,6 +83,31 @@ def test_any_folder_is_compressed_without_data(distillkit: Distillkit, tmp_path:
     assert str(loaded.dtype) == "torch.bfloat16"
 
 
+def test_a_student_from_elsewhere_is_calibrated_on_its_own_tokens(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    model = tiny.write_model(tmp_path / "mine", labels=("no", "yes"))
+    train, _ = tiny.write_reviews(tmp_path, 60, 1)
+    words = [f"student.path={model}", "compression=[onnx_int8_static]", f"workspace={tmp_path}/w"]
+    assert_refused(
+        distillkit("compress", *words), "onnx_int8_static: reads the data that a student learnt"
+    )
+    result = distillkit("compress", *words, "data=files", f"data.train={train}")
+    assert result.code == 0, result.err
+    (folder,) = tmp_path.glob("outputs/*/*/student-onnx_int8_static")
+    assert (folder / "model.onnx").is_file()
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    (table,) = (tmp_path / "w").glob("tokens-*")
+    ids, offsets = np.load(table / "ids.npy"), np.load(table / "offsets.npy")
+    texts = {text for text, _ in tiny.labelled(60)}
+    read = [tokenizer.decode(it, skip_special_tokens=True) for it in np.split(ids, offsets[1:-1])]
+    assert len(read) > 30
+    assert {*read} <= texts
+
+
 def test_a_format_of_a_run_that_has_no_student_yet_is_refused(
     distillkit: Distillkit, fresh: list[str]
 ) -> None:

@@ -83,9 +83,10 @@ def _check_data(cfg: DictConfig, run: Run, folder: str, auto_class: str) -> None
             f"student.path = {cfg.student.path} is a folder alone; name the run's config without "
             "student.path, or choose onnx_int8"
         )
-    name = next((form.name for form in formats_of(cfg) if form.reads_data), None)
-    if name is None:
+    readers = [form for form in formats_of(cfg) if form.reads_data or form.calibrates]
+    if not readers:
         return
+    name = readers[0].name
     task, path = run.context.task, cfg.student.path
     if not run_folder.names_data():
         raise ConfigError(
@@ -98,9 +99,11 @@ def _check_data(cfg: DictConfig, run: Run, folder: str, auto_class: str) -> None
             f"{USES.get(auto_class, auto_class)}, not what task = {type(task).__name__} is for; "
             "set task to the student's"
         )
-    key, trusts = f"compression = {name}: student.path", run.context.trust_remote_code
+    trusts = run.context.trust_remote_code
     tokenizer = task.load_tokenizer(folder, key="student.path", trust_remote_code=trusts)
-    content_of(tokenizer, at=f"{key} = {path}")
+    for form in readers:
+        if form.reads_data:
+            content_of(tokenizer, at=f"compression = {form.name}: student.path = {path}")
 
 
 def _show(folder: Path) -> None:
