@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from distillkit.artifacts.digests import Mode
 from distillkit.compression.formats import Calibration, Name
-from distillkit.setting_types import Seed
+from distillkit.setting_types import Positive, PositiveInt, Seed
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class RunSettings:
     `compression` names the formats that the student is also written in, and evaluated, and
     `calibration` how onnx_int8_static has its ranges of activations. `models`
     are what `evaluate` measures in place of the run's own student: folders and hub ids.
+    `hardware`, `processes` and `tokens` are what `plan` is made for, no part of a run.
     `quantization` holds the fields of `QuantizationSettings`.
     `tracker` is where training is logged beside metrics.jsonl.
     """
@@ -58,7 +59,11 @@ class RunSettings:
     control: bool = True
     trusted: list[str] | None = None
     trust_remote_code: bool = False
-    hardware: Literal["a10", "a100", "h100", "h200", "l4", "l40s", "t4", "v100"] | None = None
+    hardware: (
+        Literal["a10", "a100", "h100", "h200", "l4", "l40s", "rtx4090", "t4", "v100"] | None
+    ) = None
+    processes: PositiveInt | None = None
+    tokens: Positive | None = None
     about: dict[str, Any] | None = None
     published: list[dict[str, Any]] | None = None
     phases: dict[str, list[str]] | None = None

@@ -15,6 +15,11 @@ from distillkit.models.sizes import check_numbers, check_weights
 INDEX = "model.safetensors.index.json"
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 OTHER_FRAMEWORKS = {"tf_model*.h5": "TensorFlow's", "flax_model*.msgpack": "Flax's"}
+# what a folder with weights of any format has, whole or not
+_OF_WEIGHTS = (
+    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".gguf"),
+    ".index.json",
+)
 VOCABULARIES = ("tokenizer.json", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.bpe.codes")
 WITHOUT_VOCABULARY = (
     "ByT5",
@@ -42,6 +47,12 @@ PACKAGES = {
     "torchao": "torchao",
     "vptq": "vptq",
 }
+
+
+def is_config_alone(folder: Path) -> bool:
+    """Whether a folder describes a model, and has no weights of any kind in it."""
+    files = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return "config.json" in files and not any(name.endswith(_OF_WEIGHTS) for name in files)
 
 
 def check_folder(folder: str, *, key: str, weights: bool = True) -> None:

@@ -17,7 +17,7 @@ from distillkit.evaluation import lm_eval as harness
 from distillkit.losses import HardLabelLoss, Loss
 from distillkit.models.configs import check_config, config_of
 from distillkit.models.execution import check_machine
-from distillkit.models.folders import check_folder, check_tokenizer_files
+from distillkit.models.folders import check_folder, check_tokenizer_files, is_config_alone
 from distillkit.models.vocabularies import same_ids
 from distillkit.pipeline import run_folder, slices, tokenizers
 from distillkit.pipeline.context import RunContext
@@ -260,7 +260,9 @@ def check_sources(context: RunContext) -> None:
             folder = hub.model_files(source, key=key, spec=spec, weights=False)
             check_folder(folder, key=key, weights=False)
         elif isinstance(source, LocalSource) and source.path.suffix != ".gguf":
-            check_folder(str(source.path), key=key)
+            # what is only planned may be a config alone, of a model that lies elsewhere
+            has_weights = bool(context.makes) or not is_config_alone(source.path)
+            check_folder(str(source.path), key=key, weights=has_weights)
 
 
 def check_configs(context: RunContext) -> None:

@@ -176,7 +176,9 @@ class Job:
     """One thing that a run computes. None: it cannot be told.
 
     `rate` is in FLOP/s as they are reached; `host` is memory of the machine where `memory`, by what
-    needs it, is a device's. `state` is that of the artifact it makes.
+    needs it, is a device's. `state` is that of the artifact it makes. A training has `rows` in
+    `steps` of `micro_batches` with `micro_rows` each, and `states` tensors a parameter; `memory` is
+    that of `sample_rows`. A pass of a teacher has `batches`. What `grows` is as long as the text.
     """
 
     name: str
@@ -189,6 +191,14 @@ class Job:
     memory: Mapping[str, float] = field(default_factory=dict)
     host: float = 0.0
     way_out: str = ""
+    steps: int = 0
+    rows: float = 0.0
+    micro_batches: int = 1
+    micro_rows: int = 0
+    sample_rows: int = 0
+    states: int = 0
+    batches: int = 0
+    grows: bool = False
 
     @property
     def is_done(self) -> bool:

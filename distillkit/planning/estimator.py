@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from distillkit.errors import ModelError
 from distillkit.models.hardware import PROBE_SECONDS, Machine, main_memory
@@ -15,7 +17,8 @@ from distillkit.pipeline.students import StudentVariant
 from distillkit.pipeline.tokenizers import learning_source
 from distillkit.planning import artifact_status, cost_model
 from distillkit.planning.cost_model import Job, Work
-from distillkit.planning.tables import RunPlan, Store, Text
+from distillkit.planning.tables import RunPlan, Store, Text, text_row
+from distillkit.planning.trainings import Training, drops_attention
 from distillkit.stages.targets import more_room
 from distillkit.stages.teacher import fit_settings
 from distillkit.targets import StoreManifest
@@ -33,28 +36,6 @@ from distillkit.training.trainer import check_batch_size
 from distillkit.training.validation import VALIDATION_TOKENS
 
 WEIGHTS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0, "8bit": 1.0, "4bit": 0.5}
-
-
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """A training before it is priced."""
-
-    variant: StudentVariant | None  # None: the teacher's
-    settings: TrainSettings
-    plan: Plan
-    table: TokenTable
-    validation: TokenTable
-
-    @property
-    def steps(self) -> int:
-        return self.settings.length(self.plan.steps_per_epoch)
-
-    @property
-    def epoch(self) -> Work:
-        """An epoch's work, in the batches of the first one."""
-        batches = (self.plan.rows(step) for step in range(1, self.plan.steps_per_epoch + 1))
-        rows = self.settings.micro_batch_size
-        return cost_model.work(self.plan.lengths, self.table.positions, batches, rows=rows)
 
 
 class CostEstimator:
@@ -156,9 +137,9 @@ class CostEstimator:
 
     # how much of it
 
-    def _trainings(self) -> dict[str, _Training]:
+    def _trainings(self) -> dict[str, Training]:
         context, run = self.context, self.run
-        trainings: dict[str, _Training] = {}
+        trainings: dict[str, Training] = {}
         if self.needs_teacher and not context.teacher.is_ready:
             source = run.teachers.members[0].reads
             table = run.text.examples(*source, transfer=False)
@@ -177,19 +158,21 @@ class CostEstimator:
         settings: TrainSettings,
         table: TokenTable,
         source: tuple[str, str],
-    ) -> _Training:
+    ) -> Training:
         """Packed where the task packs: that a model keeps texts apart shows when it is there."""
         size, seed, task = settings.batch_size, self.context.seed, self.context.task
         batch_key = "trainer.batch_size" if variant else "teacher.batch_size"
         plan: Plan
+        rows, unit = len(table), "examples"
         if task.packs:
             plan = PackedPlan(table.lengths, size=size, seed=seed, block=task.max_length)
-            check_batch_size(size, plan.rows_per_epoch, key=batch_key, unit="packed rows")
+            rows, unit = plan.rows_per_epoch, "packed rows"
         else:
             plan = PaddedPlan(table.lengths, size=size, seed=seed)
-            check_batch_size(size, len(table), key=batch_key)
+        if not self.context.cfg.tokens:  # or the data are a sample
+            check_batch_size(size, rows, key=batch_key, unit=unit)
         validation = self.run.text.tokens(*source, "validation")
-        return _Training(variant, settings, plan, table, validation)
+        return Training(variant, settings, plan, table, validation, rows)
 
     @cached_property
     def _teacher_examples(self) -> TokenTable:
@@ -199,21 +182,27 @@ class CostEstimator:
     @cached_property
     def _asking(self) -> Work:
         table = self._teacher_examples
-        buckets = length_buckets(table.lengths, tokens=self.context.targets.batch_tokens)
-        return cost_model.work(table.lengths, table.positions, cost_model.alone(buckets))
+        return cost_model.work(table.lengths, table.positions, cost_model.alone(self._buckets))
 
-    def _text_rows(self, trainings: dict[str, _Training]) -> list[Text]:
+    @cached_property
+    def _buckets(self) -> list[np.ndarray]:
+        lengths = self._teacher_examples.lengths
+        return length_buckets(lengths, tokens=self.context.targets.batch_tokens)
+
+    def _text_rows(self, trainings: dict[str, Training]) -> list[Text]:
         rows = []
         if self.needs_teacher:
-            rows.append(_row("asked of the teacher", self._teacher_examples, self._asking, None))
+            rows.append(
+                text_row("asked of the teacher", self._teacher_examples, self._asking, None)
+            )
         for name, training in trainings.items():
             label = "fitting the teacher" if name == "teacher" else f"training the {name}"
-            rows.append(_row(label, training.table, training.epoch, training.steps))
+            rows.append(text_row(label, training.table, training.epoch, training.steps))
         return rows
 
     # what it costs
 
-    def _jobs(self, trainings: dict[str, _Training], states: dict[str, str]) -> list[Job]:
+    def _jobs(self, trainings: dict[str, Training], states: dict[str, str]) -> list[Job]:
         jobs = []
         if "teacher" in trainings:
             jobs.append(self._learning("teacher", trainings["teacher"], states["teacher"]))
@@ -226,7 +215,7 @@ class CostEstimator:
                 jobs.append(self._learning(name, trainings[name], states[name]))
         return [*jobs, *([self._measuring(trainings["student"], states)] if self.is_last else [])]
 
-    def _learning(self, name: str, training: _Training, state: str) -> Job:
+    def _learning(self, name: str, training: Training, state: str) -> Job:
         shape = self._shape(name)
         settings, steps = training.settings, training.steps
         times = len(self.run.teachers.members) if name == "teacher" else 1
@@ -262,8 +251,15 @@ class CostEstimator:
                 states=self._states(name),
                 narrow=precision == "bfloat16",
                 memory=self.machine.memory if self.machine.is_device else None,
-                keeps_scores=not self.machine.is_device and _drops_attention(model.config),
+                keeps_scores=not self.machine.is_device and drops_attention(model.config),
             ),
+            steps=steps,
+            states=self._states(name),
+            grows=settings.epochs is not None,
+            rows=share * training.rows,
+            micro_rows=training.micro_rows,
+            sample_rows=min(training.micro_rows, training.rows),
+            micro_batches=training.micro_batches,
             way_out="lower teacher.batch_size"
             if name == "teacher"
             else "set trainer.micro_batch_size to part of trainer.batch_size",
@@ -313,7 +309,7 @@ class CostEstimator:
     def _capture(self, state: str) -> Job:
         targets, asking = self.context.store_settings, self._asking
         job = Job("targets", state, f"{int(asking.positions):,} positions")
-        job = self._with_teacher(job, asking)
+        job = replace(self._with_teacher(job, asking), grows=True, batches=len(self._buckets))
         if job.shape is None:
             return job
         size = selected_bytes(targets.codec, job.shape.outputs, job.shape.hidden)
@@ -324,14 +320,15 @@ class CostEstimator:
             way_out="lower targets.batch_tokens or targets.shard_tokens, or choose a smaller codec",
         )
 
-    def _in_the_loop(self, training: _Training, state: str) -> Job:
+    def _in_the_loop(self, training: Training, state: str) -> Job:
         """The teacher's share of the student's steps; what the student holds comes on top."""
         share = training.steps / training.plan.steps_per_epoch
         job = Job("teacher in the loop", state, f"{training.steps:,} steps")
         job = self._with_teacher(job, training.epoch.times(share))
-        return replace(job, way_out="lower targets.batch_tokens")
+        grows = training.settings.epochs is not None
+        return replace(job, way_out="lower targets.batch_tokens", grows=grows)
 
-    def _measuring(self, training: _Training, states: dict[str, str]) -> Job:
+    def _measuring(self, training: Training, states: dict[str, str]) -> Job:
         """Every model over the held-out text, whose tokens follow from the validation text's."""
         counts = self.run.text.labelled.facts()["counts"]
         share = counts["test"] / max(1, counts["validation"])
@@ -358,7 +355,7 @@ class CostEstimator:
         )
 
     @staticmethod
-    def _validation(training: _Training) -> Work:
+    def _validation(training: Training) -> Work:
         table = training.validation
         buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
         return cost_model.work(table.lengths, table.positions, cost_model.alone(buckets))
@@ -412,7 +409,7 @@ class CostEstimator:
             hidden=shape.hidden,
         )
 
-    def _disk(self, trainings: dict[str, _Training], states: dict[str, str]) -> dict[str, float]:
+    def _disk(self, trainings: dict[str, Training], states: dict[str, str]) -> dict[str, float]:
         """Bytes of what is to be made, by what; checkpoints, the largest, are there for a while."""
         sizes: dict[str, float] = {}
         if self.stores_targets and states["targets"] not in cost_model.DONE:
@@ -438,13 +435,3 @@ class CostEstimator:
         missing = [s for fields, s in pairs if not self.context.workspace.find("targets", fields)]
         sizes = [self._store_bytes(shape, codec) or 0.0 for shape in missing]
         return {"targets of each teacher": sum(sizes)} if sizes else {}
-
-
-def _row(label: str, table: TokenTable, read: Work, steps: int | None) -> Text:
-    tokens = len(table.ids)
-    return Text(label, len(table), tokens, int(read.positions), 1 - tokens / read.tokens, steps)
-
-
-def _drops_attention(config: Any) -> bool:
-    names = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
-    return any(getattr(config, name, 0) for name in names)

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from distillkit.console.wording import size
 from distillkit.models.hardware import HARDWARE, SHARE, UTILISATION, Machine
-from distillkit.planning.cost_model import PROCESS, Job, operations, time_of, too_large
+from distillkit.planning.cost_model import PROCESS, Job, Work, operations, time_of, too_large
+from distillkit.token_table import TokenTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class Text:
     positions: int
     padding: float
     steps: int | None
+
+
+def text_row(label: str, table: TokenTable, read: Work, steps: int | None) -> Text:
+    """What one part of the run reads of a table, in the batches of `read`."""
+    tokens = len(table.ids)
+    return Text(label, len(table), tokens, int(read.positions), 1 - tokens / read.tokens, steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +107,15 @@ class RunPlan:
     def tables(self, *, boxed: bool) -> list[Table]:
         """A table for each part."""
         return [
-            _table("artifacts", ["", "", ""], _artifacts(self.artifacts), boxed, left=3),
-            _table(
+            titled("artifacts", ["", "", ""], _artifacts(self.artifacts), boxed, left=3),
+            titled(
                 "text",
                 ["", "examples", "tokens", "counted positions", "padding", "optimizer steps"],
                 [_text(row) for row in self.texts],
                 boxed,
             ),
             *([self._targets(self.store, boxed)] if self.store else []),
-            _table(
+            titled(
                 f"work, on {self.place}",
                 ["", "", "parameters", "computes", "in", "expected time"],
                 [*map(_work, self.jobs), ["all", "", "", "", "", time_of(self.seconds)]],
@@ -116,7 +123,7 @@ class RunPlan:
                 left=2,
             ),
             self._memory(boxed),
-            _table(
+            titled(
                 "disk",
                 ["", "about"],
                 [
@@ -131,7 +138,7 @@ class RunPlan:
     def _targets(self, store: Store, boxed: bool) -> Table:
         prefix = "about " if store.is_estimate else ""
         row = [store.codec, f"{prefix}{store.per_position:,.1f}", f"{prefix}{size(store.bytes)}"]
-        return _table("targets", ["codec", "bytes a position", "in all"], [row], boxed)
+        return titled("targets", ["codec", "bytes a position", "in all"], [row], boxed)
 
     def _memory(self, boxed: bool) -> Table:
         parts = ["weights", "gradients", "optimizer", "activations", "logits"]
@@ -145,7 +152,7 @@ class RunPlan:
                 whole += job.host + PROCESS
             rows.append([*row, size(job.host) if job.host else "", size(whole)])
         title = f"memory at its peak, of {size(self.machine.memory)}"
-        return _table(title, ["", *parts, "shards", "all"], rows, boxed)
+        return titled(title, ["", *parts, "shards", "all"], rows, boxed)
 
     def sentences(self) -> list[str]:
         """What the figures mean."""
@@ -201,9 +208,10 @@ class RunPlan:
         )
 
 
-def _table(
+def titled(
     title: str, names: list[str], rows: list[list[str]], boxed: bool, left: int = 1
 ) -> Table:
+    """A table with so many columns to the left."""
     table = Table(title=title, title_justify="left", show_header=any(names))
     if not boxed:
         table.box = None

@@ -301,3 +301,60 @@ def test_other_texts_are_other_artifacts(
     found = states(distillkit("plan", *with_overrides(again, f"data.train={train}")))
     assert found["data"] == "made now"
     assert found["student"] == "to be made"
+
+
+# many processes
+
+
+def test_many_processes_and_a_larger_corpus(
+    distillkit: Distillkit, language_words: list[str]
+) -> None:
+    scale = ["hardware=h100", "processes=64", "tokens=1e9"]
+    result = distillkit("plan", *language_words, *scale, "trainer.steps=null", "trainer.epochs=2")
+    times = table(result, "time, on 64 x h100, 1e+09 tokens")
+    assert {"targets", "student", "all"} <= times.keys()
+    memory = table(result, "student: memory of a process at its peak, of 80.0 GB")
+    sharded = [name + way for name in ("zero2", "fsdp2", "zero3") for way in ("", "+offload")]
+    assert [*memory][1:] == ["ddp", *sharded]  # after the heads
+    assert {cells[-1] for name, cells in memory.items() if name in sharded} == {"fits"}
+    assert "token tables" in table(result, "bytes on disk")
+    assert "None of it was run on a cluster" in " ".join(result.out.split())
+    assert "raise trainer.batch_size" in result.out  # fewer rows than processes
+
+
+def test_twice_the_corpus_is_twice_the_work(
+    distillkit: Distillkit, language_words: list[str]
+) -> None:
+    scale = ["hardware=h100", "trainer.steps=null", "trainer.epochs=1", "trainer.batch_size=4"]
+    first, second = (
+        distillkit("plan", *language_words, *scale, f"tokens={tokens}")
+        for tokens in ("1e10", "2e10")
+    )
+
+    def flops(result: Result, name: str) -> float:
+        (cell,) = (c for c in table(result, "time, on 1 x h100")[name] if c.endswith("FLOP"))
+        number, unit = cell.split()
+        return float(number.replace(",", "")) * 1000 ** "MGTPE".index(unit[0])
+
+    for name in ("targets", "student"):
+        assert flops(second, name) == pytest.approx(2 * flops(first, name), rel=0.01)
+
+
+@pytest.mark.parametrize("word", ["processes=0", "processes=-3", "processes=1.5", "tokens=0"])
+def test_no_processes_and_no_tokens_are_refused(
+    distillkit: Distillkit, fresh: list[str], word: str
+) -> None:
+    key, _, value = word.partition("=")
+    assert_refused(distillkit("plan", *fresh, word), f"{key} = {value}")
+
+
+def test_a_model_may_be_planned_by_its_config_alone(
+    distillkit: Distillkit, language_words: list[str], tmp_path: Path
+) -> None:
+    (word,) = (word for word in language_words if word.startswith("teacher.path="))
+    folder = shutil.copytree(word.partition("=")[2], tmp_path / "teacher")
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    words = with_overrides(language_words, f"teacher.path={folder}")
+    assert table(distillkit("plan", *words), "work")["targets"]
+    assert_refused(distillkit("generate-targets", *words), "no *.safetensors in it")

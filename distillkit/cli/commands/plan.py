@@ -10,6 +10,7 @@ from distillkit.pipeline.checks import check_has_training
 from distillkit.pipeline.model_checks import check_models
 from distillkit.pipeline.phases import runs
 from distillkit.planning.estimator import CostEstimator
+from distillkit.planning.scale_tables import ScalePlan, at_scale
 from distillkit.planning.tables import RunPlan
 
 
@@ -32,18 +33,26 @@ def plan(cfg: DictConfig) -> float:
             partial(check_models, run, memory=math.inf)
         )
         earlier |= {artifact.detail for artifact in run_plan.artifacts}
-        seconds += _show(run_plan)
+        seconds += _show(run_plan, at_scale(run_plan, cfg.processes, cfg.tokens))
     return seconds
 
 
-def _show(run_plan: RunPlan) -> float:
-    """Print what one training would find, make, compute and need; its expected seconds or NaN."""
+def _show(run_plan: RunPlan, scaled: ScalePlan | None) -> float:
+    """Print what one training would find, make, compute and need; its expected seconds or NaN.
+
+    Where the plan is `scaled`, to many processes or a larger corpus, of one process only what is
+    there and the text are told.
+    """
     console = stdout()
-    for line in run_plan.problems():
+    told = scaled or run_plan
+    for line in told.problems():
         console.print(f"does not fit: {line}", style="red", soft_wrap=True)
-    for table in run_plan.tables(boxed=console.is_terminal):
+    tables = run_plan.tables(boxed=console.is_terminal)
+    if scaled:
+        tables = [*tables[:2], *scaled.tables(boxed=console.is_terminal)]
+    for table in tables:
         console.print(table)
         console.print()
-    for line in run_plan.sentences():
+    for line in told.sentences():
         console.print(line)
-    return float("nan") if run_plan.seconds is None else run_plan.seconds
+    return float("nan") if told.seconds is None else told.seconds
