@@ -100,15 +100,28 @@ def _member(
     return Measured(saved, model, table, collate, forward_fn, counts=counts)
 
 
+def same_windows(first: TokenTable, second: TokenTable) -> bool:
+    """Whether the examples of two tables are the same stretches of text, by whatever ids."""
+    if np.array_equal(first.keys, second.keys):
+        return True
+    pairs = [
+        (getattr(first, name), getattr(second, name))
+        for name in ("text_index", "offsets", "char_spans")
+    ]
+    return all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
+
+
 def comparable(loaded: Mapping[str, Measured], device: torch.device) -> dict[str, Measured]:
     """The same models over the same positions; raises `ModelError` where there are no such.
 
-    Tagged words count that every tokenizer has a token for.
+    Tagged words count that every tokenizer has a token for. A model whose vocabulary was pruned may
+    have windows of its own (`same_windows`).
     """
     members = [member for measured in loaded.values() for member in measured.members]
     if members[0].table.word_index is None:
         for measured in members:
-            if not np.array_equal(measured.table.keys, members[0].table.keys):
+            is_same = same_windows(measured.table, members[0].table)
+            if not is_same and not is_pruned(measured.saved.folder):
                 raise ModelError(
                     f"{measured.saved.key}: its tokenizer cuts the held-out texts elsewhere than "
                     "the others' do, so that they say labels of other words; raise task.max_length"

@@ -42,7 +42,13 @@ from distillkit.metrics.resampled import (
 from distillkit.models.inference import in_order, logits_of
 from distillkit.models.precision import Precision
 from distillkit.models.saved import SavedMembers
-from distillkit.stages.evaluated_models import all_loaded, comparable, device_of_models, loaded_row
+from distillkit.stages.evaluated_models import (
+    all_loaded,
+    comparable,
+    device_of_models,
+    loaded_row,
+    same_windows,
+)
 from distillkit.tasks import HeldOut, SequenceTask, Task, identity_of
 from distillkit.tasks.unknown_tokens import unknown_share
 from distillkit.token_table import TokenTable
@@ -193,10 +199,13 @@ def _measure(
         with working(f"evaluation: the {row} on {len(measured.table):,} examples"):
             logits[row] = _together(measured, task, parts=parts, name=f"the {row}")
         outcomes[row] = task.outcomes(logits[row], held_out[row])
+    table = next(iter(loaded.values())).table
+    alike = {row: logits[row] for row in logits if same_windows(loaded[row].table, table)}
     rows, bins = {}, {}
     for row, values in logits.items():
         rows[row] = quality(task, values, outcomes[row], held_out[row], settings)
-        rows[row] |= closeness(task.distribution, values, logits.get(reference or TEACHER))
+        teacher = alike.get(reference or TEACHER) if row in alike else None
+        rows[row] |= closeness(task.distribution, values, teacher)
         calibration = calibrated(
             task.distribution, values, held_out[row].table.labels, bins=settings.ece_bins
         )
@@ -206,11 +215,11 @@ def _measure(
     if settings.metrics:
         for row in rows:
             rows[row] |= added(settings, logits[row], held_out[row].table)
-    write_predictions(logits, task, next(iter(held_out.values())), out=out)
+    write_predictions(alike, task, next(iter(held_out.values())), out=out)
     columns = {
         row: task.columns(logits[row], outcomes[row], held_out[row])
         | calibration_columns(task, logits[row], held_out[row], settings)
-        | fidelity(task, row, logits, held_out[row], reference or TEACHER)
+        | fidelity(task, row, alike if row in alike else {}, held_out[row], reference or TEACHER)
         | added_columns(settings, logits[row], held_out[row].table)
         for row in logits
     }
@@ -222,7 +231,7 @@ def _measure(
     comparison = compare(task, rows, columns, settings, texts=texts, reference=reference)
     comparison |= {
         "classes": by_class(logits, task, held_out),
-        "disagreements": disagreements(logits, task, held_out),
+        "disagreements": disagreements(alike, task, held_out),
         "slices": _slices(columns, task, loaded, first, slice_values, settings),
     }
     for kind in settings.robustness:

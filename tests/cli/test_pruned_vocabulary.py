@@ -8,6 +8,7 @@ import pytest
 from tests import tiny, tiny_language
 from tests.cli.runs import artifact_kinds, assert_refused, report, results
 from tests.conftest import Distillkit
+from tests.unit.compression import models
 from tests.unit.compression.language import save
 
 PRUNED = "student pruned_vocabulary"
@@ -127,3 +128,34 @@ def test_a_language_model_of_whole_words_is_refused_before_any_work(
     own = [f"student.path={teacher}", "data=documents", f"data.train={texts}", "task=causal_lm"]
     result = distillkit("compress", *own, "compression=[pruned_vocabulary]")
     assert result.code == 0, result.err
+
+
+def test_answers_are_compared_where_the_windows_are_the_same(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    """Held-out words that are spelt otherwise give a pruned student windows of its own."""
+    models.save("QuestionAnswering", tmp_path / "student")
+    train = tiny.write_questions(tmp_path, 40)
+    words = ["task=question_answering", "task.max_length=30", "task.stride=4", "data=questions"]
+    words += [f"workspace={tmp_path}/w", "data.validation_fraction=0.2"]
+    pruned = [f"student.path={tmp_path / 'student'}", "compression=[pruned_vocabulary]"]
+    result = distillkit(
+        "compress", *words, f"data.train={train}", "data.test_fraction=0.2", *pruned
+    )
+    assert result.code == 0, result.err
+    (folder,) = tmp_path.glob("outputs/*/*/student-pruned_vocabulary")
+    small = ["evaluation.latency_examples=2", "evaluation.throughput_batches=1"]
+    for name, words_of_text in (("same", tiny.PLAIN), ("other", tiny.BAD)):
+        context = " ".join(words_of_text[:12])
+        answers = {"text": [words_of_text[3]], "answer_start": [context.index(words_of_text[3])]}
+        rows = [
+            {"question": f"the film {i}", "context": context, "answers": answers} for i in "123"
+        ]
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        models_ = f"models=[{tmp_path / 'student'},{folder}]"
+        result = distillkit("evaluate", *words, models_, f"data.test={file}", *small)
+        assert result.code == 0, result.err
+        scores = results(tmp_path)["rows"]["student-pruned_vocabulary"]
+        assert ("kl_to_teacher" in scores) == (name == "same")
+        assert {"f1", "exact_match"} <= scores.keys()
