@@ -149,7 +149,8 @@ def load_model(
 ) -> Any:
     """The model of a folder or hub id, in float32 unless the options say otherwise.
 
-    With `output_loading_info` among them, (the model, what was and was not found).
+    With `output_loading_info` among them, (the model, what was and was not found). Raises
+    `ModelError` for weights of other sizes, unless the options have `ignore_mismatched_sizes`.
     """
     import transformers
 
@@ -157,10 +158,22 @@ def load_model(
     config = config_of(folder, key=key, trust_remote_code=trust_remote_code)
     check_config(config, auto_class, key=f"{key} = {folder}")
     options = {"dtype": "float32", "use_safetensors": True, **options}
+    has_report = options.pop("output_loading_info", False)
+    may_differ = options.pop("ignore_mismatched_sizes", False)
     with quiet(), one_line(key, folder, "model"):
-        return getattr(transformers, auto_class).from_pretrained(
-            folder, trust_remote_code=trust_remote_code, **options
+        model, report = getattr(transformers, auto_class).from_pretrained(
+            folder,
+            trust_remote_code=trust_remote_code,
+            ignore_mismatched_sizes=True,  # transformers' own refusal names no weight
+            output_loading_info=True,
+            **options,
         )
+    for name, stored, expected in () if may_differ else sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"{key} = {folder}: its config.json and its weights do not belong together: {name} is "
+            f"{[*stored]} there, and {[*expected]} by its config; download or save it anew"
+        )
+    return (model, report) if has_report else model
 
 
 def load_complete(

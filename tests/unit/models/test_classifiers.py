@@ -1,5 +1,7 @@
 """Model folders: read safely, refused in one line, labels matched by name."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import transformers
 
 from distillkit.errors import ModelError
 from distillkit.models.classifiers import (
+    TEXTS,
     label_order,
     load_classifier,
+    load_complete,
     load_saved,
     load_tokenizer,
     new_classifier,
@@ -182,6 +186,25 @@ def test_a_folders_head_of_other_labels_is_left_out(
     assert made.config.id2label == {0: "bad", 1: "good"}
     said = "its head is of other labels (sports, politics); the labels get a new one"
     assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("id2label", {"0": "a", "1": "b", "2": "c"}, "classifier.bias is [2] there, and [3]"),
+        ("intermediate_size", 48, "intermediate.dense.bias is [64] there, and [48]"),
+    ],
+)
+def test_weights_of_other_sizes_than_the_config_says_are_named(
+    tmp_path: Path, field: str, value: object, fault: str
+) -> None:
+    folder = tiny.write_model(tmp_path / "it", labels=("bad", "good"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {field: value}))
+    with pytest.raises(ModelError, match=re.escape(fault)) as caught:
+        load_complete(str(folder), key="student.path", auto_class=TEXTS)
+    assert str(caught.value).startswith(f"student.path = {folder}: its config.json and its weights")
+    assert "\n" not in str(caught.value)
 
 
 # labels
