@@ -70,6 +70,11 @@ class Claims:
             return [path for path in sorted(names) if path.name not in self._held and _lives(path)]
         return []
 
+    def neighbours(self) -> set[int]:
+        """The other processes of this machine that hold claims."""
+        holders = [locks.holder_of(path) for path in self.others()]
+        return {holder.pid for holder in holders if holder is not None and holder.is_here()}
+
     def _is_others(self, path: Path) -> bool:
         """Whether a living process of another machine has it; its lock may not be seen here."""
         holder = locks.holder_of(path)

@@ -1,5 +1,6 @@
 """Work on an artifact that another process makes: what of it is free is done by whoever waits."""
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +19,8 @@ def shared_work(folder: Path, take_part: TakePart) -> bool:
     Where the folder is gone meanwhile, the artifact is made, or removed: that is no error.
     """
     before = _identity(folder)
-    if before is None:
-        return False
+    if before is None or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return False  # not begun, or of another user, who does not share it
     try:
         with stopping.scope():
             return take_part(folder)

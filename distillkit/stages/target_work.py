@@ -1,5 +1,6 @@
 """The work of a capture as every process sees it that takes part in it."""
 
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from distillkit.artifacts.workspace import first_difference
-from distillkit.console.progress import say
+from distillkit.console.progress import say, several
 from distillkit.models.precision import resolve
 from distillkit.models.saved import Loaded
 from distillkit.stages.target_capture import TargetCapture
@@ -64,6 +66,14 @@ class TargetWork:
         dtype = resolve(self.settings.precision, compute_device())
         return str(dtype).removeprefix("torch.")
 
+    @property
+    def device(self) -> str:
+        """What no two processes should compute on beside each other; empty for a processor."""
+        device = compute_device()
+        if device.type != "cuda":
+            return ""
+        return f"gpu-{torch.cuda.get_device_properties(device).uuid}"
+
     def queue(self, out: Path) -> ShardQueue:
         """The shards under `out`, whoever captures them."""
         plan = {
@@ -111,10 +121,10 @@ class TargetHelp:
             self._work = self._prepare()
             self._queue = self._work.queue(out)
         if not self._queue.is_planned:
-            self._decline(self._queue)
+            self._decline_plan(self._queue)
             return False
         with closing(self._queue):
-            first = self._queue.claim()
+            first = self._queue.claim() if self._has_room(self._work, self._queue) else None
             if first is not None:
                 count = self._work.capture(self._queue, out).take_part(first)
                 say(f"targets: {count:,} of {len(self._work.shards):,} shards by this process")
@@ -123,14 +133,38 @@ class TargetHelp:
             self._work = None  # nor is the teacher needed any more
         return self._is_over
 
-    def _decline(self, queue: ShardQueue) -> None:
-        """Say once why this process does not take part."""
+    def _has_room(self, work: TargetWork, queue: ShardQueue) -> bool:
+        """Whether this process would not slow down those that are at work; a rank never asks.
+
+        On a GPU there is one at a time. On processors the threads must not be more than the cores:
+        those of two jobs wait for each other in turns.
+        """
+        if several():
+            return True
+        if work.device:
+            has_room = queue.take_device(work.device)
+            self._decline("another process computes on this GPU", is_true=not has_room)
+            return has_room
+        threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+        has_room = threads == 1 or (1 + queue.neighbours()) * threads <= cores
+        why = (
+            f"other processes of this machine compute on its {cores} cores, and {threads} threads "
+            "more would slow all down (OMP_NUM_THREADS=1 for each lets all take part)"
+        )
+        self._decline(why, is_true=not has_room)
+        return has_room
+
+    def _decline_plan(self, queue: ShardQueue) -> None:
         difference = first_difference(queue.plan, queue.other_plan)
-        if self._has_declined or not queue.other_plan or difference is None:
-            return
-        self._has_declined = True
-        name, own, others = difference
-        say(f"targets: cut otherwise by that process ({name}: {others} there, {own} here); waiting")
+        if queue.other_plan and difference:
+            name, own, others = difference
+            self._decline(f"cut otherwise by that process ({name}: {others} there, {own} here)")
+
+    def _decline(self, why: str, *, is_true: bool = True) -> None:
+        """Say once why this process does not take part."""
+        if is_true and not self._has_declined:
+            self._has_declined = True
+            say(f"targets: {why}; waiting")
 
 
 def _shards(buckets: list[np.ndarray], lengths: np.ndarray, tokens: int) -> list[list[np.ndarray]]:

@@ -74,6 +74,8 @@ def generate_targets(work: TargetWork, *, out: Path) -> dict[str, Any]:
     )
     with closing(work.queue(out)) as queue:
         queue.lead()
+        if work.device:
+            queue.take_device(work.device)
         capture = work.capture(queue, out)
         manifest = capture.run(labels=list(work.space.names), origin=work.origin)
     remove_drafts(out)  # of processes that died beside this one

@@ -9,12 +9,13 @@ from typing import Any
 from distillkit.artifacts.claims import Claims
 from distillkit.artifacts.shared_work import LOOK
 from distillkit.artifacts.workspace import read_json, write_json
-from distillkit.console.progress import say
+from distillkit.console.progress import say, working
 from distillkit.targets import unfinished
 from distillkit.targets.committed import CommittedFiles, shard_name
 from distillkit.targets.manifest import FILE as STORE
 
 PLAN = "plan.json"
+LEADS = "leads"  # the claim of the process that leads
 
 
 class ShardQueue:
@@ -31,6 +32,7 @@ class ShardQueue:
         self._missing = dict.fromkeys(range(plan["shards"]))
         self._claimed: list[int] = []
         self._new: list[int] = []
+        self._devices: list[str] = []
 
     # what the process does that leads the work
 
@@ -40,6 +42,7 @@ class ShardQueue:
         Shards that were cut otherwise are removed, once nobody works on them any more.
         """
         self._claims.open()
+        self._claims.take(LEADS)  # who works here is seen before there is a shard of it
         if self._left_plan() != self.plan:
             if not self._is_earlier(self._left_plan()):
                 self._remove_other_plan()
@@ -55,8 +58,9 @@ class ShardQueue:
 
     def _remove_other_plan(self) -> None:
         (self.folder / PLAN).unlink(missing_ok=True)  # nobody claims a shard of it any more
-        while self._claims.others():
-            time.sleep(LOOK)
+        with working("targets: waiting for shards of another plan to be done"):
+            while self._claims.others():
+                time.sleep(LOOK)
         found = [it for pattern in ("shard-*.arrow*", STORE) for it in self.folder.rglob(pattern)]
         if found:
             say(
@@ -97,7 +101,11 @@ class ShardQueue:
 
     def claim(self) -> int | None:
         """A shard that is not there and that nobody is at, claimed; None where there is none."""
-        self.release()
+        number = self._claim_next()
+        self.release()  # after that: who works here has a claim all the time
+        return number
+
+    def _claim_next(self) -> int | None:
         for number in [*self._missing]:
             if number in self._claimed:
                 continue
@@ -109,6 +117,16 @@ class ShardQueue:
             self._claims.release(shard_name(number))
         return None
 
+    def take_device(self, name: str) -> bool:
+        """Claim a device until `close`; False where another process computes on it."""
+        if name not in self._devices and self._claims.take(name):
+            self._devices.append(name)
+        return name in self._devices
+
+    def neighbours(self) -> int:
+        """How many other processes of this machine work on the store."""
+        return len(self._claims.neighbours())
+
     def release(self) -> None:
         """Give up the claims on what is committed."""
         for number in [*self._claimed]:
@@ -119,6 +137,7 @@ class ShardQueue:
     def close(self) -> None:
         """Give up all claims."""
         self._claimed.clear()
+        self._devices.clear()
         self._claims.close()
 
     def _is_there(self, number: int) -> bool:

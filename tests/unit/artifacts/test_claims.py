@@ -59,6 +59,7 @@ def test_a_part_is_one_process_s_until_that_dies(claims: Claims, tmp_path: Path)
         assert not claims.take("a")
         assert claims.take("b")
         assert claims.others() == [tmp_path / FOLDER / "a"]
+        assert claims.neighbours() == {process.pid}
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert claims.others() == []

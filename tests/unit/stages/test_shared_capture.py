@@ -1,6 +1,7 @@
 """Several processes that fill one target store: each shard by one of them, and the same bits."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,9 @@ def help_with(work: TargetWork, out: Path, numbers: Iterable[int]) -> bool:
 def led(work: TargetWork, out: Path) -> int:
     """Begin a store, as the process does that has its lock; how many shards it will have."""
     out.mkdir(parents=True)
-    work.queue(out).lead()
+    queue = work.queue(out)
+    queue.lead()
+    queue.close()
     return len(work.shards)
 
 
@@ -158,6 +161,46 @@ def test_who_comes_when_all_is_claimed_loads_no_teacher(model: Path, tmp_path: P
     assert count > 1
 
 
+@pytest.mark.parametrize(("threads", "takes_part"), [(1, True), (2, False)])
+def test_who_would_compute_with_more_threads_than_cores_waits(
+    threads: int,
+    takes_part: bool,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One thread each is the operating system's business, which shares its cores out."""
+    there, out = work(model, Dense()), tmp_path / "out"
+    led(there, out)
+    monkeypatch.setattr("distillkit.stages.target_work.torch.get_num_threads", lambda: threads)
+    monkeypatch.setattr("distillkit.stages.target_work.os.cpu_count", lambda: 3)
+    monkeypatch.setattr(ShardQueue, "neighbours", lambda self: 1)
+    help_others = TargetHelp(lambda: there)
+    assert [help_others(out) for _ in range(2)] == [takes_part] * 2
+    assert bool(list(out.glob("shard-*"))) is takes_part
+    told = capsys.readouterr().err.count("OMP_NUM_THREADS=1 for each lets all take part); waiting")
+    assert told == (not takes_part)
+
+
+def test_on_a_gpu_there_is_one_process_at_a_time(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there, out = work(model, Dense()), tmp_path / "out"
+    led(there, out)
+    monkeypatch.setattr(TargetWork, "device", "gpu-1")
+    other, help_others = there.queue(out), TargetHelp(lambda: there)
+    assert other.take_device("gpu-1")
+    assert not help_others(out) and not help_others(out)
+    line = "targets: another process computes on this GPU; waiting"
+    assert capsys.readouterr().err.count(line) == 1
+    other.close()
+    assert help_others(out)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
@@ -205,7 +248,8 @@ def test_shards_that_were_cut_otherwise_are_removed_once_nobody_is_at_them(
             old.close()
 
     monkeypatch.setattr("distillkit.targets.shard_queue.time.sleep", nap)
-    other.queue(out).lead()
+    with closing(other.queue(out)) as queue:
+        queue.lead()
     assert len(naps) == 3
     assert not list(out.glob("shard-*"))
     assert made(other, out) == made(other, tmp_path / "fresh")
@@ -221,7 +265,8 @@ def test_a_damaged_shard_is_removed_so_that_anybody_makes_it_again(
     content = bytearray((out / "shard-00003.arrow").read_bytes())
     content[-30] ^= 2
     (out / "shard-00003.arrow").write_bytes(content)
-    there.queue(out).lead()
+    with closing(there.queue(out)) as queue:
+        queue.lead()
     assert {path.name for path in out.glob("shard-*.arrow")} == {"shard-00001.arrow"}
     assert "damaged: shard-00003.arrow: altered" in capsys.readouterr().err
     help_with(there, out, [3])
@@ -233,6 +278,7 @@ def test_a_plan_of_an_earlier_version_is_gone_on_with(model: Path, tmp_path: Pat
     count = led(there, out)
     help_with(there, out, [0, 1])
     (out / "plan.json").write_text(f'{{"batch_tokens": 64, "shards": {count}}}')
-    there.queue(out).lead()
+    with closing(there.queue(out)) as queue:
+        queue.lead()
     assert len(list(out.glob("shard-*.arrow"))) == 2
     assert there.queue(out).is_planned
