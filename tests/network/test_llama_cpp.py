@@ -47,8 +47,17 @@ def nats_of(model: Any, ids: list[int]) -> np.ndarray:
     return values[:, 0].numpy()
 
 
-@pytest.mark.parametrize("form", ["gguf_f16", "gguf_q8_0", "gguf_q4_0"])
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        *((kind, "gguf_f16") for kind in SHAPES),
+        *(
+            (kind, form)
+            for kind in ("llama", "qwen2", "gpt2")
+            for form in ("gguf_q8_0", "gguf_q4_0")
+        ),
+    ],
+)
 def test_llama_cpp_says_what_pytorch_says(
     llama_cpp: Path, tmp_path: Path, kind: str, form: str
 ) -> None:

@@ -28,6 +28,7 @@ from tests.unit.compression.test_gguf import LINEAR, LLAMA3, YARN, write
 
 pytestmark = pytest.mark.network
 SLACK = {"gguf_f16": 0.01, "gguf_q8_0": 0.1, "gguf_q4_0": 0.1}  # its products are of 8 bits
+KINDS = [*((kind, "gguf_f16") for kind in SHAPES), ("llama", "gguf_q8_0"), ("gpt2", "gguf_q4_0")]
 
 
 @pytest.fixture
@@ -42,8 +43,7 @@ def opened(folder: Path) -> Any:
 
 
 @pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("form", SLACK)
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(("kind", "form"), KINDS)
 def test_it_is_called_as_the_model_in_pytorch(kind: str, form: str, tmp_path: Path) -> None:
     _, folder = write(kind, form, tmp_path)
     model, expected = opened(folder), load_causal_lm(str(folder), key="x")
@@ -217,7 +217,7 @@ def test_its_process_ends_with_the_command(
                 break
             time.sleep(0.1)
         assert len(workers) == 1
-        time.sleep(2)  # in the middle of writing
+        time.sleep(1)  # in the middle of writing
         assert is_alive(workers[0])
         process.send_signal(number)
         process.wait(30)
@@ -227,3 +227,43 @@ def test_its_process_ends_with_the_command(
         time.sleep(0.1)
     os.kill(workers[0], signal.SIGKILL)
     pytest.fail("the process of llama.cpp goes on")
+
+
+@pytest.mark.usefixtures("installed")
+def test_rows_of_any_number_and_length(tmp_path: Path) -> None:
+    _, folder = write("llama", "gguf_f16", tmp_path, max_position_embeddings=2048)
+    model, expected = opened(folder), load_causal_lm(str(folder), key="x")
+    draws = torch.Generator().manual_seed(0)
+    for shape in ((1, 1), (70, 9), (1, 1100)):
+        ids = torch.randint(0, 290, shape, generator=draws)
+        with torch.no_grad():
+            found, logits = (it(ids).logits for it in (model, expected))
+        assert (found - logits).abs().max() < 0.02
+    options: dict[str, Any] = {"eos_token_id": None, "pad_token_id": 0, "max_new_tokens": 4}
+    for shape in ((300, 6), (1, 600)):
+        ids = torch.randint(0, 290, shape, generator=draws)
+        texts = [it.generate(ids, do_sample=False, **options) for it in (model, expected)]
+        assert (texts[0] == texts[1]).float().mean() > 0.99  # of 300, one may be a near tie
+    with pytest.raises(ModelError, match=r"llama.cpp cannot run it \(.*invalid token"):
+        model(torch.tensor([[100_000]]))
+    last = model(ids, logits_to_keep=1).logits
+    torch.testing.assert_close(last, model(ids).logits[:, -1:], rtol=0, atol=0.02)
+
+
+@pytest.mark.usefixtures("installed")
+def test_models_of_several_formats_are_evaluated_side_by_side(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    _, folder = write("qwen3", "gguf_f16", tmp_path)
+    texts = tiny_language.write_documents(tmp_path, 60)
+    words = tiny_language.small(tmp_path / "student", texts, tmp_path / "workspace")
+    words = [word for word in words if not word.startswith(("teacher", "student"))]
+    models = f"models=[{tmp_path / 'student'},{folder},{folder / 'model.gguf'}]"
+    result = distillkit("evaluate", *words, models, "task.max_length=48")
+    assert result.code == 0, result.err
+    found = results(tmp_path)
+    rows = [row for row in found["rows"].values() if "nll" in row]
+    assert len(rows) == 3
+    assert [row["nll"] for row in rows[1:]] == [pytest.approx(rows[0]["nll"], abs=2e-3)] * 2
+    assert len(found["runtimes"]) == 2
+    assert min(row["agreement"] for row in rows) > 0.98

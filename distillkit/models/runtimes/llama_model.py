@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gguf
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from distillkit.models.runtimes import llama_cpp
 from distillkit.models.runtimes.record import record_of
 
 WORDS, PLACES, HEAD = "token_embd.weight", "position_embd.weight", "output.weight"
+MOST_KEPT = 256  # rows that llama.cpp goes on from; more are read anew for each token
 TOLERANCE = 0.1  # of the check: products round activations to 8 bits where weights are quantised
 
 
@@ -37,13 +39,19 @@ def open_model(
     return model.eval()
 
 
+class _Reader(gguf.GGUFReader):
+    """gguf's reader, whose pieces of a file are plain arrays: as memmaps they take three times."""
+
+    def _get(self, *args: Any, **options: Any) -> Any:
+        self.data: Any = self.data.view(np.ndarray)
+        return super()._get(*args, **options)
+
+
 class GgufTensors:
     """The tensors of a GGUF file: their sizes, and the output matrix."""
 
     def __init__(self, file: Path) -> None:
-        import gguf
-
-        self._tensors = {it.name: it for it in gguf.GGUFReader(file).tensors}
+        self._tensors = {it.name: it for it in _Reader(file).tensors}
 
     @property
     def parameters(self) -> int:
@@ -65,8 +73,6 @@ class GgufTensors:
         return self._values(name), self._values(bias) if has_bias else None
 
     def _values(self, name: str) -> Tensor:
-        import gguf
-
         tensor = self._tensors[name]
         values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         return torch.from_numpy(np.array(values, np.float32))
@@ -169,7 +175,8 @@ class _Body(nn.Module):
         """Hidden states or logits [batch, tokens, width]; with `last` [batch, 1, width]."""
         real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
         rows = [row[there] for row, there in zip(ids, real, strict=True)]
-        values = torch.from_numpy(self.worker.outputs(rows, last=last, hidden=hidden, keep=last))
+        options = {"last": last, "hidden": hidden, "keep": last and len(rows) <= MOST_KEPT}
+        values = torch.from_numpy(self.worker.outputs(rows, **options))
         values = values.to(ids.device)
         if last:
             return values.unsqueeze(1)

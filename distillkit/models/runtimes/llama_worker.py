@@ -24,8 +24,10 @@ from typing import Any
 INT32 = 4  # bytes
 ROOM = 1024  # bytes for settings, whose size is llama.cpp's own; more than it has does no harm
 CELLS = 256  # what lengths of contexts are multiples of
+TOGETHER = 8  # rows that are read at once, unless they are gone on from
 TOKENS = 512  # of a decoding step, whose logits are held at once
 ERROR = 4  # of the levels of its log
+GPU_LAYERS, ALL = 4, 2**32 - 1  # where settings of a model have the layers on a GPU; -1
 Log = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
@@ -94,6 +96,8 @@ class LlamaCpp:
         self.library.llama_log_set(self._log, None)
         self.library.llama_backend_init()
         settings = self.library.llama_model_default_params()
+        if settings.numbers[GPU_LAYERS] == ALL:  # the processor computes, whatever else is there
+            settings.numbers[GPU_LAYERS] = 0
         self.model = self.library.llama_model_load_from_file(os.fsencode(model), settings)
         if not self.model:
             raise RuntimeError(self._reason("it cannot be loaded"))
@@ -109,13 +113,24 @@ class LlamaCpp:
     def outputs(
         self, rows: Sequence[Sequence[int]], *, last: bool, hidden: bool, keep: bool
     ) -> Iterator[bytes]:
-        """The outputs of rows of token ids, in their order, a piece at a time."""
+        """The outputs of rows of token ids, in their order, a piece at a time.
+
+        Rows that are not gone on from are read a few at a time: each has memory of its own.
+        """
+        size = len(rows) if keep else TOGETHER
+        for begin in range(0, len(rows), size):
+            options = {"last": last, "hidden": hidden, "keep": keep}
+            yield from self._of_rows(rows[begin : begin + size], **options)
+
+    def _of_rows(
+        self, rows: Sequence[Sequence[int]], *, last: bool, hidden: bool, keep: bool
+    ) -> Iterator[bytes]:
         self._make_room(len(rows), max(map(len, rows)))
         self.library.llama_set_embeddings(self.context, hidden)
         starts = [self._start(i, row) if keep else 0 for i, row in enumerate(rows)]
         if not any(starts):
             self._clear()
-        self.contents = [list(row) for row in rows]
+        self.contents = []  # until all of them are read
         tokens = [
             (i, place, row[place], not last or place == len(row) - 1)
             for i, (row, start) in enumerate(zip(rows, starts, strict=True))
@@ -123,6 +138,7 @@ class LlamaCpp:
         ]
         for begin in range(0, len(tokens), self.step):
             yield self._decode(tokens[begin : begin + self.step], hidden=hidden)
+        self.contents = [list(row) for row in rows]
 
     def free(self) -> None:
         """Give back the memory of the context."""
@@ -214,7 +230,8 @@ def main() -> None:
     library, model, threads = sys.argv[1:]
     requests: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    out = sys.stdout.buffer
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the library prints is no response
     memory = peak_memory()
     try:
         llama = LlamaCpp(library, model, int(threads))
