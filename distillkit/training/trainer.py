@@ -20,7 +20,7 @@ import torch
 
 from distillkit import stopping
 from distillkit.artifacts.workspace import SHARED_SOON, atomic
-from distillkit.console.progress import Track, track
+from distillkit.console.progress import Track, say, track
 from distillkit.errors import DataError, TrainingError
 from distillkit.models.precision import resolve
 from distillkit.schedules import LearningRateSchedule
@@ -88,7 +88,10 @@ class Trainer:
         self._dtype = resolve(self.settings.precision, self._accelerator.device)
         self._whole = ModelWithObjective(self.model, self.objective)
         self._is_sharded = shards(self._accelerator)
-        if not self._is_sharded:  # each process places its part, not all of it
+        if self._is_sharded:  # each process places its part, not all of it
+            count = self._accelerator.num_processes
+            say(f"{self.label}: FSDP2 shares it out among {count:,} processes")
+        else:
             self._whole.to(self._accelerator.device)
         optimizer = self.make_optimizer(parameter_groups(self._whole))
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
