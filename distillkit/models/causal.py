@@ -189,7 +189,7 @@ def _quantized(quantization: Quantization | None, dtype: str, *, key: str) -> di
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
             f"{key} = {quantization}: needs bitsandbytes, which is not installed; "
-            "`pip install bitsandbytes`, or set it to null"
+            "pip install 'distillkit[bitsandbytes]' brings it, or set it to null"
         )
     from transformers import BitsAndBytesConfig
 

@@ -6,6 +6,7 @@ from distillkit.artifacts.run_records import RunRecord
 from distillkit.artifacts.workspace import Workspace
 from distillkit.config.build import build
 from distillkit.pipeline import checks, joint
+from distillkit.pipeline.adapter_sources import with_bases
 from distillkit.pipeline.codec_choice import check_loss, settle_targets
 from distillkit.pipeline.context import RunContext
 from distillkit.pipeline.obtain import COMMANDS
@@ -52,6 +53,8 @@ def _with_groups(
     teacher, student = build(cfg.teacher, key="teacher"), build(cfg.student, key="student")
     data, augmentation = build(cfg.data, key="data"), build(cfg.augmentation, key="augmentation")
     task, trainer = build(cfg.task, key="task"), build(cfg.trainer, key="trainer")
+    teacher = with_bases(teacher, "teacher", workspace, task)
+    student = with_bases(student, "student", workspace, task)
     evaluation, loss = build(cfg.evaluation, key="evaluation"), build(cfg.loss, key="loss")
     optimizer = build(cfg.optimizer, key="optimizer", partial=True)
     schedule, targets = build(cfg.scheduler, key="scheduler"), build(cfg.targets, key="targets")

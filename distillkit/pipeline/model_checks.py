@@ -19,6 +19,7 @@ from distillkit.console.progress import say
 from distillkit.data.folders import model_folder
 from distillkit.errors import ConfigError, DataError, ModelError
 from distillkit.evaluation.responses import check_room
+from distillkit.models import adapters
 from distillkit.models.classifiers import output_order
 from distillkit.models.configs import check_positions, config_of
 from distillkit.models.execution import executing
@@ -41,12 +42,21 @@ MOST_TRIED = 300_000_000  # parameters of a student that is made once more, to b
 def check_models(run: Run, *, memory: float | None = None) -> None:
     """All checks of the models of a run that trains a student; see `check_shapes`."""
     check_shapes(run, memory=memory)
+    check_adapter(run)
     check_tokenizers(run)
     check_gguf(run)
     check_onnx(run)
     check_pruning(run)
     check_distilled(run)
     check_layers(run)
+
+
+def check_adapter(run: Run) -> None:
+    """Raise `ConfigError` for an adapter that the student cannot have, or that PEFT is not for."""
+    student: Any = run.context.student
+    if student.adapter_fields():
+        adapters.check_installed("student.adapter = lora")
+        adapters.check_targets(MetaModels(run.context, run.text).student, student.lora.targets)
 
 
 def check_tokenizers(run: Run) -> None:

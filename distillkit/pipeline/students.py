@@ -29,6 +29,7 @@ from distillkit.pipeline.target_store import TargetStoreArtifact
 from distillkit.pipeline.teachers import EnsembleArtifacts, TeacherArtifacts
 from distillkit.pipeline.text import TextArtifacts
 from distillkit.stages import student as stage
+from distillkit.stages.student import AdapterWork
 from distillkit.students import PretrainedStudent, Student
 from distillkit.targets.hidden_states import StoredStates
 from distillkit.tasks.shared_words import Selection, align
@@ -191,6 +192,7 @@ class StudentArtifacts:
                     out=out,
                     label=label,
                     start_counts=quantized and variant.settings.keep == "best",
+                    adapter=None if quantized else self._adapter(),
                 )
 
         return obtain(context, variant.kind, fields, make, learns=variant.name != "untrained")
@@ -222,6 +224,8 @@ class StudentArtifacts:
         extra: dict[str, Any] = {"code": code} if code else {}
         if variant.name == QUANTIZED:
             extra |= {"arithmetic": ARITHMETIC, "lr_factor": variant.lr_factor}
+        else:
+            extra |= context.student.adapter_fields()
         return extra | stage.fingerprint_fields(
             start,
             context.task,
@@ -295,6 +299,14 @@ class StudentArtifacts:
             labels=text.corpus.labels,
             selection=selection,
         )
+
+    def _adapter(self) -> AdapterWork | None:
+        """What is trained of a student whose weights stay as they are."""
+        student: Any = self.context.student
+        if not student.adapter_fields():
+            return None
+        base = None if self.before or student.lora.save != "both" else student.path
+        return AdapterWork(student.lora, base=base, seed=self.context.seed)
 
     def _examples(
         self, variant: StudentVariant, key: str, spec: str

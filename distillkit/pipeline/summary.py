@@ -92,7 +92,10 @@ def _teacher(context: RunContext) -> str:
 
 
 def _student(context: RunContext) -> str:
-    return context.student.describe(settings(context.cfg.student), short)
+    node: Any = OmegaConf.to_container(context.cfg.student, resolve=True)
+    if node.get("adapter") is None:
+        node = {name: value for name, value in node.items() if name != "lora"}
+    return context.student.describe(settings(node), short)
 
 
 def _targets(context: RunContext) -> str:

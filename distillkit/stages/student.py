@@ -1,7 +1,8 @@
 """Stage: soft targets (or hard labels alone) -> a student."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 
 from distillkit.artifacts.digests import file_sha256
 from distillkit.artifacts.versions import VERSIONS
+from distillkit.console.progress import say
+from distillkit.models import adapters
 from distillkit.models.configs import check_positions
 from distillkit.stages.teacher import TeacherModel
-from distillkit.students import Student, StudentContext
+from distillkit.students import Lora, Student, StudentContext
 from distillkit.tasks import Task, identity_of
 from distillkit.token_table import TokenTable
 from distillkit.training.collation import collator
@@ -23,6 +26,44 @@ from distillkit.types import LabelSpace
 
 NOT_CONTENT = ("log_every", "checkpoint_seconds")  # settings that change no weight
 WHERE_SET = ("compile", "gradient_checkpointing", "attn_implementation")  # that change rounding
+
+
+ADAPTER = "adapter"  # its folder, beside that of the model
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterWork:
+    """LoRA as a student's settings say it; `base` names its model where it is written, too."""
+
+    lora: Lora
+    base: str | None
+    seed: int
+
+    def put_into(self, model: Any, task: Task, out: Path, label: str) -> Callable[[Any], None]:
+        """Freeze the model, and put adapters in; return what ends the training of one."""
+        adapters.check_installed("student.adapter = lora")
+        whole = model.num_parameters()
+        trained, layers = adapters.attach(
+            model,
+            rank=self.lora.r,
+            alpha=self.lora.alpha,
+            dropout=self.lora.dropout,
+            targets=self.lora.targets,
+            trains_head=task.family == "sequence",
+            seed=self.seed,
+        )
+        say(
+            f"{label}: LoRA of rank {self.lora.r} in {layers} layers; {trained:,} of "
+            f"{whole:,} parameters are trained"
+        )
+
+        def finish(model: Any) -> None:
+            if self.base is not None:
+                shutil.rmtree(out / ADAPTER, ignore_errors=True)  # of a killed run
+                adapters.save_adapter(model, out / ADAPTER, base=self.base)
+            adapters.merge(model)
+
+        return finish
 
 
 PACKING = 2  # the version of how it is told which models keep packed examples apart
@@ -164,12 +205,17 @@ def train_student(
     out: Path,
     label: str,
     start_counts: bool = False,
+    adapter: AdapterWork | None = None,
 ) -> dict[str, Any]:
     """Train a student by a `TrainingJob` and save it under `out`.
 
-    With `start_counts` it stays as it comes where nothing better is found.
+    With `start_counts` it stays as it comes where nothing better is found. With an `adapter` its
+    weights stay, and what was trained beside them is merged into them at the end.
     """
-    return learn(model, tokenizer, job, out=out, label=label, start_counts=start_counts)
+    finish = adapter.put_into(model, job.task, out, label) if adapter else None
+    return learn(
+        model, tokenizer, job, out=out, label=label, start_counts=start_counts, finish=finish
+    )
 
 
 def keep_untrained(model: Any, tokenizer: Any, task: Task, *, out: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 artifact it becomes in `stages`.
 """
 
+from distillkit.students.adapters import Lora
 from distillkit.students.architectures import register_architectures
 from distillkit.students.from_teacher import FromTeacher
 from distillkit.students.pretrained import PretrainedStudent
@@ -12,6 +13,7 @@ from distillkit.students.student import Student, StudentContext
 
 __all__ = [
     "FromTeacher",
+    "Lora",
     "PretrainedStudent",
     "ScratchStudent",
     "Student",

