@@ -119,7 +119,8 @@ def test_quantization_without_bitsandbytes_names_the_way_out(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        ConfigError, match=rf"teacher\.quantization = {bits}: .*pip install 'distillkit\[bitsandbytes\]'"
+        ConfigError,
+        match=rf"teacher\.quantization = {bits}: .*pip install 'distillkit\[bitsandbytes\]'",
     ):
         load_causal_lm(str(folder), key=KEY, quantization=bits)
 
