@@ -1,8 +1,9 @@
 """distillkit with a teacher that takes its time: `python -m tests.slow_teacher SECONDS words…`.
 
-So long is each forward pass of a capture, and the first one of rank 0 ends when another process has
-captured something. Each shard that a process has to write is a line "process shard" in the file
-that CAPTURED names, and so is each piece of an evaluation that is shared, however few texts it has.
+So long is each forward pass of a capture. The first one of rank 0, or of a process for which AWAITS
+is set, ends when another process has captured something. Each shard that a process has to write is
+a line "process shard" in the file that CAPTURED names, and so is each piece of an evaluation that
+is shared, however few texts it has.
 """
 
 import os
@@ -33,7 +34,7 @@ def main(seconds: float, words: Sequence[str]) -> None:
     def slow(*args: Any, **settings: Any) -> Any:
         for number, batch in enumerate(predict(*args, **settings)):
             time.sleep(seconds)
-            if not number and os.environ.get("RANK") == "0":
+            if not number and (os.environ.get("RANK") == "0" or "AWAITS" in os.environ):
                 await_others()
             yield batch
 
@@ -66,7 +67,7 @@ def note(work: object) -> None:
 
 def await_others() -> None:
     """Wait until there is a line of another process, but not for ever."""
-    late = time.monotonic() + 100
+    late = time.monotonic() + 200
     while time.monotonic() < late:
         path = Path(os.environ["CAPTURED"])
         lines = path.read_text().splitlines() if path.is_file() else []

@@ -43,7 +43,7 @@ class Site:
         shutil.copytree(self.folder / "alone", self.folder / workspace, ignore=left_out)
         return self.folder / workspace
 
-    def start(self, workspace: str, seconds: float) -> subprocess.Popen[str]:
+    def start(self, workspace: str, seconds: float, **environment: str) -> subprocess.Popen[str]:
         """A process that generates the targets in a workspace, so slowly."""
         return subprocess.Popen(
             slow_teacher.command(seconds, "generate-targets", *self.words(workspace)),
@@ -51,7 +51,7 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self.environment(workspace),
+            env=self.environment(workspace) | environment,
         )
 
     def environment(self, workspace: str) -> dict[str, str]:
@@ -100,15 +100,16 @@ def test_processes_fill_a_store_together_also_when_the_one_that_leads_is_killed(
 ) -> None:
     """As an array job's: three that know nothing of each other, and a fourth after the end."""
     workspace = site.copied("array")
-    first = site.start("array", 2.0)
-    site.await_captured("array", 1, [first])
+    first = site.start("array", 2.0, AWAITS="1")
+    while not list(workspace.glob(".partial/targets-*/plan.json")):  # it leads
+        assert first.poll() is None
+        time.sleep(0.05)
     later = [site.start("array", 0.05) for _ in range(2)]
-    while len({pid for pid, _ in site.captured("array")}) < 2:
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.01)
+    site.await_captured("array", 1, [first])
+    assert first.poll() is None
     first.send_signal(signal.SIGKILL)
-    (_, *results) = ended([first, *later])
-    assert [code for code, _ in results] == [0, 0], results
+    ((code, _), *results) = ended([first, *later])
+    assert (code, *(it for it, _ in results)) == (-signal.SIGKILL, 0, 0), results
     assert store(workspace) == site.alone
     assert not list(workspace.glob(".partial/*"))
     taking_part = f"process {first.pid} of "
