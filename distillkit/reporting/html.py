@@ -13,7 +13,7 @@ from distillkit.metrics.calibration import Reliability
 from distillkit.metrics.titles import title as title_of
 from distillkit.reporting import svg
 from distillkit.reporting.report import cells, footnote, sentences
-from distillkit.reporting.verdicts import gain_of, headline, is_busy, verdicts
+from distillkit.reporting.verdicts import RATIOS, gain_of, headline, is_busy, verdicts
 
 TEMPLATES = Path(__file__).parent / "templates"
 LOGARITHMIC = ("perplexity",)  # it is the exponential of what is trained
@@ -104,10 +104,13 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     tiles += [
         _tile(f"{it.difference:+.4f}", f"{it.title} over the control", it.word) for it in gains
     ]
-    for key, what in (("smaller", "smaller"), ("faster", "faster")):
+    for key, more, less, same in RATIOS:
         if compared.get(key) is not None:
+            ratio, word = (compared[key], more) if compared[key] >= 1 else (1 / compared[key], less)
+            figure = f"{ratio:.1f}x"
+            words = f"{same} as the teacher" if figure == "1.0x" else f"{word} than the teacher"
             doubt = "the machine was busy" if key == "faster" and is_busy(results) else ""
-            tiles.append(_tile(f"{compared[key]:.1f}x", f"{what} than the teacher", doubt))
+            tiles.append(_tile(figure, words, doubt))
     return tiles
 
 

@@ -97,10 +97,20 @@ def headline(results: Mapping[str, Any]) -> str:
     found = [it for it in verdicts(results) if it.column in (name, "nll" if not rises else name)]
     for it in found:
         text += f" {_against(it)}"
-    for row, does in BASELINES.items():
-        if name in rows.get(row, {}):
-            text += f" A model that {does} has {rows[row][name]:{style}}."
-    return text
+    return text + "".join(_against_baseline(results, row) for row in BASELINES)
+
+
+def _against_baseline(results: Mapping[str, Any], row: str) -> str:
+    """What a model that reads no text has, and whether the student is no better."""
+    rows, name = results["rows"], results["headline"]
+    if name not in rows.get(row, {}):
+        return ""
+    own, constant = rows["student"][name], rows[row][name]
+    behind = own <= constant if results.get("higher_is_better", True) else own >= constant
+    value = format(constant, _titled(results, name)[1])
+    if behind:
+        return f" It is no better than a model that {BASELINES[row]}, which has {value}."
+    return f" A model that {BASELINES[row]} has {value}."
 
 
 def is_busy(results: Mapping[str, Any]) -> bool:

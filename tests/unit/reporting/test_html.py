@@ -93,6 +93,22 @@ def test_the_same_results_give_the_same_bytes() -> None:
     assert again == USUAL
 
 
+@pytest.mark.parametrize(
+    ("ratio", "figure", "words"),
+    [
+        (5.18, "5.2x", "faster than the teacher"),
+        (0.0072, "138.9x", "slower than the teacher"),
+        (1.02, "1.0x", "as fast as the teacher"),
+        (0.97, "1.0x", "as fast as the teacher"),
+    ],
+)
+def test_a_tile_says_faster_or_slower(ratio: float, figure: str, words: str) -> None:
+    found = results()
+    found["comparison"]["faster"] = ratio
+    (tile,) = [it for it in html._tiles(found) if "fast" in it["what"] or "slower" in it["what"]]
+    assert (tile["figure"], tile["what"]) == (figure, words)
+
+
 def test_what_others_published_stands_beside() -> None:
     found = results() | {"published": [{"paper": "A <b>", "metric": "accuracy", "number": "0.9"}]}
     page = Page(html.page(found, title="t", packages={}))

@@ -73,3 +73,21 @@ def test_to_agree_with_a_wrong_teacher_is_neither_good_nor_bad() -> None:
     gain = {"difference": 0.2, "low": 0.1, "high": 0.3}
     found["comparison"] = {"columns_minus_control": {"agreement_wrong": gain}}
     assert verdicts(found)[0].word == "higher"
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "student", "constant", "rises", "expected"),
+    [
+        ("majority", "accuracy", 0.8, 0.5, True, "that only knows how often classes are has 0.5"),
+        ("majority", "accuracy", 0.5, 0.5, True, "no better than a model that only knows how"),
+        ("mean", "pearson", 0.2, 0.0, True, "A model that always says the mean of the training"),
+        ("unigram", "perplexity", 90.0, 100.0, False, "how often tokens are has 100.00."),
+        ("unigram", "perplexity", 110.0, 100.0, False, "It is no better than a model that only"),
+    ],
+)
+def test_the_headline_says_what_reads_no_text(
+    row: str, name: str, student: float, constant: float, rises: bool, expected: str
+) -> None:
+    found = results() | {"headline": name, "higher_is_better": rises, "comparison": {}}
+    found["rows"] = {"student": {name: student}, row: {name: constant}}
+    assert expected in headline(found)
