@@ -12,6 +12,7 @@ from distillkit.models.shapes import Shape
 
 FLOAT = 4  # bytes
 TRAINING = 3  # forward passes that a step costs: one forward, and two as large backwards
+RECOMPUTED = 1  # more, with gradient checkpointing
 # Values that a layer keeps of a token for its backward pass, in hidden states and in feed-forward
 # widths. Counted with saved_tensors_hooks: Llama 9 and 4, BERT 8 and 2, GPT-2 8 and 6.
 KEPT_HIDDEN, KEPT_NEURONS = 9, 3.5
@@ -137,10 +138,12 @@ def learning_memory(
     narrow: bool,
     keeps_scores: bool,
     memory: float | None = None,
+    recomputes: bool = False,
 ) -> dict[str, float]:
     """Bytes while a model learns, in float32 with bfloat16 copies where `narrow`.
 
-    `memory` is a GPU's, None elsewhere: chunks of logits go by it.
+    `memory` is a GPU's, None elsewhere: chunks of logits go by it. A model that `recomputes` (by
+    gradient checkpointing) keeps what goes into each layer, and all of one layer at a time.
     """
     copies = 2 * shape.body if narrow else 0
     values = KEPT_HIDDEN * shape.hidden + KEPT_NEURONS * shape.neurons
@@ -148,11 +151,14 @@ def learning_memory(
     if keeps_scores:
         activations += KEPT_SCORES * heads * work_done.most_pairs
     logits = min(chunk_bytes(memory), FLOAT * work_done.most_positions * shape.outputs)
+    kept = shape.layers * activations
+    if recomputes:
+        kept = shape.layers * shape.hidden * work_done.most_tokens + activations
     return {
         "weights": FLOAT * shape.parameters + copies,
         "gradients": FLOAT * (shape.parameters + shape.head),  # the head's is gathered apart
         "optimizer": FLOAT * states * shape.parameters,
-        "activations": FLOAT * shape.layers * activations,
+        "activations": FLOAT * kept,
         "logits": CHUNKS * logits,
     }
 

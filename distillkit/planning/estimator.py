@@ -228,7 +228,9 @@ class CostEstimator:
             cost_model.evaluations(steps, settings.eval_every)
         )
         share = steps / training.plan.steps_per_epoch
-        flops = cost_model.TRAINING * cost_model.forward_flops(shape, epoch.times(share))
+        recomputes = settings.gradient_checkpointing
+        passes = cost_model.TRAINING + cost_model.RECOMPUTED * recomputes
+        flops = passes * cost_model.forward_flops(shape, epoch.times(share))
         if (
             name == "teacher"
             and self.context.teacher.head == "probe"
@@ -251,6 +253,7 @@ class CostEstimator:
                 states=self._states(name),
                 narrow=precision == "bfloat16",
                 memory=self.machine.memory if self.machine.is_device else None,
+                recomputes=recomputes,
                 keeps_scores=not self.machine.is_device and drops_attention(model.config),
             ),
             steps=steps,

@@ -261,6 +261,20 @@ def test_times_for_people(seconds: float | None, shown: str) -> None:
     assert planning.time_of(seconds) == shown
 
 
+def test_gradient_checkpointing_keeps_the_input_of_each_layer_and_one_layer() -> None:
+    options: dict[str, Any] = {"heads": 2, "states": 2, "narrow": False, "keeps_scores": False}
+    once = Work(100, 40, 1000, 50, 500, 20)
+    every, few = (
+        planning.learning_memory(SHAPE, once, recomputes=recomputes, **options)
+        for recomputes in (False, True)
+    )
+    one_layer = every["activations"] / SHAPE.layers
+    assert few["activations"] == one_layer + 4 * SHAPE.layers * SHAPE.hidden * 50
+    assert {k: v for k, v in few.items() if k != "activations"} == {
+        k: v for k, v in every.items() if k != "activations"
+    }
+
+
 # machines
 
 
