@@ -10,6 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 from distillkit.config.compose import composing
 from distillkit.console.wording import listed
 from distillkit.errors import ConfigError
@@ -70,6 +72,8 @@ def plan(
     """The plan of a sweep of these words; raises `ConfigError` for a study that cannot be right."""
     own = [word for word in words if word.lstrip("+~").startswith("hydra")]
     total = prod(swept.values())
+    if not any("hydra/sweeper" in word or "hydra.sweeper._target_" in word for word in own):
+        _check_intervals(words)
     if not any("hydra/" in word or "hydra.launcher" in word for word in own):
         return SweepPlan(total, 1, [])
     with composing(user_folder) as composer:
@@ -101,10 +105,26 @@ def _total(sweeper: Mapping[str, Any], choices: int) -> int | None:
     return min(trials, choices) if is_grid else trials
 
 
+def _check_intervals(words: list[str]) -> None:
+    """Raise `ConfigError` for an interval where every combination is run: it has no end."""
+    for override in OverridesParser.create().parse_overrides(words):
+        if override.is_interval_sweep():
+            raise ConfigError(
+                f"{override.key_or_group} = {override.get_value_string()}: an interval has no "
+                "combinations to run; name values (1,2,4), or add hydra/sweeper=optuna, which "
+                "chooses within it"
+            )
+
+
 def _at_once(launcher: str, settings: Mapping[str, Any], cores: int) -> int | None:
     """How many jobs a launcher has at work on this machine at a time; None: elsewhere."""
     if launcher == "JoblibLauncher":
-        jobs = int(settings.get("n_jobs") or 1)
+        given = settings.get("n_jobs")
+        if given == 0:
+            raise ConfigError(
+                "hydra.launcher.n_jobs = 0: no job would run; -1 runs as many as there are cores"
+            )
+        jobs = int(given or 1)
         return jobs if jobs > 0 else max(1, cores + 1 + jobs)  # as joblib counts: -1 is all cores
     if launcher == "LocalLauncher":
         return max(1, cores // int(settings.get("cpus_per_task") or 1))

@@ -81,6 +81,11 @@ def test_optuna_tunes_on_validation_and_goes_on_as_it_was(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        ([], "loss.temperature = interval(1.0,8.0): an interval has no combinations to run"),
+        (
+            ["hydra/launcher=joblib", "hydra.launcher.n_jobs=0", *OPTUNA],
+            "hydra.launcher.n_jobs = 0: no job would run",
+        ),
         (["sweep.objective=accuracy"], "sweep.objective = accuracy: may be validation, parameters"),
         (
             ["sweep.objective=[validation,validation]"],
