@@ -30,6 +30,8 @@ def check_sources(arguments: Any, settings: Words, *, command: str, word: str) -
         raise ConfigError(
             f"{command}: no {word}; add --{word} {word.upper()}, a FILE, or lines on stdin"
         )
+    if arguments.out == "":
+        raise ConfigError("--out: is empty; name a csv, tsv or jsonl file")
     if arguments.out:
         from distillkit.prediction.output import check_output
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from distillkit.console.wording import nearest
 from distillkit.errors import ConfigError, ModelError
-from distillkit.models.folders import config_settings, place
+from distillkit.models.folders import check_adapter, config_settings, place
 from distillkit.models.loading import one_line, quiet
 from distillkit.models.runtimes.record import record_of
 from distillkit.models.sizes import check_numbers, check_weights
@@ -32,6 +32,7 @@ def config_of(folder: str, *, key: str, trust_remote_code: bool = False) -> Any:
     location, gguf = place(folder)
     if gguf:
         return _config_of_gguf(location, gguf, key=key)
+    check_adapter(Path(folder), f"{key} = {folder}")
     if not trust_remote_code:
         _check_model_type(folder, key=key)
     with quiet(), one_line(key, folder, "config"):

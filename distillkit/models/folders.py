@@ -68,7 +68,7 @@ def check_folder(folder: str, *, key: str, weights: bool = True) -> None:
         return
     at = f"{key} = {folder}"
     _check_links(path, at)
-    _check_adapter(path, at)
+    check_adapter(path, at)
     config = config_settings(path, at)
     if weights:
         _check_weights(path, at)
@@ -119,7 +119,8 @@ def place(folder: str) -> tuple[str, str | None]:
     return str(path.parent), path.name
 
 
-def _check_adapter(path: Path, at: str) -> None:
+def check_adapter(path: Path, at: str) -> None:
+    """Raise `ModelError` for a folder that holds an adapter; `at` is "setting = value"."""
     settings = path / "adapter_config.json"
     if not settings.is_file():
         return
@@ -227,6 +228,11 @@ def _refuse_weights(path: Path, at: str) -> None:
                 f"{at}: its weights are {framework}; convert them with the transformers 4 that "
                 "wrote them (from_tf=True or from_flax=True, then save_pretrained)"
             )
+    if exported := [*sorted(path.glob("*.onnx")), *sorted(path.glob("onnx/*.onnx"))]:
+        raise ModelError(
+            f"{at}: its weights are {exported[0].relative_to(path)}, and ONNX is read as "
+            "model.onnx beside its config.json and tokenizer; copy it there under that name"
+        )
     raise ModelError(f"{at}: no *.safetensors in it")
 
 

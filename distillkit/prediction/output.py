@@ -50,7 +50,7 @@ def named_apart(own: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str
         names[name] = new
     changed = [f"{name} is written as {new}" for name, new in names.items() if name != new]
     if changed:
-        say(f"predict: the input has columns of the same name: {listed(changed)}")
+        say(f"the input has columns of the same name: {listed(changed)}")
     return names
 
 

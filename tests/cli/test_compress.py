@@ -94,7 +94,8 @@ def test_a_student_from_elsewhere_is_calibrated_on_its_own_tokens(
     assert_refused(
         distillkit("compress", *words), "onnx_int8_static: reads the data that a student learnt"
     )
-    result = distillkit("compress", *words, "data=files", f"data.train={train}")
+    data = ("data=files", f"data.train={train}", "task.max_length=64")
+    result = distillkit("compress", *words, *data)
     assert result.code == 0, result.err
     (folder,) = tmp_path.glob("outputs/*/*/student-onnx_int8_static")
     assert (folder / "model.onnx").is_file()
@@ -199,6 +200,17 @@ def test_a_folder_of_a_body_alone_is_refused(distillkit: Distillkit, tmp_path: P
     words = (f"student.path={body}", "compression=[bf16]", f"workspace={tmp_path / 'w'}")
     assert_refused(
         distillkit("compress", *words), "names no trained model (architectures: BertModel)"
+    )
+
+
+def test_an_adapter_alone_is_refused_with_the_way_out(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text('{"peft_type": "LORA"}')
+    words = (f"student.path={tmp_path / 'adapter'}", "compression=[bf16]")
+    assert_refused(
+        distillkit("compress", *words), "an adapter (LORA", "not a model; merge it into its base"
     )
 
 

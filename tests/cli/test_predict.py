@@ -392,6 +392,7 @@ def test_what_is_wrong_is_one_line_before_the_model_is_loaded(
         ((at, "in.csv", *one), "--text: in.csv has the texts"),
         ((at, *one, "--pair", "a", "--pair", "b"), "--pair: 2 of them for 1 --text"),
         ((at, *one, "--out", "there.csv"), "there.csv: is there already", "--overwrite"),
+        ((at, *one, "--out", ""), "--out: is empty; name a csv, tsv or jsonl file"),
         ((at, *one, "--out", "x.pdf"), "must end in one of .csv, .tsv, .jsonl"),
         ((at, *one, "--out", "no/such/x.csv"), "there is no folder no/such"),
         ((at, "in.csv", "--overwrite", "--out", "in.csv"), "is the input; name another file"),

@@ -87,6 +87,29 @@ def test_a_folder_without_data_is_refused(distillkit: Distillkit, tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("form", ["pruned_vocabulary", "onnx_int8_static"])
+def test_texts_longer_than_a_folder_has_positions_for_are_refused_before_any_work(
+    distillkit: Distillkit, tmp_path: Path, form: str
+) -> None:
+    model = tiny.write_model(tmp_path / "mine", labels=("no", "yes"))
+    rows = [(f"{'good film ' * 40}{i % 9}", ("no", "yes")[i % 2]) for i in range(9)]
+    train = tiny.write_csv(tmp_path / "long.csv", ("text", "label"), rows)
+    result = distillkit(
+        "compress",
+        f"student.path={model}",
+        f"compression=[{form}]",
+        "data=files",
+        f"data.train={train}",
+        f"workspace={tmp_path}/w",
+    )
+    assert_refused(
+        result,
+        f"task.max_length = 128: student.path = {model} has positions for 64 tokens; set "
+        "task.max_length=64 or less",
+    )
+    assert not artifact_kinds(tmp_path / "w")
+
+
 def test_a_language_model_is_held_against_others_on_the_same_text(
     distillkit: Distillkit, tmp_path: Path
 ) -> None:

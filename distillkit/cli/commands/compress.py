@@ -13,13 +13,14 @@ from distillkit.console.progress import rank, stdout
 from distillkit.data.folders import model_folder
 from distillkit.data.sources import identity
 from distillkit.errors import ConfigError
-from distillkit.models.configs import USES, architecture_class
+from distillkit.models.configs import USES, architecture_class, check_positions
 from distillkit.pipeline import run_folder
 from distillkit.pipeline.compression import OWN, CompressionSource
 from distillkit.pipeline.licenses import licenses, of_source
 from distillkit.pipeline.phases import runs
 from distillkit.pipeline.run import Run
 from distillkit.prediction.purpose import RECORD
+from distillkit.stages.compression import load
 
 
 def compress(cfg: DictConfig) -> float:
@@ -100,6 +101,8 @@ def _check_data(cfg: DictConfig, run: Run, folder: str, auto_class: str) -> None
             "set task to the student's"
         )
     trusts = run.context.trust_remote_code
+    model = load(folder, key="student.path", trust_remote_code=trusts)
+    check_positions(model, task.max_length, owner=f"student.path = {path}")
     tokenizer = task.load_tokenizer(folder, key="student.path", trust_remote_code=trusts)
     for form in readers:
         if form.reads_data:

@@ -254,3 +254,14 @@ def test_a_body_of_another_config_is_refused(
     with pytest.raises(ModelError, match="do not belong together") as caught:
         Classification().load_body(str(folder), LabelSpace(("a", "b")), key="teacher.body")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model_quantized.onnx", "onnx/model.onnx"])
+def test_onnx_under_another_name_is_refused_with_the_name_that_is_read(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelError, match=f"its weights are {name}, and ONNX is read as model.onnx"):
+        check_folder(str(tmp_path), key="student.path")
