@@ -41,6 +41,10 @@ class Questions(Texts):
     kind = "questions"
     rows = "questions"
 
+    def labelled_fields(self) -> dict[str, Any]:
+        """The same; rows that `where` keeps were numbered among themselves before."""
+        return super().labelled_fields() | ({"numbers": 2} if self.where else {})
+
     def prepare(self, task: Reader, *, cache: Path, out: Path) -> dict[str, Any]:
         """Write the splits into `out`; return their counts, and say what was dropped."""
         splits, dropped = share_out(self, partial(self._read, cache), label_kind="answers")

@@ -209,3 +209,25 @@ def test_each_split_has_a_form_of_its_own(tmp_path: Path) -> None:
     corpus = prepared(tmp_path, data)
     assert every(corpus) == ROWS
     assert [len(corpus.split(name)) for name in SPLITS] == [14, 4, len(ROWS) - 18]
+
+
+def test_rows_have_the_numbers_of_their_source_whatever_where_keeps(tmp_path: Path) -> None:
+    rows = [
+        {
+            "question": f"which {i}?",
+            "context": f"the answer is {i}",
+            "answers": {"text": [str(i)], "answer_start": [14]},
+            "kind": "ab"[i % 2],
+        }
+        for i in range(40)
+    ]
+    path = jsonl(tmp_path, rows)
+    data = Questions(train=path, where={"kind": "b"}, validation_fraction=0.2, test_fraction=0.2)
+    corpus = prepared(tmp_path, data)
+    found = [corpus.split(name) for name in ("train", "validation", "test")]
+    numbered = {int(n): text for it in found for n, text in zip(it.numbers, it.texts, strict=True)}
+    assert numbered == {i + 1: f"which {i}?" for i in range(1, 40, 2)}
+    table = data.columns_of("train", {"evaluation.slices[0]": "kind"}, cache=tmp_path)
+    assert {table["kind"][number - 1] for number in numbered} == {"b"}
+    assert "numbers" in data.labelled_fields()
+    assert "numbers" not in Questions(train=path).labelled_fields()  # named as before
