@@ -345,6 +345,7 @@ def _named(inputs: Mapping[str, Any], kind: str) -> Iterator[str]:
         yield f"of {', '.join(map(str, models))}" if isinstance(models, dict) else ""
     elif kind in ("student", "quantized"):
         yield "before training" if inputs.get("untrained") else _class(inputs.get("loss"))
+        yield "in int8" if kind == "quantized" else ""
         yield _model(inputs.get("student"))
     elif kind == "compressed":
         yield str(inputs.get("format", ""))
