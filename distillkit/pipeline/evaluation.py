@@ -28,7 +28,7 @@ from distillkit.pipeline.obtain import obtain
 from distillkit.pipeline.students import StudentArtifacts
 from distillkit.pipeline.teachers import EnsembleArtifacts, TeacherArtifacts
 from distillkit.pipeline.text import TextArtifacts
-from distillkit.prediction.purpose import is_unnamed, student_folder
+from distillkit.prediction.purpose import has_other_names, student_folder
 from distillkit.stages import evaluation as stage
 from distillkit.training.learning import MODEL
 
@@ -157,7 +157,7 @@ class EvaluationArtifacts:
         """(rows of folders and hub ids by name, the one that the others are held against).
 
         That is the run's teacher where it is wanted `with_teacher`, else the first of them.
-        `student.labels` names the outputs of those that have no names of their own.
+        `student.labels` names the outputs of those that have none of these names.
         """
         context = self.context
         rows: dict[str, Row] = {}
@@ -170,7 +170,7 @@ class EvaluationArtifacts:
             own = model_folder(spec, key="models", cache=context.workspace.assets)
             folder = student_folder(own)
             digest = identity(spec if folder == own else folder, key="models")
-            named = None if names is None or not is_unnamed(folder) else names
+            named = names if names and has_other_names(folder, names) else None
             saved = SavedModel(folder, "models", named, context.trust_remote_code)
             rows[name] = _named(saved, digest)
         return rows, next(iter(rows))

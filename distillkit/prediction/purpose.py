@@ -1,7 +1,7 @@
 """What a student's folder is for: its task, its labels, the columns that it was trained on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from glob import glob
 from pathlib import Path
@@ -84,12 +84,12 @@ def _is_student(path: Path) -> bool:
     return (path / CONFIG).is_file() or any(path.glob("*.gguf"))
 
 
-def is_unnamed(folder: str) -> bool:
-    """Whether the outputs of a folder's model have no names but LABEL_0, LABEL_1, …"""
-    names = _json(Path(folder) / CONFIG).get("id2label")
-    return not isinstance(names, dict) or all(
-        str(name) == f"LABEL_{place}" for place, name in names.items()
-    )
+def has_other_names(folder: str, names: Sequence[str]) -> bool:
+    """Whether the outputs of a folder's model have none of these names, in whatever case."""
+    own = _json(Path(folder) / CONFIG).get("id2label")
+    own_names = own.values() if isinstance(own, dict) else ()
+    folded = {str(name).strip().casefold() for name in own_names}
+    return folded.isdisjoint(name.casefold() for name in names)
 
 
 def is_language_model(folder: str) -> bool:

@@ -153,6 +153,35 @@ def test_a_model_that_is_named_twice_is_refused() -> None:
         names_of(["./a", "a"])
 
 
+def test_outputs_of_other_names_are_named_as_the_refusal_says(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    """Those that have the data's names keep their order."""
+    other = write_head(tmp_path / "other", "ForSequenceClassification", **named(["ja", "nein"]))
+    own = write_head(tmp_path / "own", "ForSequenceClassification", **named(["Yes", "No"]))
+    rows = [(text, ("no", "yes")[label]) for text, label in tiny.labelled(60)]
+    tiny.write_csv(tmp_path / "in.csv", ("text", "label"), rows)
+    words = ("evaluate", "data=files", "data.test=in.csv", "task.max_length=24", *QUICK)
+    models = f"models=[{own},{other}]"
+    line = assert_refused(distillkit(*words, models), "its labels are [ja, nein]")
+    assert "student.labels=[…]" in line
+    right = {}
+    for labels in ("[yes,no]", "[no,yes]"):
+        assert distillkit(*words, models, f"student.labels={labels}").code == 0
+        found = results(tmp_path)["rows"]
+        right[labels] = (found["own"]["accuracy"], found["other"]["accuracy"])
+    expected = [
+        sum(
+            ("yes", "no")[int(plain_logits(it, CLASSES, text).argmax())] == own_label
+            for text, own_label in rows
+        )
+        / len(rows)
+        for it in (own, other)
+    ]
+    assert right["[yes,no]"] == pytest.approx(expected)
+    assert right["[no,yes]"] == pytest.approx((expected[0], 1 - expected[1]))
+
+
 def test_a_students_labels_can_be_named(distillkit: Distillkit, tmp_path: Path) -> None:
     folder = write_head(tmp_path / "unnamed", "ForSequenceClassification", num_labels=2)
     rows = [(text, ("no", "yes")[label]) for text, label in tiny.labelled(60)]
