@@ -31,9 +31,11 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     save(dict(tensors), storage_writer=writer)
     own = {path.name: file_sha256(path) for path in folder.glob(f"shard-{rank() + 1:05d}-*")}
-    for hashes in gather(own):
-        for name, sha256 in hashes.items():
-            read_before(folder / name, sha256)
+    hashes = gather(own)
+    if rank():  # the first process goes on at once, and renames the folder
+        return
+    for name, sha256 in (pair for part in hashes for pair in part.items()):
+        read_before(folder / name, sha256)
 
 
 def read_shards(folder: Path, tensors: Mapping[str, Tensor], *, alone: bool) -> None:

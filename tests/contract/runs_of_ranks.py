@@ -6,6 +6,7 @@ Run as a module by each process, it writes the logged rows and the weights that 
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
@@ -29,6 +30,7 @@ from distillkit.models.saved import Loaded
 from distillkit.schedules import ConstantLR
 from distillkit.tasks import CausalLM
 from distillkit.token_table import TokenTable
+from distillkit.training import shards
 from distillkit.training.batch_source import PlannedBatches
 from distillkit.training.batching import PackedPlan, PaddedPlan, Plan
 from distillkit.training.collation import Collator
@@ -229,6 +231,15 @@ def rows(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+def _late(gather: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+    def late(value: Any) -> list[Any]:
+        gathered = gather(value)
+        time.sleep(0.2 * bool(rank()))
+        return gathered
+
+    return late
+
+
 def _main(bert: Path, llama: Path, out: Path, *cases: str) -> None:
     """All that the tests read; or the named cases alone, gone on with where they stand."""
 
@@ -241,6 +252,7 @@ def _main(bert: Path, llama: Path, out: Path, *cases: str) -> None:
         finish(name, out / name)
     if cases:
         return
+    shards.gather = _late(shards.gather)  # the first process renames what the others wrote
     for name in RESUMED:
         train_until(3, name, bert, llama, out / "again" / name)
         finish(name, out / "again" / name)
