@@ -358,3 +358,13 @@ def test_a_model_may_be_planned_by_its_config_alone(
     words = with_overrides(language_words, f"teacher.path={folder}")
     assert table(distillkit("plan", *words), "work")["targets"]
     assert_refused(distillkit("generate-targets", *words), "no *.safetensors in it")
+
+
+def test_streamed_text_is_the_artifact_of_text_read_whole(
+    distillkit: Distillkit, language_words: list[str], tmp_path: Path
+) -> None:
+    words = with_overrides(language_words, f"workspace={tmp_path / 'workspace'}")
+    streamed = states(distillkit("plan", *words, "data.streaming=true"))
+    assert (streamed["data"], streamed["tokens"]) == ("made now", "made now")
+    whole = states(distillkit("plan", *words))
+    assert (whole["data"], whole["tokens"]) == ("there", "there")

@@ -97,6 +97,36 @@ def test_packed_lines_are_read_as_they_are_unpacked(tmp_path: Path, opens: Any) 
     assert found == expected
 
 
+def test_folders_are_read_as_they_are_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `datasets` has saved, and a folder with a split in each of its files."""
+    from datasets import Dataset
+
+    monkeypatch.setattr(row_batches, "ROWS", 16)
+    Dataset.from_list(rows(300)).save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "files").mkdir()
+    for seed, name in enumerate(("train", "validation", "test")):
+        write_parquet(tmp_path / "files" / f"{name}.parquet", rows(200, seed))
+    for folder in ("saved", "files"):
+        source = str(tmp_path / folder)
+        whole, streamed = (
+            splits(tmp_path / "out" / folder, is_on, train=source) for is_on in (False, True)
+        )
+        assert streamed == whole
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n\n"])
+def test_other_ends_of_lines_and_values_that_are_no_text(tmp_path: Path, end: str) -> None:
+    lines = [json.dumps({"text": [i, None][i % 5 == 0], "x": "\u2028"}) for i in range(90)]
+    lines += [json.dumps({"body": 1}), json.dumps({"text": "a\u2028b \ud800"})]
+    (tmp_path / "a.jsonl").write_text(end.join(lines), newline="")
+    settings = {"validation_fraction": 0.3, "test_fraction": 0.3}
+    source = str(tmp_path / "a.jsonl")
+    whole, streamed = (splits(tmp_path, on, train=source, **settings) for on in (False, True))
+    assert streamed == whole
+
+
 def test_the_name_of_the_artifact_is_the_same(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "a.jsonl", rows(20))
     fields = [Documents(train=file, streaming=on).labelled_fields() for on in (False, True)]
