@@ -91,7 +91,7 @@ def _number(text: str) -> str:
 def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     """The few figures that a reader looks for first."""
     rows, compared = results["rows"], results["comparison"]
-    if "student" not in rows:
+    if "student" not in rows or results.get("reference"):
         return []
     name = results["headline"]
     value = rows["student"][name]
@@ -328,7 +328,7 @@ def slice_lines(results: Mapping[str, Any]) -> dict[str, Any]:
                 "word": shown.word if shown else "",
             }
         )
-    return {"models": models, "lines": lines}
+    return {"models": models, "lines": lines, "has_gain": any(it["gain"] for it in lines)}
 
 
 def data_lines(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -119,15 +119,15 @@ def _slices(results: Mapping[str, Any]) -> list[str]:
     found = html.slice_lines(results)
     if not found:
         return []
-    titles = ["slice", "value", "examples", *found["models"], "gain over control", "verdict"]
+    titles = ["slice", "value", "examples", *found["models"]]
+    titles += ["gain over control", "verdict"] if found["has_gain"] else []
     rows = [
         [
             it["slice"],
             it["value"],
             f"{it['examples']:,}",
             *(f"{score:.4f}" for score in it["scores"]),
-            it["gain"],
-            it["word"],
+            *((it["gain"], it["word"]) if found["has_gain"] else ()),
         ]
         for it in found["lines"]
     ]

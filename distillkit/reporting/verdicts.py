@@ -10,6 +10,7 @@ from distillkit.metrics.titles import COLUMNS
 FALLING = ("rmse", "ece", "nll", "perplexity", "kl_to_teacher")  # of which less is better
 NEUTRAL = ("agreement_wrong",)  # to say what a wrong teacher says is neither good nor bad
 NOISE = "within the noise"
+MOST_MODELS = 4  # that a headline holds against the reference
 # the spread of equal work's times, by their median, from which on they mean little: 0.17 on two
 # idle cores, 2.9 with one other process on them
 BUSY = 0.3
@@ -78,6 +79,8 @@ def headline(results: Mapping[str, Any]) -> str:
     With the intervals of the differences; one that has 0 in it is called noise.
     """
     rows, compared = results["rows"], results["comparison"]
+    if results.get("reference"):
+        return _of_models(results)
     if "student" not in rows:
         return ""
     name, rises = results["headline"], results.get("higher_is_better", True)
@@ -98,6 +101,26 @@ def headline(results: Mapping[str, Any]) -> str:
     for it in found:
         text += f" {_against(it)}"
     return text + "".join(_against_baseline(results, row) for row in BASELINES)
+
+
+def _of_models(results: Mapping[str, Any]) -> str:
+    """Which of several models is the best, and how the others stand to the one of reference."""
+    name, rises = results["headline"], results.get("higher_is_better", True)
+    rows = {n: it for n, it in results["rows"].items() if name in it and n not in BASELINES}
+    best = (max if rises else min)(rows, key=lambda row: float(rows[row][name]))
+    title, style = _titled(results, name)
+    text = f"{best}{_size(rows[best])} has {title} {rows[best][name]:{style}}"
+    text += f", the best of {len(rows)} models." if len(rows) > 1 else "."
+    for row, gains in [*results["comparison"].get("over_reference", {}).items()][:MOST_MODELS]:
+        gain = gains.get(name)
+        if gain is None or row in BASELINES:
+            continue
+        verdict = gain_of(results, name if rises else "nll", row, gain)
+        word = "differs within the noise from" if verdict.word == NOISE else f"{verdict.word} than"
+        verb = "" if verdict.word == NOISE else "is "
+        reference = results["reference"]
+        text += f" {row} {verb}{word} {reference}: {verdict.text} of {verdict.title}."
+    return text
 
 
 def _against_baseline(results: Mapping[str, Any], row: str) -> str:

@@ -91,3 +91,28 @@ def test_the_headline_says_what_reads_no_text(
     found = results() | {"headline": name, "higher_is_better": rises, "comparison": {}}
     found["rows"] = {"student": {name: student}, row: {name: constant}}
     assert expected in headline(found)
+
+
+def test_of_several_models_the_best_is_named_and_all_are_held_against_the_first() -> None:
+    noise = {"difference": 0.01, "low": -0.01, "high": 0.03}
+    worse = {"difference": -0.2, "low": -0.3, "high": -0.1}
+    found = results() | {"reference": "large"}
+    found["rows"] = {
+        "large": {"accuracy": 0.9, "parameters": 22_713_986},
+        "small": {"accuracy": 0.91},
+        "tiny": {"accuracy": 0.7},
+        "majority": {"accuracy": 0.5},
+    }
+    found["comparison"] = {
+        "over_reference": {"small": {"accuracy": noise}, "tiny": {"accuracy": worse}}
+    }
+    assert headline(found) == (
+        "small has accuracy 0.9100, the best of 3 models. small differs within the noise from "
+        "large: +0.0100 [-0.0100, +0.0300] of accuracy. tiny is worse than large: -0.2000 "
+        "[-0.3000, -0.1000] of accuracy."
+    )
+    found |= {"headline": "perplexity", "higher_is_better": False}
+    found["rows"] = {"student": {"perplexity": 9.0}, "b": {"perplexity": 11.0}}
+    found["comparison"] = {"over_reference": {"b": {"perplexity": {**noise, "low": 0.005}}}}
+    assert headline(found).startswith("student has perplexity 9.00, the best of 2 models. b is ")
+    assert "worse than large: +0.0100 [+0.0050, +0.0300] of NLL" in headline(found)
