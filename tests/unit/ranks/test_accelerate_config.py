@@ -19,6 +19,7 @@ FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
             FSDP2 | {"FSDP_ACTIVATION_CHECKPOINTING": "true"},
             ["trainer.gradient_checkpointing=true", "fsdp_activation_checkpointing: false"],
         ),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, ["DeepSpeed is not supported", "fsdp_version 2"]),
         ({"ACCELERATE_USE_MEGATRON_LM": "true"}, ["Megatron-LM", "fsdp_version 2"]),
         ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, ["parallelism_config", "fsdp_version 2"]),
     ],
