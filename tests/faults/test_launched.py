@@ -230,7 +230,8 @@ TYPED = "typed-k3y"
 
 @pytest.mark.slow
 @WITH_JOBLIB
-def test_jobs_of_joblibs_write_no_secret(body: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_of_launchers_write_no_secret(launcher: str, body: Path, tmp_path: Path) -> None:
     words = with_overrides(
         tiny.small(body, *tiny.write_reviews(tmp_path, 80, 30), Path("w")),
         *QUICK,
@@ -244,7 +245,7 @@ def test_jobs_of_joblibs_write_no_secret(body: Path, tmp_path: Path) -> None:
         "hydra.output_subdir=.hydra",
         "hydra.verbose=true",
     )
-    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    words += [f"hydra/launcher={launcher}"]
     (temporary := tmp_path / "temporary").mkdir()
     done = tiny.run(
         "train", "-m", *words, cwd=tmp_path, timeout=600, TMPDIR=str(temporary), **SECRETS
