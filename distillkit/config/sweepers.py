@@ -83,6 +83,8 @@ def plan(
     at_once = _at_once(name, launcher, cores)
     typed = {word.lstrip("+").partition("=")[0] for word in own}
     study = "BasicSweeper" not in sweeper["_target_"]
+    if study:
+        _check_once(words)
     more = [*_of_study(command, sweeper, cfg, typed)] if study else []
     batch = "n_jobs" if study else "max_batch_size"  # jobs that are launched together
     if batch in sweeper and (study or name == "LocalLauncher"):
@@ -113,6 +115,18 @@ def _check_intervals(words: list[str]) -> None:
                 f"{override.key_or_group} = {override.get_value_string()}: an interval has no "
                 "combinations to run; name values (1,2,4), or add hydra/sweeper=optuna, which "
                 "chooses within it"
+            )
+
+
+def _check_once(words: list[str]) -> None:
+    """Raise `ConfigError` for a key that is fixed and chosen, too: Optuna would not choose it."""
+    overrides = OverridesParser.create().parse_overrides(words)
+    fixed = {it.key_or_group for it in overrides if not it.is_sweep_override()}
+    for override in overrides:
+        if override.is_sweep_override() and override.key_or_group in fixed:
+            raise ConfigError(
+                f"{override.key_or_group} = {override.get_value_string()}: the command line also "
+                "gives it one value, which would hold; leave one of the two out"
             )
 
 

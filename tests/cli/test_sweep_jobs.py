@@ -86,6 +86,7 @@ def test_optuna_tunes_on_validation_and_goes_on_as_it_was(
             ["hydra/launcher=joblib", "hydra.launcher.n_jobs=0", *OPTUNA],
             "hydra.launcher.n_jobs = 0: no job would run",
         ),
+        ([*OPTUNA, "seed=1", "seed=1,2"], "seed = 1,2: the command line also gives it one value"),
         (["sweep.objective=accuracy"], "sweep.objective = accuracy: may be validation, parameters"),
         (
             ["sweep.objective=[validation,validation]"],
