@@ -14,7 +14,7 @@ from distillkit.artifacts.digests import fingerprint
 from distillkit.artifacts.workspace import Workspace, commit
 from distillkit.console.progress import say, working
 from distillkit.data.folders import model_folder
-from distillkit.data.sources import identity
+from distillkit.data.sources import WheelSource, identity, parse
 from distillkit.errors import DataError, DistillkitError
 from distillkit.models import adapters
 
@@ -53,8 +53,13 @@ def _merged(spec: str, key: str, workspace: Workspace, task: Any) -> str:
 
 
 def _is_adapter(spec: str, key: str, cache: Path) -> bool:
-    """Whether a source is an adapter; one that is not there is told of where it is needed."""
+    """Whether a source is an adapter; one that is not there is told of where it is needed.
+
+    A package is fetched whole, by what needs it and no sooner: the models in it are no adapters.
+    """
     try:
+        if isinstance(parse(spec, key=key), WheelSource):
+            return False
         return adapters.is_adapter(model_folder(spec, key=key, cache=cache, weights=False))
     except DistillkitError:
         return False

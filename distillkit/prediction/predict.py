@@ -76,6 +76,8 @@ def _logits(
     if not len(table):  # tagged words, of which the tokenizer has none
         return np.zeros((0, 1), np.float32)
     buckets = length_buckets(table.lengths, tokens=VALIDATION_TOKENS)
+    if getattr(model, "has_batch_ranges", False):
+        batch_size = 1  # else a text's answer would change with those beside it
     if batch_size is not None:
         buckets = [b[i : i + batch_size] for b in buckets for i in range(0, len(b), batch_size)]
     collate = collator(table, loaded.tokenizer, device)

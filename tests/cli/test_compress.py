@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distillkit.data import wheels
 from tests import tiny, tiny_language
 from tests.cli.runs import artifact_kinds, assert_refused, report, results
 from tests.conftest import Distillkit
@@ -61,7 +62,11 @@ def test_a_run_makes_and_measures_its_student_in_each_format(
     assert results(tmp_path)["rows"]["student"]["nll"] == pytest.approx(onnx["nll"], abs=1e-6)
 
 
-def test_any_folder_is_compressed_without_data(distillkit: Distillkit, tmp_path: Path) -> None:
+def test_any_folder_is_compressed_without_data(
+    distillkit: Distillkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the default teacher fetched."""
+    monkeypatch.setattr(wheels, "take", lambda *_, **__: pytest.fail("a package is fetched"))
     model = tiny.write_model(tmp_path / "mine", labels=("no", "yes"))
     words = (f"student.path={model}", "compression=[bf16]", f"workspace={tmp_path / 'w'}")
     result = distillkit("compress", *words)

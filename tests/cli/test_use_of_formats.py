@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+from transformers import AutoTokenizer
 
 from tests import tiny
 from tests.cli.test_predict import LABELS, lines, named, write_head
@@ -31,6 +34,27 @@ def test_a_classifier_in_another_format(distillkit: Distillkit, tmp_path: Path, 
         within = 1e-4 if form == "onnx" else 0.05
         for it, expected in zip(found, own, strict=True):
             assert it["probabilities"] == pytest.approx(expected["probabilities"], abs=within)
+
+
+def test_a_text_in_int8_says_the_same_whatever_stands_beside_it(
+    distillkit: Distillkit, tmp_path: Path
+) -> None:
+    """ONNX Runtime's dynamic int8 rounds activations by the range of all texts of a batch."""
+    folder = write_head(tmp_path / "student", "ForSequenceClassification", **named(LABELS))
+    words = (f"student.path={folder}", "compression=[onnx_int8]", "workspace=w")
+    assert distillkit("compress", *words).code == 0
+    (int8,) = Path("outputs").glob("*/*/student-onnx_int8")
+    session = onnxruntime.InferenceSession(int8 / "model.onnx")
+    tokenizer = AutoTokenizer.from_pretrained(int8)
+    texts = [text for text, _ in tiny.labelled(12)]
+    given = [word for text in texts for word in ("--text", text)]
+    together = lines(distillkit("predict", f"student.path={int8}", *given).out)
+    for row, text in zip(together, texts, strict=True):
+        inputs = tokenizer(text, return_tensors="np")
+        feed = {it.name: inputs[it.name].astype("int64") for it in session.get_inputs()}
+        logits = session.run(None, feed)[0][0]
+        expected = np.exp(logits) / np.exp(logits).sum()
+        assert [*row["probabilities"].values()] == pytest.approx(expected, abs=2e-6)
 
 
 def test_a_gguf_file_and_its_folder(distillkit: Distillkit, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """ONNX Runtime: a folder with model.onnx, called as the PyTorch model that it was made of."""
 
+import mmap
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class OnnxModel(nn.Module):
         super().__init__()
         self.session, self.config, self.file = session, config, file
         self.runtime = f"ONNX Runtime {version('onnxruntime')}"
+        self.has_batch_ranges = has_batch_ranges(file)
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)  # says the device
         self._inputs = [value.name for value in session.get_inputs()]
         self._outputs = [value.name for value in session.get_outputs()]
@@ -122,6 +124,12 @@ class OnnxModel(nn.Module):
         if "logits" in tensors:
             return SequenceClassifierOutput(logits=tensors["logits"])
         return QuestionAnsweringModelOutput(**{name: tensors[name] for name in SPANS})
+
+
+def has_batch_ranges(file: Path) -> bool:
+    """Whether a model rounds activations by the range of each batch: texts change one another."""
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(b"DynamicQuantize") >= 0  # of operators' names, which stand there as text
 
 
 def _as_numpy(tensor: Tensor) -> np.ndarray:
