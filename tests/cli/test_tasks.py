@@ -140,7 +140,8 @@ def test_a_ready_teacher_is_cut_to_a_student_of_fewer_layers(
     words = [*with_overrides(words, without="student"), "student=from_teacher", "student.layers=1"]
     result = distillkit("train", *words)
     assert result.code == 0, result.err
-    assert list(results(tmp_path)["rows"]) == ["teacher", "student", "control", "untrained"]
+    rows = list(results(tmp_path)["rows"])
+    assert rows == ["teacher", "student", "control", "untrained", "unigram"]
 
 
 @pytest.mark.parametrize(
