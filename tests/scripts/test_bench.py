@@ -17,14 +17,17 @@ SMALLEST = {
     "language_speed.py": (
         "--rounds 1 --steps 1 --tokens 300 --length 32 --layers 1 --vocabulary 500"
     ),
+    "large_store.py": "--rounds 1 --positions 20000 --batches 3",
+    "plan_accuracy.py": "--rounds 1 --steps 1",
     "shared_capture.py": "--rounds 1 --examples 80 --shard-tokens 500",
     "speed.py": "--rounds 1 --steps 2 --examples 80",
 }
 
 
 def test_every_script_is_tried() -> None:
-    # timing.py is what they share; quality.py takes a real teacher
-    assert {*SMALLEST, "quality.py", "timing.py"} == {path.name for path in BENCH.glob("*.py")}
+    # timing.py is what they share; quality.py takes a real teacher, growth.py has sizes of its own
+    others = {"quality.py", "growth.py", "timing.py"}
+    assert {*SMALLEST, *others} == {path.name for path in BENCH.glob("*.py")}
 
 
 @pytest.mark.slow
@@ -36,7 +39,7 @@ def test_a_script_runs(script: str) -> None:
     assert ended.stdout
 
 
-@pytest.mark.parametrize("script", [*SMALLEST, "quality.py"])
+@pytest.mark.parametrize("script", [*SMALLEST, "quality.py", "growth.py"])
 def test_a_script_finds_what_it_imports(script: str) -> None:
     import runpy
 
