@@ -56,7 +56,7 @@ def test_other_data_or_lengths_make_another_vocabulary(
     few = tiny.write_csv(tmp_path / "few.csv", ("text", "label"), tiny.labelled(30, seed=5))
     words = ["data=files", f"data.train={few}", "data.label_names=[bad,good]"]
     words += [f"student.path={model}", "compression=[pruned_vocabulary]"]
-    for more in ([], ["task.max_length=6"], ["task.max_length=6", "seed=3"]):
+    for more in (["task.max_length=24"], ["task.max_length=6"], ["task.max_length=6", "seed=3"]):
         result = distillkit("compress", *words, *more, f"workspace={workspace}")
         assert result.code == 0, result.err
     assert artifact_kinds(workspace).count("compressed") == 2
@@ -149,6 +149,7 @@ def test_a_language_model_of_whole_words_is_refused_before_any_work(
     assert_refused(result, "compression = pruned_vocabulary: a language model's row is of the same")
     assert not {"teacher", "targets", "student"} & {*artifact_kinds(tmp_path / "workspace")}
     own = [f"student.path={teacher}", "data=documents", f"data.train={texts}", "task=causal_lm"]
+    own += ["teacher=local", f"teacher.path={teacher}", "task.max_length=24"]
     result = distillkit("compress", *own, "compression=[pruned_vocabulary]")
     assert result.code == 0, result.err
 
