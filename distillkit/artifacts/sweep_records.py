@@ -122,7 +122,9 @@ def command_of(folder: Path) -> str:
 def state_of(folder: Path) -> SweepState | None:
     """How the sweep of a folder fares; None where the folder has no record of one."""
     content = _read(folder / SWEEP)
-    paths = sorted(folder.rglob(JOB))
+    paths: list[Path] = []
+    with suppress(OSError):  # a name that no folder can have
+        paths = sorted(folder.rglob(JOB))
     if not content and not paths:
         return None
     jobs = {path.parent: job for path in paths if (job := _job(path))}

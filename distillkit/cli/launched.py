@@ -239,7 +239,10 @@ def tidy(folder: Path, names: Collection[str], *, is_over: bool) -> None:
 
     Unless it `is_over` jobs may wait in a queue, and need theirs.
     """
-    for path in (folder / SUBMITIT).rglob("*"):
+    paths: list[Path] = []
+    with suppress(OSError):  # a name that no folder can have
+        paths = [*(folder / SUBMITIT).rglob("*")]
+    for path in paths:
         if path.suffix == ".pkl":
             if is_over:
                 path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from tests.cli.runs import QUICK, with_overrides
 from tests.faults.kills import made_elsewhere, weights
 
 JOBS = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from joblib import Parallel, delayed
 from distillkit import stopping
@@ -30,6 +30,7 @@ def work(number):
     with stopping.scope():
         if number:
             stopping.hold()
+        (folder / f"process-{number}").write_text(str(os.getpid()))
         (folder / f"began-{number}").touch()
         if not number:
             return 0.5  # its process is at leisure when the signal comes
@@ -124,7 +125,9 @@ def test_workers_of_a_command_that_was_killed_end_after_their_step(tmp_path: Pat
     env = tiny.env(PYTHONPATH=os.pathsep.join(sys.path))
     process = subprocess.Popen(words, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(tmp_path, ["began-0", "began-1", "began-2"], process)
-    workers = [Path("/proc", pid) for pid in children(process.pid) if is_worker(pid)]
+    # one that had no job yet ends after the five idle minutes that joblib gives it
+    workers = {Path("/proc", (tmp_path / f"process-{n}").read_text()) for n in range(3)}
+    assert all(map(lives, workers))
     process.kill()
     process.wait()
     late = time.monotonic() + 60

@@ -50,6 +50,9 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{SIZES}::test_the_limit_is_raised_by_the_environment",
         f"{HERE}::test_no_setting_raises_a_limit",
     ],
+    "llama.cpp, where it is installed": [
+        "tests/network/test_llama_cpp_runtime.py::test_its_process_ends_with_the_command"
+    ],
     "Several processes of a run": [f"{HERE}::test_a_run_without_a_launcher_listens_nowhere"],
     "Whoever may write to the workspace is": [
         "tests/unit/artifacts/test_workspace.py::test_a_damaged_artifact_is_refused_by_name"
@@ -134,7 +137,7 @@ SHOWN = {  # the beginning of a line of SECURITY.md -> the tests that show it
         f"{LINES}::test_a_runs_name_is_not_of_the_environment",
     ],
     "Tokens, passwords and keys": [
-        "tests/faults/test_launched.py::test_jobs_of_joblibs_write_no_secret",
+        "tests/faults/test_launched.py::test_jobs_of_launchers_write_no_secret",
         f"{HERE}::test_a_report_names_what_came_from_the_environment",
         f"{MASKING}::test_credentials_are_hidden_and_addresses_stay",
         f"{MASKING}::test_names_tell_what_is_secret",

@@ -262,7 +262,7 @@ def test_a_language_model_says_the_same_of_the_tokens_that_remain(
     assert 256 < rows < len(tokenizer) == model.config.vocab_size - 4
     assert after.config.vocab_size == rows == len(after.get_output_embeddings().weight)
     tied = after.get_output_embeddings().weight is after.get_input_embeddings().weight
-    assert tied == (kind != "qwen2")
+    assert tied == model.config.tie_word_embeddings
     assert after.generation_config.eos_token_id == [
         new_tokenizer.convert_tokens_to_ids(end) for end in language.ENDS
     ]
