@@ -83,6 +83,11 @@ def test_a_student_is_merged_and_its_adapter_opens_on_its_base_and_is_a_teacher(
     torch.testing.assert_close(
         logits(teacher, folder / "student", text), expected, atol=1e-5, rtol=0
     )
+    result = distillkit("compress", f"student.path={adapter}", "compression=[bf16]")
+    assert result.code == 0, result.err
+    (small,) = tmp_path.glob("outputs/**/student-bf16")
+    model = AutoModelForSequenceClassification.from_pretrained(small, dtype=torch.float32)
+    torch.testing.assert_close(logits(model, folder / "student", text), expected, atol=5e-3, rtol=0)
     moved = tmp_path / "moved"
     shutil.copytree(adapter, moved)
     settings = moved / "adapter_config.json"

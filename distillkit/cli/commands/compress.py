@@ -56,12 +56,13 @@ def _source(cfg: DictConfig, run: Run) -> CompressionSource:
     if not path or is_start:
         check_formats(formats_of(cfg), context.task.auto_class)
         return run.compression.own_source()
-    folder = model_folder(path, key=key, cache=context.workspace.assets)
+    source = getattr(context.student, "path", path)  # of an adapter: merged with its base
+    folder = model_folder(source, key=key, cache=context.workspace.assets)
     check_plain(folder, at=f"{key} = {path}")
     auto_class = architecture_class(folder, key=key, trust_remote_code=context.trust_remote_code)
     check_formats(formats_of(cfg), auto_class)
     _check_data(cfg, run, folder, auto_class)
-    return CompressionSource(folder, identity(path, key=key), f"{key} = {path}")
+    return CompressionSource(folder, identity(source, key=key), f"{key} = {path}")
 
 
 def _licenses(cfg: DictConfig, run: Run, source: CompressionSource) -> list[dict[str, str | None]]:
