@@ -31,7 +31,7 @@ SHARDED = ("zero2", "fsdp2", "zero3")
 WRAPPERS = ("ddp", *(name + way for name in SHARDED for way in ("", "+offload")))
 LAYERS = 2  # that are gathered at a time: the one that runs, and the next
 BOUNDS = ("compute", "memory", "network", "disk")
-_PREFERENCE = ("ddp", "zero2", "fsdp2", "zero3", "zero2+offload", "fsdp2+offload", "zero3+offload")
+_RUNNABLE = ("ddp", "fsdp2", "fsdp2+offload")  # by distillkit; the others are there to compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +200,8 @@ class Training:
 
     @property
     def best(self) -> str | None:
-        """The plainest wrapper under which it fits; None where it fits under none."""
-        fits = (name for name in _PREFERENCE if self.held(name).total <= self.cluster.memory)
+        """The plainest wrapper that can run it and holds it; None where none does."""
+        fits = (name for name in _RUNNABLE if self.held(name).total <= self.cluster.memory)
         return next(fits, None)
 
 

@@ -206,8 +206,8 @@ class ScalePlan:
         lines = [
             "Compute, memory, network and disk are taken to overlap: the slowest is the time. None "
             "of it was run on a cluster.",
-            "ZeRO is DeepSpeed's; what each wrapper holds and sends is written out in "
-            "distillkit/planning/scale.py.",
+            "ZeRO is DeepSpeed's, which distillkit does not run: its rows are there to compare. "
+            "What each wrapper holds and sends is written out in distillkit/planning/scale.py.",
         ]
         name = self.plan.machine.name
         if name is None:

@@ -120,8 +120,9 @@ def test_the_plainest_wrapper_that_fits_is_best() -> None:
 
     held = training(8).held
     assert best(held("ddp").total) == "ddp"
-    assert best(held("ddp").total - 1) == "zero2"
-    assert best(min(held(wrapper).total for wrapper in WRAPPERS) - 1) is None
+    assert best(held("ddp").total - 1) == "fsdp2"
+    assert best(held("fsdp2").total - 1) == "fsdp2+offload"
+    assert best(held("fsdp2+offload").total - 1) is None
 
 
 def test_this_machine_tells_compute_alone() -> None:
