@@ -19,8 +19,8 @@ from distillkit.tasks import Task
 from distillkit.tasks.shared_words import align
 from distillkit.token_table import TokenTable
 from distillkit.training.collation import collator
-from distillkit.training.distributed import accelerator_for, shard_frozen, shards
-from distillkit.training.sharding import Shared, gather_root
+from distillkit.training.distributed import accelerator_for, gather, shard_frozen, shards
+from distillkit.training.sharding import Shared, gather_root, is_sharded
 from distillkit.types import (
     Activations,
     ActivationSpec,
@@ -93,7 +93,8 @@ class OnlineTeacher:
         dtype = resolve(self.precision, device)
         outputs, activations = [], []
         own_batch = self.collate(batch.indices) if self.collate else batch
-        for piece in _pieces(own_batch, self.batch_tokens):
+        pieces = [*_pieces(own_batch, self.batch_tokens)]
+        for piece in [*pieces, *self._fillers(pieces)]:
             with (
                 torch.no_grad(),
                 autocast(dtype, device),
@@ -103,7 +104,17 @@ class OnlineTeacher:
             check_finite(outputs[-1], key=f"teacher: what {type(model).__name__} says")
             if self.watch:
                 activations.append(self.watch.pop())
-        return _targets(outputs), joined(activations) if activations else None
+        count = len(pieces)
+        return _targets(outputs[:count]), joined(activations[:count]) if activations else None
+
+    def _fillers(self, pieces: list[Batch]) -> list[Batch]:
+        """What is forwarded besides, its outputs dropped, where the model is shared out.
+
+        All processes gather its layers together, so that each makes as many passes as the others.
+        """
+        if not is_sharded(self.loaded.model):
+            return []
+        return [pieces[-1]] * (max(gather(len(pieces))) - len(pieces))
 
     def _place(self) -> None:
         """Put the model on this process's device, or, by FSDP2, a part of it on each.
