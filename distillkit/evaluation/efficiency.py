@@ -102,8 +102,8 @@ def unmeasured(
     for row, measured in loaded.items():
         missing = [what for column, what in WORK.items() if column not in figures[row]]
         if missing:
-            told = all(_holds_weights(member.loaded.model) for member in measured.members)
-            who = "PyTorch, of weights in this form," if told else _runtime(measured)
+            is_pytorch = all(_holds_weights(member.loaded.model) for member in measured.members)
+            who = "PyTorch, of weights in this form," if is_pytorch else _runtime(measured)
             reasons[row] = f"{who or 'its runtime'} tells no {' and no '.join(missing)}"
     return reasons
 

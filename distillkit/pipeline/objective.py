@@ -26,5 +26,5 @@ def objective(
                 f"sweep.objective = {name}: {command} measures none; leave it out"
                 + ("" if command == "train" else ", or sweep `distillkit train`")
             )
-    told = tuple(float(values[name]) for name in names)
-    return told if len(told) > 1 else told[0]
+    scores = tuple(float(values[name]) for name in names)
+    return scores if len(scores) > 1 else scores[0]

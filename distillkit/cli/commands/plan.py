@@ -44,8 +44,8 @@ def _show(run_plan: RunPlan, scaled: ScalePlan | None) -> float:
     there and the text are told.
     """
     console = stdout()
-    told = scaled or run_plan
-    for line in told.problems():
+    estimate = scaled or run_plan
+    for line in estimate.problems():
         console.print(f"does not fit: {line}", style="red", soft_wrap=True)
     tables = run_plan.tables(boxed=console.is_terminal)
     if scaled:
@@ -53,6 +53,6 @@ def _show(run_plan: RunPlan, scaled: ScalePlan | None) -> float:
     for table in tables:
         console.print(table)
         console.print()
-    for line in told.sentences():
+    for line in estimate.sentences():
         console.print(line)
-    return float("nan") if told.seconds is None else told.seconds
+    return float("nan") if estimate.seconds is None else estimate.seconds
